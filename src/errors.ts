@@ -1,0 +1,123 @@
+/**
+ * The one error class of espd, and the table of all its codes.
+ *
+ * Callers tell errors apart by `code`, never by wording. The README's table of codes is compared with
+ * {@link ERROR_CODES} by a test, both ways.
+ */
+
+/** Exit statuses of the `espd` command: few, documented and stable. */
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  damaged: 4,
+  refused: 5,
+  interrupted: 130,
+} as const;
+
+interface ErrorCodeFacts {
+  /** Exit status of a command that ends with this error. */
+  readonly exit: number;
+  /** What the code means, in one line; printed in the README's table. */
+  readonly meaning: string;
+}
+
+export const ERROR_CODES = {
+  usage: { exit: EXIT.usage, meaning: 'The command line is wrong: unknown option, missing or malformed value' },
+  'config-invalid': { exit: EXIT.usage, meaning: 'The config file is broken YAML, has an unknown key or a wrong value' },
+  'config-unreadable': { exit: EXIT.usage, meaning: 'The config file is missing or cannot be read' },
+
+  'board-not-found': { exit: EXIT.notFound, meaning: 'No attached board answers, or none has the MAC asked for' },
+  'board-ambiguous': { exit: EXIT.notFound, meaning: 'Several boards are attached where one is meant' },
+  'port-missing': { exit: EXIT.notFound, meaning: 'The serial port or network address named does not exist' },
+  'archive-unknown-board': { exit: EXIT.notFound, meaning: 'The archive holds no board with this MAC or label' },
+  'archive-unknown-backup': { exit: EXIT.notFound, meaning: 'The board has no backup with this id, date or position' },
+
+  'port-busy': { exit: EXIT.failed, meaning: 'Another program has the port open' },
+  'port-denied': { exit: EXIT.failed, meaning: 'No permission to open the port' },
+  'port-vanished': { exit: EXIT.failed, meaning: 'The port went away while it was in use (cable pulled, board reset)' },
+  'port-failed': { exit: EXIT.failed, meaning: 'The operating system reports a fault of the port' },
+  'no-answer': { exit: EXIT.failed, meaning: 'Nothing that looks like an ESP bootloader answers on the port' },
+  'port-flooded': { exit: EXIT.failed, meaning: 'The device sends without pause and never answers' },
+  'boot-mode': { exit: EXIT.failed, meaning: 'The board was reset but ran its app instead of download mode' },
+  'no-sync': { exit: EXIT.failed, meaning: 'The board is in download mode but does not answer SYNC' },
+  'chip-unsupported': { exit: EXIT.failed, meaning: 'A chip answers that espd does not know' },
+  'chip-timeout': { exit: EXIT.failed, meaning: 'The chip stopped answering in the middle of a command' },
+  'chip-error': { exit: EXIT.failed, meaning: 'The chip refused or failed a command; the reason byte is in the message' },
+  'chip-changed': { exit: EXIT.failed, meaning: 'Another board answers than the one the job began with' },
+  'stub-failed': { exit: EXIT.failed, meaning: 'The flasher stub could not be loaded or did not start' },
+  'no-stub-read': { exit: EXIT.failed, meaning: 'This chip cannot be read without the flasher stub' },
+  'secure-download': { exit: EXIT.failed, meaning: 'Secure download mode: the chip does not let its flash be read' },
+  'download-disabled': { exit: EXIT.failed, meaning: 'Download mode is switched off in the eFuses of the chip' },
+  'flash-unknown': { exit: EXIT.failed, meaning: 'The flash does not identify itself or its size is not known' },
+  'read-failed': { exit: EXIT.failed, meaning: 'A region of the flash could not be read, however it was tried' },
+  'still-in-bootloader': { exit: EXIT.failed, meaning: 'After the job the board did not leave download mode' },
+  'archive-unwritable': { exit: EXIT.failed, meaning: 'The archive folder cannot be written' },
+  'archive-newer': { exit: EXIT.failed, meaning: 'A manifest was written by a newer espd than this one' },
+  'disk-full': { exit: EXIT.failed, meaning: 'No space left where the archive is' },
+  'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo did not give the result that it must' },
+  internal: { exit: EXIT.failed, meaning: 'A fault of espd itself; please report it' },
+
+  'archive-damaged': { exit: EXIT.damaged, meaning: 'A file of the archive is damaged, missing, incomplete or foreign' },
+  'digest-mismatch': { exit: EXIT.damaged, meaning: 'The digest of the chip differs from that of the bytes read' },
+  'write-mismatch': { exit: EXIT.damaged, meaning: 'After writing, the flash does not hold the image' },
+
+  'other-mac': { exit: EXIT.refused, meaning: 'The board has another MAC than the image' },
+  'other-chip': { exit: EXIT.refused, meaning: 'The board is another chip than the image was taken from' },
+  'other-size': { exit: EXIT.refused, meaning: "The image's size is not that of the board's flash" },
+  encrypted: { exit: EXIT.refused, meaning: 'Flash encryption or secure boot makes writing this image unsafe' },
+  declined: { exit: EXIT.refused, meaning: 'The question whether to write was not answered with yes' },
+
+  interrupted: { exit: EXIT.interrupted, meaning: 'Stopped by a signal (Ctrl-C, SIGTERM)' },
+} as const satisfies Record<string, ErrorCodeFacts>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** A failure that a person or a caller can act on. */
+export class EspdError extends Error {
+  override readonly name = 'EspdError';
+  readonly code: ErrorCode;
+  /** What the person can do about it, one sentence; empty where nothing useful can be said. */
+  readonly hint: string;
+
+  /**
+   * @param code why, for programs
+   * @param message one clear sentence for people, without a trailing full stop
+   */
+  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint ?? '';
+  }
+
+  /** Exit status of a command that ends with this error. */
+  get exitStatus(): number {
+    return ERROR_CODES[this.code].exit;
+  }
+
+  toJSON(): { code: ErrorCode; message: string; hint: string } {
+    return { code: this.code, message: this.message, hint: this.hint };
+  }
+}
+
+/** `error` as an {@link EspdError}: itself, `interrupted` for an abort, or `internal` with the original as cause. */
+export function toEspdError(error: unknown): EspdError {
+  if (error instanceof EspdError) return error;
+  if (error instanceof Error && error.name === 'AbortError') {
+    return new EspdError('interrupted', 'Interrupted', { cause: error });
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return new EspdError('internal', message, { cause: error, hint: 'This looks like a fault of espd: please report it' });
+}
+
+/** Whether `error` is an {@link EspdError} with one of `codes`. */
+export function hasCode(error: unknown, ...codes: ErrorCode[]): error is EspdError {
+  return error instanceof EspdError && codes.includes(error.code);
+}
+
+/** The `code` that Node gives to errors of the operating system (`ENOENT`, `EACCES`, ...), or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
