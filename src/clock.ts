@@ -51,7 +51,7 @@ export function withTimeout<T>(clock: Clock, timeoutMs: number, work: Promise<T>
       },
       (error: unknown) => {
         cancel();
-        reject(error as Error);
+        reject(error instanceof Error ? error : new Error(String(error)));
       },
     );
   });

@@ -25,7 +25,10 @@ interface ErrorCodeFacts {
 
 export const ERROR_CODES = {
   usage: { exit: EXIT.usage, meaning: 'The command line is wrong: unknown option, missing or malformed value' },
-  'config-invalid': { exit: EXIT.usage, meaning: 'The config file is broken YAML, has an unknown key or a wrong value' },
+  'config-invalid': {
+    exit: EXIT.usage,
+    meaning: 'The config file is broken YAML, has an unknown key or a wrong value',
+  },
   'config-unreadable': { exit: EXIT.usage, meaning: 'The config file is missing or cannot be read' },
 
   'board-not-found': { exit: EXIT.notFound, meaning: 'No attached board answers, or none has the MAC asked for' },
@@ -43,8 +46,12 @@ export const ERROR_CODES = {
   'boot-mode': { exit: EXIT.failed, meaning: 'The board was reset but ran its app instead of download mode' },
   'no-sync': { exit: EXIT.failed, meaning: 'The board is in download mode but does not answer SYNC' },
   'chip-unsupported': { exit: EXIT.failed, meaning: 'A chip answers that espd does not know' },
+  'no-mac': { exit: EXIT.failed, meaning: 'The chip has no MAC of its own, by which its backups could be named' },
   'chip-timeout': { exit: EXIT.failed, meaning: 'The chip stopped answering in the middle of a command' },
-  'chip-error': { exit: EXIT.failed, meaning: 'The chip refused or failed a command; the reason byte is in the message' },
+  'chip-error': {
+    exit: EXIT.failed,
+    meaning: 'The chip refused or failed a command; the reason byte is in the message',
+  },
   'chip-changed': { exit: EXIT.failed, meaning: 'Another board answers than the one the job began with' },
   'stub-failed': { exit: EXIT.failed, meaning: 'The flasher stub could not be loaded or did not start' },
   'no-stub-read': { exit: EXIT.failed, meaning: 'This chip cannot be read without the flasher stub' },
@@ -54,12 +61,20 @@ export const ERROR_CODES = {
   'read-failed': { exit: EXIT.failed, meaning: 'A region of the flash could not be read, however it was tried' },
   'still-in-bootloader': { exit: EXIT.failed, meaning: 'After the job the board did not leave download mode' },
   'archive-unwritable': { exit: EXIT.failed, meaning: 'The archive folder cannot be written' },
+  'archive-unreadable': {
+    exit: EXIT.failed,
+    meaning: 'The archive folder, or a part of it, may not be read by this user',
+  },
   'archive-newer': { exit: EXIT.failed, meaning: 'A manifest was written by a newer espd than this one' },
   'disk-full': { exit: EXIT.failed, meaning: 'No space left where the archive is' },
+  'output-unwritable': { exit: EXIT.failed, meaning: 'The file named by --output cannot be written' },
   'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo did not give the result that it must' },
   internal: { exit: EXIT.failed, meaning: 'A fault of espd itself; please report it' },
 
-  'archive-damaged': { exit: EXIT.damaged, meaning: 'A file of the archive is damaged, missing, incomplete or foreign' },
+  'archive-damaged': {
+    exit: EXIT.damaged,
+    meaning: 'A file of the archive is damaged, missing, incomplete or foreign',
+  },
   'digest-mismatch': { exit: EXIT.damaged, meaning: 'The digest of the chip differs from that of the bytes read' },
   'write-mismatch': { exit: EXIT.damaged, meaning: 'After writing, the flash does not hold the image' },
 
@@ -108,7 +123,10 @@ export function toEspdError(error: unknown): EspdError {
     return new EspdError('interrupted', 'Interrupted', { cause: error });
   }
   const message = error instanceof Error ? error.message : String(error);
-  return new EspdError('internal', message, { cause: error, hint: 'This looks like a fault of espd: please report it' });
+  return new EspdError('internal', message, {
+    cause: error,
+    hint: 'This looks like a fault of espd: please report it',
+  });
 }
 
 /** Whether `error` is an {@link EspdError} with one of `codes`. */

@@ -1,0 +1,302 @@
+/**
+ * The archive's way to the disk: modes, fsync, renames that replace nothing, and what a failed system call means.
+ *
+ * {@link FileSystem} is all that the archive asks of the system, so that tests can let every single call fail.
+ */
+
+import { constants } from 'node:fs';
+import type { Stats } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { EspdError, systemCode } from '../errors.ts';
+import type { ErrorCode } from '../errors.ts';
+import type { Logger } from '../log.ts';
+
+export type FileSystem = Pick<
+  typeof import('node:fs/promises'),
+  'access' | 'chmod' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'unlink'
+>;
+
+/**
+ * Bytes read, hashed or written in one go. Small enough that hashing one chunk three times over stays below 50 ms of
+ * the event loop on a processor with 20 MB/s of SHA-256, large enough that calls do not count.
+ */
+export const CHUNK_BYTES = 256 * 1024;
+
+// A FIFO in the place of a file would block an opening without O_NONBLOCK for ever. (Windows knows neither flag.)
+const SAFELY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+export interface DiskOptions {
+  readonly fs: FileSystem;
+  readonly log: Logger;
+  readonly directoryMode: number;
+  readonly fileMode: number;
+}
+
+export class Disk {
+  readonly fs: FileSystem;
+  readonly #options: DiskOptions;
+  #warnedOfModes = false;
+
+  constructor(options: DiskOptions) {
+    this.fs = options.fs;
+    this.#options = options;
+  }
+
+  /** Makes a folder and, where they are missing, those above it, each fsynced into its parent. False: it was there. */
+  async makeFolder(path: string): Promise<boolean> {
+    let outcome = await this.#makeOneFolder(path);
+    if (outcome === 'no parent') {
+      await this.makeFolder(dirname(path));
+      outcome = await this.#makeOneFolder(path);
+      if (outcome === 'no parent') throw Object.assign(new Error(`${dirname(path)} is missing`), { code: 'ENOENT' });
+    }
+    if (outcome === 'there') return false;
+    await this.#setMode(
+      path,
+      this.#options.directoryMode,
+      () => this.fs.stat(path),
+      (mode) => this.fs.chmod(path, mode),
+    );
+    await this.syncFolder(dirname(path));
+    return true;
+  }
+
+  async #makeOneFolder(path: string): Promise<'made' | 'there' | 'no parent'> {
+    try {
+      await this.fs.mkdir(path, { mode: this.#options.directoryMode });
+      return 'made';
+    } catch (error) {
+      if (systemCode(error) === 'EEXIST') return 'there';
+      if (systemCode(error) === 'ENOENT') return 'no parent';
+      throw error;
+    }
+  }
+
+  /** Puts the names in a folder on the disk. Nothing where the system has no such call. */
+  async syncFolder(path: string): Promise<void> {
+    if (process.platform === 'win32') return; // a folder cannot be opened there
+    const handle = await this.fs.open(path, constants.O_RDONLY);
+    try {
+      await handle.sync();
+    } catch (error) {
+      // fsync(2): EINVAL where the file system (some FUSE and SMB ones) does not support it for folders.
+      if (!['EINVAL', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Opens a new file for reading and writing, with the archive's mode whatever the umask. */
+  async createFile(path: string): Promise<FileHandle> {
+    return this.#withMode(await this.fs.open(path, 'wx+', this.#options.fileMode));
+  }
+
+  /** Opens a file to append to, and to read; makes it where it is missing. A symbolic link is refused. */
+  async openToAppend(path: string): Promise<FileHandle> {
+    const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | SAFELY;
+    return this.#withMode(await this.fs.open(path, flags, this.#options.fileMode));
+  }
+
+  /** Writes a whole file, new or again, and puts its content on the disk. */
+  async writeFile(path: string, text: string): Promise<void> {
+    const handle = await this.#withMode(await this.fs.open(path, 'w', this.#options.fileMode));
+    try {
+      await writeAll(handle, Buffer.from(text), 0);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Opens a regular file; follows no symbolic link, waits for no FIFO. The failure has a system code. */
+  async openToRead(path: string): Promise<{ handle: FileHandle; sizeBytes: number }> {
+    const handle = await this.fs.open(path, constants.O_RDONLY | SAFELY);
+    try {
+      const stats = await handle.stat();
+      if (!stats.isFile()) throw Object.assign(new Error('is no regular file'), { code: 'EISDIR' });
+      return { handle, sizeBytes: stats.size };
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** A whole small file; one beyond `maxBytes` is not read (`EFBIG`). */
+  async readSmall(path: string, maxBytes: number): Promise<Buffer> {
+    const { handle, sizeBytes } = await this.openToRead(path);
+    try {
+      if (sizeBytes > maxBytes) throw Object.assign(new Error('is too large'), { code: 'EFBIG' });
+      const bytes = Buffer.alloc(sizeBytes);
+      return bytes.subarray(0, await readFully(handle, bytes, 0));
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async exists(path: string): Promise<boolean> {
+    return (await this.lstat(path)) !== undefined;
+  }
+
+  /** What is there, symbolic links not followed; undefined for nothing. */
+  async lstat(path: string): Promise<Stats | undefined> {
+    try {
+      return await this.fs.lstat(path);
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Renames a folder, unless something has the new name: false then. rename(2) refuses to replace a folder that holds
+   * anything and never puts a folder in a file's place; an empty folder it would replace, so one is looked for first.
+   */
+  async renameToNew(from: string, to: string): Promise<boolean> {
+    if (await this.exists(to)) return false;
+    try {
+      await this.fs.rename(from, to);
+      return true;
+    } catch (error) {
+      if (await this.exists(to)) return false; // another process was faster
+      throw error;
+    }
+  }
+
+  async #withMode(handle: FileHandle): Promise<FileHandle> {
+    try {
+      await this.#setMode(
+        '',
+        this.#options.fileMode,
+        () => handle.stat(),
+        (mode) => handle.chmod(mode),
+      );
+      return handle;
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** The umask can only have taken bits away until now. Set-group-id bits, inherited from the parent, are kept. */
+  async #setMode(
+    path: string,
+    wanted: number,
+    stat: () => Promise<Stats>,
+    chmod: (mode: number) => Promise<void>,
+  ): Promise<void> {
+    const { mode } = await stat();
+    if ((mode & 0o777) === (wanted & 0o777)) return;
+    try {
+      await chmod((mode & 0o7000) | wanted);
+    } catch (error) {
+      // FAT and some network file systems have one mode for everything, set where they are mounted.
+      if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error;
+      if (!this.#warnedOfModes) this.#options.log.warn('the file system of the archive keeps no modes', { path });
+      this.#warnedOfModes = true;
+    }
+  }
+}
+
+/** Writes all of `bytes` at `position`; the system may take less at a time, most of all when the disk runs full. */
+export async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
+}
+
+/** Fills `bytes` from `position` on; the count is smaller where the file ends before. */
+export async function readFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
+  let done = 0;
+  while (done < bytes.length) {
+    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, position + done);
+    if (bytesRead === 0) break;
+    done += bytesRead;
+  }
+  return done;
+}
+
+/** The content of a file from its beginning, in chunks of {@link CHUNK_BYTES}, each in memory of its own. */
+export async function* readChunks(handle: FileHandle, signal?: AbortSignal): AsyncGenerator<Buffer> {
+  for (let position = 0; ;) {
+    signal?.throwIfAborted();
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    const length = await readFully(handle, chunk, position);
+    if (length > 0) yield chunk.subarray(0, length);
+    if (length < CHUNK_BYTES) return;
+    position += length;
+  }
+}
+
+/** What a failure while writing in the archive means; errors that are no system errors stay what they are. */
+export function toWriteError(error: unknown, root: string): unknown {
+  const code = faultCode(error);
+  if (code === undefined) return error;
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new EspdError('disk-full', `No space left in the archive ${root}`, {
+      hint: code === 'EDQUOT' ? 'The quota of this user is used up' : 'Free some space on the disk of the archive',
+      cause: error,
+    });
+  }
+  const reason = (error as Error).message;
+  const hints: Readonly<Record<string, string>> = {
+    EROFS: 'The file system is mounted read-only: an unclean disk is often mounted so; see dmesg',
+    EACCES: 'Run espd as the user that owns the archive, or give this user the right to write there',
+    EPERM: 'Run espd as the user that owns the archive, or give this user the right to write there',
+    ENOTDIR: 'A file stands where a folder is needed: move it away',
+    ELOOP: 'A symbolic link stands where a file or folder is needed: espd follows none inside the archive',
+    EIO: 'The disk reports a fault: see dmesg',
+  };
+  return new EspdError('archive-unwritable', `The archive ${root} cannot be written: ${reason}`, {
+    hint: hints[code] ?? 'Look at the folder with "ls -la" and "df"',
+    cause: error,
+  });
+}
+
+/**
+ * What a failure while reading a file or folder of the archive means, as a fragment after its name. Throws errors that
+ * are neither the system's nor zlib's.
+ */
+export function readFault(error: unknown): { code: ErrorCode; problem: string; hint: string } {
+  const damaged = (problem: string) => ({ code: 'archive-damaged' as const, problem, hint: '' });
+  const code = faultCode(error);
+  switch (code) {
+    case 'ENOENT':
+      return damaged('is missing');
+    case 'ELOOP':
+      return damaged('is a symbolic link, and none is followed');
+    case 'EISDIR':
+      return damaged('is no regular file');
+    case 'ENOTDIR':
+      return damaged('is no folder');
+    case 'EFBIG':
+      return damaged('is larger than such a file can be');
+    case 'EACCES':
+    case 'EPERM':
+      return {
+        code: 'archive-unreadable',
+        problem: 'may not be read by this user',
+        hint: 'Run espd as the user that owns the archive, or as root',
+      };
+    case 'EMFILE':
+    case 'ENFILE':
+    case 'ENOMEM':
+      return { code: 'archive-unreadable', problem: `cannot be read now: ${code}`, hint: 'Try again later' };
+    case 'Z_BUF_ERROR':
+      return damaged('is cut off');
+    case 'Z_DATA_ERROR':
+      return damaged('is no sound gzip file');
+    case undefined:
+      throw error;
+    default:
+      return damaged(`cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** The code of an error of the system or of zlib; undefined for espd's own, for aborts and for faults of a caller. */
+function faultCode(error: unknown): string | undefined {
+  const code = error instanceof EspdError ? undefined : systemCode(error);
+  return code === undefined || code === 'EBADF' || code === 'ABORT_ERR' || code.startsWith('ERR_') ? undefined : code;
+}

@@ -1,0 +1,238 @@
+/** One backup's folder, read by someone who trusts nothing in it. Modifies nothing. */
+
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import type { ErrorCode } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import { parseChecksums } from './checksums.ts';
+import type { Checksums } from './checksums.ts';
+import { ImageDigester } from './digest.ts';
+import type { ImageDigests } from './digest.ts';
+import { readChunks, readFault } from './disk.ts';
+import type { Disk } from './disk.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE, inflate } from './image.ts';
+import { FORMAT_VERSION, MAX_MANIFEST_BYTES, contradictions, parseManifest } from './manifest.ts';
+import type { Manifest } from './manifest.ts';
+import { printable } from './printable.ts';
+
+export const MANIFEST = 'manifest.json';
+export const CHECKSUMS = 'SHA256SUMS';
+const MAX_CHECKSUMS_BYTES = 64 * 1024;
+/** Where no manifest tells: the largest flash that any of the chips can address, several times over. */
+const MAX_IMAGE_BYTES = 1024 ** 3;
+
+/** What is wrong with a file of the folder; `file` is empty for the folder itself. */
+export interface Finding {
+  readonly file: string;
+  readonly problem: string;
+  readonly code: ErrorCode;
+  readonly hint: string;
+}
+
+/** A folder as far as it can be judged without reading the image. */
+export interface Inspection {
+  /** Present where the manifest itself could be understood, whatever else is wrong. */
+  readonly manifest: Manifest | undefined;
+  readonly checksums: Checksums | undefined;
+  /** Name of the stored image: what the manifest says, else what lies there. */
+  readonly imageFile: string;
+  readonly findings: readonly Finding[];
+}
+
+/**
+ * Checks everything but the image's content: the kind of every entry, the manifest and whether it belongs here, the
+ * list of checksums and the manifest's own digest in it, the stored image's size. Undefined: nothing has this name.
+ */
+export async function inspectFolder(
+  disk: Disk,
+  path: string,
+  expected: { mac: Mac; id: string },
+): Promise<Inspection | undefined> {
+  const findings: Finding[] = [];
+  const found = (file: string, problem: string, code: ErrorCode = 'archive-damaged', hint = '') =>
+    findings.push({ file, problem, code, hint });
+  const caught = (file: string, error: unknown) => findings.push({ file, ...readFault(error) });
+
+  let names: string[];
+  let manifest: Manifest | undefined;
+  let checksums: Checksums | undefined;
+  let imageFile = PLAIN_IMAGE;
+  const result = (): Inspection => ({ manifest, checksums, imageFile, findings });
+
+  try {
+    const stats = await disk.lstat(path);
+    if (stats === undefined) return undefined;
+    if (!stats.isDirectory()) {
+      found('', stats.isSymbolicLink() ? 'is a symbolic link, and none is followed' : 'is no folder');
+      return result();
+    }
+    names = await disk.fs.readdir(path);
+  } catch (error) {
+    caught('', error);
+    return result();
+  }
+
+  let manifestSha256: string | undefined;
+  try {
+    const bytes = await disk.readSmall(join(path, MANIFEST), MAX_MANIFEST_BYTES);
+    manifestSha256 = createHash('sha256').update(bytes).digest('hex');
+    const reading = parseManifest(bytes.toString('utf8'));
+    if (reading.kind === 'newer') {
+      const writer = reading.createdBy === '' ? 'a newer espd' : printable(reading.createdBy);
+      const problem = `has format version ${reading.formatVersion}, and this espd knows versions up to ${FORMAT_VERSION}`;
+      found(MANIFEST, problem, 'archive-newer', `Use the espd that wrote it (${writer}) or a later one`);
+      return result(); // what files belong to a newer format is not known here
+    }
+    if (reading.kind === 'damaged') found(MANIFEST, printable(reading.problem));
+    else manifest = reading.manifest;
+  } catch (error) {
+    caught(MANIFEST, error);
+  }
+
+  if (manifest !== undefined) {
+    const { mac, id } = expected;
+    if (manifest.mac !== mac) found(MANIFEST, `is that of another board: ${manifest.mac}`);
+    if (manifest.id !== id) found(MANIFEST, `is that of another backup: ${manifest.id}`);
+    for (const problem of contradictions(manifest)) found(MANIFEST, problem);
+  }
+
+  imageFile = manifest?.image.file ?? (names.includes(GZIP_IMAGE) ? GZIP_IMAGE : PLAIN_IMAGE);
+  for (const name of names) {
+    if (![imageFile, MANIFEST, CHECKSUMS].includes(name)) found(printable(name), 'is foreign');
+  }
+
+  try {
+    checksums = parseChecksums((await disk.readSmall(join(path, CHECKSUMS), MAX_CHECKSUMS_BYTES)).toString('utf8'));
+    if (checksums === undefined) found(CHECKSUMS, 'is no list of SHA-256 digests');
+  } catch (error) {
+    caught(CHECKSUMS, error);
+  }
+  if (checksums !== undefined) {
+    for (const name of [imageFile, MANIFEST]) {
+      if (!checksums.has(name)) found(CHECKSUMS, `does not list ${name}`);
+    }
+    for (const name of checksums.keys()) {
+      if (name !== imageFile && name !== MANIFEST)
+        found(CHECKSUMS, `lists ${printable(name)}, which is no part of a backup`);
+    }
+    const listed = checksums.get(MANIFEST);
+    if (listed !== undefined && manifestSha256 !== undefined && listed !== manifestSha256) {
+      found(MANIFEST, differs(CHECKSUMS, listed, manifestSha256));
+    }
+  }
+
+  try {
+    const { handle, sizeBytes } = await disk.openToRead(join(path, imageFile));
+    await handle.close();
+    if (manifest !== undefined && imageFile === PLAIN_IMAGE && sizeBytes !== manifest.image.sizeBytes) {
+      found(imageFile, `has ${sizeBytes} bytes, and ${MANIFEST} says ${manifest.image.sizeBytes}`);
+    }
+  } catch (error) {
+    caught(imageFile, error);
+  }
+  return result();
+}
+
+/**
+ * Hashes everything: each file against SHA256SUMS, the image against each digest in the manifest. All that is wrong
+ * with the folder, nothing where it is sound. Undefined: nothing has this name.
+ */
+export async function verifyFolder(
+  disk: Disk,
+  path: string,
+  expected: { mac: Mac; id: string },
+  signal?: AbortSignal,
+): Promise<{ manifest: Manifest | undefined; findings: readonly Finding[] } | undefined> {
+  const inspection = await inspectFolder(disk, path, expected);
+  if (inspection === undefined) return undefined;
+  const { manifest, checksums, imageFile } = inspection;
+  const findings = [...inspection.findings];
+  // What could not be opened, or has the wrong size, needs no second report.
+  const known = findings.some(({ file, code }) => file === '' || file === imageFile || code === 'archive-newer');
+  if (known) return { manifest, findings };
+  try {
+    const { stored, image } = await hashImage(disk, join(path, imageFile), manifest?.image.sizeBytes, signal);
+    findings.push(...judgeImage(imageFile, { stored, image, manifest, listed: checksums?.get(imageFile) }));
+  } catch (error) {
+    signal?.throwIfAborted();
+    findings.push({ file: imageFile, ...readFault(error) });
+  }
+  return { manifest, findings };
+}
+
+/** Compares what was hashed with what SHA256SUMS and the manifest say, and tells which of the three is odd. Pure. */
+export function judgeImage(
+  file: string,
+  facts: {
+    /** SHA-256 of the file as stored. */
+    stored: string;
+    /** Digests of the flash image, or why it cannot be inflated. */
+    image: ImageDigests | { readonly problem: string };
+    manifest: Manifest | undefined;
+    listed: string | undefined;
+  },
+): Finding[] {
+  const { stored, image, manifest, listed } = facts;
+  const findings: Finding[] = [];
+  const found = (at: string, problem: string) =>
+    findings.push({ file: at, problem, code: 'archive-damaged', hint: '' });
+  const listedIsOdd = listed !== undefined && listed !== stored;
+
+  if ('problem' in image) {
+    found(file, image.problem);
+  } else if (manifest !== undefined) {
+    const { sizeBytes, sha256, md5 } = manifest.image;
+    const blocks = manifest.blocks.sha256;
+    const wrong = image.blocks.flatMap((digest, block) => (digest === blocks[block] ? [] : [block]));
+    const where =
+      wrong[0] === undefined
+        ? ''
+        : `; ${wrong.length} of ${image.blocks.length} blocks differ, the first at 0x${(wrong[0] * 65536).toString(16)}`;
+    if (image.sizeBytes !== sizeBytes) {
+      found(file, `holds ${image.sizeBytes} bytes of image, and ${MANIFEST} says ${sizeBytes}`);
+    } else if (image.sha256 !== sha256) {
+      found(file, differs(listedIsOdd ? `${MANIFEST} and ${CHECKSUMS}` : MANIFEST, sha256, image.sha256) + where);
+    } else {
+      // The image is what the manifest's SHA-256 says, so a digest that still differs was damaged itself.
+      if (image.md5 !== md5) found(MANIFEST, `has another MD5 than the image: ${md5}, and it is ${image.md5}`);
+      if (wrong.length > 0) found(MANIFEST, `has other block digests than the image${where}`);
+      if (listedIsOdd && file === PLAIN_IMAGE)
+        found(CHECKSUMS, `has another digest for ${file} than ${MANIFEST} and the file`);
+    }
+  }
+  if (listedIsOdd && findings.length === 0) found(file, differs(CHECKSUMS, listed, stored));
+  return findings;
+}
+
+function differs(witness: string, expected: string, actual: string): string {
+  return `SHA-256 differs from ${witness}: ${expected} is expected, ${actual} is there`;
+}
+
+async function hashImage(
+  disk: Disk,
+  path: string,
+  sizeBytes: number | undefined,
+  signal: AbortSignal | undefined,
+): Promise<{ stored: string; image: ImageDigests | { problem: string } }> {
+  const { handle } = await disk.openToRead(path);
+  try {
+    const digester = new ImageDigester();
+    if (!path.endsWith('.gz')) {
+      for await (const chunk of readChunks(handle, signal)) digester.update(chunk);
+      const image = digester.finish();
+      return { stored: image.sha256, image };
+    }
+    const sha256 = createHash('sha256');
+    for await (const chunk of readChunks(handle, signal)) sha256.update(chunk);
+    const stored = sha256.digest('hex');
+    try {
+      await inflate(handle, sizeBytes ?? MAX_IMAGE_BYTES, (chunk) => digester.update(chunk), signal);
+      return { stored, image: digester.finish() };
+    } catch (error) {
+      signal?.throwIfAborted();
+      return { stored, image: readFault(error) };
+    }
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,136 @@
+/** The manifest: one zod schema that gives the type, the check and the published JSON Schema. */
+
+import { z } from 'zod';
+
+/** Raised when a reader of the old version could misunderstand a new manifest; see FORMAT.md. */
+export const FORMAT_VERSION = 1;
+
+const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
+const count = () => z.number().int().nonnegative();
+
+export const manifestSchema = z
+  .object({
+    formatVersion: z.literal(FORMAT_VERSION),
+    /** Which program wrote it: `espd 0.1.0`. */
+    createdBy: z.string(),
+    /** Name of the backup's folder; a folder that was copied or renamed gives itself away by it. */
+    id: z.string().regex(/^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z$/),
+    /** ISO 8601 UTC, as the clock of the host had it; the id is made from it, and later where that was taken. */
+    createdAt: z.iso.datetime(),
+    mac: z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/),
+    chip: z.object({
+      family: z.string(),
+      name: z.string(),
+      revision: z.string().nullable(),
+      features: z.array(z.string()),
+      crystalMHz: z.number().nullable(),
+    }),
+    flash: z.object({
+      manufacturer: hex(2),
+      device: hex(4),
+      sizeBytes: z.number().int().positive(),
+      /** Set when the flash seems to repeat itself: it answers for more bytes than it has. */
+      aliasedAtBytes: z.number().int().positive().nullable(),
+    }),
+    security: z.object({ flashEncryption: z.boolean(), secureBoot: z.boolean(), secureDownload: z.boolean() }),
+    /** Readable eFuse words, lower-case hex of 8 digits, by block name. */
+    efuses: z.record(z.string(), z.array(hex(8))),
+    image: z.object({
+      file: z.enum(['flash.bin', 'flash.bin.gz']),
+      /** Of the flash, uncompressed. */
+      sizeBytes: z.number().int().positive(),
+      sha256: hex(64),
+      md5: hex(32),
+    }),
+    /** Digest of each 64 KiB block of the image in order, SHA-256; the last one may be of a shorter block. */
+    blocks: z.object({ sizeBytes: z.literal(65536), sha256: z.array(hex(64)) }),
+    /** What the image holds, as the espd that wrote this could tell; a reader may look for itself. */
+    contents: z.object({
+      firmware: z.object({ name: z.string(), version: z.string().nullable(), sdk: z.string().nullable() }).nullable(),
+      partitions: z.array(
+        z.object({
+          name: z.string(),
+          type: z.string(),
+          subtype: z.string(),
+          offset: count(),
+          sizeBytes: count(),
+          encrypted: z.boolean(),
+        }),
+      ),
+    }),
+    /** How the chip itself confirmed the image before it was kept. */
+    confirmed: z.object({ by: z.enum(['stub', 'rom']), md5: hex(32), at: z.iso.datetime() }),
+    source: z.object({
+      port: z.string(),
+      usb: z
+        .object({
+          vendorId: z.string(),
+          productId: z.string(),
+          serialNumber: z.string().nullable(),
+          location: z.string().nullable(),
+        })
+        .nullable(),
+      host: z.string(),
+    }),
+    transfer: z.object({
+      loader: z.enum(['stub', 'rom']),
+      /** Both directions, from the open to the close. */
+      wireBytes: count(),
+      flashBytesRead: count(),
+      digestsAsked: count(),
+      /** Bytes of flash that needed no reading, by what explained them. */
+      explained: z.object({ blank: count(), sameAsBackup: count() }),
+      retries: count(),
+      baudRate: z.number().int().positive(),
+      seconds: z.number().nonnegative(),
+    }),
+  })
+  .meta({ title: 'espd manifest', description: 'manifest.json of one backup; see FORMAT.md' });
+
+export type Manifest = z.infer<typeof manifestSchema>;
+
+/** What the maker of a backup knows; the archive adds the rest (version, image, block digests). */
+export type ManifestContent = Omit<Manifest, 'formatVersion' | 'createdBy' | 'id' | 'image' | 'blocks'>;
+
+/** A longer manifest is not read. That of a flash of 128 MiB has about 160 KiB. */
+export const MAX_MANIFEST_BYTES = 1024 * 1024;
+
+/** What came of reading a manifest: itself, or why not. */
+export type ManifestReading =
+  | { readonly kind: 'read'; readonly manifest: Manifest }
+  | { readonly kind: 'newer'; readonly formatVersion: number; readonly createdBy: string }
+  | { readonly kind: 'damaged'; readonly problem: string };
+
+/** The text of a manifest.json, from anywhere: never throws, never trusts. Unknown keys are ignored (FORMAT.md). */
+export function parseManifest(text: string): ManifestReading {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { kind: 'damaged', problem: 'is no JSON' };
+  }
+  const head = z.object({ formatVersion: z.number().int(), createdBy: z.string().catch('') }).safeParse(json);
+  if (head.success && head.data.formatVersion > FORMAT_VERSION) return { kind: 'newer', ...head.data };
+  const result = manifestSchema.safeParse(json);
+  if (result.success) return { kind: 'read', manifest: result.data };
+  const issue = result.error.issues[0];
+  const where = issue === undefined || issue.path.length === 0 ? 'the document' : issue.path.map(String).join('.');
+  return { kind: 'damaged', problem: `is no manifest: ${where}: ${issue?.message ?? 'wrong'}` };
+}
+
+/** The manifest as it is stored. */
+export function formatManifest(manifest: Manifest): string {
+  return JSON.stringify(manifest, null, 2) + '\n';
+}
+
+/** In what a manifest contradicts itself; each one a sentence fragment after the file's name. */
+export function contradictions(manifest: Manifest): string[] {
+  const { image, blocks, confirmed } = manifest;
+  const found: string[] = [];
+  const expectedBlocks = Math.ceil(image.sizeBytes / blocks.sizeBytes);
+  if (blocks.sha256.length !== expectedBlocks) {
+    found.push(`lists ${blocks.sha256.length} block digests where ${expectedBlocks} belong`);
+  }
+  if (confirmed.md5 !== image.md5) found.push('says that the chip confirmed another image than the one stored');
+  return found;
+}

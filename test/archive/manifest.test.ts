@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { z } from 'zod';
+import { contradictions, formatManifest, manifestSchema, parseManifest } from '../../src/archive/manifest.ts';
+import type { Manifest } from '../../src/archive/manifest.ts';
+import { ID0, content, image, md5, sha256 } from './support.ts';
+
+const bytes = image(70_000);
+const manifest: Manifest = {
+  formatVersion: 1,
+  createdBy: 'espd 0.0.0-test',
+  id: ID0,
+  ...content(bytes),
+  image: { file: 'flash.bin', sizeBytes: bytes.length, sha256: sha256(bytes), md5: md5(bytes) },
+  blocks: { sizeBytes: 65536, sha256: [sha256(bytes.subarray(0, 65536)), sha256(bytes.subarray(65536))] },
+};
+
+test('a manifest is read as it was written, and unknown keys are ignored', () => {
+  assert.deepEqual(parseManifest(formatManifest(manifest)), { kind: 'read', manifest });
+  const more = { ...manifest, label: 'kitchen', chip: { ...manifest.chip, package: 'QFN32' } };
+  assert.deepEqual(parseManifest(JSON.stringify(more)), { kind: 'read', manifest });
+});
+
+test('a newer format is told apart from damage', () => {
+  const newer = { formatVersion: 2, createdBy: 'espd 9.1.0', anything: [] };
+  assert.deepEqual(parseManifest(JSON.stringify(newer)), { kind: 'newer', formatVersion: 2, createdBy: 'espd 9.1.0' });
+  assert.equal(parseManifest('{"formatVersion": 7}').kind, 'newer');
+  for (const version of [0, -1, 1.5, '2', null, [2]]) {
+    assert.equal(parseManifest(JSON.stringify({ ...manifest, formatVersion: version })).kind, 'damaged');
+  }
+});
+
+test('any value of a wrong type, and any missing key, is found', () => {
+  const damaged = (value: unknown) =>
+    assert.equal(parseManifest(JSON.stringify(value)).kind, 'damaged', JSON.stringify(value));
+  const walk = (value: Record<string, unknown>, rebuild: (changed: Record<string, unknown>) => unknown) => {
+    for (const [key, child] of Object.entries(value)) {
+      damaged(rebuild({ ...value, [key]: typeof child === 'object' && child !== null ? 7 : {} }));
+      damaged(rebuild(Object.fromEntries(Object.entries(value).filter(([other]) => other !== key))));
+      if (typeof child === 'object' && child !== null && !Array.isArray(child) && key !== 'efuses') {
+        walk(child as Record<string, unknown>, (changed) => rebuild({ ...value, [key]: changed }));
+      }
+    }
+  };
+  walk(manifest, (changed) => changed);
+});
+
+test('hostile text never throws', () => {
+  for (const text of [
+    '',
+    'null',
+    '[]',
+    '7',
+    '"x"',
+    '{',
+    '{}',
+    '\0',
+    '['.repeat(500_000),
+    '{"__proto__": {"formatVersion": 9}}',
+    '{"formatVersion": 1e999}',
+  ]) {
+    assert.notEqual(parseManifest(text).kind, 'read', text.slice(0, 40));
+  }
+  fc.assert(fc.property(fc.json(), (text) => void parseManifest(text)));
+  const stored = formatManifest(manifest);
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: stored.length - 2 }), (length) => {
+      assert.equal(parseManifest(stored.slice(0, length)).kind, 'damaged');
+    }),
+  );
+});
+
+test('contradictions within a manifest', () => {
+  assert.deepEqual(contradictions(manifest), []);
+  assert.match(
+    contradictions({ ...manifest, blocks: { sizeBytes: 65536, sha256: [] } })[0] ?? '',
+    /0 block digests where 2/,
+  );
+  assert.match(
+    contradictions({ ...manifest, confirmed: { ...manifest.confirmed, md5: md5(Buffer.from('x')) } })[0] ?? '',
+    /confirmed another image/,
+  );
+});
+
+test('the published JSON Schema is that of the code', async () => {
+  const published = JSON.parse(
+    await readFile(new URL('../../schema/manifest.schema.json', import.meta.url), 'utf8'),
+  ) as unknown;
+  assert.deepEqual(published, JSON.parse(JSON.stringify(z.toJSONSchema(manifestSchema, { io: 'input' }))));
+});
