@@ -1,0 +1,6 @@
+/** What is inside a flash image. Pure functions on whatever a board held: they take a reader and never do I/O themselves. */
+
+export { describeFirmware, type FirmwareName, type FirmwareSummary, type PartitionSummary } from './describe.ts';
+export type { ReadFlash } from './bytes.ts';
+export { findImage, verifyImage, type Image, type ImageVerdict } from './image.ts';
+export { findPartitionTable, parsePartitionTable, type Partition, type PartitionTable } from './partitions.ts';
