@@ -1,0 +1,206 @@
+/**
+ * The config: one zod schema that gives types, defaults, checks and the published JSON Schema.
+ *
+ * No transforms: what is written in the file is what the program gets, so that input and output have one type.
+ * What depends on the machine (where the archive is, relative paths) is resolved in `loader.ts`.
+ *
+ * Messages of checks begin with "wants ..."; `parse.ts` puts the key in front and what was found behind.
+ */
+
+import { z } from 'zod';
+import { cronProblem } from './cron.ts';
+
+export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export const LOG_FORMATS = ['auto', 'text', 'json', 'journald'] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+/** Steps of esptool's `custom_reset_sequence`, as `parseResetSequence` of `esp/reset.ts` takes them. */
+const RESET_STEP = String.raw`(?:[DR][01]|U[01],[01]|W(?:\d(?:\.\d{1,3})?|10))`;
+
+const text = (maxLength: number) => z.string().min(1).max(maxLength);
+const usbId = () =>
+  z
+    .string()
+    .regex(/^[0-9a-fA-F]{4}$/, "wants four hex digits in quotes, such as '10c4'")
+    .toLowerCase();
+const glob = () => text(256);
+
+export const portMatcherSchema = z
+  .strictObject({
+    vendorId: usbId().exactOptional().describe('USB vendor id, four hex digits in quotes.'),
+    productId: usbId().exactOptional().describe('USB product id, four hex digits in quotes.'),
+    serialNumber: glob().exactOptional().describe('USB serial number; * stands for anything.'),
+    manufacturer: glob().exactOptional().describe('USB manufacturer text; * stands for anything.'),
+    product: glob().exactOptional().describe('USB product text; * stands for anything.'),
+    path: glob().exactOptional().describe('Device path such as /dev/ttyUSB*; * stands for anything.'),
+    location: glob().exactOptional().describe('Place of the plug such as 1-1.4:1.0; * stands for anything.'),
+  })
+  .refine((matcher) => Object.keys(matcher).length > 0, {
+    message: 'wants at least one of vendorId, productId, serialNumber, manufacturer, product, path, location',
+  })
+  .meta({ minProperties: 1, description: 'A port matches when every key given here matches.' });
+
+/** Which ports a rule means: all keys that are given must match. Ids are lower-case hex, the others may hold `*`. */
+export type PortMatcher = z.output<typeof portMatcherSchema>;
+
+const archiveSchema = z.strictObject({
+  path: text(4096)
+    .nullable()
+    .default(null)
+    .describe(
+      'Folder of the archive; relative to the folder of this file, ~/ is the home folder. null: /var/lib/espd for root, ' +
+        'the service and /etc/espd/config.yaml, else $XDG_DATA_HOME/espd or ~/.local/share/espd.',
+    ),
+  compression: z
+    .enum(['none', 'gzip'])
+    .default('none')
+    .describe('gzip: flash images are kept as flash.bin.gz; smaller, but other flashers want them unpacked first.'),
+  directoryMode: z
+    .string()
+    .regex(/^0?7[0-7][0145]$/, "wants an octal mode in quotes from '0700' to '0775'")
+    .default('0700')
+    .describe('Mode of folders in the archive. Flash holds Wi-Fi passwords and keys: open it with care.'),
+  fileMode: z
+    .string()
+    .regex(/^0?6[046][04]$/, "wants an octal mode in quotes from '0600' to '0664', without x")
+    .default('0600')
+    .describe('Mode of files in the archive.'),
+});
+
+const watchSchema = z.strictObject({
+  folders: z
+    .array(text(4096).describe('A folder.'))
+    .max(64)
+    .default([])
+    .describe('More folders in which device nodes or links to them appear; every one of them is taken for a board.'),
+  allow: z
+    .array(portMatcherSchema)
+    .max(1000)
+    .default([])
+    .describe('Ports to touch besides the bridges and ids that espd knows; stronger than the built-in deny list.'),
+  deny: z
+    .array(portMatcherSchema)
+    .max(1000)
+    .default([])
+    .describe('Ports never to touch; stronger than everything else.'),
+  existing: z
+    .enum(['known', 'all', 'none'])
+    .default('known')
+    .describe('Which ports present at the start are touched: those known to be ESP boards, all that match, or none.'),
+});
+
+const jobsSchema = z.strictObject({
+  parallel: z.int().min(1).max(64).default(8).describe('How many boards are worked on at once.'),
+  connectAttempts: z
+    .int()
+    .min(1)
+    .max(20)
+    .default(3)
+    .describe('Tries before a device that does not answer is left alone until it is plugged in again.'),
+  cooldownMs: z
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(10_000)
+    .describe(
+      "How long a port that comes back after espd's own reset is not taken for a new plug-in, in milliseconds.",
+    ),
+});
+
+const serialSchema = z.strictObject({
+  baudRate: z
+    .int()
+    .min(115_200)
+    .max(3_000_000)
+    .default(921_600)
+    .describe('Highest rate for transfers, in baud; espd falls back where a port or board does not hold it.'),
+  reset: z
+    .enum(['auto', 'classic', 'tight', 'usb-serial-jtag', 'none'])
+    .default('auto')
+    .describe('How boards are put into download mode; auto chooses by the kind of port. none: never touch the lines.'),
+  resetSequence: z
+    .string()
+    .max(256)
+    .regex(
+      new RegExp(`^${RESET_STEP}(?:\\|${RESET_STEP}){0,31}$`),
+      'wants steps like D0|R1|W0.1|D1|R0|W0.05|D0 (D = DTR, R = RTS, U1,0 = both, W = seconds up to 10)',
+    )
+    .nullable()
+    .default(null)
+    .describe("Own sequence in esptool's notation, used instead of `reset`; null: none."),
+});
+
+const transferSchema = z.strictObject({
+  full: z
+    .boolean()
+    .default(false)
+    .describe('true: every byte crosses the wire; blank or already archived flash is not skipped by its digest.'),
+});
+
+const scheduleSchema = z.strictObject({
+  verify: z
+    .string()
+    .max(256)
+    .superRefine((expression, context) => {
+      const problem = expression === 'off' ? null : cronProblem(expression);
+      if (problem !== null) context.addIssue({ code: 'custom', message: `wants a cron expression or off: ${problem}` });
+    })
+    .nullable()
+    .default('30 3 * * 0')
+    .describe('When the whole archive is hashed again: minute hour day month weekday, or off.'),
+  timezone: z
+    .string()
+    .max(64)
+    .refine(isTimezone, { message: 'wants the name of a time zone such as Europe/Berlin' })
+    .nullable()
+    .default(null)
+    .describe('Time zone of the schedules; null: that of the machine.'),
+});
+
+const logSchema = z.strictObject({
+  level: z.enum(LOG_LEVELS).default('info').describe('What is logged: this level and those before it.'),
+  format: z
+    .enum(LOG_FORMATS)
+    .default('auto')
+    .describe('auto: journald where stderr is the journal, else text. json: one object a line.'),
+});
+
+export const configSchema = z
+  .strictObject({
+    archive: archiveSchema.prefault({}).describe('Where backups are kept.'),
+    watch: watchSchema.prefault({}).describe('Which ports the daemon touches.'),
+    jobs: jobsSchema.prefault({}).describe("The daemon's work."),
+    serial: serialSchema.prefault({}).describe('How boards are spoken to.'),
+    transfer: transferSchema.prefault({}).describe('How flash is read.'),
+    schedule: scheduleSchema.prefault({}).describe('What the daemon does by the clock.'),
+    log: logSchema.prefault({}).describe('What is logged, always on stderr.'),
+  })
+  .meta({ title: 'espd config', description: 'Config of espd. Every key has a default.' });
+
+/** A checked config with all defaults, as the file says it. */
+export type ConfigFile = z.output<typeof configSchema>;
+/** Some keys of a config, as a person or the command line gives them. */
+export type ConfigInput = z.input<typeof configSchema>;
+
+/**
+ * The JSON Schema for editors. `io: 'input'`, because a file may leave out every key; in zod's default view of the
+ * output each key with a default would be required.
+ */
+export function configJsonSchema(): object {
+  return z.toJSONSchema(configSchema, { io: 'input' });
+}
+
+/** The permission bits of a checked mode: `'0700'` is 0o700. */
+export function modeBits(mode: string): number {
+  return Number.parseInt(mode, 8);
+}
+
+function isTimezone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}
