@@ -518,7 +518,7 @@ describe("describeFirmware on the simulator's boards", () => {
       assert.ok(partitions.some(({ name }) => name === 'nvs'));
     }
     const { firmware, problems } = await summaryOf(demoImage({ family: 'esp8266' }), 'esp8266');
-    assert.equal(firmware?.sdk, 'ESP8266 SDK 2.2.2-dev(38a443e)');
+    assert.deepEqual(firmware, { name: 'ESP-AT', version: '1.7.4.0', sdk: 'ESP8266 SDK 3.0.4(9532ceb)' });
     assert.deepEqual(problems, []);
   });
 });
