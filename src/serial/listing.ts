@@ -1,0 +1,224 @@
+/**
+ * The listing: which ports are there now.
+ *
+ * `SerialPort.list()` is the truth, checked against the nodes in `/dev`. On Linux it is filled up from sysfs, which
+ * knows a new port before udev does and needs no `udevadm`; and as `udevadm` costs a process each time, it is asked
+ * again only when the kernel's own list of ttys has changed. So looking often is cheap. Without sysfs (other systems)
+ * `SerialPort.list()` is asked every time, without either the names in `/dev` must do.
+ */
+
+import { lstat, readdir } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { systemClock, withTimeout, type Clock } from '../clock.ts';
+import { EspdError } from '../errors.ts';
+import { silentLogger, type Logger } from '../log.ts';
+import { listFolder, type FolderPort } from './folder-ports.ts';
+import type { PortInfo } from './ports.ts';
+import { isUsbTtyName, printable, ttyIdentity, ttyNames, usbId, usbPortOf, type SystemRoots } from './sysfs.ts';
+
+/** What `SerialPort.list()` tells of a port, as far as it is used here. */
+export interface SerialPortFacts {
+  readonly path: string;
+  readonly vendorId?: string | undefined;
+  readonly productId?: string | undefined;
+  readonly serialNumber?: string | undefined;
+  readonly manufacturer?: string | undefined;
+  readonly locationId?: string | undefined;
+}
+
+export interface ListingOptions extends Partial<SystemRoots> {
+  /** `watch.folders` of the config. */
+  readonly folders?: readonly string[];
+  /** `SerialPort.list` unless a test has another. */
+  readonly serialList?: () => Promise<readonly SerialPortFacts[]>;
+  readonly clock?: Clock;
+  readonly log?: Logger;
+}
+
+/** Lists the ports that are there now, sorted by address, each once. */
+export type PortLister = () => Promise<PortInfo[]>;
+
+/** `udevadm info -e` takes tens of milliseconds; when udev hangs, the boards do not wait for it. */
+const SERIAL_LIST_TIMEOUT_MS = 5000;
+
+/** The ports that are there now; see {@link createPortLister}. */
+export function listPorts(options: ListingOptions = {}): Promise<PortInfo[]> {
+  return createPortLister(options)();
+}
+
+/**
+ * A lister that remembers what it saw, for looking again and again. Each part that fails is logged once (and once
+ * more when it works again). Rejects with `port-failed` when the system tells nothing at all.
+ */
+export function createPortLister(options: ListingOptions = {}): PortLister {
+  const { sysRoot = '/sys', devRoot = '/dev', folders = [], clock = systemClock, log = silentLogger } = options;
+  const roots = { sysRoot, devRoot };
+  const complain = complainOnce(log);
+  const serialList = options.serialList ?? serialPortList;
+  let known: { fingerprint: string; ports: PortInfo[] } | undefined;
+
+  async function askSerialPort(): Promise<readonly SerialPortFacts[] | undefined> {
+    const tooLate = () => new Error(`no answer within ${SERIAL_LIST_TIMEOUT_MS} ms`);
+    try {
+      const ports = await withTimeout(clock, SERIAL_LIST_TIMEOUT_MS, serialList(), tooLate);
+      complain('SerialPort.list()');
+      return ports;
+    } catch (error) {
+      complain('SerialPort.list()', error as Error);
+      return undefined;
+    }
+  }
+
+  async function listHardware(): Promise<PortInfo[]> {
+    const names = await ttyNames(roots);
+    if (names === undefined) return listWithoutSysfs(roots, await askSerialPort());
+    const candidates = await identify(roots, names.filter(isUsbTtyName));
+    const fingerprint = JSON.stringify([names, [...candidates]]);
+    if (known?.fingerprint !== fingerprint) {
+      const ports = await listWithSysfs(roots, candidates, (await askSerialPort()) ?? []);
+      known = { fingerprint, ports };
+    }
+    return known.ports;
+  }
+
+  async function listFolders(): Promise<FolderPort[]> {
+    const found = folders.map(async (folder) => {
+      try {
+        const ports = await listFolder(roots, folder);
+        complain(folder);
+        return ports;
+      } catch (error) {
+        complain(folder, error as Error);
+        return [];
+      }
+    });
+    return (await Promise.all(found)).flat();
+  }
+
+  return async () => merge(roots, ...(await Promise.all([listHardware(), listFolders()])));
+}
+
+async function serialPortList(): Promise<readonly SerialPortFacts[]> {
+  // Loaded here, so that a machine for which serialport has no binary still lists and says what is wrong.
+  const { SerialPort } = await import('serialport');
+  return SerialPort.list();
+}
+
+/** Which of these ttys are there, node and all, and what tells this plug-in from the last one. */
+async function identify(roots: SystemRoots, names: readonly string[]): Promise<Map<string, string>> {
+  const identities = await Promise.all(names.map((name) => ttyIdentity(roots, name)));
+  const found = new Map<string, string>();
+  names.forEach((name, index) => {
+    const identity = identities[index];
+    if (identity !== undefined) found.set(name, identity);
+  });
+  return found;
+}
+
+async function listWithSysfs(
+  roots: SystemRoots,
+  candidates: ReadonlyMap<string, string>,
+  facts: readonly SerialPortFacts[],
+): Promise<PortInfo[]> {
+  const ports = new Map<string, PortInfo>();
+  for (const [name, identity] of candidates) {
+    const usb = await usbPortOf(roots, name);
+    if (usb === undefined) continue;
+    const address = join(roots.devRoot, name);
+    ports.set(address, {
+      address,
+      key: `${address}@${usb.facts.location ?? ''}#${usb.deviceNumber}.${identity}`,
+      usb: usb.facts,
+      fromFolder: false,
+      aliases: [join(roots.devRoot, 'serial/by-id', usb.byIdName)],
+    });
+  }
+  // Drivers with names of their own, which only udev's database tells.
+  for (const port of await fromSerialPort(facts)) {
+    if (port.usb !== null && !ports.has(port.address)) ports.set(port.address, port);
+  }
+  return [...ports.values()];
+}
+
+async function listWithoutSysfs(
+  roots: SystemRoots,
+  facts: readonly SerialPortFacts[] | undefined,
+): Promise<PortInfo[]> {
+  const ports = await fromSerialPort(facts ?? []);
+  const inDev = process.platform === 'linux' ? await namesIn(roots.devRoot) : undefined;
+  if (facts === undefined && inDev === undefined) {
+    throw new EspdError('port-failed', 'The system does not tell which serial ports there are', {
+      hint: 'On Linux /sys or udevadm must be there',
+    });
+  }
+  const seen = new Set(ports.map((port) => port.address));
+  const bare = (inDev ?? []).filter(isUsbTtyName).map((name) => ({ path: join(roots.devRoot, name) }));
+  const unknown = await fromSerialPort(bare.filter((port) => !seen.has(port.path)));
+  return [...ports, ...unknown].filter((port) => port.usb !== null || isUsbTtyName(basename(port.address)));
+}
+
+/** Ports of udev's database whose node is gone are left out: it may be behind. */
+async function fromSerialPort(facts: readonly SerialPortFacts[]): Promise<PortInfo[]> {
+  const ports = await Promise.all(
+    facts.map(async (port): Promise<PortInfo | undefined> => {
+      const isWindows = process.platform === 'win32';
+      const node = isWindows ? undefined : await lstat(port.path).catch(() => undefined);
+      if ((!isWindows && node === undefined) || /\p{C}/u.test(port.path)) return undefined;
+      const vendorId = usbId(port.vendorId);
+      const productId = usbId(port.productId);
+      const location = printable(port.locationId);
+      const usb =
+        vendorId === undefined || productId === undefined
+          ? null
+          : {
+              vendorId,
+              productId,
+              serialNumber: printable(port.serialNumber),
+              manufacturer: printable(port.manufacturer),
+              product: null,
+              location,
+            };
+      const key = `${port.path}@${location ?? ''}#${node?.ino ?? ''}`;
+      return { address: port.path, key, usb, fromFolder: false };
+    }),
+  );
+  return ports.filter((port) => port !== undefined);
+}
+
+async function namesIn(folder: string): Promise<string[] | undefined> {
+  return readdir(folder).catch(() => undefined);
+}
+
+/** One port for each terminal or network address, under whatever names it was found. */
+function merge(roots: SystemRoots, hardware: readonly PortInfo[], entries: readonly FolderPort[]): PortInfo[] {
+  const byTarget = new Map(hardware.map((port) => [port.address, port]));
+  for (const entry of entries) {
+    const node = entry.ttyName === undefined ? entry.target : join(roots.devRoot, entry.ttyName);
+    const target = byTarget.has(node) ? node : entry.target;
+    const port = byTarget.get(target);
+    if (port === undefined) {
+      const address = entry.ttyName === undefined ? entry.target : entry.path;
+      const key = `${entry.path}>${entry.target}#${entry.identity}`;
+      const aliases = [address === entry.path ? entry.target : entry.path];
+      byTarget.set(target, { address, key, usb: null, fromFolder: true, aliases });
+    } else {
+      byTarget.set(target, { ...port, fromFolder: true, aliases: [...(port.aliases ?? []), entry.path] });
+    }
+  }
+  return [...byTarget.values()].sort((a, b) => (a.address < b.address ? -1 : 1));
+}
+
+/** Says that a part fails when it begins to, and that it works again when it does. */
+function complainOnce(log: Logger): (part: string, error?: Error) => void {
+  const failing = new Set<string>();
+  return (part, error) => {
+    if (error === undefined) {
+      if (failing.delete(part)) log.info(`Listing ports: ${part} works again`);
+    } else if (!failing.has(part)) {
+      failing.add(part);
+      // A container without udev is no fault: sysfs and /dev tell enough.
+      const level = /\bENOENT\b/.test(error.message) ? 'info' : 'warn';
+      log[level](`Listing ports: ${part} fails, going on without`, { reason: error.message });
+    }
+  };
+}

@@ -1,0 +1,192 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { systemClock, type Clock } from '../../src/clock.ts';
+import { hasCode } from '../../src/errors.ts';
+import { type Logger, silentLogger } from '../../src/log.ts';
+import type { Link } from '../../src/serial/link.ts';
+import { openLink } from '../../src/serial/open-link.ts';
+import { describeLinkConformance, readExactly, testBytes } from './link-conformance.ts';
+import { listen, Rfc2217Peer, type Rfc2217Behavior } from './peers.ts';
+
+const options = { baudRate: 115_200, clock: systemClock, log: silentLogger };
+
+async function withPeer(
+  behavior: Rfc2217Behavior,
+  body: (link: Link, peer: Rfc2217Peer) => Promise<void>,
+  more: { clock?: Clock; log?: Logger } = {},
+): Promise<void> {
+  const peer = new Rfc2217Peer(behavior);
+  const link = await openLink(await peer.start(), { ...options, ...more });
+  try {
+    await body(link, peer);
+  } finally {
+    await link.close();
+    await peer.close();
+  }
+}
+
+/** The system's clock, but two seconds pass in two hundredths: for servers that never confirm. */
+const hurriedClock: Clock = {
+  ...systemClock,
+  schedule: (delayMs, callback) => systemClock.schedule(delayMs === 2000 ? 20 : delayMs, callback),
+};
+
+const conformance = (name: string, behavior: Rfc2217Behavior, clock = systemClock) =>
+  describeLinkConformance(name, async () => {
+    const peer = new Rfc2217Peer(behavior);
+    const link = await openLink(await peer.start(), { ...options, clock });
+    return {
+      link,
+      send: (data) => peer.send(data),
+      received: (sizeBytes) => peer.inbox.take(sizeBytes),
+      vanish: () => peer.vanish(),
+      stall: () => peer.stall(),
+      baudRates: () => peer.baudRates,
+      controlLines: () => peer.controlLines,
+      dispose: () => peer.close(),
+    };
+  });
+
+conformance('RFC 2217', {});
+conformance('RFC 2217 in segments of one byte', { byteByByte: true });
+conformance('RFC 2217 with a server that confirms nothing', { confirms: () => false }, hurriedClock);
+conformance('RFC 2217 with a server that refuses COM-PORT-OPTION', { refuses: true });
+
+describe('RFC 2217', () => {
+  test('sets 8N1 without flow control and the rate at open, and leaves the lines alone', () =>
+    withPeer({}, async (link, peer) => {
+      assert.deepEqual(link.capabilities, { controlLines: true, baudRate: true });
+      await link.write(Buffer.from('!'));
+      await peer.inbox.take(1);
+      const sent = peer.commands.map(({ command, value }) => [command, ...value]);
+      assert.deepEqual(sent, [
+        [1, 0, 1, 0xc2, 0],
+        [2, 8],
+        [3, 1],
+        [4, 1],
+        [5, 1],
+      ]);
+      assert.deepEqual(peer.controlLines, []);
+    }));
+
+  test('sends DTR and RTS in one segment, in this order', () =>
+    withPeer({}, async (link, peer) => {
+      await link.setControlLines({ dtr: true, rts: false });
+      await link.write(Buffer.from('!'));
+      await peer.inbox.take(1);
+      const both = Buffer.from([255, 250, 44, 5, 8, 255, 240, 255, 250, 44, 5, 12, 255, 240]);
+      assert.ok(peer.segments.some((segment) => segment.includes(both)));
+    }));
+
+  test('releases the lines at close when a job left them asserted', async () => {
+    const peer = new Rfc2217Peer();
+    const link = await openLink(await peer.start(), options);
+    await link.setControlLines({ dtr: false, rts: true });
+    await link.close();
+    await peer.clientGone;
+    await peer.close();
+    assert.deepEqual(peer.controlLines.at(-1), { dtr: false, rts: false });
+  });
+
+  test('does not wait for a confirmation of the lines', () =>
+    withPeer({ confirms: (command) => command !== 5 }, async (link, peer) => {
+      for (let count = 0; count < 50; count++)
+        await link.setControlLines({ dtr: count % 2 === 0, rts: count % 2 === 1 });
+      await link.write(Buffer.from('!'));
+      await peer.inbox.take(1);
+      assert.equal(peer.controlLines.length, 100);
+    }));
+
+  test('waits once for a confirmation that never comes, and says so once', async () => {
+    const warnings: string[] = [];
+    const log: Logger = {
+      ...silentLogger,
+      warn: (message, fields) => void warnings.push(`${message} ${String(fields?.['command'])}`),
+    };
+    await withPeer(
+      { confirms: () => false },
+      async (link) => {
+        await link.purge();
+        await link.purge();
+        await link.setBaudRate(921_600);
+        assert.equal(link.baudRate, 921_600);
+      },
+      { clock: hurriedClock, log },
+    );
+    assert.deepEqual(
+      warnings.map((warning) => warning.split(' ').at(-1)),
+      ['setBaudRate', 'purgeData'],
+    );
+  });
+
+  test('drops what came before the answer to a purge and keeps what came behind it in the same segment', () =>
+    withPeer({ aroundPurge: [Buffer.from('old\xff', 'latin1'), Buffer.from('new')] }, async (link, peer) => {
+      await peer.send(Buffer.from('older'));
+      await link.purge();
+      assert.equal((await readExactly(link, 3)).toString(), 'new');
+    }));
+
+  test('works with a server that offers the option itself and asks for foreign ones', () =>
+    withPeer({ offers: true }, async (link, peer) => {
+      assert.equal(link.capabilities.controlLines, true);
+      const bytes = testBytes(3000);
+      await link.write(bytes);
+      assert.deepEqual(await peer.inbox.take(3000), bytes);
+      const all = Buffer.concat(peer.segments);
+      assert.ok(all.includes(Buffer.from([255, 252, 1])), 'WONT ECHO');
+      assert.ok(all.includes(Buffer.from([255, 254, 1])), 'DONT ECHO');
+    }));
+
+  test('is a link without capabilities on a server that ignores telnet', () =>
+    withPeer(
+      { mute: true },
+      async (link) => {
+        assert.deepEqual(link.capabilities, { controlLines: false, baudRate: false });
+        await link.setBaudRate(9600);
+        await link.setControlLines({ dtr: true, rts: true });
+        assert.equal(link.baudRate, 115_200);
+      },
+      { clock: hurriedClock },
+    ));
+
+  test('ignores notifications, unknown commands and broken subnegotiations between data', () =>
+    withPeer({}, async (link, peer) => {
+      await peer.raw([97, 255, 250, 44, 106, 3, 255, 240, 98]); // NOTIFY-LINESTATE
+      await peer.raw([255, 250, 44, 107, 0xff, 0xff, 255, 240, 99]); // NOTIFY-MODEMSTATE
+      await peer.raw([255, 241, 255, 249, 255, 7, 255, 240, 100]); // NOP, GA, nonsense, SE
+      await peer.raw([255, 250, 44, 1, 2, 255, 253, 99, 101]); // a request inside a subnegotiation
+      await peer.raw([255, 250, ...new Array<number>(100_000).fill(44), 255, 240, 102]); // endless
+      await peer.raw([255, 250, 255, 240, 103]); // empty
+      assert.equal((await readExactly(link, 7)).toString(), 'abcdefg');
+    }));
+
+  test('takes the rate that the server names when it is clearly another one', () =>
+    withPeer({ answersRate: 1_000_000 }, async (link) => {
+      await link.setBaudRate(2_000_000);
+      assert.equal(link.baudRate, 1_000_000);
+      await link.setBaudRate(1_000_001);
+      assert.equal(link.baudRate, 1_000_001);
+    }));
+
+  test('says port-busy when the server does, and port-failed when it just hangs up', async () => {
+    for (const [text, code] of [
+      ['Port already in use\r\n', 'port-busy'],
+      ['', 'port-failed'],
+    ] as const) {
+      const peer = await listen((socket) => socket.end(text));
+      const opened = openLink(`rfc2217://127.0.0.1:${peer.port}`, options);
+      await assert.rejects(opened, (error) => hasCode(error, code));
+      await peer.close();
+    }
+  });
+
+  test('stops opening when the signal is aborted while the server thinks', async () => {
+    const peer = new Rfc2217Peer({ mute: true });
+    const abort = new AbortController();
+    const reason = new Error('stop');
+    const opened = openLink(await peer.start(), { ...options, signal: abort.signal });
+    setImmediate(() => abort.abort(reason));
+    await assert.rejects(opened, (error) => error === reason);
+    await peer.close();
+  });
+});
