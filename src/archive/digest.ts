@@ -10,16 +10,16 @@ export interface ImageDigests {
   readonly sizeBytes: number;
   readonly md5: string;
   readonly sha256: string;
-  /** SHA-256 of each block of 64 KiB in order; the last one may be of a shorter block. */
-  readonly blocks: readonly string[];
+  /** Of each block of 64 KiB in order; the last one may be shorter. */
+  readonly blocks: { readonly sha256: readonly string[]; readonly md5: readonly string[] };
 }
 
 /** Takes an image in pieces of any length. */
 export class ImageDigester {
   readonly #md5 = createHash('md5');
   readonly #sha256 = createHash('sha256');
-  readonly #blocks: string[] = [];
-  #block: Hash | undefined;
+  readonly #blocks = { sha256: [] as string[], md5: [] as string[] };
+  #block: { readonly sha256: Hash; readonly md5: Hash } | undefined;
   #sizeBytes = 0;
 
   get sizeBytes(): number {
@@ -32,8 +32,9 @@ export class ImageDigester {
     for (let offset = 0; offset < bytes.length;) {
       const room = BLOCK_BYTES - (this.#sizeBytes % BLOCK_BYTES);
       const piece = bytes.subarray(offset, offset + room);
-      this.#block ??= createHash('sha256');
-      this.#block.update(piece);
+      this.#block ??= { sha256: createHash('sha256'), md5: createHash('md5') };
+      this.#block.sha256.update(piece);
+      this.#block.md5.update(piece);
       offset += piece.length;
       this.#sizeBytes += piece.length;
       if (this.#sizeBytes % BLOCK_BYTES === 0) this.#endBlock();
@@ -52,7 +53,8 @@ export class ImageDigester {
 
   #endBlock(): void {
     if (this.#block === undefined) return;
-    this.#blocks.push(this.#block.digest('hex'));
+    this.#blocks.sha256.push(this.#block.sha256.digest('hex'));
+    this.#blocks.md5.push(this.#block.md5.digest('hex'));
     this.#block = undefined;
   }
 }

@@ -274,7 +274,7 @@ function completeManifest(parts: {
     id,
     ...content,
     image: { file: image.file, sizeBytes, sha256, md5 },
-    blocks: { sizeBytes: 65536, sha256: [...blocks] },
+    blocks: { sizeBytes: 65536, sha256: [...blocks.sha256], md5: [...blocks.md5] },
   };
   const checked = manifestSchema.safeParse(manifest);
   if (checked.success) return checked.data;

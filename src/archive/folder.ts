@@ -182,12 +182,14 @@ export function judgeImage(
     found(file, image.problem);
   } else if (manifest !== undefined) {
     const { sizeBytes, sha256, md5 } = manifest.image;
-    const blocks = manifest.blocks.sha256;
-    const wrong = image.blocks.flatMap((digest, block) => (digest === blocks[block] ? [] : [block]));
+    const { blocks } = manifest;
+    const wrong = image.blocks.sha256.flatMap((digest, block) =>
+      digest === blocks.sha256[block] && image.blocks.md5[block] === blocks.md5[block] ? [] : [block],
+    );
     const where =
       wrong[0] === undefined
         ? ''
-        : `; ${wrong.length} of ${image.blocks.length} blocks differ, the first at 0x${(wrong[0] * 65536).toString(16)}`;
+        : `; ${wrong.length} of ${image.blocks.sha256.length} blocks differ, the first at 0x${(wrong[0] * 65536).toString(16)}`;
     if (image.sizeBytes !== sizeBytes) {
       found(file, `holds ${image.sizeBytes} bytes of image, and ${MANIFEST} says ${sizeBytes}`);
     } else if (image.sha256 !== sha256) {

@@ -42,8 +42,11 @@ export const manifestSchema = z
       sha256: hex(64),
       md5: hex(32),
     }),
-    /** Digest of each 64 KiB block of the image in order, SHA-256; the last one may be of a shorter block. */
-    blocks: z.object({ sizeBytes: z.literal(65536), sha256: z.array(hex(64)) }),
+    /**
+     * Digests of each 64 KiB block of the image in order; the last block may be shorter. MD5 is what a chip can compute
+     * of its own flash: by it blocks are known without being read.
+     */
+    blocks: z.object({ sizeBytes: z.literal(65536), sha256: z.array(hex(64)), md5: z.array(hex(32)) }),
     /** What the image holds, as the espd that wrote this could tell; a reader may look for itself. */
     contents: z.object({
       firmware: z.object({ name: z.string(), version: z.string().nullable(), sdk: z.string().nullable() }).nullable(),
@@ -128,8 +131,10 @@ export function contradictions(manifest: Manifest): string[] {
   const { image, blocks, confirmed } = manifest;
   const found: string[] = [];
   const expectedBlocks = Math.ceil(image.sizeBytes / blocks.sizeBytes);
-  if (blocks.sha256.length !== expectedBlocks) {
-    found.push(`lists ${blocks.sha256.length} block digests where ${expectedBlocks} belong`);
+  for (const digests of [blocks.sha256, blocks.md5]) {
+    if (digests.length !== expectedBlocks) {
+      found.push(`lists ${digests.length} block digests where ${expectedBlocks} belong`);
+    }
   }
   if (confirmed.md5 !== image.md5) found.push('says that the chip confirmed another image than the one stored');
   return found;

@@ -247,6 +247,12 @@ test('forged manifests: each lie is found, though SHA256SUMS agrees', async (t) 
       /other block digests.*1 of 4.*0x0$/,
       false,
     ],
+    [
+      { ...manifest, blocks: { ...blocks, md5: [...blocks.md5.slice(0, 3), zeros.slice(32)] } },
+      /other block digests.*1 of 4.*0x30000$/,
+      false,
+    ],
+    [{ ...manifest, blocks: { ...blocks, md5: [] } }, /0 block digests where 4/, true],
   ];
   for (const [lie, pattern, seenByHistory] of lies) {
     await forge(path, 'manifest.json', typeof lie === 'string' ? lie : JSON.stringify(lie));

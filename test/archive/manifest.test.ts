@@ -8,13 +8,14 @@ import type { Manifest } from '../../src/archive/manifest.ts';
 import { ID0, content, image, md5, sha256 } from './support.ts';
 
 const bytes = image(70_000);
+const blocks = [bytes.subarray(0, 65536), bytes.subarray(65536)];
 const manifest: Manifest = {
   formatVersion: 1,
   createdBy: 'espd 0.0.0-test',
   id: ID0,
   ...content(bytes),
   image: { file: 'flash.bin', sizeBytes: bytes.length, sha256: sha256(bytes), md5: md5(bytes) },
-  blocks: { sizeBytes: 65536, sha256: [sha256(bytes.subarray(0, 65536)), sha256(bytes.subarray(65536))] },
+  blocks: { sizeBytes: 65536, sha256: blocks.map(sha256), md5: blocks.map(md5) },
 };
 
 test('a manifest is read as it was written, and unknown keys are ignored', () => {
@@ -75,7 +76,7 @@ test('hostile text never throws', () => {
 test('contradictions within a manifest', () => {
   assert.deepEqual(contradictions(manifest), []);
   assert.match(
-    contradictions({ ...manifest, blocks: { sizeBytes: 65536, sha256: [] } })[0] ?? '',
+    contradictions({ ...manifest, blocks: { ...manifest.blocks, sha256: [] } })[0] ?? '',
     /0 block digests where 2/,
   );
   assert.match(
