@@ -89,7 +89,8 @@ export async function openStoredImage(
   }
 }
 
-class FileImage implements ImageReader {
+/** The open file of an uncompressed image. `path` is what errors call it. */
+export class FileImage implements ImageReader {
   readonly sizeBytes: number;
   readonly #handle: FileHandle;
   readonly #path: string;
