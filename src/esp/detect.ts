@@ -1,0 +1,58 @@
+/** Which chip answers: by the chip id of GET_SECURITY_INFO, or by a word of the ROM. */
+
+import { EspdError } from '../errors.ts';
+import type { Chip, SecurityInfo } from './chips/chip.ts';
+import { chipByFamily, chipByImageId, chipByMagicWord } from './chips/index.ts';
+import { ChipRefusal, type Loader, agreedAnswer } from './loader.ts';
+import { OPCODE } from './protocol.ts';
+import { agreeingRegisters } from './registers.ts';
+import { parseSecurityInfo } from './security-info.ts';
+
+/** In every chip's ROM; its content tells the three families apart that GET_SECURITY_INFO does not. */
+const MAGIC_ADDRESS = 0x40001000;
+
+export interface Detection {
+  readonly chip: Chip;
+  /** Null on chips that do not know GET_SECURITY_INFO. */
+  readonly securityInfo: SecurityInfo | null;
+}
+
+/** @throws EspdError `chip-unsupported`, or what the commands throw */
+export async function detectChip(loader: Loader): Promise<Detection> {
+  const securityInfo = await readSecurityInfo(loader);
+  if (securityInfo === null) {
+    const word = await agreeingRegisters(loader).read(MAGIC_ADDRESS);
+    const chip = chipByMagicWord(word);
+    if (chip === undefined) throw unsupported(`0x${word.toString(16).padStart(8, '0')} at 0x40001000`);
+    return { chip, securityInfo };
+  }
+  // Only the ESP32-S2 answers without a chip id; in secure download mode it refuses the register above, too.
+  if (securityInfo.chipId === null) return { chip: chipByFamily('esp32s2'), securityInfo };
+  const chip = chipByImageId(securityInfo.chipId);
+  if (chip === undefined) throw unsupported(`chip id ${securityInfo.chipId}`);
+  return { chip, securityInfo };
+}
+
+/** Null where the loader does not know the command. A chip id with a flipped bit would be another chip's. */
+async function readSecurityInfo(loader: Loader): Promise<SecurityInfo | null> {
+  const ask = async () => {
+    const response = await loader.command(OPCODE.GET_SECURITY_INFO, Buffer.alloc(0), { repeatable: true });
+    return response.body;
+  };
+  try {
+    const body = await agreedAnswer(ask, (one, other) => one.equals(other));
+    if (body !== undefined) return parseSecurityInfo(body);
+  } catch (error) {
+    if (error instanceof ChipRefusal) return null;
+    throw error;
+  }
+  throw new EspdError('chip-error', 'The chip answers GET_SECURITY_INFO differently each time', {
+    hint: 'Check cable and power of the board',
+  });
+}
+
+function unsupported(what: string): EspdError {
+  return new EspdError('chip-unsupported', `A chip answers that espd does not know (${what})`, {
+    hint: 'A newer espd may know it; CONTRIBUTING.md says how to add a chip',
+  });
+}

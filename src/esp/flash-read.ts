@@ -1,0 +1,135 @@
+/** Reading flash: through the stub in packets with a digest behind them, or through the ROM 64 bytes at a time. */
+
+import { createHash } from 'node:crypto';
+import { EspdError } from '../errors.ts';
+import type { Loader } from './loader.ts';
+import { OPCODE, words } from './protocol.ts';
+import { digestRegion } from './spi-flash.ts';
+
+/** Largest packet of the stub's READ_FLASH (esp-flasher-stub, src/command_handler.c, s_read_flash_post_process). */
+export const MAX_PACKET_BYTES = 4096;
+/** READ_FLASH_SLOW always answers with this many bytes (PROTOCOL: more than 64 gives reason 0a). */
+const SLOW_BLOCK_BYTES = 64;
+/** A packet takes 400 ms at 115200 baud when every byte is escaped; the rest is latency and a busy workstation. */
+const PACKET_TIMEOUT_MS = 3000;
+
+export interface ReadOptions {
+  readonly packetBytes: number;
+  /**
+   * Acknowledge a packet when its first byte arrives. The stub sends a packet when the one before is acknowledged, so
+   * this keeps the wire full; it counts acknowledgements, at most one of which may be ahead.
+   */
+  readonly acknowledgeEarly: boolean;
+}
+
+/** Receives the bytes of a region in order; `offset` is that of the flash. */
+export type ByteSink = (offset: number, bytes: Buffer) => Promise<void> | void;
+
+/**
+ * Reads a region through the stub. What reached the sink counts only when this resolves: then the chip's digest of
+ * what it sent equals that of what arrived. (Whether it sent what was asked for, only a digest of the place can tell:
+ * requests carry no checksum.)
+ *
+ * @throws EspdError `read-failed` for a packet that is lost, cut or too long, `digest-mismatch`; then the stub may
+ *   still be sending: see {@link abortRead}
+ */
+export async function readThroughStub(
+  stub: Loader,
+  offset: number,
+  sizeBytes: number,
+  options: ReadOptions,
+  sink: ByteSink,
+): Promise<void> {
+  const { channel, context } = stub;
+  stub.isReading = true;
+  await stub.command(OPCODE.READ_FLASH, words(offset, sizeBytes, options.packetBytes, 1));
+  const hash = createHash('md5');
+  const store = new OneAtATime();
+  for (let received = 0; received < sizeBytes;) {
+    const expected = Math.min(options.packetBytes, sizeBytes - received);
+    const acknowledgement = new OneAtATime();
+    const acknowledge = () => acknowledgement.start(() => channel.send(words(received + expected)));
+    const packet = await channel.receive(
+      PACKET_TIMEOUT_MS,
+      context.signal,
+      options.acknowledgeEarly ? acknowledge : undefined,
+    );
+    if (packet?.length !== expected) throw lostPacket(offset + received, packet);
+    if (!options.acknowledgeEarly) acknowledge();
+    hash.update(packet);
+    await store.done;
+    const at = offset + received;
+    store.start(async () => sink(at, packet));
+    received += expected;
+    await acknowledgement.done;
+  }
+  await store.done;
+  const digest = await channel.receive(PACKET_TIMEOUT_MS, context.signal);
+  if (digest === null || !digest.equals(hash.digest())) {
+    throw new EspdError('digest-mismatch', `The bytes read at ${hexAddress(offset)} are not what the chip sent`, {
+      hint: 'The line loses or changes bytes: try another cable or a lower serial.baudRate in the config',
+    });
+  }
+  stub.isReading = false;
+}
+
+/** Work that goes on while the next packet arrives; its failure waits for whoever awaits {@link done}. */
+class OneAtATime {
+  done: Promise<void> = Promise.resolve();
+
+  start(work: () => Promise<void>): void {
+    this.done = work();
+    // Nobody may be awaiting it yet.
+    this.done.catch(() => undefined);
+  }
+}
+
+function lostPacket(offset: number, packet: Buffer | null): EspdError {
+  const what = packet === null ? 'did not come' : `came with ${packet.length} bytes`;
+  return new EspdError('read-failed', `The packet at ${hexAddress(offset)} ${what}`);
+}
+
+/**
+ * Ends a READ_FLASH that went wrong, and brings the stub's frame decoder and ours back to the start of a frame.
+ * Resolves to whether the stub answers again.
+ */
+export async function abortRead(stub: Loader): Promise<boolean> {
+  await stopReading(stub);
+  const isAlive = await stub.isAlive();
+  stub.isReading = !isAlive;
+  return isAlive;
+}
+
+/** A frame that is not four bytes long ends READ_FLASH (esp-flasher-stub, src/command_handler.c). */
+export async function stopReading({ channel, context }: Loader): Promise<void> {
+  await channel.breakFrame();
+  await channel.send(Buffer.of(0x00));
+  await channel.drain(100, 2000, context.signal);
+}
+
+/**
+ * Reads a region through the ROM: slow (at most some kilobytes a second), and with the ROM's digest afterwards.
+ * @throws EspdError `digest-mismatch`, `chip-error`, `chip-timeout`
+ */
+export async function readThroughRom(rom: Loader, offset: number, sizeBytes: number, sink: ByteSink): Promise<void> {
+  const hash = createHash('md5');
+  for (let received = 0; received < sizeBytes; received += SLOW_BLOCK_BYTES) {
+    const wanted = Math.min(SLOW_BLOCK_BYTES, sizeBytes - received);
+    const response = await rom.command(OPCODE.READ_FLASH_SLOW, words(offset + received, wanted), {
+      repeatable: true,
+      timeoutMs: 1000,
+    });
+    // Always 64 bytes in the body, of which only the number asked for is valid.
+    const bytes = response.body.subarray(0, wanted);
+    if (bytes.length !== wanted) throw lostPacket(offset + received, bytes);
+    hash.update(bytes);
+    await sink(offset + received, Buffer.from(bytes));
+  }
+  if ((await digestRegion(rom, offset, sizeBytes)) !== hash.digest('hex')) {
+    throw new EspdError('digest-mismatch', `The bytes read at ${hexAddress(offset)} are not what the flash holds`);
+  }
+}
+
+export function hexAddress(offset: number): string {
+  return `0x${offset.toString(16).padStart(6, '0')}`;
+}

@@ -1,0 +1,71 @@
+/** Who a board is: everything that eFuses and ROM tell, read so that a disturbed line cannot make another board of it. */
+
+import { EspdError } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import type { Chip, Family, SecurityState, UsbConnection } from './chips/chip.ts';
+import { isBlankMac } from './chips/efuse-fields.ts';
+import type { Detection } from './detect.ts';
+import type { Loader } from './loader.ts';
+import { agreeingRegisters } from './registers.ts';
+import { isSecureDownload } from './security-info.ts';
+
+export interface BoardIdentity {
+  readonly family: Family;
+  /** `ESP8266EX`, `ESP32-D0WD-V3`. */
+  readonly chipName: string;
+  /** `v3.1`. */
+  readonly revision: string;
+  readonly features: readonly string[];
+  readonly crystalMHz: number;
+  readonly mac: Mac;
+  readonly security: SecurityState;
+  readonly usbConnection: UsbConnection;
+  /** Readable eFuse words by block, lower-case hex of 8 digits. */
+  readonly efuses: Readonly<Record<string, readonly string[]>>;
+}
+
+/**
+ * Reads the identity through a loader that answers.
+ * @throws EspdError `secure-download`, `no-mac`, `chip-error` for a word that reads differently each time
+ */
+export async function identify(loader: Loader, { chip, securityInfo }: Detection): Promise<BoardIdentity> {
+  // In secure download mode no register can be read: the flag must be looked at first.
+  refuseSecureDownload(chip, securityInfo !== null && isSecureDownload(securityInfo));
+  const registers = agreeingRegisters(loader);
+  const description = await chip.describe(registers);
+  const efuses: Record<string, string[]> = {};
+  for (const block of chip.efuseBlocks) {
+    const content: string[] = [];
+    for (let word = 0; word < block.words; word++) {
+      const value = await registers.read(block.address + word * 4);
+      content.push(value.toString(16).padStart(8, '0'));
+    }
+    efuses[block.name] = content;
+  }
+  const mac = await chip.readMac(registers);
+  if (isBlankMac(mac)) {
+    throw new EspdError('no-mac', `This ${chip.title} has no MAC of its own (it reads ${mac})`, {
+      hint: 'Its eFuses are blank, so that its backups could not be told from those of other such chips',
+    });
+  }
+  const security = await chip.readSecurity(registers, securityInfo);
+  refuseSecureDownload(chip, security.secureDownload);
+  return {
+    family: chip.family,
+    chipName: description.name,
+    revision: `v${description.revision.major}.${description.revision.minor}`,
+    features: description.features,
+    crystalMHz: await chip.readCrystalMHz(registers, loader.channel.link.baudRate),
+    mac,
+    security,
+    usbConnection: await chip.readUsbConnection(registers),
+    efuses,
+  };
+}
+
+function refuseSecureDownload(chip: Chip, secureDownload: boolean): void {
+  if (!secureDownload) return;
+  throw new EspdError('secure-download', `This ${chip.title} is in secure download mode: its flash cannot be read`, {
+    hint: 'Its maker has locked it in eFuse for good; espd cannot back it up',
+  });
+}

@@ -1,0 +1,186 @@
+/** Commands to whoever answers at the far end of the link: the chip's ROM, or the flasher stub once it runs. */
+
+import type { Clock } from '../clock.ts';
+import { EspdError, hasCode } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { FrameChannel } from './channel.ts';
+import {
+  OPCODE,
+  type Response,
+  SYNC_PAYLOAD,
+  decodeResponse,
+  encodeRequest,
+  opcodeName,
+  reasonText,
+  words,
+} from './protocol.ts';
+
+/** What every part of `esp/` needs from outside. */
+export interface EspContext {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Waits for a response to an ordinary command. A chip answers in milliseconds; network links and USB hubs do not. */
+const COMMAND_TIMEOUT_MS = 3000;
+/** How often a command that changes nothing is sent again when no answer came. */
+const REPEATS = 2;
+/** A SYNC between commands: its reply is due at once, unless line or chip have stalled. */
+const SYNC_TIMEOUT_MS = 1000;
+/** A SYNC to what is most likely an app. */
+const SINGLE_SYNC_TIMEOUT_MS = 300;
+
+interface CommandOptions {
+  /** For *_DATA commands. */
+  readonly checksum?: number;
+  readonly timeoutMs?: number;
+  /** The command may be sent again when its answer is lost: it changes nothing, or the same thing again. */
+  readonly repeatable?: boolean;
+}
+
+export class Loader {
+  readonly channel: FrameChannel;
+  readonly context: EspContext;
+  /** Whether the ROM or the stub answers: a few commands differ. */
+  readonly kind: 'rom' | 'stub';
+  /** Bytes of status that end its responses; SYNC's reply tells. */
+  readonly statusBytes: 2 | 4;
+  /** Commands that had to be sent again. */
+  retries = 0;
+  /** A READ_FLASH is under way: the stub takes every frame for an acknowledgement. */
+  isReading = false;
+
+  constructor(channel: FrameChannel, context: EspContext, kind: 'rom' | 'stub', statusBytes: 2 | 4) {
+    this.channel = channel;
+    this.context = context;
+    this.kind = kind;
+    this.statusBytes = statusBytes;
+  }
+
+  /**
+   * Sends a command and waits for its response.
+   *
+   * @throws EspdError `chip-timeout` when no response came, `chip-error` when the chip refused or failed
+   */
+  async command(opcode: number, payload: Uint8Array, options: CommandOptions = {}): Promise<Response> {
+    const attempts = options.repeatable === true ? 1 + REPEATS : 1;
+    const timeoutMs = options.timeoutMs ?? COMMAND_TIMEOUT_MS;
+    let refusal: ChipRefusal | undefined;
+    let isLost = false;
+    for (let attempt = 1; attempt <= attempts; attempt++) {
+      if (isLost) this.retries++;
+      if (isLost && !(await this.#catchUp())) continue;
+      await this.channel.send(encodeRequest(opcode, payload, options.checksum));
+      const response = await this.#response(opcode, timeoutMs);
+      isLost = response === null;
+      if (response === null) continue;
+      if (!response.failed) return response;
+      // One bit that flips makes a refusal of a good answer: where asking again is allowed, only two of them count.
+      if (refusal !== undefined || attempts === 1) throw new ChipRefusal(opcode, response.reason);
+      refusal = new ChipRefusal(opcode, response.reason);
+    }
+    if (refusal !== undefined) throw refusal;
+    throw new EspdError('chip-timeout', `The chip did not answer ${opcodeName(opcode)} within ${timeoutMs} ms`, {
+      hint: 'Check cable and power; a lower serial.baudRate in the config may help',
+    });
+  }
+
+  /** The 32-bit word at `address`. */
+  async readRegister(address: number): Promise<number> {
+    const response = await this.command(OPCODE.READ_REG, words(address), { repeatable: true, timeoutMs: 1000 });
+    return response.value;
+  }
+
+  /** Writes all 32 bits of the word at `address`; more than once when the answer is lost. */
+  async writeRegister(address: number, value: number): Promise<void> {
+    const payload = words(address, value, 0xffffffff, 0);
+    await this.command(OPCODE.WRITE_REG, payload, { repeatable: true, timeoutMs: 1000 });
+  }
+
+  /** Whether someone answers SYNC; nothing is left unread then. `once`: ask a single time, as of an app. */
+  async isAlive(once = false): Promise<boolean> {
+    if (once) return this.#catchUp(SINGLE_SYNC_TIMEOUT_MS);
+    for (let attempt = 0; attempt <= REPEATS; attempt++) if (await this.#catchUp()) return true;
+    return false;
+  }
+
+  /**
+   * Sends SYNC and waits for its replies. A chip answers in order: whoever has replied to SYNC has answered everything
+   * before it, so that no late response can be taken for that to the next command.
+   */
+  async #catchUp(timeoutMs = SYNC_TIMEOUT_MS): Promise<boolean> {
+    const { signal } = this.context;
+    await this.channel.drain(20, 500, signal);
+    // After a lost delimiter the stub takes every frame for what is between two frames.
+    if (this.kind === 'stub') await this.channel.breakFrame();
+    await this.channel.send(encodeRequest(OPCODE.SYNC, SYNC_PAYLOAD));
+    const response = await this.#response(OPCODE.SYNC, timeoutMs);
+    await this.channel.drain(50, 1000, signal);
+    // A stub's failure here is that of a command before (it writes after it has answered): the next SYNC succeeds.
+    return response?.failed === false;
+  }
+
+  /** Waits for the response to `opcode`; null when none came in time. Responses to other commands are passed over. */
+  async #response(opcode: number, timeoutMs: number): Promise<Response | null> {
+    const { clock, signal } = this.context;
+    const deadline = clock.now() + timeoutMs;
+    for (;;) {
+      const remainingMs = deadline - clock.now();
+      const frame = remainingMs <= 0 ? null : await this.channel.receive(remainingMs, signal);
+      if (frame === null) return null;
+      const response = decodeResponse(frame, this.statusBytes);
+      if (response === null) continue;
+      if (response.opcode === opcode && !response.failed) return response;
+      if (!response.failed || (response.opcode !== opcode && !isRefusal(response))) continue;
+      // A ROM refuses in the name of the last valid command, eight times over after SYNC: the rest must not be taken
+      // for answers to what comes next.
+      if (response.opcode !== opcode) await this.channel.drain(50, 500, signal);
+      return response;
+    }
+  }
+}
+
+/** A ROM's answer to a command that it does not know or that is forbidden (in secure download mode). */
+function isRefusal(response: Response): boolean {
+  return response.reason === 0x05;
+}
+
+/** `chip-error` that keeps the reason byte. */
+export class ChipRefusal extends EspdError {
+  readonly opcode: number;
+  readonly reason: number;
+
+  constructor(opcode: number, reason: number) {
+    super('chip-error', `The chip refused ${opcodeName(opcode)}: ${reasonText(reason)}`);
+    this.opcode = opcode;
+    this.reason = reason;
+  }
+
+  /** The command is unknown to this loader or forbidden: a ROM says 05, a stub ff or c3. */
+  get isUnsupported(): boolean {
+    return this.reason === 0x05 || this.reason === 0xff || this.reason === 0xc3;
+  }
+}
+
+/** The conversation failed where, on another try, it might as well succeed: an answer is lost, or a refusal. */
+export function isLineFault(error: unknown): error is EspdError {
+  return hasCode(error, 'chip-timeout', 'chip-error');
+}
+
+/**
+ * Asks until two answers in a row are the same, at most five times: responses carry no checksum.
+ * @returns that answer, or undefined where no two agreed
+ */
+export async function agreedAnswer<T>(
+  ask: () => Promise<T>,
+  same: (one: T, other: T) => boolean = Object.is,
+): Promise<T | undefined> {
+  let previous = await ask();
+  for (let attempt = 2; attempt <= 5; attempt++) {
+    const answer = await ask();
+    if (same(previous, answer)) return answer;
+    previous = answer;
+  }
+  return undefined;
+}

@@ -1,0 +1,35 @@
+/** The chip's registers through a loader: as they come, or checked. */
+
+import { EspdError } from '../errors.ts';
+import type { RegisterAccess } from './chips/chip.ts';
+import { type Loader, agreedAnswer } from './loader.ts';
+
+/** Registers as the loader gives them, unchecked: for words that change. */
+export function registersOf(loader: Loader): RegisterAccess {
+  return {
+    read: (address) => loader.readRegister(address),
+    write: (address, value) => loader.writeRegister(address, value),
+  };
+}
+
+/**
+ * Registers whose every word is read until two answers in a row agree, and then remembered: responses carry no
+ * checksum, and a flipped bit in a MAC would put a backup under another board's name. For words that do not change.
+ * Reading throws EspdError `chip-error` for a word that reads differently each time.
+ */
+export function agreeingRegisters(loader: Loader): RegisterAccess {
+  const known = new Map<number, number>();
+  return {
+    async read(address) {
+      const value = known.get(address) ?? (await agreedAnswer(() => loader.readRegister(address)));
+      if (value === undefined) {
+        throw new EspdError('chip-error', `The word at 0x${address.toString(16)} reads differently each time`, {
+          hint: 'Check cable and power of the board',
+        });
+      }
+      known.set(address, value);
+      return value;
+    },
+    write: (address, value) => loader.writeRegister(address, value),
+  };
+}

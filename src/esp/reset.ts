@@ -1,0 +1,133 @@
+/**
+ * Resets as data. On boards with a USB bridge two transistors make EN of RTS and GPIO0 of DTR, both inverted; while
+ * both lines are asserted neither pin moves. So RTS alone holds the chip in reset, DTR alone selects download mode.
+ * Sources: Espressif's "Boot Mode Selection" page of the esptool documentation, section "Automatic Bootloader", and
+ * for USB-Serial/JTAG the chapter "USB Serial/JTAG Controller" of the ESP32-C3 Technical Reference Manual.
+ */
+
+import { type Clock, sleep } from '../clock.ts';
+import { EspdError, hasCode } from '../errors.ts';
+import type { ControlLines, Link } from '../serial/link.ts';
+
+type ResetStep = ControlLines | { readonly waitMs: number };
+
+export interface ResetSequence {
+  readonly name: string;
+  readonly steps: readonly ResetStep[];
+}
+
+const RELEASED: ControlLines = { dtr: false, rts: false };
+const EN_LOW: ControlLines = { dtr: false, rts: true };
+const GPIO0_LOW: ControlLines = { dtr: true, rts: false };
+const BOTH: ControlLines = { dtr: true, rts: true };
+
+/** Into download mode through a bridge. `holdMs`: how long GPIO0 stays low; slow EN capacitors want more than 50. */
+export function classicReset(holdMs: number): ResetSequence {
+  return {
+    name: `classic ${holdMs} ms`,
+    steps: [EN_LOW, { waitMs: 100 }, GPIO0_LOW, { waitMs: holdMs }, RELEASED],
+  };
+}
+
+/** The same for boards that need both lines to change in one step: passes through "both" on the way. */
+export function tightReset(holdMs: number): ResetSequence {
+  return {
+    name: `tight ${holdMs} ms`,
+    steps: [RELEASED, BOTH, EN_LOW, { waitMs: 100 }, GPIO0_LOW, { waitMs: holdMs }, RELEASED],
+  };
+}
+
+/** Into download mode through the chip's own USB-Serial/JTAG peripheral, which watches the edges of both lines. */
+export const usbSerialJtagReset: ResetSequence = {
+  name: 'USB-Serial/JTAG',
+  steps: [RELEASED, { waitMs: 100 }, GPIO0_LOW, { waitMs: 100 }, BOTH, EN_LOW, { waitMs: 100 }, RELEASED],
+};
+
+/** Out of any mode into the app: EN low, GPIO0 high. */
+export const hardReset: ResetSequence = {
+  name: 'hard',
+  steps: [EN_LOW, { waitMs: 100 }, RELEASED],
+};
+
+/**
+ * A sequence in esptool's notation for `custom_reset_sequence`: `D0|R1|W0.1|D1|R0|W0.05|D0`. D is DTR, R is RTS (1 =
+ * asserted), W waits seconds (at most 10), U sets both (`U1,0` = DTR 1, RTS 0).
+ * @throws EspdError `config-invalid`
+ */
+export function parseResetSequence(text: string): ResetSequence {
+  const steps: ResetStep[] = [];
+  let lines: ControlLines = RELEASED;
+  for (const part of text.split('|')) {
+    const match = /^\s*(?:([DR])([01])|W(\d+(?:\.\d+)?)|U([01]),([01]))\s*$/.exec(part);
+    if (match === null || Number(match[3] ?? 0) > 10) {
+      throw new EspdError('config-invalid', `"${part}" is no step of a reset sequence`, {
+        hint: 'Write steps like D0|R1|W0.1|D1|R0|W0.05|D0: D = DTR, R = RTS, U1,0 = both at once, W = wait in seconds',
+      });
+    }
+    if (match[3] !== undefined) {
+      steps.push({ waitMs: Number(match[3]) * 1000 });
+      continue;
+    }
+    if (match[1] === 'D') lines = { ...lines, dtr: match[2] === '1' };
+    else if (match[1] === 'R') lines = { ...lines, rts: match[2] === '1' };
+    else lines = { dtr: match[4] === '1', rts: match[5] === '1' };
+    steps.push(lines);
+  }
+  return { name: 'custom', steps };
+}
+
+export async function playReset(
+  link: Link,
+  sequence: ResetSequence,
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const step of sequence.steps) {
+    if ('waitMs' in step) await sleep(clock, step.waitMs, signal);
+    else await link.setControlLines(step);
+  }
+}
+
+/**
+ * For listening to a boot log: a bridge that cannot do the rate must not keep a board from being reset.
+ * @throws EspdError `port-vanished`
+ */
+export async function setBaudRateIfPossible(link: Link, baudRate: number): Promise<void> {
+  try {
+    await link.setBaudRate(baudRate);
+  } catch (error) {
+    if (hasCode(error, 'port-vanished')) throw error;
+  }
+}
+
+/** How a board is to be reset into download mode. */
+export type ResetMode = 'auto' | 'classic' | 'tight' | 'usb-serial-jtag' | 'none' | ResetSequence;
+
+/** USB ids of Espressif's USB-Serial/JTAG peripheral (https://github.com/espressif/usb-pids: 0x1001). */
+function isUsbSerialJtag(usb: { vendorId: string; productId: string } | null): boolean {
+  return usb?.vendorId === '303a' && usb.productId === '1001';
+}
+
+/**
+ * The sequences to try, in order, over and over: the likeliest first. Behind RFC 2217 nobody knows what the line ends
+ * in, so that all kinds take their turn.
+ */
+export function resetPlan(
+  mode: ResetMode,
+  usb: { vendorId: string; productId: string } | null,
+): readonly ResetSequence[] {
+  if (typeof mode === 'object') return [mode];
+  switch (mode) {
+    case 'none':
+      return [];
+    case 'classic':
+      return [classicReset(50), classicReset(550)];
+    case 'tight':
+      return [tightReset(50), tightReset(550)];
+    case 'usb-serial-jtag':
+      return [usbSerialJtagReset];
+    case 'auto':
+      if (isUsbSerialJtag(usb)) return [usbSerialJtagReset];
+      return [tightReset(50), classicReset(50), usbSerialJtagReset, tightReset(550), classicReset(550)];
+  }
+}

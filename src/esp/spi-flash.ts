@@ -1,0 +1,102 @@
+/** The flash chip behind the ESP: attach it, ask who it is, and hash what it holds. */
+
+import { EspdError } from '../errors.ts';
+import type { Chip } from './chips/chip.ts';
+import { type Loader, agreedAnswer } from './loader.ts';
+import { OPCODE, words } from './protocol.ts';
+import { agreeingRegisters } from './registers.ts';
+
+/** JEDEC "read identification" command, answered with three bytes by every NOR flash. */
+const RDID = 0x9f;
+
+/** USER register: phases of a USR transaction (ESP32 Technical Reference Manual, SPI_USER_REG). */
+const USER_COMMAND = 0x80000000;
+const USER_MISO = 0x10000000;
+
+/** What the chip's own hashing may take before it counts as lost; real chips need a tenth of it. */
+const DIGEST_MS_PER_MIB = 8000;
+const MIB = 1024 * 1024;
+
+export interface JedecId {
+  /** Lower-case hex, two digits: `5e`. */
+  readonly manufacturer: string;
+  /** Lower-case hex, four digits, memory type then capacity: `4016`. */
+  readonly device: string;
+}
+
+/** Connects the flash to the SPI peripheral. The stub does this itself when it starts. */
+export async function attachFlash(loader: Loader, chip: Chip): Promise<void> {
+  if (loader.kind === 'stub') return;
+  if (chip.rom.spiAttach) await loader.command(OPCODE.SPI_ATTACH, words(0, 0), { repeatable: true });
+  // The ESP8266's ROM attaches on an empty write.
+  else await loader.command(OPCODE.FLASH_BEGIN, words(0, 0, 0, 0));
+}
+
+/** Tells ROM or stub the geometry: size in bytes, 64 KiB blocks, 4 KiB sectors, 256-byte pages. */
+export async function setFlashSize(loader: Loader, chip: Chip, sizeBytes: number): Promise<void> {
+  if (loader.kind === 'rom' && !chip.rom.spiAttach) return;
+  await loader.command(OPCODE.SPI_SET_PARAMS, words(0, sizeBytes, 65536, 4096, 256, 0xffff), { repeatable: true });
+}
+
+/**
+ * The JEDEC id, asked until two answers in a row agree: responses carry no checksum.
+ * @throws EspdError `flash-unknown` when nothing answers (all zeros or all ones)
+ */
+export async function readJedecId(loader: Loader, chip: Chip): Promise<JedecId> {
+  const id = await agreedAnswer(async () => (await transact(loader, chip, RDID, 24)) & 0xffffff);
+  if (id !== undefined) return parseJedecId(id);
+  throw new EspdError('flash-unknown', 'The flash gives another id each time it is asked', {
+    hint: 'Check cable and power of the board',
+  });
+}
+
+function parseJedecId(id: number): JedecId {
+  if (id === 0 || id === 0xffffff) {
+    throw new EspdError('flash-unknown', `No flash answers (its id reads ${id === 0 ? '000000' : 'ffffff'})`, {
+      hint: 'The board has no flash, its flash is broken, or the flash pins are used by something else',
+    });
+  }
+  const byte = (shift: number) => ((id >> shift) & 0xff).toString(16).padStart(2, '0');
+  return { manufacturer: byte(0), device: byte(8) + byte(16) };
+}
+
+/** One command on the SPI bus with up to 32 bits of answer, through the USR registers of the flash's SPI peripheral. */
+async function transact(loader: Loader, chip: Chip, command: number, answerBits: number): Promise<number> {
+  const { base, cmd, user, user1, user2, w0, misoLength, startBit } = chip.spi;
+  // Written back in the end: a bit that flipped on the way here would stay in the chip.
+  const kept = agreeingRegisters(loader);
+  const keptUser = await kept.read(base + user);
+  const keptUser2 = await kept.read(base + user2);
+  if (misoLength === null) await loader.writeRegister(base + user1, (answerBits - 1) << 8);
+  else await loader.writeRegister(base + misoLength, answerBits - 1);
+  await loader.writeRegister(base + user, USER_COMMAND | USER_MISO);
+  // The command's length in bits, minus one, stands in the top four bits.
+  await loader.writeRegister(base + user2, (7 << 28) | command);
+  await loader.writeRegister(base + w0, 0);
+  await loader.writeRegister(base + cmd, startBit);
+  for (let poll = 0; ; poll++) {
+    if (((await loader.readRegister(base + cmd)) & startBit) === 0) break;
+    if (poll === 10) throw new EspdError('flash-unknown', 'The SPI peripheral of the chip does not finish a command');
+  }
+  const answer = await loader.readRegister(base + w0);
+  await loader.writeRegister(base + user, keptUser);
+  await loader.writeRegister(base + user2, keptUser2);
+  return answer;
+}
+
+/**
+ * MD5 of a region, computed by the chip: lower-case hex.
+ * @throws EspdError `chip-timeout`, `chip-error`
+ */
+export async function digestRegion(loader: Loader, offset: number, sizeBytes: number): Promise<string> {
+  const response = await loader.command(OPCODE.SPI_FLASH_MD5, words(offset, sizeBytes, 0, 0), {
+    repeatable: true,
+    timeoutMs: 3000 + Math.ceil((sizeBytes / MIB) * DIGEST_MS_PER_MIB),
+  });
+  // A stub sends 16 bytes, a ROM 32 hex digits.
+  const { body } = response;
+  const digest = loader.kind === 'rom' ? body.toString('latin1').toLowerCase() : body.toString('hex');
+  if (!/^[0-9a-f]{32}$/.test(digest))
+    throw new EspdError('chip-error', 'The chip answered SPI_FLASH_MD5 with no digest');
+  return digest;
+}

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { hasCode } from '../../src/errors.ts';
+import {
+  classicReset,
+  hardReset,
+  parseResetSequence,
+  resetPlan,
+  tightReset,
+  usbSerialJtagReset,
+} from '../../src/esp/reset.ts';
+import type { ResetSequence } from '../../src/esp/reset.ts';
+
+/** What the usual two transistors make of a sequence: the mode at each rising edge of EN. */
+function boots(sequence: ResetSequence): ('download' | 'app')[] {
+  const modes: ('download' | 'app')[] = [];
+  let enable = true;
+  for (const step of sequence.steps) {
+    if ('waitMs' in step) continue;
+    // Both asserted or both released: neither pin is pulled.
+    const reset = step.rts && !step.dtr;
+    const boot = step.dtr && !step.rts;
+    if (!enable && !reset) modes.push(boot ? 'download' : 'app');
+    enable = !reset;
+  }
+  return modes;
+}
+
+describe('reset sequences', () => {
+  it('boot once, into the mode that they are for, through two transistors', () => {
+    assert.deepEqual(boots(classicReset(50)), ['download']);
+    assert.deepEqual(boots(tightReset(50)), ['download']);
+    assert.deepEqual(boots(hardReset), ['app']);
+  });
+
+  it('end with both lines released', () => {
+    for (const sequence of [classicReset(50), tightReset(550), usbSerialJtagReset, hardReset]) {
+      assert.deepEqual(sequence.steps.at(-1), { dtr: false, rts: false }, sequence.name);
+    }
+  });
+
+  it("reads esptool's notation", () => {
+    assert.deepEqual(parseResetSequence('D0|R1|W0.1|D1|R0|W0.05|D0').steps, [
+      { dtr: false, rts: false },
+      { dtr: false, rts: true },
+      { waitMs: 100 },
+      { dtr: true, rts: true },
+      { dtr: true, rts: false },
+      { waitMs: 50 },
+      { dtr: false, rts: false },
+    ]);
+    assert.deepEqual(parseResetSequence('U1,0').steps, [{ dtr: true, rts: false }]);
+  });
+
+  it('refuses what is no step, and waits beyond 10 s', () => {
+    for (const text of ['', 'D2', 'X1', 'W', 'W11', 'D0||R1', 'U1', 'D0;R1', 'W-1']) {
+      assert.throws(
+        () => parseResetSequence(text),
+        (error) => hasCode(error, 'config-invalid'),
+        text,
+      );
+    }
+  });
+
+  it('begins with what the kind of port is known to need', () => {
+    const jtag = { vendorId: '303a', productId: '1001' };
+    assert.equal(resetPlan('auto', jtag)[0], usbSerialJtagReset);
+    assert.equal(resetPlan('auto', null)[0]?.name, 'tight 50 ms');
+    assert.deepEqual(resetPlan('none', jtag), []);
+    assert.equal(resetPlan(parseResetSequence('D0'), jtag)[0]?.name, 'custom');
+  });
+});
