@@ -1,0 +1,132 @@
+/** One job with one board: open the link, connect, work, let the board go, close. Whatever happens in between. */
+
+import { type Clock, withTimeout } from '../clock.ts';
+import { EspdError } from '../errors.ts';
+import { Board } from '../esp/board.ts';
+import type { BoardIdentity } from '../esp/identity.ts';
+import { CONNECT_BAUD_RATE } from '../esp/connect.ts';
+import type { LeaveOutcome } from '../esp/leave.ts';
+import { type EspContext, isLineFault } from '../esp/loader.ts';
+import type { ResetMode } from '../esp/reset.ts';
+import type { Logger } from '../log.ts';
+import { type CountingLink, countBytes } from '../serial/counting-link.ts';
+import type { Link, UsbFacts } from '../serial/link.ts';
+import { type OpenLinkOptions, openLink } from '../serial/open-link.ts';
+
+/** How links are opened: {@link openLink}, or a way to simulated boards. */
+export type LinkOpener = (address: string, options: OpenLinkOptions) => Promise<Link>;
+
+/** Where a board may be. */
+export interface Port {
+  readonly address: string;
+  readonly usb: UsbFacts | null;
+}
+
+export interface SessionOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  readonly reset: ResetMode;
+  /** Reset and SYNC tries before a port is given up. */
+  readonly connectAttempts: number;
+  /** Highest rate for transfers, in baud. */
+  readonly baudRate: number;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+/** What a job is doing; `done` and `total` count bytes of flash. */
+export interface Progress {
+  readonly phase: 'connecting' | 'identified' | 'comparing' | 'reading' | 'writing' | 'verifying' | 'leaving';
+  readonly identity?: BoardIdentity;
+  readonly doneBytes?: number;
+  readonly totalBytes?: number;
+}
+
+export interface Session {
+  readonly board: Board;
+  readonly port: Port;
+  readonly link: CountingLink;
+  readonly options: SessionOptions;
+  /** Of the clock, when the link was opened. */
+  readonly startedAtMs: number;
+}
+
+export interface SessionResult<T> {
+  readonly value: T;
+  readonly left: LeaveOutcome;
+  /** Both directions, from the open to the close. */
+  readonly wireBytes: number;
+  readonly seconds: number;
+}
+
+/** Letting the board go and closing may not hold up a stop of the daemon: it has 5 s in all. */
+const LEAVE_LIMIT_MS = 3500;
+
+/**
+ * Runs `work` on the board behind `port`.
+ *
+ * The board is reset into its app and the link closed whether `work` succeeds, fails or is aborted.
+ * @throws EspdError of the link, of connecting, or of `work`
+ */
+export async function withBoard<T>(
+  port: Port,
+  options: SessionOptions,
+  work: (session: Session) => Promise<T>,
+  open: LinkOpener = openLink,
+): Promise<SessionResult<T>> {
+  const { clock, log, signal } = options;
+  const startedAtMs = clock.now();
+  options.onProgress?.({ phase: 'connecting' });
+  const link = countBytes(await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal }));
+  try {
+    const board = await connectBoard(link, port, options);
+    options.onProgress?.({ phase: 'identified', identity: board.identity });
+    let value: T;
+    let left: LeaveOutcome;
+    try {
+      value = await work({ board, port, link, options, startedAtMs });
+    } finally {
+      // A board whose port is gone cannot be reset: that would look like one that goes because it is.
+      if (link.isOpen) options.onProgress?.({ phase: 'leaving', identity: board.identity });
+      left = await leave(board, clock);
+      log.debug('left the board', { port: port.address, outcome: left });
+      if (left === 'stuck') log.warn('The board did not leave download mode', { port: port.address });
+    }
+    return { value, left, wireBytes: link.bytesRead + link.bytesWritten, seconds: (clock.now() - startedAtMs) / 1000 };
+  } finally {
+    await link.close();
+  }
+}
+
+/** A board whose power gives way while it tells who it is may be sound the next moment: it is asked twice. */
+async function connectBoard(link: Link, { usb }: Port, options: SessionOptions): Promise<Board> {
+  const { clock, log, signal, reset, connectAttempts: attempts, baudRate } = options;
+  const context: EspContext = { clock, log, signal };
+  try {
+    return await Board.connect(link, context, { reset, attempts, baudRate, usb });
+  } catch (error) {
+    if (!isLineFault(error)) throw error;
+    log.warn('Trying again: identification', { reason: error.message });
+    return Board.connect(link, context, { reset, attempts, baudRate, usb });
+  }
+}
+
+async function leave(board: Board, clock: Clock): Promise<LeaveOutcome> {
+  try {
+    return await withTimeout(clock, LEAVE_LIMIT_MS, board.leave(), () => new Error('too slow'));
+  } catch {
+    return 'stuck';
+  }
+}
+
+/** The error of a board that stays in download mode although its job is done. */
+export function stuckError(port: Port): EspdError {
+  return new EspdError('still-in-bootloader', `The board at ${port.address} did not leave download mode`, {
+    hint: 'Press its RESET button or unplug it once; its app does not run until then',
+  });
+}
+
+/** A link that is already open, as an `open` for {@link withBoard}: for simulated boards in memory. */
+export function fixedLink(link: Link): LinkOpener {
+  return () => Promise.resolve(link);
+}
