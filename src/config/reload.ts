@@ -106,6 +106,8 @@ function watchByChokidar(path: string, onHint: () => void, onError: (error: unkn
     ignored: (seen) => seen !== folder && seen !== file,
   });
   watcher.on('all', onHint);
+  // What changed after the file was read and before the watch began has given no event.
+  watcher.on('ready', onHint);
   watcher.on('error', onError);
   return watcher;
 }

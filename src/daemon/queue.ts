@@ -1,0 +1,88 @@
+/** Runs jobs side by side: at most so many at once, one a port. The only place where every error is caught. */
+
+import { type EspdError, toEspdError } from '../errors.ts';
+
+/** What to do, and whom to tell. The two callbacks must not throw. */
+export interface Job {
+  /** At most one job with the same key waits or runs. */
+  readonly key: string;
+  readonly work: () => Promise<void>;
+  /** Gets whatever `work` throws or rejects with. */
+  readonly onError: (error: EspdError) => void;
+  /** Called when the job has ended and its key is free again; not for a job that never started. */
+  readonly onEnd?: () => void;
+}
+
+export class JobQueue {
+  #parallel: number;
+  readonly #active = new Map<string, Promise<void>>();
+  #waiting: Job[] = [];
+  #closed = false;
+
+  constructor(parallel: number) {
+    this.#parallel = parallel;
+  }
+
+  /** Fewer than run now: those that run go on, and nothing starts until there is room. */
+  set parallel(value: number) {
+    this.#parallel = value;
+    this.#pump();
+  }
+
+  get activeCount(): number {
+    return this.#active.size;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  /** Whether a job with this key waits or runs. */
+  has(key: string): boolean {
+    return this.#active.has(key) || this.#waiting.some((waiting) => waiting.key === key);
+  }
+
+  /** Runs `job` as soon as there is room; false when its key is taken or the queue is closed. */
+  add(job: Job): boolean {
+    if (this.#closed || this.has(job.key)) return false;
+    this.#waiting.push(job);
+    this.#pump();
+    return true;
+  }
+
+  /** Forgets a job that has not started. */
+  cancel(key: string): void {
+    this.#waiting = this.#waiting.filter((waiting) => waiting.key !== key);
+  }
+
+  /** Starts nothing any more; resolves when all that runs has ended. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#waiting = [];
+    await Promise.all(this.#active.values());
+  }
+
+  #pump(): void {
+    while (this.#active.size < this.#parallel) {
+      const next = this.#waiting.shift();
+      if (next === undefined) return;
+      // Begins one step later: only so it counts as active from its first moment on.
+      this.#active.set(
+        next.key,
+        Promise.resolve().then(() => this.#run(next)),
+      );
+    }
+  }
+
+  async #run({ key, work, onError, onEnd }: Job): Promise<void> {
+    try {
+      if (!this.#closed) await work();
+    } catch (error) {
+      onError(toEspdError(error));
+    } finally {
+      this.#active.delete(key);
+      this.#pump();
+      onEnd?.();
+    }
+  }
+}

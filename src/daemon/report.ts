@@ -1,0 +1,84 @@
+/** What people read of the daemon's work: one log line for each outcome, and the status in one line. */
+
+import { EspdError, hasCode } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { Mac } from '../mac.ts';
+import type { PortInfo } from '../serial/ports.ts';
+import { type PortRules, decide } from '../serial/rules.ts';
+import type { BackupOutcome } from '../transfer/backup.ts';
+import { type SessionResult, stuckError } from '../transfer/session.ts';
+
+/** Where a job was when it failed. */
+export interface FailedJob {
+  readonly port: PortInfo;
+  /** Undefined when no board had answered yet. */
+  readonly mac: Mac | undefined;
+  readonly rules: PortRules;
+}
+
+export class Report {
+  readonly #log: Logger;
+  readonly #onStatus: (status: string) => void;
+  #lastStatus = '';
+  #backups = 0;
+  #failures = 0;
+
+  constructor(log: Logger, onStatus: (status: string) => void = () => undefined) {
+    this.#log = log;
+    this.#onStatus = onStatus;
+  }
+
+  success(port: PortInfo, result: SessionResult<BackupOutcome>): void {
+    const { backup, transfer, unchanged } = result.value;
+    const { mac, id } = backup;
+    const { sizeBytes, aliasedAtBytes } = backup.manifest.flash;
+    this.#backups++;
+    this.#log.info(unchanged ? 'Unchanged since its last backup' : 'Backed up and verified', {
+      port: port.address,
+      mac,
+      id,
+      sizeBytes,
+      flashBytesRead: transfer.flashBytesRead,
+      wireBytes: result.wireBytes,
+      seconds: Number(result.seconds.toFixed(2)),
+    });
+    if (!unchanged && aliasedAtBytes !== null) {
+      const fields = { port: port.address, mac, id, sizeBytes, aliasedAtBytes };
+      this.#log.warn('The flash repeats itself: it is smaller than it claims', fields);
+    }
+    // The backup is kept, and yet the board's owner has an outage.
+    if (result.left === 'stuck') this.#error(port, mac, stuckError(port));
+  }
+
+  failure({ port, mac, rules }: FailedJob, error: EspdError): void {
+    const fields = fieldsOf(port, mac, error);
+    if (error.code === 'interrupted') {
+      this.#log.info('Stopped in the middle of a job; nothing incomplete was kept', fields);
+    } else if (error.code === 'no-answer' && mac === undefined && decide(port, rules).known === 'bridge') {
+      // Silence of something that was only perhaps a board is no fault.
+      this.#log.info(error.message, { ...fields, note: 'left alone until it is plugged in again' });
+    } else {
+      this.#error(port, mac, error);
+    }
+  }
+
+  status(activeCount: number, waitingCount: number): void {
+    const boards = `${activeCount} board${activeCount === 1 ? '' : 's'}`;
+    const waiting = waitingCount === 0 ? '' : `, ${waitingCount} waiting`;
+    const work = activeCount === 0 ? 'Waiting for boards' : `Working on ${boards}${waiting}`;
+    const status = `${work}; ${this.#backups} backed up, ${this.#failures} failed since the start`;
+    if (status === this.#lastStatus) return;
+    this.#lastStatus = status;
+    this.#onStatus(status);
+  }
+
+  #error(port: PortInfo, mac: Mac | undefined, error: EspdError): void {
+    this.#failures++;
+    this.#log.error(error.message, fieldsOf(port, mac, error));
+    if (hasCode(error, 'internal')) this.#log.debug('internal', { stack: (error.cause as Error | undefined)?.stack });
+  }
+}
+
+function fieldsOf(port: PortInfo, mac: Mac | undefined, { code, hint }: EspdError) {
+  return { port: port.address, mac, code, hint: hint === '' ? undefined : hint };
+}
