@@ -1,0 +1,126 @@
+/** `espd list` and `espd show`: what the archive holds. */
+
+import type { ArchiveProblem, Backup, BoardHistory } from '../archive/types.ts';
+import type { Mac } from '../mac.ts';
+import type { CommandContext } from './context.ts';
+import { bold, dim, formatSize, printable } from './text.ts';
+
+export async function list(context: CommandContext): Promise<undefined> {
+  const { archive, out } = context;
+  const { macs, problems } = await archive.boards();
+  const found: ArchiveProblem[] = [...problems];
+  const boards: ReturnType<typeof boardJson>[] = [];
+  for (const mac of macs) {
+    const history = await archive.history(mac);
+    found.push(...history.problems);
+    boards.push(boardJson(mac, history));
+  }
+  out.document({ boards, problems: found.map(problemJson) });
+  if (boards.length === 0) out.line(`No backups yet in ${archive.root}`);
+  else {
+    const heading = ['MAC', 'CHIP', 'SIZE', 'BACKUPS', 'LAST SEEN', 'FIRMWARE'];
+    const rows = boards.map((board) => [
+      board.mac,
+      board.chip ?? '?',
+      board.sizeBytes === null ? '?' : formatSize(board.sizeBytes),
+      String(board.backups),
+      // The day (UTC) is short enough for a table, and what --at takes.
+      board.lastSeen?.slice(0, '2026-11-23'.length) ?? '-',
+      board.firmware ?? '-',
+    ]);
+    out.table([heading, ...rows]);
+  }
+  noteProblems(context, found);
+  return undefined;
+}
+
+/** @param which undefined = all backups of the board */
+export async function show(context: CommandContext, board: string, which: string | undefined): Promise<undefined> {
+  const { archive, out } = context;
+  const mac = await archive.resolveBoard(board);
+  const history = await archive.history(mac);
+  const backups = which === undefined ? history.backups : [await archive.resolveBackup(mac, which)];
+  const summary = boardJson(mac, history);
+  out.document({
+    board: summary,
+    backups: backups.map((backup) => backupJson(backup, history)),
+    problems: history.problems.map(problemJson),
+  });
+  out.line(bold(`${mac}  ${summary.chip ?? ''}`));
+  for (const backup of backups) printBackup(context, backup, history, which !== undefined || backup === backups.at(-1));
+  noteProblems(context, history.problems);
+  return undefined;
+}
+
+function boardJson(mac: Mac, { backups, sightings }: BoardHistory) {
+  const latest = backups.at(-1);
+  const moments = [latest?.manifest.createdAt, ...sightings.map((sighting) => sighting.at)].filter(
+    (at) => at !== undefined,
+  );
+  return {
+    mac,
+    label: null,
+    chip: latest?.manifest.chip.name ?? null,
+    sizeBytes: latest?.manifest.flash.sizeBytes ?? null,
+    backups: backups.length,
+    first: backups[0]?.id ?? null,
+    latest: latest?.id ?? null,
+    lastSeen: moments.toSorted().at(-1) ?? null,
+    firmware: latest === undefined ? null : firmwareText(latest),
+  };
+}
+
+function backupJson(backup: Backup, { sightings }: BoardHistory): object {
+  const { image, createdBy, ...manifest } = backup.manifest;
+  return {
+    id: backup.id,
+    path: backup.path,
+    sha256: image.sha256,
+    sizeBytes: image.sizeBytes,
+    createdAt: manifest.createdAt,
+    createdBy,
+    chip: manifest.chip,
+    flash: manifest.flash,
+    security: manifest.security,
+    firmware: manifest.contents.firmware,
+    partitions: manifest.contents.partitions,
+    source: manifest.source,
+    transfer: manifest.transfer,
+    seenUnchanged: sightings.filter((sighting) => sighting.id === backup.id).map((sighting) => sighting.at),
+  };
+}
+
+function printBackup({ out }: CommandContext, backup: Backup, { sightings }: BoardHistory, detailed: boolean): void {
+  const { manifest } = backup;
+  const seen = sightings.filter((sighting) => sighting.id === backup.id).at(-1);
+  out.line(`  ${bold(backup.id)}  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(backup) ?? ''}`.trimEnd());
+  out.line(dim(`    sha256 ${manifest.image.sha256}`));
+  if (seen !== undefined) out.line(dim(`    seen unchanged ${seen.at}`));
+  if (manifest.flash.aliasedAtBytes !== null) {
+    out.line(
+      `    the flash repeats itself from ${formatSize(manifest.flash.aliasedAtBytes)} on: it is smaller than it claims`,
+    );
+  }
+  if (manifest.security.flashEncryption) out.line('    encrypted: restorable only to this very chip');
+  if (!detailed || manifest.contents.partitions.length === 0) return;
+  const rows = manifest.contents.partitions.map((partition) => [
+    printable(partition.name),
+    `${partition.type}/${partition.subtype}`,
+    `0x${partition.offset.toString(16)}`,
+    formatSize(partition.sizeBytes),
+  ]);
+  out.table([['PARTITION', 'TYPE', 'OFFSET', 'SIZE'], ...rows], '    ');
+}
+
+function firmwareText({ manifest }: Backup): string | null {
+  const { firmware } = manifest.contents;
+  return firmware === null ? null : printable([firmware.name, firmware.version ?? ''].join(' ').trim());
+}
+
+function problemJson({ mac, id, file, problem }: ArchiveProblem): object {
+  return { mac, id, file, problem };
+}
+
+function noteProblems({ out }: CommandContext, problems: readonly ArchiveProblem[]): void {
+  for (const { file, problem } of problems) out.note(`problem: ${printable(file)} ${printable(problem)}`);
+}

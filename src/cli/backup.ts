@@ -1,0 +1,113 @@
+/** `espd backup`: one backup now, of one board or of all that are attached. */
+
+import { EspdError } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import { type BackupOutcome, backupBoard } from '../transfer/backup.ts';
+import { guardMac } from '../transfer/restore.ts';
+import { stuckError } from '../transfer/session.ts';
+import {
+  type Failure,
+  type Outcome,
+  failuresJson,
+  findBoard,
+  noteFailures,
+  onBoards,
+  overallError,
+  selectPorts,
+} from './boards.ts';
+import type { CommandContext } from './context.ts';
+import { checkNewFile, copyImage } from './image-file.ts';
+import { dim, formatSize } from './text.ts';
+
+export interface BackupCommandOptions {
+  readonly port?: string;
+  readonly mac?: Mac;
+  readonly full: boolean;
+  /** Also write the image to this new file. */
+  readonly output?: string;
+}
+
+export async function backup(context: CommandContext, options: BackupCommandOptions): Promise<EspdError | undefined> {
+  const { archive, out, config } = context;
+  const { output } = options;
+  // Before a board is disturbed for it.
+  if (output !== undefined) await checkNewFile(output);
+  const ports =
+    options.port === undefined && options.mac !== undefined
+      ? [await findBoard(context, options.mac)]
+      : await selectPorts(context, options.port);
+  if (output !== undefined && ports.length > 1) {
+    throw new EspdError('board-ambiguous', `${ports.length} ports may hold boards, but one file is to be written`, {
+      hint: 'Name the board with --port or --mac',
+    });
+  }
+  const busyMacs = new Set<Mac>();
+  const { outcomes, failures } = await onBoards(context, ports, async (session) => {
+    const { mac } = session.board.identity;
+    if (options.mac !== undefined) guardMac(session.board.identity, options.mac);
+    claim(busyMacs, mac);
+    return backupBoard(session, { archive, full: options.full || config.transfer.full });
+  });
+  for (const outcome of outcomes) printOutcome(context, outcome);
+  failures.push(...outcomes.filter(({ result }) => result.left === 'stuck').map(stuckFailure));
+  const [first] = outcomes;
+  if (output !== undefined && first !== undefined) {
+    const error = await copyImage(archive, first.result.value.backup, output);
+    if (error === undefined) out.line(`Image written to ${output}`);
+    else failures.push({ port: first.port.address, mac: first.identity.mac, error });
+  }
+  const error = overallError(failures, outcomes.length, options.port !== undefined || options.mac !== undefined);
+  noteFailures(context, failures, error);
+  out.document({
+    backups: outcomes.map(outcomeJson),
+    failed: failuresJson(failures),
+    ...(error === undefined ? {} : { error }),
+  });
+  return error;
+}
+
+/** Two boards with one MAC are two boards: which of them the archive is to follow only a person can say. */
+function claim(busyMacs: Set<Mac>, mac: Mac): void {
+  if (busyMacs.has(mac)) {
+    throw new EspdError('board-ambiguous', `Another port answers as ${mac} too`, {
+      hint: 'Two boards have the same MAC, or one board is attached twice: name one with --port',
+    });
+  }
+  busyMacs.add(mac);
+}
+
+function stuckFailure({ port, identity }: Outcome<BackupOutcome>): Failure {
+  return { port: port.address, mac: identity.mac, error: stuckError(port) };
+}
+
+function outcomeJson({ port, identity, result }: Outcome<BackupOutcome>): object {
+  const { backup, transfer, unchanged } = result.value;
+  return {
+    port: port.address,
+    mac: identity.mac,
+    id: backup.id,
+    path: backup.path,
+    sizeBytes: backup.manifest.image.sizeBytes,
+    sha256: backup.manifest.image.sha256,
+    unchanged,
+    transfer: { ...transfer, wireBytes: result.wireBytes, seconds: result.seconds },
+  };
+}
+
+function printOutcome({ out }: CommandContext, { identity, result }: Outcome<BackupOutcome>): void {
+  const { backup, transfer, unchanged } = result.value;
+  const size = formatSize(backup.manifest.image.sizeBytes);
+  out.line(
+    unchanged
+      ? `${identity.mac}  unchanged since ${backup.id}, verified by the chip`
+      : `${identity.mac}  backed up as ${backup.id}, verified by the chip`,
+  );
+  out.line(
+    dim(
+      `  ${identity.chipName}, ${size}: ${formatSize(transfer.flashBytesRead)} read, ` +
+        `${formatSize(result.wireBytes)} on the wire, ${result.seconds.toFixed(1)} s`,
+    ),
+  );
+  if (transfer.loader === 'rom') out.note('  read through the ROM: the flasher stub did not run');
+  out.line(dim(`  ${backup.path}`));
+}

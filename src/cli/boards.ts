@@ -1,0 +1,140 @@
+/** Which boards a command means: the one at `--port`, the one with `--mac`, or all that are attached. */
+
+import { realpath } from 'node:fs/promises';
+import { EspdError, hasCode, toEspdError } from '../errors.ts';
+import type { BoardIdentity } from '../esp/identity.ts';
+import type { Mac } from '../mac.ts';
+import type { PortInfo } from '../serial/ports.ts';
+import { decide, macFromUsb } from '../serial/rules.ts';
+import { type Port, type Session, type SessionResult, withBoard } from '../transfer/session.ts';
+import { type CommandContext, sessionOptions } from './context.ts';
+
+export interface Failure {
+  readonly port: string;
+  readonly mac?: Mac;
+  readonly error: EspdError;
+}
+
+export interface Outcome<T> {
+  readonly port: Port;
+  readonly identity: BoardIdentity;
+  readonly result: SessionResult<T>;
+}
+
+/**
+ * The ports that a command asks: the one named, or all that look like ESP boards.
+ * @throws EspdError `board-not-found` when there is none
+ */
+export async function selectPorts(context: CommandContext, address: string | undefined): Promise<Port[]> {
+  const present = await context.listPorts();
+  if (address !== undefined) return [await namedPort(address, present)];
+  const { allow, deny } = context.config.watch;
+  const likely = present.filter((port) => decide(port, { allow, deny }).touch);
+  if (likely.length > 0) return likely;
+  throw new EspdError('board-not-found', 'No serial port that looks like an ESP board is attached', {
+    hint:
+      present.length === 0
+        ? 'Plug a board in, or name its port with --port'
+        : `There are other ports (${present.map((port) => port.address).join(', ')}): name one with --port`,
+  });
+}
+
+/** USB facts tell how the board is reset, so they are found by whatever name of the port was given. */
+async function namedPort(address: string, present: readonly PortInfo[]): Promise<Port> {
+  const device = await realpath(address).catch(() => address);
+  const found = present.find((port) => [address, device].includes(port.address) || port.aliases?.includes(address));
+  return { address, usb: found?.usb ?? null };
+}
+
+/** Does `work` on the board at each port, `jobs.parallel` at once; one that fails stops no other. */
+export async function onBoards<T>(
+  context: CommandContext,
+  ports: readonly Port[],
+  work: (session: Session) => Promise<T>,
+): Promise<{ outcomes: Outcome<T>[]; failures: Failure[] }> {
+  const outcomes: Outcome<T>[] = [];
+  const failures: Failure[] = [];
+  const waiting = [...ports];
+  const worker = async () => {
+    for (let port = waiting.shift(); port !== undefined; port = waiting.shift()) {
+      const { address } = port;
+      let identity: BoardIdentity | undefined;
+      try {
+        const result = await withBoard(port, sessionOptions(context, address), (session) => {
+          identity = session.board.identity;
+          return work(session);
+        });
+        if (identity !== undefined) outcomes.push({ port, identity, result });
+      } catch (error) {
+        failures.push({
+          port: address,
+          ...(identity === undefined ? {} : { mac: identity.mac }),
+          error: toEspdError(error),
+        });
+      } finally {
+        context.out.progressEnd(address);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: context.config.jobs.parallel }, worker));
+  context.signal.throwIfAborted();
+  return { outcomes, failures };
+}
+
+/**
+ * The port of the one attached board with this MAC: known by its USB serial number without a reset where the chip's
+ * own USB gives it, else by asking every likely board.
+ *
+ * @throws EspdError `board-not-found`, `board-ambiguous`
+ */
+export async function findBoard(context: CommandContext, mac: Mac): Promise<Port> {
+  const present = await context.listPorts();
+  const { allow, deny } = context.config.watch;
+  const byUsb = present.filter((port) => decide(port, { allow, deny }).touch && macFromUsb(port) === mac);
+  const candidates = byUsb.length > 0 ? byUsb : await askBoards(context, mac);
+  const [port, second] = candidates;
+  if (port === undefined) {
+    throw new EspdError('board-not-found', `No attached board answers as ${mac}`, {
+      hint: 'Plug it in; a board without auto-reset needs BOOT held while RESET is pressed',
+    });
+  }
+  if (second !== undefined) {
+    throw new EspdError('board-ambiguous', `Several boards answer as ${mac}: ${port.address} and ${second.address}`, {
+      hint: 'Name one with --port',
+    });
+  }
+  return port;
+}
+
+async function askBoards(context: CommandContext, mac: Mac): Promise<Port[]> {
+  const ports = await selectPorts(context, undefined);
+  const { outcomes, failures } = await onBoards(context, ports, () => Promise.resolve());
+  for (const { port, error } of failures) context.log.warn(error.message, { port, code: error.code });
+  return outcomes.filter(({ identity }) => identity.mac === mac).map(({ port }) => port);
+}
+
+/** Notes what failed beside the result; what the command itself ends with is printed at its end. */
+export function noteFailures(context: CommandContext, failures: readonly Failure[], end: EspdError | undefined): void {
+  for (const { port, error } of failures) {
+    if (error === end) continue;
+    context.out.note(`${error.message.includes(port) ? '' : `${port}: `}${error.message} (${error.code})`);
+    if (error.hint !== '') context.out.note(`  ${error.hint}`);
+  }
+}
+
+/** `failed` of a JSON document. */
+export function failuresJson(failures: readonly Failure[]): object[] {
+  return failures.map(({ port, mac, error }) => ({ port, ...(mac === undefined ? {} : { mac }), ...error.toJSON() }));
+}
+
+/**
+ * The error that a command over several boards ends with, after it has printed what it has; none where all went well,
+ * or where a scan that found boards merely met a device that does not answer.
+ *
+ * @param strict the person named the board or the port
+ */
+export function overallError(failures: readonly Failure[], successes: number, strict: boolean): EspdError | undefined {
+  const isSilence = ({ error }: Failure) => hasCode(error, 'no-answer', 'port-flooded');
+  const serious = failures.find((failure) => !isSilence(failure));
+  return serious?.error ?? (successes > 0 && !strict ? undefined : failures[0]?.error);
+}

@@ -1,0 +1,116 @@
+/** What every command works with: config, archive, log, output and the signal that ends it. */
+
+import { openArchive } from '../archive/archive.ts';
+import type { Archive } from '../archive/types.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import { type Config, type LoadedConfig, loadConfig } from '../config/loader.ts';
+import { type ClosableLogger, createLogger } from '../config/logger.ts';
+import { modeBits } from '../config/schema.ts';
+import { type ResetMode, parseResetSequence } from '../esp/reset.ts';
+import type { PortInfo } from '../serial/ports.ts';
+import { listPorts } from '../serial/listing.ts';
+import type { SessionOptions } from '../transfer/session.ts';
+import { VERSION } from '../version.ts';
+import { Output, type Terminal } from './output.ts';
+
+/** Options that every command has. */
+export interface CommonOptions {
+  readonly config?: string;
+  readonly archive?: string;
+  readonly logLevel?: 'error' | 'warn' | 'info' | 'debug';
+  readonly json?: boolean;
+  readonly color?: boolean;
+}
+
+export interface CommandContext {
+  readonly config: Config;
+  readonly loaded: LoadedConfig;
+  /** Loads the config again, with the same options. */
+  readonly reload: () => Promise<LoadedConfig>;
+  readonly archive: Archive;
+  readonly clock: Clock;
+  readonly log: ClosableLogger;
+  readonly out: Output;
+  readonly signal: AbortSignal;
+  listPorts(): Promise<readonly PortInfo[]>;
+}
+
+/** What the process hands to the commands. */
+export interface Host {
+  readonly env: NodeJS.ProcessEnv;
+  readonly terminal: Terminal;
+  readonly signal: AbortSignal;
+  /** Calls back at each SIGHUP, which from now on does not interrupt. */
+  readonly onHangup: (callback: () => void) => void;
+}
+
+export function outputOf(options: CommonOptions, host: Host): Output {
+  // https://no-color.org: any value but the empty one forbids color.
+  const color = options.color !== false && !host.env['NO_COLOR'] && host.env['TERM'] !== 'dumb';
+  return new Output(host.terminal, { json: options.json === true, color });
+}
+
+/**
+ * @param isService the daemon has nothing to say but its log, so that `--json` speaks of the log; commands say what they
+ *   do on stdout, and their log shows warnings only, unless asked for more
+ * @throws EspdError `config-invalid`, `config-unreadable`
+ */
+export async function openContext(
+  options: CommonOptions,
+  host: Host,
+  out: Output,
+  isService: boolean,
+): Promise<CommandContext> {
+  const reload = () =>
+    loadConfig({
+      path: options.config,
+      env: host.env,
+      overrides: options.archive === undefined ? {} : { archive: { path: options.archive } },
+    });
+  const loaded = await reload();
+  const { config } = loaded;
+  const log = createLogger({
+    level: options.logLevel ?? (isService ? config.log.level : 'warn'),
+    format: !isService ? 'auto' : out.json ? 'json' : config.log.format,
+    color: options.color !== false,
+    env: host.env,
+    stream: isService && out.json ? out.stdoutStream : out.stderrStream,
+  });
+  const archive = openArchive(config.archive.path, {
+    log,
+    clock: systemClock,
+    directoryMode: modeBits(config.archive.directoryMode),
+    fileMode: modeBits(config.archive.fileMode),
+    compression: config.archive.compression,
+    createdBy: `espd ${VERSION}`,
+  });
+  return {
+    config,
+    loaded,
+    reload,
+    archive,
+    clock: systemClock,
+    log,
+    out,
+    signal: host.signal,
+    listPorts: () => listPorts({ folders: config.watch.folders, log }),
+  };
+}
+
+/** How the config wants boards to be put into download mode. */
+export function resetModeOf(config: Config): ResetMode {
+  return config.serial.resetSequence === null ? config.serial.reset : parseResetSequence(config.serial.resetSequence);
+}
+
+/** Session options of a command that works on the board at `name`. */
+export function sessionOptions(context: CommandContext, name: string): SessionOptions {
+  return {
+    clock: context.clock,
+    log: context.log.child({ port: name }),
+    signal: context.signal,
+    reset: resetModeOf(context.config),
+    connectAttempts: context.config.jobs.connectAttempts,
+    baudRate: context.config.serial.baudRate,
+    onProgress: (progress) => context.out.progress(name, progress),
+  };
+}

@@ -1,0 +1,128 @@
+/** What a person or a script sees: results on stdout, everything else on stderr. */
+
+import { Writable } from 'node:stream';
+import type { EspdError } from '../errors.ts';
+import type { Progress } from '../transfer/session.ts';
+import { ProgressLine } from './progress.ts';
+import { bold, formatTable, jsonText, printable } from './text.ts';
+
+/** One of the two streams of a process, as far as it is used here. */
+export interface TerminalStream {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+  /** Width in characters, where the stream is a terminal. */
+  readonly columns?: number | undefined;
+  /** Descriptor, by which the journal is recognized. */
+  readonly fd?: number | undefined;
+}
+
+/** The streams of the process; injected, so that tests can read what was said. */
+export interface Terminal {
+  readonly stdout: TerminalStream;
+  readonly stderr: TerminalStream;
+  /** Asks a question on the terminal; undefined when nobody is there to answer. */
+  readonly ask?: (question: string) => Promise<string>;
+}
+
+export interface OutputOptions {
+  readonly json: boolean;
+  /** Styles where a stream is a terminal; false = nowhere. */
+  readonly color: boolean;
+}
+
+export class Output {
+  readonly json: boolean;
+  readonly #terminal: Terminal;
+  readonly #color: boolean;
+  readonly #progress: ProgressLine;
+
+  constructor(terminal: Terminal, options: OutputOptions) {
+    this.#terminal = terminal;
+    this.json = options.json;
+    this.#color = options.color;
+    this.#progress = new ProgressLine(terminal.stderr);
+  }
+
+  /** Whether somebody could answer a question. */
+  get canAsk(): boolean {
+    return !this.json && this.#terminal.ask !== undefined;
+  }
+
+  /** The one JSON document of a command. Nothing when the output is for people. */
+  document(value: unknown): void {
+    if (this.json) this.#terminal.stdout.write(`${jsonText(value)}\n`);
+  }
+
+  /** A line of the result, for people. Nothing with `--json`. */
+  line(text = ''): void {
+    if (!this.json) this.#write(this.#terminal.stdout, text);
+  }
+
+  /** Lines in columns, the first row being the heading; cut where they would wrap on a terminal. */
+  table(rows: readonly (readonly string[])[], indent = ''): void {
+    const { isTTY, columns } = this.#terminal.stdout;
+    const width = isTTY === true && columns ? columns : Infinity;
+    for (const line of formatTable(rows)) {
+      const text = indent + line;
+      this.line(text.length <= width ? text : `${text.slice(0, width - 1)}\u2026`);
+    }
+  }
+
+  /** A remark beside the result, for people, on stderr. */
+  note(text: string): void {
+    if (!this.json) this.#write(this.#terminal.stderr, text);
+  }
+
+  /** An error for people: what, its code, and the hint below it. */
+  error(error: EspdError): void {
+    const text = `${bold('espd:')} ${error.message} (${error.code})${error.hint === '' ? '' : `\n${error.hint}`}`;
+    // The faults of a config come one a line.
+    const [first = '', ...others] = text.split('\n');
+    this.#write(this.#terminal.stderr, first);
+    for (const line of others) this.#write(this.#terminal.stderr, `      ${line}`);
+  }
+
+  /** Asks, and is true only for a clear yes. Call only when {@link canAsk}. */
+  async confirm(question: string): Promise<boolean> {
+    this.#progress.clear();
+    const answer = await this.#terminal.ask?.(`${printable(question)} [y/N] `);
+    return /^\s*y(es)?\s*$/i.test(answer ?? '');
+  }
+
+  /** Shows what the job at `name` is doing, in place; nothing where stderr is no terminal. */
+  progress(name: string, progress: Progress): void {
+    if (!this.json) this.#progress.update(name, progress);
+  }
+
+  /** The job at `name` has ended, one way or the other. */
+  progressEnd(name: string): void {
+    this.#progress.remove(name);
+  }
+
+  /** stdout and stderr for a log: the line of progress is taken away before a line comes. */
+  get stdoutStream(): Writable {
+    return this.#logStream(this.#terminal.stdout);
+  }
+
+  get stderrStream(): Writable {
+    return this.#logStream(this.#terminal.stderr);
+  }
+
+  #logStream(target: TerminalStream): Writable {
+    const stream = new Writable({
+      decodeStrings: false,
+      write: (chunk: unknown, _encoding, done) => {
+        this.#progress.clear();
+        target.write(String(chunk));
+        done();
+      },
+    });
+    return Object.assign(stream, { isTTY: target.isTTY === true, fd: target.fd });
+  }
+
+  #write(stream: TerminalStream, text: string): void {
+    this.#progress.clear();
+    const styled = this.#color && stream.isTTY === true;
+    stream.write(`${printable(text, styled)}\n`);
+  }
+}

@@ -1,0 +1,184 @@
+/** The command line: options, help and errors of all commands; each command is a file of its own beside this one. */
+
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { EXIT, EspdError, toEspdError } from '../errors.ts';
+import { type Mac, parseMac } from '../mac.ts';
+import { VERSION } from '../version.ts';
+import { list, show } from './archive-views.ts';
+import { type BackupCommandOptions, backup } from './backup.ts';
+import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
+import { daemon } from './daemon.ts';
+import { demo } from './demo.ts';
+import { identify } from './identify.ts';
+import type { Output } from './output.ts';
+import { type RestoreCommandOptions, restore } from './restore.ts';
+import { type VerifyCommandOptions, verify } from './verify.ts';
+
+const EXIT_HELP = `
+Exit status:
+  ${EXIT.done}    done
+  ${EXIT.failed}    failed
+  ${EXIT.usage}    wrong usage or config
+  ${EXIT.notFound}    no matching board, port or archive
+  ${EXIT.damaged}    verification found damage or a difference
+  ${EXIT.refused}    refused for safety
+  ${EXIT.interrupted}  interrupted`;
+
+const PORT_HELP = 'device path, rfc2217://host:port, or socket://host:port (raw TCP, board in download mode)';
+
+/**
+ * Runs one command line.
+ *
+ * @param args without node and script
+ * @returns the exit status; what went wrong has been printed
+ */
+export async function runCommandLine(args: readonly string[], host: Host): Promise<number> {
+  let failure: EspdError | undefined;
+  const run: Runner = async (options, work, isService = false) => {
+    failure = await runCommand(options, host, work, isService);
+  };
+  const program = buildProgram(host, run);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return EXIT.done;
+    failure = usageError(error);
+    report(failure, outputOf({ json: args.includes('--json'), color: !args.includes('--no-color') }, host));
+  }
+  return failure?.exitStatus ?? EXIT.done;
+}
+
+type Runner = (
+  options: CommonOptions,
+  work: (context: CommandContext) => Promise<EspdError | undefined>,
+  isService?: boolean,
+) => Promise<void>;
+
+function buildProgram(host: Host, run: Runner): Command {
+  const program = new Command('espd')
+    .description('Backs up the flash of every ESP8266 and ESP32 board that is plugged in, and puts it back by MAC.')
+    .version(VERSION, '-V, --version')
+    .option('--config <file>', 'config file (default: $ESPD_CONFIG, ~/.config/espd/config.yaml, /etc/espd/config.yaml)')
+    .option('--archive <dir>', 'archive folder, instead of the one in the config')
+    .option('--json', 'one JSON document on stdout')
+    .addOption(
+      new Option('--log-level <level>', 'what is logged on stderr').choices(['error', 'warn', 'info', 'debug']),
+    )
+    .option('--no-color', 'no colors')
+    .addHelpText('after', EXIT_HELP)
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void host.terminal.stdout.write(text),
+      // Errors are printed once, by this file.
+      writeErr: () => undefined,
+    });
+
+  const add = (name: string, description: string) =>
+    program
+      .command(name)
+      .description(description)
+      .addHelpText('after', EXIT_HELP)
+      .configureHelp({ showGlobalOptions: true })
+      .exitOverride();
+
+  add('daemon', 'the service: watch, identify, back up, verify; runs in the foreground').action((_, command: Command) =>
+    run(command.optsWithGlobals(), (context) => daemon(context, host), true),
+  );
+
+  add('identify', "chip, MAC, flash and security state of a board: esptool's flash_id, and more")
+    .alias('flash-id')
+    .option('--port <port>', PORT_HELP)
+    .action((options: { port?: string }, command: Command) =>
+      run(command.optsWithGlobals(), (context) => identify(context, options)),
+    );
+
+  add('backup', 'one backup now, of one board or of all that are attached')
+    .option('--port <port>', PORT_HELP)
+    .option('--mac <mac>', 'only the attached board with this MAC', macArgument)
+    .option('--full', 'read every byte, whatever the digests say', false)
+    .option('--output <file>', 'also write the image to this new file')
+    .action((options: BackupCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => backup(context, options)),
+    );
+
+  add('restore', 'put an archived image back on the board with that MAC')
+    .requiredOption('--mac <mac>', 'board whose backup is restored')
+    .option('--at <which>', 'latest, first, a backup id, or an ISO date (the newest backup not after it)', 'latest')
+    .option('--port <port>', PORT_HELP)
+    .option('--to <mac>', 'write it to this other board on purpose; its MAC typed in full', macArgument)
+    .option('--dry-run', 'show what would be written, write nothing', false)
+    .option('--yes', 'do not ask', false)
+    .action((options: RestoreCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => restore(context, options)),
+    );
+
+  add('list', 'the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
+
+  add('show', "one board's backups, with partitions, firmware and history")
+    .argument('<board>', 'MAC, or MAC@WHICH for one backup (WHICH as for restore --at)')
+    .action((text: string, _, command: Command) => {
+      const [board = '', which] = text.split(/@(.*)/s);
+      return run(command.optsWithGlobals(), (context) => show(context, board, which));
+    });
+
+  add('verify', 'hash the archive again, or compare attached boards with it')
+    .option('--mac <mac>', 'only this board')
+    .option('--device', 'compare the attached board with its newest backup, without reading it out', false)
+    .option('--port <port>', `with --device: ${PORT_HELP}`)
+    .action((options: VerifyCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => verify(context, options)),
+    );
+
+  add('demo', 'the real daemon and commands on simulated boards; needs no hardware').action((_, command: Command) =>
+    run(command.optsWithGlobals(), (context) => demo(context.out, host)),
+  );
+  return program;
+}
+
+function macArgument(text: string): Mac {
+  const mac = parseMac(text);
+  if (mac === undefined) throw new InvalidArgumentError('A MAC looks like 50:02:91:c3:37:a5.');
+  return mac;
+}
+
+async function runCommand(
+  options: CommonOptions,
+  host: Host,
+  work: (context: CommandContext) => Promise<EspdError | undefined>,
+  isService: boolean,
+): Promise<EspdError | undefined> {
+  const out = outputOf(options, host);
+  let context: CommandContext | undefined;
+  try {
+    context = await openContext(options, host, out, isService);
+    const error = await work(context);
+    // The command has printed its document already.
+    if (error !== undefined && !out.json) out.error(error);
+    return error;
+  } catch (error) {
+    const failure = host.signal.aborted ? new EspdError('interrupted', 'Interrupted') : toEspdError(error);
+    if (failure.code === 'internal') context?.log.debug(failure.message, { stack: (error as Error).stack });
+    report(failure, out);
+    return failure;
+  } finally {
+    await context?.log.close();
+  }
+}
+
+/** Prints an error that kept a command from having any result. */
+function report(error: EspdError, out: Output): void {
+  if (out.json) out.document({ error });
+  else out.error(error);
+}
+
+function usageError(error: CommanderError): EspdError {
+  if (error.code === 'commander.help') return new EspdError('usage', 'No command given', { hint: 'Run "espd --help"' });
+  // "Did you mean ...?" stands on a line of its own.
+  const message = error.message
+    .replace(/^error: /, '')
+    .replace(/\.$/, '')
+    .replaceAll('\n', ' ');
+  return new EspdError('usage', message, { hint: 'Run "espd --help", or "espd COMMAND --help"' });
+}

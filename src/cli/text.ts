@@ -1,0 +1,63 @@
+/** How facts are worded and laid out for people and scripts. Pure. */
+
+/** `4 MB`, `1.2 MB`, `512 KB`, `96 bytes`: powers of 1024, as flash is sold and esptool words it. */
+export function formatSize(bytes: number): string {
+  const units = [
+    { bytes: 1024 * 1024, name: 'MB' },
+    { bytes: 1024, name: 'KB' },
+  ];
+  for (const unit of units) {
+    if (bytes < unit.bytes) continue;
+    const value = bytes / unit.bytes;
+    return `${Number.isInteger(value) ? value : value.toFixed(1)} ${unit.name}`;
+  }
+  return plural(bytes, 'byte');
+}
+
+/** `1 board`, `3 boards`. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
+
+/** Columns padded to their widest cell, two spaces between; the first row is the heading. */
+export function formatTable(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, cell.length)));
+  return rows.map((row) =>
+    row
+      .map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
+}
+
+/** A value as an indented JSON document in which no character can steer a terminal or reorder text. */
+export function jsonText(value: unknown): string {
+  // JSON.stringify escapes the characters below U+0020 itself.
+  return JSON.stringify(value, null, 2).replace(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    Array.from(
+      { length: character.length },
+      (_, unit) => `\\u${character.charCodeAt(unit).toString(16).padStart(4, '0')}`,
+    ).join(''),
+  );
+}
+
+/** Styles for a line of `Output`, which drops them where the stream is no terminal. */
+export function bold(text: string): string {
+  return `\x1b[1m${text}\x1b[22m`;
+}
+
+export function dim(text: string): string {
+  return `\x1b[2m${text}\x1b[22m`;
+}
+
+/**
+ * One line whose only control sequences are {@link bold} and {@link dim}, and not even those without `styled`: texts of
+ * devices and archives must not steer the terminal.
+ */
+export function printable(text: string, styled = false): string {
+  return text.replace(/\x1b\[(?:1|2|22)m|[\p{C}\p{Zl}\p{Zp}]/gu, (found) => {
+    if (found.length > 2) return styled ? found : '';
+    return '\u00b7';
+  });
+}

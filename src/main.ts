@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+/** The process edge: arguments, signals, exit status. The only place that ends the process. */
+
+import { createInterface } from 'node:readline/promises';
+import { runCommandLine } from './cli/program.ts';
+import type { Terminal } from './cli/output.ts';
+import { EXIT, systemCode } from './errors.ts';
+
+/** After the first signal everything is let go of in order; whoever is still here then is ended. */
+const GRACE_MS = 6000;
+
+const interruption = new AbortController();
+let signals = 0;
+let onHangup: (() => void) | undefined;
+
+function interrupt(): void {
+  signals++;
+  if (signals === 3) process.exit(EXIT.interrupted);
+  interruption.abort();
+  setTimeout(() => process.exit(EXIT.interrupted), GRACE_MS).unref();
+}
+process.on('SIGINT', interrupt);
+process.on('SIGTERM', interrupt);
+// The terminal is closed, or the connection to it lost: a board must not be left in download mode because of that.
+process.on('SIGHUP', () => (onHangup ?? interrupt)());
+
+let outputFault: Error | undefined;
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: Error) => {
+    // `espd list | head` closes the pipe, and EIO is a terminal that is gone: neither is a failure.
+    if (!['EPIPE', 'EIO'].includes(systemCode(error) ?? '')) outputFault = error;
+  });
+}
+
+const terminal: Terminal = {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  ...(process.stdin.isTTY && process.stderr.isTTY ? { ask } : {}),
+};
+
+/** The end of the input (Ctrl-D) is an empty answer. */
+async function ask(question: string): Promise<string> {
+  const reader = createInterface({ input: process.stdin, output: process.stderr });
+  // While a line is edited the terminal is raw, and Ctrl-C is a key and no signal.
+  reader.on('SIGINT', interrupt);
+  const ended = new Promise<string>((resolve) => reader.once('close', () => resolve('')));
+  try {
+    return await Promise.race([reader.question(question, { signal: interruption.signal }), ended]);
+  } finally {
+    reader.close();
+  }
+}
+
+const status = await runCommandLine(process.argv.slice(2), {
+  env: process.env,
+  terminal,
+  signal: interruption.signal,
+  onHangup: (callback) => (onHangup = callback),
+});
+// Output to a pipe is asynchronous: all of it must have left before the process ends.
+await Promise.all(
+  [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))),
+);
+if (outputFault !== undefined) process.stderr.write(`espd: the output cannot be written: ${outputFault.message}\n`);
+process.exit(outputFault === undefined ? status : status || EXIT.failed);

@@ -1,0 +1,341 @@
+/** `espd list`, `espd show` and `espd verify` on archives without any board attached. */
+
+import assert from 'node:assert/strict';
+import { chmod, cp, mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Bench, assertPlain, checkError, type ErrorFields } from '../support/cli.ts';
+import { FOLDER, ID0, MAC, OTHER_MAC, T0, backUp, content, image, sha256, snapshot } from '../archive/support.ts';
+
+const T1 = '2026-11-24T12:00:00.000Z';
+const ID1 = '2026-11-24T12-00-00Z';
+
+interface ListJson {
+  readonly boards: Record<string, unknown>[];
+  readonly problems: { mac: string | null; id: string | null; file: string; problem: string }[];
+}
+interface ShowJson {
+  readonly board: Record<string, unknown>;
+  readonly backups: ({ id: string; sha256: string } & Record<string, unknown>)[];
+}
+interface VerifyJson {
+  readonly checked: number;
+  readonly damaged: { mac: string | null; id: string | null; file: string; problem: string }[];
+  readonly ok: boolean;
+  readonly error?: ErrorFields;
+}
+
+/** Two backups of one board, seen unchanged later, and one of another. */
+async function filled(bench: Bench): Promise<void> {
+  await backUp(bench.archive, image(8192, 1), T0);
+  await backUp(bench.archive, image(8192, 2), T1);
+  await backUp(bench.archive, image(4096, 3), T1, OTHER_MAC);
+  await bench.archive.recordSighting(MAC, { id: ID1, at: '2026-11-25T08:30:00.000Z', port: '/dev/ttyUSB0' });
+}
+
+test('list: every field of the contract', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  const { status, json, stderr } = await bench.runJson<ListJson>(['list']);
+  assert.equal(status, 0);
+  assert.equal(stderr, '');
+  assert.deepEqual(json.boards, [
+    {
+      mac: OTHER_MAC,
+      label: null,
+      chip: 'ESP8266EX',
+      sizeBytes: 4096,
+      backups: 1,
+      first: ID1,
+      latest: ID1,
+      lastSeen: T1,
+      firmware: 'blink 1.0',
+    },
+    {
+      mac: MAC,
+      label: null,
+      chip: 'ESP8266EX',
+      sizeBytes: 8192,
+      backups: 2,
+      first: ID0,
+      latest: ID1,
+      lastSeen: '2026-11-25T08:30:00.000Z',
+      firmware: 'blink 1.0',
+    },
+  ]);
+  assert.deepEqual(json.problems, []);
+});
+
+test('list for people fits a terminal of 80 columns, one line a board', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  const { status, stdout, stderr } = await bench.run(['list'], { tty: true });
+  assert.deepEqual([status, stderr], [0, '']);
+  assertPlain(stdout);
+  const lines = stdout.trimEnd().split('\n');
+  assert.equal(lines.length, 3);
+  assert.match(lines[2] ?? '', /^50:02:91:c3:37:a5 {2}ESP8266EX {2}8 KB {2}2 {8}2026-11-25 {2}blink 1\.0$/);
+  for (const line of lines) assert.ok(line.length <= 80, `${line.length}: ${line}`);
+  const narrow = await bench.run(['list'], { tty: true, columns: 40 });
+  assert.match(narrow.stdout, /^50:02:91:c3:37:a5 .{21}…$/m);
+  const piped = await bench.run(['list'], { columns: 40 });
+  assert.match(piped.stdout, /blink 1\.0$/m);
+});
+
+test('list of an empty archive says so', async (t) => {
+  const bench = await Bench.open(t);
+  assert.deepEqual((await bench.runJson<ListJson>(['list'])).json, { boards: [], problems: [] });
+  const { status, stdout } = await bench.run(['list']);
+  assert.equal(status, 0);
+  assert.equal(stdout, `No backups yet in ${bench.archivePath}\n`);
+});
+
+test('show: every field of the contract, oldest first', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  const { status, json } = await bench.runJson<ShowJson>(['show', MAC]);
+  assert.equal(status, 0);
+  assert.equal(json.board['mac'], MAC);
+  assert.deepEqual(
+    json.backups.map(({ id, sha256: digest }) => ({ id, digest })),
+    [
+      { id: ID0, digest: sha256(image(8192, 1)) },
+      { id: ID1, digest: sha256(image(8192, 2)) },
+    ],
+  );
+  const [, latest] = json.backups;
+  assert.ok(latest !== undefined);
+  assert.equal(latest['path'], join(bench.archivePath, FOLDER, ID1));
+  assert.equal(latest['sizeBytes'], 8192);
+  assert.equal(latest['createdAt'], T1);
+  assert.deepEqual(latest['seenUnchanged'], ['2026-11-25T08:30:00.000Z']);
+  assert.deepEqual(latest['security'], { flashEncryption: false, secureBoot: false, secureDownload: false });
+});
+
+test('a MAC is taken in three notations and any case', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  for (const mac of [MAC, MAC.toUpperCase(), '50-02-91-C3-37-A5', '500291c337a5', '500291C337A5']) {
+    const { status, json } = await bench.runJson<ShowJson>(['show', mac]);
+    assert.equal(status, 0, mac);
+    assert.equal(json.board['mac'], MAC);
+    assert.equal((await bench.run(['verify', '--mac', mac])).status, 0);
+  }
+});
+
+test('MAC@WHICH: latest, first, an id, dates', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  const cases: [string, string][] = [
+    ['latest', ID1],
+    ['first', ID0],
+    [ID0, ID0],
+    [ID1, ID1],
+    ['2026-11-23', ID0],
+    ['2026-11-24', ID1],
+    ['2026-11-24T11:59Z', ID0],
+    ['2026-11-24T12:00:00Z', ID1],
+    ['2027-01-01', ID1],
+    ['2026-11-24T14:00:00+02:00', ID1],
+  ];
+  for (const [which, id] of cases) {
+    const { status, json } = await bench.runJson<ShowJson>(['show', `${MAC}@${which}`]);
+    assert.equal(status, 0, which);
+    assert.deepEqual(
+      json.backups.map((backup) => backup.id),
+      [id],
+      which,
+    );
+  }
+});
+
+test('what is not there: status 3, naming what is', async (t) => {
+  const bench = await Bench.open(t);
+  const empty = await bench.fails(['show', MAC], 'archive-unknown-board');
+  assert.match(empty.hint, /empty/);
+  await filled(bench);
+  for (const near of ['50:02:91:c3:37:a6', '500291c337', '50:02:91:3c:37:a5', '00:00:00:c3:37:a5']) {
+    const { hint } = await bench.fails(['show', near], 'archive-unknown-board');
+    assert.match(hint, new RegExp(MAC), near);
+  }
+  await bench.fails(['show', 'aa:bb:cc:dd:ee:ff'], 'archive-unknown-board');
+  await bench.fails(['verify', '--mac', 'aa:bb:cc:dd:ee:ff'], 'archive-unknown-board');
+  await bench.fails(['show', '../../etc'], 'archive-unknown-board');
+  await bench.fails(['show', '\x1b[2J'], 'archive-unknown-board');
+  for (const which of ['2026-11-22', 'newest', '', '2026-13-40', ID0.replace('10', '11'), 'latest@first', '../x']) {
+    await bench.fails(['show', `${MAC}@${which}`], 'archive-unknown-backup');
+  }
+});
+
+test('verify: a sound archive, and one board of it', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  const { status, json } = await bench.runJson<VerifyJson>(['verify']);
+  assert.equal(status, 0);
+  assert.deepEqual(json, { checked: 3, damaged: [], ok: true });
+  assert.deepEqual((await bench.runJson<VerifyJson>(['verify', '--mac', MAC])).json, {
+    checked: 2,
+    damaged: [],
+    ok: true,
+  });
+  const people = await bench.run(['verify']);
+  assert.equal(people.stdout, '3 backups verified: every file is as it was written\n');
+});
+
+test('damage is reported by file, for scripts and people, and nothing is changed', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  const at = (...parts: string[]) => join(bench.archivePath, FOLDER, ...parts);
+  const damages: [string, (path: string) => Promise<unknown>, RegExp][] = [
+    ['flash.bin', async (path) => writeFile(path, flipped(await readFile(path))), /SHA-256 differs/],
+    ['flash.bin', (path) => truncate(path, 100), /has 100 bytes/],
+    ['flash.bin', (path) => rm(path), /is missing/],
+    ['manifest.json', (path) => writeFile(path, '{'), /is no JSON/],
+    ['manifest.json', (path) => rm(path), /is missing/],
+    ['SHA256SUMS', (path) => rm(path), /is missing/],
+    ['stranger', (path) => writeFile(path, ''), /is foreign/],
+  ];
+  const backup = join(bench.folder, 'copy');
+  await cp(bench.archivePath, backup, { recursive: true, preserveTimestamps: true });
+  for (const [file, damage, problem] of damages) {
+    await damage(at(ID0, file));
+    const before = await snapshot(bench.archivePath);
+    const { status, json } = await bench.runJson<VerifyJson>(['verify']);
+    assert.equal(status, 4, file);
+    assert.equal(json.ok, false);
+    assert.equal(json.checked, 3);
+    assert.equal(json.error?.code, 'archive-damaged');
+    const found = json.damaged.find((entry) => entry.file === join(FOLDER, ID0, file));
+    assert.ok(found !== undefined, JSON.stringify(json.damaged));
+    assert.match(found.problem, problem);
+    assert.deepEqual([found.mac, found.id], [MAC, ID0]);
+    const people = await bench.run(['verify']);
+    checkError(people, 'archive-damaged');
+    assert.match(people.stdout, /^DAMAGED {2}50-02-91-c3-37-a5\//m);
+    // The other board is sound, and so is the other backup.
+    assert.equal((await bench.run(['verify', '--mac', OTHER_MAC])).status, 0);
+    const list = await bench.runJson<ListJson>(['list']);
+    assert.equal(list.status, 0);
+    assert.equal(list.json.boards.length, 2);
+    assert.deepEqual(await snapshot(bench.archivePath), before);
+    await rm(bench.archivePath, { recursive: true });
+    await cp(backup, bench.archivePath, { recursive: true, preserveTimestamps: true });
+  }
+});
+
+test('a backup that cannot be trusted is not passed over', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  await writeFile(join(bench.archivePath, FOLDER, ID1, 'manifest.json'), 'no json');
+  const { hint } = await bench.fails(['show', `${MAC}@latest`], 'archive-damaged');
+  assert.match(hint, new RegExp(ID0));
+  const { status, stdout, stderr } = await bench.run(['show', MAC]);
+  assert.equal(status, 0);
+  assert.match(stdout, new RegExp(ID0));
+  assert.match(stderr, new RegExp(`problem: ${FOLDER}/${ID1}/manifest.json`));
+});
+
+test('a manifest of a newer format is left alone and said to be newer', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  const path = join(bench.archivePath, FOLDER, ID1, 'manifest.json');
+  const manifest = JSON.parse(await readFile(path, 'utf8')) as object;
+  await writeFile(path, JSON.stringify({ ...manifest, formatVersion: 99, createdBy: 'espd 9.9.9' }));
+  const { message, hint } = await bench.fails(['show', `${MAC}@latest`], 'archive-newer');
+  assert.match(message, /format version 99/);
+  assert.match(hint, /espd 9\.9\.9/);
+  const { status, json } = await bench.runJson<VerifyJson>(['verify']);
+  assert.equal(status, 4);
+  assert.match(json.damaged[0]?.problem ?? '', /format version 99/);
+  assert.equal((await bench.runJson<ListJson>(['list'])).json.boards.length, 2);
+});
+
+test('foreign and incomplete things in the archive are named, and stop nothing', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  await mkdir(join(bench.archivePath, 'holiday photos'));
+  await mkdir(join(bench.archivePath, FOLDER, '2026-12-01T00-00-00Z'));
+  await symlink('/etc', join(bench.archivePath, 'aa-bb-cc-dd-ee-ff'));
+  await rename(join(bench.archivePath, FOLDER, ID0), join(bench.archivePath, FOLDER, '2026-01-01T00-00-00Z'));
+  const { status, json } = await bench.runJson<ListJson>(['list']);
+  assert.equal(status, 0);
+  assert.equal(json.boards.length, 2);
+  const files = json.problems.map(({ file }) => file);
+  assert.ok(files.includes('holiday photos'));
+  assert.ok(files.includes('aa-bb-cc-dd-ee-ff'));
+  assert.ok(files.some((file) => file.startsWith(`${FOLDER}/2026-12-01T00-00-00Z`)));
+  assert.ok(files.some((file) => file.startsWith(`${FOLDER}/2026-01-01T00-00-00Z`)));
+  assert.equal((await bench.runJson<VerifyJson>(['verify'])).status, 4);
+  await bench.fails(['show', 'aa:bb:cc:dd:ee:ff'], 'archive-damaged', { hint: false });
+});
+
+test('an archive that is no folder, or may not be read', async (t) => {
+  const bench = await Bench.open(t);
+  await writeFile(bench.archivePath, 'a file');
+  for (const args of [['list'], ['verify'], ['show', MAC]])
+    await bench.fails(args, 'archive-unreadable', { hint: false });
+  await rm(bench.archivePath);
+  if (process.getuid?.() === 0) {
+    t.diagnostic('skipped for root: an archive without read permission');
+    return;
+  }
+  await filled(bench);
+  await chmod(bench.archivePath, 0);
+  t.after(() => chmod(bench.archivePath, 0o700));
+  await bench.fails(['list'], 'archive-unreadable');
+});
+
+test('texts out of an archive cannot steer the terminal', async (t) => {
+  const bench = await Bench.open(t);
+  const evil = 'x\x1b]0;owned\x07\x1b[2J\r\n\x9b2J\u202ey';
+  const bytes = image(4096);
+  const facts = content(bytes);
+  const draft = await bench.archive.begin(MAC, bytes.length);
+  await draft.write(0, bytes);
+  await draft.commit({
+    ...facts,
+    chip: { ...facts.chip, name: evil, family: evil },
+    contents: {
+      firmware: { name: evil, version: evil, sdk: evil },
+      partitions: [{ name: evil, type: evil, subtype: evil, offset: 0, sizeBytes: 4096, encrypted: false }],
+    },
+    source: { ...facts.source, port: evil, host: evil },
+  });
+  await mkdir(join(bench.archivePath, 'a\x1b[2Jb'));
+  for (const args of [['list'], ['show', MAC], ['show', `${MAC}@first`], ['verify']]) {
+    for (const extra of [[], ['--json']]) {
+      const { stdout, stderr } = await bench.run([...args, ...extra]);
+      assertPlain(stdout);
+      assertPlain(stderr);
+    }
+  }
+  assert.doesNotMatch((await bench.run(['list'])).stdout, /^\s*y/m, 'a name cannot begin a line of its own');
+});
+
+test('colors: only on a terminal, not with --no-color, NO_COLOR or a dumb terminal', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  const colored = async (args: string[], options: { tty: boolean; env?: NodeJS.ProcessEnv }) =>
+    (await bench.run(['show', MAC, ...args], options)).stdout.includes('\x1b[');
+  assert.equal(await colored([], { tty: true }), true);
+  assert.equal(await colored([], { tty: true, env: { NO_COLOR: '' } }), true);
+  assert.equal(await colored([], { tty: false }), false);
+  assert.equal(await colored(['--no-color'], { tty: true }), false);
+  assert.equal(await colored([], { tty: true, env: { NO_COLOR: '1' } }), false);
+  assert.equal(await colored([], { tty: true, env: { TERM: 'dumb' } }), false);
+  assert.equal(await colored(['--json'], { tty: true }), false);
+  const wrong = await bench.run(['--no-color', 'nonsense'], { tty: true });
+  assertPlain(wrong.stderr);
+});
+
+test('a long hash is interrupted: status 130, nothing changed', async (t) => {
+  const bench = await Bench.open(t);
+  await filled(bench);
+  await bench.fails(['verify'], 'interrupted', { signal: AbortSignal.abort(), hint: false });
+});
+
+function flipped(bytes: Buffer): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[0] = (copy[0] ?? 0) ^ 1;
+  return copy;
+}

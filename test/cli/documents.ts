@@ -1,0 +1,44 @@
+/** The documents that `--json` prints: the stable part of PRODUCT.md's section 2, as far as tests look at it. */
+
+import type { ErrorFields, FailedJson } from '../support/cli.ts';
+
+export interface IdentifyJson {
+  readonly boards: Record<string, unknown>[];
+  readonly failed: FailedJson[];
+}
+export interface TransferJson {
+  readonly wireBytes: number;
+  readonly flashBytesRead: number;
+  readonly digestsAsked: number;
+  readonly retries: number;
+  readonly baudRate: number;
+  readonly seconds: number;
+}
+export interface BackupJson {
+  readonly backups: {
+    readonly mac: string;
+    readonly id: string;
+    readonly path: string;
+    readonly sizeBytes: number;
+    readonly sha256: string;
+    readonly unchanged: boolean;
+    readonly transfer: TransferJson;
+  }[];
+  readonly failed: FailedJson[];
+  readonly error?: ErrorFields;
+}
+export interface RestoreJson {
+  readonly mac: string;
+  readonly id: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly sectorsWritten: number;
+  readonly verified: boolean;
+  readonly transfer: TransferJson;
+  readonly plan?: { readonly regions: { offset: number; sizeBytes: number }[]; sectors: number; bytes: number };
+}
+export interface VerifyDeviceJson {
+  readonly checked: number;
+  readonly damaged: { mac: string; id: string; file: string; problem: string }[];
+  readonly ok: boolean;
+}

@@ -1,0 +1,63 @@
+/** What `--help` says: for every command the exit statuses, and nothing that espd does not have. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { EXIT } from '../../src/errors.ts';
+import { VERSION } from '../../src/version.ts';
+import { Bench, assertPlain } from '../support/cli.ts';
+
+const COMMANDS = ['daemon', 'identify', 'backup', 'restore', 'list', 'show', 'verify', 'demo'];
+const NOT_THERE =
+  /\b(diff|prune|pin|unpin|label|import|export|status|watch|wait|doctor|hooks?|webhooks?|metrics|API)\b/i;
+
+test('the help of the program names every command and every common option', async (t) => {
+  const bench = await Bench.open(t);
+  const { status, stdout, stderr } = await bench.run(['--help']);
+  assert.equal(status, 0);
+  assert.equal(stderr, '');
+  for (const command of COMMANDS) assert.match(stdout, new RegExp(`^  ${command}\\b`, 'm'));
+  for (const option of ['--config', '--archive', '--json', '--log-level', '--no-color', '--version']) {
+    assert.ok(stdout.includes(option), option);
+  }
+});
+
+for (const args of [[], ...COMMANDS.map((command) => [command]), ['flash-id']]) {
+  test(`"espd ${[...args, '--help'].join(' ')}" lists the exit statuses and promises nothing that is not there`, async (t) => {
+    const bench = await Bench.open(t);
+    const { status, stdout, stderr } = await bench.run([...args, '--help']);
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(exitStatuses(stdout), [...Object.values(EXIT)]);
+    // "Exit status" is a heading, and "watch" a word for what the daemon does.
+    const promises = stdout.replaceAll('Exit status:', '').replace('the service: watch,', '');
+    assert.doesNotMatch(promises, NOT_THERE);
+    assertPlain(stdout);
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 120, line);
+  });
+}
+
+test('help also comes as a command', async (t) => {
+  const bench = await Bench.open(t);
+  const { stdout } = await bench.run(['restore', '--help']);
+  const asCommand = await bench.run(['help', 'restore']);
+  assert.deepEqual(asCommand, { status: 0, stdout, stderr: '' });
+  for (const option of ['--mac', '--at', '--port', '--to', '--dry-run', '--yes']) assert.ok(stdout.includes(option));
+});
+
+test('the version is that of the package', async (t) => {
+  const bench = await Bench.open(t);
+  assert.deepEqual(await bench.run(['--version']), { status: 0, stdout: `${VERSION}\n`, stderr: '' });
+  assert.deepEqual(await bench.run(['-V']), { status: 0, stdout: `${VERSION}\n`, stderr: '' });
+});
+
+test('commands of the future are unknown ones today', async (t) => {
+  const bench = await Bench.open(t);
+  for (const command of ['diff', 'prune', 'pin', 'label', 'import', 'export', 'status', 'watch', 'doctor', 'wait']) {
+    const { message } = await bench.fails([command], 'usage');
+    assert.match(message, new RegExp(`unknown command '${command}'`));
+  }
+});
+
+function exitStatuses(help: string): number[] {
+  const list = /Exit status:\n((?: +\d+ +\S.*\n)+)/.exec(help)?.[1] ?? '';
+  return [...list.matchAll(/^ +(\d+) /gm)].map(([, status]) => Number(status));
+}

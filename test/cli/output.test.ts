@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Output, type TerminalStream } from '../../src/cli/output.ts';
+import { ProgressLine } from '../../src/cli/progress.ts';
+import { bold } from '../../src/cli/text.ts';
+import { EspdError } from '../../src/errors.ts';
+import { assertPlain } from '../support/cli.ts';
+
+class Recorder implements TerminalStream {
+  text = '';
+  readonly isTTY: boolean;
+  readonly columns: number;
+  constructor(isTTY: boolean, columns = 80) {
+    this.isTTY = isTTY;
+    this.columns = columns;
+  }
+  write(text: string): void {
+    this.text += text;
+  }
+  /** What stands on the screen's last line after all that was written: carriage returns go back, text overwrites. */
+  get lastLine(): string {
+    const cells: string[] = [];
+    let at = 0;
+    for (const character of this.text.split('\n').at(-1) ?? '') {
+      if (character === '\r') at = 0;
+      else cells[at++] = character;
+    }
+    assert.ok(cells.length < this.columns, 'the line must not reach the last column');
+    return cells.join('').trimEnd();
+  }
+}
+
+function outputOn(options: { stdout: boolean; stderr: boolean; json?: boolean; color?: boolean }) {
+  const stdout = new Recorder(options.stdout);
+  const stderr = new Recorder(options.stderr);
+  const output = new Output({ stdout, stderr }, { json: options.json ?? false, color: options.color ?? true });
+  return { output, stdout, stderr };
+}
+
+test('styles go only to the stream that is a terminal', () => {
+  const { output, stdout, stderr } = outputOn({ stdout: false, stderr: true });
+  output.line(bold('result'));
+  output.error(new EspdError('usage', 'No', { hint: 'Do' }));
+  assert.equal(stdout.text, 'result\n');
+  assert.equal(stderr.text, '\x1b[1mespd:\x1b[22m No (usage)\n      Do\n');
+});
+
+test('no style where color is off', () => {
+  const { output, stdout, stderr } = outputOn({ stdout: true, stderr: true, color: false });
+  output.line(bold('result'));
+  output.note(bold('note'));
+  output.error(new EspdError('usage', 'No'));
+  output.progress('/dev/ttyUSB0', { phase: 'connecting' });
+  output.line('end');
+  assertPlain(stdout.text);
+  assertPlain(stderr.text.replaceAll('\r', ''));
+});
+
+test('the faults of a config stand one a line below each other', () => {
+  const { output, stderr } = outputOn({ stdout: false, stderr: false });
+  output.error(new EspdError('config-invalid', 'a.yaml:1:2: first\na.yaml:3:4: second', { hint: 'Mend' }));
+  assert.equal(stderr.text, 'espd: a.yaml:1:2: first\n      a.yaml:3:4: second (config-invalid)\n      Mend\n');
+});
+
+test('texts of devices cannot steer the terminal, whichever way they come', () => {
+  const { output, stdout, stderr } = outputOn({ stdout: true, stderr: true });
+  const evil = 'x\x1b]0;gone\x07\x1b[2J\ny';
+  output.line(evil);
+  output.note(evil);
+  output.error(new EspdError('internal', evil, { hint: evil }));
+  output.progress(evil, { phase: 'connecting' });
+  for (const text of [stdout.text, stderr.text]) {
+    assertPlain(text.replaceAll('\r', '').replace(/\x1b\[(?:1|22)m/g, ''));
+  }
+  assert.equal(stdout.text.split('\n').length, 2);
+});
+
+test('with --json only the document is on stdout, and errors are no text', () => {
+  const { output, stdout, stderr } = outputOn({ stdout: true, stderr: true, json: true });
+  output.line('for people');
+  output.note('for people');
+  output.progress('/dev/ttyUSB0', { phase: 'reading', doneBytes: 1, totalBytes: 2 });
+  output.document({ ok: true });
+  assert.equal(stdout.text, '{\n  "ok": true\n}\n');
+  assert.equal(stderr.text, '');
+  assert.equal(output.canAsk, false);
+});
+
+test('only a clear yes is a yes', async () => {
+  const answers = ['y', 'Y', 'yes', ' YES ', 'n', '', 'no', 'yep', 'sure', 'y n', '\n'];
+  const results: boolean[] = [];
+  for (const answer of answers) {
+    const asked: string[] = [];
+    const ask = (question: string) => {
+      asked.push(question);
+      return Promise.resolve(answer);
+    };
+    const output = new Output(
+      { stdout: new Recorder(true), stderr: new Recorder(true), ask },
+      { json: false, color: true },
+    );
+    assert.equal(output.canAsk, true);
+    results.push(await output.confirm('Write \x1b[2J?'));
+    assert.deepEqual(asked, ['Write ·[2J? [y/N] ']);
+  }
+  assert.deepEqual(results, [true, true, true, true, false, false, false, false, false, false, false]);
+});
+
+test('progress is drawn over itself and leaves nothing behind', () => {
+  const { output, stdout, stderr } = outputOn({ stdout: true, stderr: true });
+  output.progress('/dev/ttyUSB0', { phase: 'connecting' });
+  assert.equal(stderr.lastLine, '/dev/ttyUSB0: connecting');
+  const identity = { mac: '50:02:91:c3:37:a5' } as never;
+  output.progress('/dev/ttyUSB0', { phase: 'identified', identity });
+  assert.equal(stderr.lastLine, '50:02:91:c3:37:a5: identified');
+  output.progress('/dev/ttyUSB0', { phase: 'reading', doneBytes: 1024 * 1024, totalBytes: 4 * 1024 * 1024 });
+  assert.equal(stderr.lastLine, '50:02:91:c3:37:a5: reading [######..................]  25 % 1 MB');
+  output.line('result');
+  assert.equal(stderr.lastLine, '');
+  assert.equal(stdout.text, 'result\n');
+  output.progress('/dev/ttyUSB0', { phase: 'leaving' });
+  assert.equal(stderr.lastLine, '50:02:91:c3:37:a5: starting its app');
+  output.progressEnd('/dev/ttyUSB0');
+  assert.equal(stderr.lastLine, '');
+  assert.doesNotMatch(stderr.text, /\x1b|\n/);
+});
+
+test('a line of the log takes the progress away first', async () => {
+  const { output, stderr } = outputOn({ stdout: true, stderr: true });
+  output.progress('/dev/ttyUSB0', { phase: 'connecting' });
+  await new Promise((resolve) => output.stderrStream.write('a warning\n', resolve));
+  assert.match(stderr.text, /\r {24}\ra warning\n$/);
+  output.progress('/dev/ttyUSB0', { phase: 'reading', doneBytes: 5, totalBytes: 10 });
+  assert.match(stderr.lastLine, /50 %/);
+});
+
+test('several boards share the line, and no line is too long for the terminal', () => {
+  const stream = new Recorder(true, 40);
+  const line = new ProgressLine(stream);
+  const identity = (last: number) => ({ mac: `50:02:91:c3:37:0${last}` }) as never;
+  line.update('a', { phase: 'identified', identity: identity(1) });
+  line.update('b', { phase: 'identified', identity: identity(2) });
+  line.update('a', { phase: 'reading', doneBytes: 1, totalBytes: 2 });
+  assert.equal(stream.lastLine, '50:02:91:c3:37:01  50 %  50:02:91:c3:37');
+  line.update('c', { phase: 'identified', identity: identity(3) });
+  assert.equal(stream.lastLine.length, 39);
+  line.remove('a');
+  line.remove('b');
+  line.update('c', { phase: 'verifying', doneBytes: 0, totalBytes: 2 });
+  assert.equal(stream.lastLine, '50:02:91:c3:37:03: verifying');
+});
+
+test('nothing is drawn where stderr is no terminal', () => {
+  const { output, stderr } = outputOn({ stdout: true, stderr: false });
+  output.progress('/dev/ttyUSB0', { phase: 'connecting' });
+  output.progressEnd('/dev/ttyUSB0');
+  output.line('x');
+  assert.equal(stderr.text, '');
+});
+
+test('a width that the terminal does not tell is taken for 80 columns', () => {
+  const stream = new Recorder(true, 0);
+  new ProgressLine(stream).update('x'.repeat(200), { phase: 'connecting' });
+  assert.equal(stream.text.length, 80);
+});

@@ -1,0 +1,199 @@
+/** restore on simulated boards: the JSON contract, the question, and what is refused. */
+
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import type { SimulatedBoard } from '../../src/simulator/index.ts';
+import { sha256 } from '../archive/support.ts';
+import { Bench, KIB, checkError, screenOf } from '../support/cli.ts';
+import type { BackupJson, RestoreJson } from './documents.ts';
+
+const MAC = '50:02:91:c3:37:a5';
+const OTHER = '24:0a:c4:12:45:56';
+const SECTOR = 4096;
+
+/** The board of the how-to. */
+const theBoard = { family: 'esp8266', mac: MAC, jedec: [0x5e, 0x40, 0x13] } as const;
+
+function change(board: SimulatedBoard, offset: number, sectors = 1): void {
+  board.flash.erase(offset, sectors * SECTOR);
+  board.flash.program(offset, Buffer.alloc(sectors * SECTOR, 'changed '));
+}
+
+describe('restore', { concurrency: 8 }, () => {
+  test('restore: the contract; only what differs is written', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    const { json: kept } = await bench.runJson<BackupJson>(['backup', '--port', address]);
+    const before = board.flash.snapshot();
+    change(board, 0x40000, 2);
+    change(board, 0x60000, 1);
+    const changedContent = board.flash.snapshot();
+
+    const dry = await bench.runJson<RestoreJson>(['restore', '--mac', MAC, '--dry-run']);
+    assert.equal(dry.status, 0, dry.stderr);
+    assert.deepEqual(dry.json.plan, {
+      regions: [
+        { offset: 0x40000, sizeBytes: 2 * SECTOR },
+        { offset: 0x60000, sizeBytes: SECTOR },
+      ],
+      sectors: 3,
+      bytes: 3 * SECTOR,
+    });
+    assert.deepEqual([dry.json.sectorsWritten, dry.json.verified], [0, false]);
+    assert.deepEqual(board.flash.snapshot(), changedContent, 'a dry run writes nothing');
+    assert.equal(board.mode, 'app');
+    const shown = await bench.run(['restore', '--mac', MAC, '--dry-run']);
+    assert.match(
+      shown.stdout,
+      /^3 sectors of flash differ \(12 KB\); nothing was written\n {2}0x0*40000 {2}8 KB\n {2}0x0*60000 {2}4 KB\n$/,
+    );
+
+    const { status, json } = await bench.runJson<RestoreJson>(['restore', '--mac', '50-02-91-C3-37-A5']);
+    assert.equal(status, 0);
+    const { transfer, ...result } = json;
+    assert.deepEqual(result, {
+      mac: MAC,
+      id: kept.backups[0]?.id,
+      sizeBytes: 512 * KIB,
+      sha256: sha256(before),
+      sectorsWritten: 3,
+      verified: true,
+    });
+    for (const name of ['wireBytes', 'digestsAsked', 'retries', 'baudRate', 'seconds'] as const) {
+      assert.equal(typeof transfer[name], 'number', name);
+    }
+    assert.deepEqual(board.flash.snapshot(), before);
+    assert.equal(board.mode, 'app');
+
+    const again = await bench.run(['restore', '--mac', MAC]);
+    assert.equal(again.status, 0);
+    assert.match(again.stdout, /holds this image already, verified by the chip/);
+  });
+
+  test('restore of an older backup by --at, on the board at --port', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    await bench.run(['backup', '--port', address]);
+    const factory = board.flash.snapshot();
+    change(board, 0x40000);
+    const { json } = await bench.runJson<BackupJson>(['backup', '--port', address]);
+    const second = board.flash.snapshot();
+    const restore = (at: string) => bench.run(['restore', '--mac', MAC, '--port', address, '--at', at]);
+    assert.equal((await restore('first')).status, 0);
+    assert.deepEqual(board.flash.snapshot(), factory);
+    assert.equal((await restore(json.backups[0]!.id)).status, 0);
+    assert.deepEqual(board.flash.snapshot(), second);
+    await bench.fails(['restore', '--mac', MAC, '--port', address, '--at', '1999-12-31'], 'archive-unknown-backup');
+  });
+
+  test('on a terminal restore asks; only yes writes', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    await bench.run(['backup', '--port', address]);
+    const before = board.flash.snapshot();
+    change(board, 0x40000);
+    const changed = board.flash.snapshot();
+    const restore = ['restore', '--mac', MAC, '--port', address];
+    for (const answer of ['n', '', 'maybe']) {
+      const declined = await bench.run(restore, { tty: true, answer });
+      checkError(declined, 'declined');
+      assert.match(screenOf(declined.stderr), /^espd: Nothing was written \(declined\)\n {6}\S.*\n$/m);
+      assert.deepEqual(board.flash.snapshot(), changed);
+      assert.equal(board.mode, 'app');
+    }
+    const interruption = new AbortController();
+    const interrupted = await bench.run(restore, {
+      tty: true,
+      signal: interruption.signal,
+      answer: () => {
+        interruption.abort();
+        return Promise.reject(interruption.signal.reason as Error);
+      },
+    });
+    assert.equal(interrupted.status, 130);
+    assert.deepEqual(board.flash.snapshot(), changed);
+    assert.equal(board.mode, 'app');
+
+    const questions: string[] = [];
+    const accepted = await bench.run(restore, {
+      tty: true,
+      answer: (question) => {
+        questions.push(question);
+        return Promise.resolve('y');
+      },
+    });
+    assert.equal(accepted.status, 0, accepted.stderr);
+    assert.deepEqual(questions, [`1 sector of flash differs (4 KB). Write to ${MAC} at ${address}? [y/N] `]);
+    assert.deepEqual(board.flash.snapshot(), before);
+  });
+
+  test('nobody is asked with --yes, with --dry-run, with --json, or when nothing differs', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    await bench.run(['backup', '--port', address]);
+    const answer = () => assert.fail('asked');
+    for (const extra of [['--dry-run'], ['--json'], ['--yes']]) {
+      change(board, 0x40000);
+      const { status } = await bench.run(['restore', '--mac', MAC, '--port', address, ...extra], { tty: true, answer });
+      assert.equal(status, 0, extra.join());
+    }
+    assert.equal((await bench.run(['restore', '--mac', MAC, '--port', address], { tty: true, answer })).status, 0);
+  });
+
+  test('restore refuses another board, another chip, another size; --to is for the other board on purpose', async (t) => {
+    const bench = await Bench.open(t);
+    const { address } = await bench.addBoard(theBoard);
+    await bench.run(['backup', '--port', address]);
+    const twin = await bench.addBoard({ family: 'esp8266', mac: '50:02:91:00:00:01' });
+    const bigger = await bench.addBoard({ family: 'esp8266', mac: '50:02:91:00:00:02', flashSizeBytes: 1024 * KIB });
+    const alien = await bench.addBoard({ family: 'esp32c3', mac: OTHER });
+    const untouched = [twin, bigger, alien].map(({ board }) => ({ board, content: board.flash.snapshot() }));
+
+    const restore = (...args: string[]) => ['restore', '--mac', MAC, ...args];
+    const [error] = await Promise.all([
+      bench.fails(restore('--port', twin.address), 'other-mac'),
+      bench.fails(restore('--port', bigger.address, '--to', bigger.board.mac), 'other-size'),
+      bench.fails(restore('--port', alien.address, '--to', OTHER), 'other-chip'),
+    ]);
+    assert.match(error.hint, /--to 50:02:91:00:00:01/);
+    assert.equal((await bench.run(restore('--to', '50:02:91:00:00:09'))).status, 3);
+    for (const { board, content } of untouched) {
+      assert.deepEqual(board.flash.snapshot(), content);
+      assert.equal(board.mode, 'app');
+    }
+
+    const { status, json } = await bench.runJson<RestoreJson>(['restore', '--mac', MAC, '--to', twin.board.mac]);
+    assert.equal(status, 0);
+    assert.deepEqual([json.mac, json.verified], [twin.board.mac, true]);
+    assert.equal(sha256(twin.board.flash.snapshot()), json.sha256);
+  });
+
+  test('restore of a damaged image is refused before a board is touched', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    const { json } = await bench.runJson<BackupJson>(['backup', '--port', address]);
+    const file = join(json.backups[0]!.path, 'flash.bin');
+    const bytes = await readFile(file);
+    bytes[1000] = (bytes[1000] ?? 0) ^ 1;
+    await writeFile(file, bytes);
+    const resets = board.resets;
+    const { hint } = await bench.fails(['restore', '--mac', MAC], 'archive-damaged');
+    assert.match(hint, /Nothing was written/);
+    assert.equal(board.resets, resets);
+  });
+
+  test('the archive may be compressed, and restores all the same', async (t) => {
+    const bench = await Bench.open(t);
+    await bench.configure({ archive: { compression: 'gzip' } });
+    const { board, address } = await bench.addBoard(theBoard);
+    const file = join(bench.folder, 'image.bin');
+    assert.equal((await bench.run(['backup', '--port', address, '--output', file])).status, 0);
+    assert.deepEqual(await readFile(file), board.flash.snapshot());
+    const before = board.flash.snapshot();
+    change(board, 0x40000);
+    assert.equal((await bench.run(['restore', '--mac', MAC, '--port', address])).status, 0);
+    assert.deepEqual(board.flash.snapshot(), before);
+  });
+});
