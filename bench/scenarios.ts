@@ -1,0 +1,186 @@
+/**
+ * What is measured: whole jobs through the real engine, on simulated boards behind a model of the line. Time is
+ * virtual, so that the figures are exact and the same on every machine: bytes, waits and the chip's own speed count,
+ * the workstation's does not (`run.ts` measures that apart).
+ */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openArchive } from '../src/archive/archive.ts';
+import type { Archive } from '../src/archive/types.ts';
+import { encodeFrame } from '../src/esp/slip.ts';
+import { silentLogger } from '../src/log.ts';
+import { VirtualClock, createBoard, demoImage, memoryLink } from '../src/simulator/index.ts';
+import type { SimulatedBoard } from '../src/simulator/index.ts';
+import { type BackupOutcome, backupBoard } from '../src/transfer/backup.ts';
+import { type RestoreOutcome, restoreBoard } from '../src/transfer/restore.ts';
+import { type Progress, type Session, type SessionResult, fixedLink, withBoard } from '../src/transfer/session.ts';
+
+export interface Line {
+  readonly baudRate: number;
+  /** Each way. */
+  readonly latencyMs: number;
+}
+
+export interface Result {
+  readonly scenario: string;
+  readonly line: Line;
+  readonly wireBytes: number;
+  readonly flashBytesRead: number;
+  readonly sectorsWritten: number;
+  /** Of the whole job, from the open to the close, in virtual time. */
+  readonly seconds: number;
+  /** Payload rate while reading over what the line can carry (baud / 10, less SLIP escapes); null where nothing is read. */
+  readonly lineShare: number | null;
+}
+
+const MIB = 1024 * 1024;
+const SECTOR_BYTES = 4096;
+/** Of a real ESP32 with the current stub, as documented in the simulator; the digest is set to what the marks assume. */
+const SPEEDS = { digestBytesPerSecond: 8 * MIB };
+/** 4 MiB of which 1.2 MB are in use: bootloader, table, NVS and an app. */
+const APP_BYTES = 1_150_000;
+
+export async function measure(line: Line, onResult: (result: Result) => void): Promise<void> {
+  const bench = await Bench.open(line);
+  try {
+    const board = bench.board(1);
+    onResult(await bench.backup('first backup', board));
+    onResult(await bench.backup('unchanged', board));
+    changeSectors(board, 3, 1);
+    onResult(await bench.backup('3 sectors changed', board));
+    onResult(await bench.backup('--full', board, true));
+    changeSectors(board, 1, 2);
+    onResult(await bench.restore('restore, 1 sector differs', board));
+    board.flash.erase(0, board.flash.sizeBytes);
+    onResult(await bench.restore('restore, wiped', board));
+    for (let seed = 2; seed <= 9; seed++) await bench.backup('fleet', bench.board(seed));
+    onResult(await bench.backup('tenth board, same firmware', bench.board(10)));
+  } finally {
+    await bench.close();
+  }
+}
+
+/** Content that compresses badly, in sectors that NVS uses. */
+function changeSectors(board: SimulatedBoard, count: number, seed: number): void {
+  const bytes = Buffer.alloc(count * SECTOR_BYTES);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = Math.imul(at + seed * 7919, 2654435761) >>> 24;
+  board.flash.erase(0x9000, bytes.length);
+  board.flash.program(0x9000, bytes);
+}
+
+class Bench {
+  readonly #line: Line;
+  readonly #clock = new VirtualClock();
+  readonly #folder: string;
+  readonly #archive: Archive;
+
+  private constructor(line: Line, folder: string) {
+    this.#line = line;
+    this.#folder = folder;
+    this.#archive = openArchive(folder, {
+      log: silentLogger,
+      clock: this.#clock,
+      compression: 'none',
+      createdBy: 'espd bench',
+    });
+  }
+
+  static async open(line: Line): Promise<Bench> {
+    return new Bench(line, await mkdtemp(join(tmpdir(), 'espd-bench-')));
+  }
+
+  board(seed: number): SimulatedBoard {
+    return createBoard({
+      family: 'esp32',
+      mac: `24:0a:c4:00:00:${seed.toString(16).padStart(2, '0')}`,
+      content: demoImage({ family: 'esp32', seed, appBytes: APP_BYTES }),
+      clock: this.#clock,
+      line: { latencyMs: this.#line.latencyMs },
+      speeds: SPEEDS,
+    });
+  }
+
+  async backup(scenario: string, board: SimulatedBoard, full = false): Promise<Result> {
+    const meter = new Meter(this.#clock);
+    const result = await this.#run(board, meter, (session) => backupBoard(session, { archive: this.#archive, full }));
+    return this.#result(scenario, board, meter, result);
+  }
+
+  async restore(scenario: string, board: SimulatedBoard): Promise<Result> {
+    const meter = new Meter(this.#clock);
+    const mac = await this.#archive.resolveBoard(board.mac);
+    const backup = await this.#archive.resolveBackup(mac, 'latest');
+    const result = await this.#run(board, meter, (session) =>
+      restoreBoard(session, { archive: this.#archive, backup, targetMac: mac, dryRun: false }),
+    );
+    return this.#result(scenario, board, meter, result);
+  }
+
+  async close(): Promise<void> {
+    await rm(this.#folder, { recursive: true });
+  }
+
+  #run<T>(board: SimulatedBoard, meter: Meter, work: (session: Session) => Promise<T>): Promise<SessionResult<T>> {
+    const { baudRate } = this.#line;
+    return withBoard(
+      { address: 'bench', usb: null },
+      {
+        clock: this.#clock,
+        log: silentLogger,
+        signal: new AbortController().signal,
+        reset: 'auto',
+        connectAttempts: 1,
+        baudRate,
+        onProgress: (progress) => meter.note(progress),
+      },
+      work,
+      fixedLink(memoryLink(board, { clock: this.#clock })),
+    );
+  }
+
+  #result(
+    scenario: string,
+    board: SimulatedBoard,
+    meter: Meter,
+    { value, wireBytes, seconds }: SessionResult<BackupOutcome | RestoreOutcome>,
+  ): Result {
+    const rate = meter.payloadRate();
+    const content = board.flash.snapshot();
+    const escaping = content.length / (encodeFrame(content).length - 2);
+    return {
+      scenario,
+      line: this.#line,
+      wireBytes,
+      flashBytesRead: 'backup' in value ? value.transfer.flashBytesRead : 0,
+      sectorsWritten: 'sectorsWritten' in value ? value.sectorsWritten : 0,
+      seconds,
+      lineShare: rate === null ? null : rate / ((this.#line.baudRate / 10) * escaping),
+    };
+  }
+}
+
+/** Rate of the reading phase: from the first packet that arrived to the last. */
+class Meter {
+  readonly #clock: VirtualClock;
+  #first: { atMs: number; bytes: number } | undefined;
+  #last: { atMs: number; bytes: number } | undefined;
+
+  constructor(clock: VirtualClock) {
+    this.#clock = clock;
+  }
+
+  note({ phase, doneBytes }: Progress): void {
+    if (phase !== 'reading' || doneBytes === undefined) return;
+    this.#last = { atMs: this.#clock.now(), bytes: doneBytes };
+    this.#first ??= this.#last;
+  }
+
+  /** Bytes a second; null for less than 1 MiB, where single waits would decide. */
+  payloadRate(): number | null {
+    if (this.#first === undefined || this.#last === undefined) return null;
+    const bytes = this.#last.bytes - this.#first.bytes;
+    return bytes < MIB ? null : (bytes * 1000) / (this.#last.atMs - this.#first.atMs);
+  }
+}
