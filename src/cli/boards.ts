@@ -60,7 +60,7 @@ export async function onBoards<T>(
       const { address } = port;
       let identity: BoardIdentity | undefined;
       try {
-        const result = await withBoard(port, sessionOptions(context, address), (session) => {
+        const result = await withBoard(port, sessionOptions(context, address, ports.length === 1), (session) => {
           identity = session.board.identity;
           return work(session);
         });

@@ -102,15 +102,26 @@ export function resetModeOf(config: Config): ResetMode {
   return config.serial.resetSequence === null ? config.serial.reset : parseResetSequence(config.serial.resetSequence);
 }
 
+/** Tries while a person watches: some 15 s, in which a hand finds two buttons. */
+const PERSON_ATTEMPTS = 15;
+
 /** Session options of a command that works on the board at `name`. */
-export function sessionOptions(context: CommandContext, name: string): SessionOptions {
+export function sessionOptions(context: CommandContext, name: string, isOnlyPort: boolean): SessionOptions {
+  const { config, out } = context;
+  const usualAttempts = config.jobs.connectAttempts;
+  // Somebody who waits at the terminal can lend a hand to a board without auto-reset; a script cannot.
+  const hasHelp = isOnlyPort && out.canAsk;
   return {
     clock: context.clock,
     log: context.log.child({ port: name }),
     signal: context.signal,
-    reset: resetModeOf(context.config),
-    connectAttempts: context.config.jobs.connectAttempts,
-    baudRate: context.config.serial.baudRate,
-    onProgress: (progress) => context.out.progress(name, progress),
+    reset: resetModeOf(config),
+    connectAttempts: hasHelp ? Math.max(usualAttempts, PERSON_ATTEMPTS) : usualAttempts,
+    onAttempt: (attempt) => {
+      if (attempt !== usualAttempts + 1) return;
+      out.note(`${name}: no answer yet. A board without auto-reset: hold BOOT, press RESET, let go of BOOT`);
+    },
+    baudRate: config.serial.baudRate,
+    onProgress: (progress) => out.progress(name, progress),
   };
 }

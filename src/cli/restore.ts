@@ -43,7 +43,7 @@ export async function restore(context: CommandContext, options: RestoreCommandOp
     `Restoring ${backup.mac} from ${backup.id} (${backup.manifest.chip.name}, ${formatSize(sizeBytes)}), verified`,
   );
   const mustAsk = !options.yes && !options.dryRun && out.canAsk;
-  const result = await withBoard(port, sessionOptions(context, port.address), (session) =>
+  const result = await withBoard(port, sessionOptions(context, port.address, true), (session) =>
     restoreBoard(session, {
       archive,
       backup,

@@ -111,7 +111,10 @@ export class Board {
     return this.#flash;
   }
 
-  /** MD5 of a region, lower-case hex, computed by the chip. */
+  /**
+   * MD5 of a region, lower-case hex, computed by the chip. What equals an expected digest is right; one that differs may
+   * also have suffered on the wire.
+   */
   async digest(offset: number, sizeBytes: number): Promise<string> {
     await this.openFlash();
     return this.#persist(`digest at ${hexAddress(offset)}`, (loader) => digestRegion(loader, offset, sizeBytes));

@@ -11,6 +11,7 @@ import type { ResetMode } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import { type CountingLink, countBytes } from '../serial/counting-link.ts';
 import type { Link, UsbFacts } from '../serial/link.ts';
+import { withoutControlLines } from '../serial/fixed-lines.ts';
 import { type OpenLinkOptions, openLink } from '../serial/open-link.ts';
 
 /** How links are opened: {@link openLink}, or a way to simulated boards. */
@@ -29,6 +30,8 @@ export interface SessionOptions {
   readonly reset: ResetMode;
   /** Reset and SYNC tries before a port is given up. */
   readonly connectAttempts: number;
+  /** Called before each of these tries but the first. */
+  readonly onAttempt?: (attempt: number) => void;
   /** Highest rate for transfers, in baud. */
   readonly baudRate: number;
   readonly onProgress?: (progress: Progress) => void;
@@ -77,7 +80,9 @@ export async function withBoard<T>(
   const { clock, log, signal } = options;
   const startedAtMs = clock.now();
   options.onProgress?.({ phase: 'connecting' });
-  const link = countBytes(await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal }));
+  const keepControlLines = options.reset === 'none';
+  const opened = await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines });
+  const link = countBytes(keepControlLines ? withoutControlLines(opened) : opened);
   try {
     const board = await connectBoard(link, port, options);
     options.onProgress?.({ phase: 'identified', identity: board.identity });
@@ -100,14 +105,14 @@ export async function withBoard<T>(
 
 /** A board whose power gives way while it tells who it is may be sound the next moment: it is asked twice. */
 async function connectBoard(link: Link, { usb }: Port, options: SessionOptions): Promise<Board> {
-  const { clock, log, signal, reset, connectAttempts: attempts, baudRate } = options;
+  const { clock, log, signal, reset, connectAttempts: attempts, onAttempt, baudRate } = options;
   const context: EspContext = { clock, log, signal };
   try {
-    return await Board.connect(link, context, { reset, attempts, baudRate, usb });
+    return await Board.connect(link, context, { reset, attempts, baudRate, usb, ...(onAttempt && { onAttempt }) });
   } catch (error) {
     if (!isLineFault(error)) throw error;
     log.warn('Trying again: identification', { reason: error.message });
-    return Board.connect(link, context, { reset, attempts, baudRate, usb });
+    return Board.connect(link, context, { reset, attempts, baudRate, usb, ...(onAttempt && { onAttempt }) });
   }
 }
 
@@ -122,7 +127,7 @@ async function leave(board: Board, clock: Clock): Promise<LeaveOutcome> {
 /** The error of a board that stays in download mode although its job is done. */
 export function stuckError(port: Port): EspdError {
   return new EspdError('still-in-bootloader', `The board at ${port.address} did not leave download mode`, {
-    hint: 'Press its RESET button or unplug it once; its app does not run until then',
+    hint: 'What was done is kept. Press its RESET button or unplug it once: its app does not run until then',
   });
 }
 
