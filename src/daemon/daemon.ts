@@ -60,6 +60,8 @@ interface RunningJob {
   readonly abort: AbortController;
   /** Undefined until the board has answered. */
   mac: Mac | undefined;
+  /** Whether the lines may be moved at all. */
+  resets: boolean;
 }
 
 /** A stop waits so long for jobs to let their boards go; the contract is 5 s in all. */
@@ -200,7 +202,7 @@ export class Daemon {
       return;
     }
     this.#parts.log.info('Plugged in', { port: address, product: port.usb?.product ?? undefined });
-    const job: RunningJob = { port, abort: new AbortController(), mac: undefined };
+    const job: RunningJob = { port, abort: new AbortController(), mac: undefined, resets: true };
     this.#queue.add({
       key: address,
       work: () => this.#backUp(job, plugIn),
@@ -220,10 +222,11 @@ export class Daemon {
     const { baudRate, connectAttempts, full, reset } = this.#settings;
     // The rules may have changed while it waited.
     if (!this.#mayTouch(port)) return;
+    job.resets = reset !== 'none';
     this.#running.set(port.address, job);
     this.#slots.started(port);
     this.#reportStatus();
-    let resetInto: ResetInto = 'app';
+    let failure: unknown;
     try {
       const result = await runBackupJob(port, {
         archive,
@@ -241,11 +244,11 @@ export class Daemon {
       });
       this.#report.success(port, result);
     } catch (error) {
-      resetInto = resetBefore(error, job);
+      failure = error;
       throw error;
     } finally {
       this.#running.delete(port.address);
-      this.#slots.released(port, clock.now(), resetInto);
+      this.#slots.released(port, clock.now(), lastReset(job, failure));
     }
   }
 
@@ -260,7 +263,7 @@ export class Daemon {
 
   #onJobError(job: RunningJob, error: EspdError): void {
     const { port, mac } = job;
-    if (resetBefore(error, job) === 'download-mode' && isOwnUsb(port)) {
+    if (lastReset(job, error) === 'download-mode' && isOwnUsb(port)) {
       this.#parts.log.info('Went away when it was reset, as boards on their own USB do; waiting for its return', {
         port: port.address,
       });
@@ -285,10 +288,11 @@ export class Daemon {
   }
 }
 
-/** What the daemon's last reset before `error` leads to. */
-function resetBefore(error: unknown, { mac }: RunningJob): ResetInto {
-  if (hasCode(error, 'port-vanished')) return mac === undefined ? 'download-mode' : 'nothing';
-  const wasOpened = mac !== undefined || !hasCode(error, 'port-denied', 'port-missing', 'port-busy', 'port-failed');
+/** What the daemon's last reset in a job that is over leads to. */
+function lastReset({ mac, resets }: RunningJob, failure: unknown): ResetInto {
+  if (!resets) return 'nothing';
+  if (hasCode(failure, 'port-vanished')) return mac === undefined ? 'download-mode' : 'nothing';
+  const wasOpened = mac !== undefined || !hasCode(failure, 'port-denied', 'port-missing', 'port-busy', 'port-failed');
   return wasOpened ? 'app' : 'nothing';
 }
 

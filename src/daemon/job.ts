@@ -3,6 +3,7 @@
 import type { Archive } from '../archive/types.ts';
 import { sleep } from '../clock.ts';
 import { EspdError, hasCode } from '../errors.ts';
+import type { ResetSequence } from '../esp/reset.ts';
 import type { Mac } from '../mac.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { type BackupOutcome, backupBoard } from '../transfer/backup.ts';
@@ -26,11 +27,14 @@ export interface BackupJobOptions extends SessionOptions {
 const UDEV_MS = 2000;
 const UDEV_RETRY_MS = 250;
 
+/** No step at all. (The reset mode `none` would leave the lines alone also when the board is let go.) */
+const IN_DOWNLOAD_MODE: ResetSequence = { name: 'none, it is there already', steps: [] };
+
 /** @throws EspdError whatever went wrong; `interrupted` or the reason of the signal when it was aborted */
 export async function runBackupJob(port: PortInfo, options: BackupJobOptions): Promise<SessionResult<BackupOutcome>> {
-  if (options.inDownloadMode === true) {
+  if (options.inDownloadMode === true && options.reset !== 'none') {
     try {
-      return await backUp(port, { ...options, reset: 'none', connectAttempts: 1 });
+      return await backUp(port, { ...options, reset: IN_DOWNLOAD_MODE, connectAttempts: 1 });
     } catch (error) {
       // Then it is in its app after all, and no harm is done by another reset.
       if (!hasCode(error, 'no-answer', 'no-sync', 'boot-mode')) throw error;

@@ -35,11 +35,12 @@ export async function leaveDownloadMode(
   const answering = new Loader(loader.channel, unhurried, loader.kind, loader.statusBytes);
   try {
     if (loader.isReading) await stopReading(answering);
-    for (let attempt = 1; attempt <= 2; attempt++) {
-      const outcome = await resetOnce(answering, chip, usb);
-      if (outcome !== 'stuck') return outcome;
-    }
-    return 'stuck';
+    const outcome = await resetOnce(answering, chip, usb);
+    if (outcome !== 'stuck') return outcome;
+    // The reset may have led back into the ROM: its own USB does not look at the boot pin again, the watchdog does.
+    const rom = new Loader(loader.channel, unhurried, 'rom', chip?.romStatusBytes ?? 4);
+    const isRom = chip?.watchdogReset && usb !== 'none' && (await rom.isAlive(true));
+    return await resetOnce(isRom ? rom : answering, chip, usb, isRom ? 'watchdog' : undefined);
   } catch (error) {
     // A board on its own USB takes its port along when it resets.
     if (hasCode(error, 'port-vanished')) return 'app';
@@ -50,14 +51,19 @@ export async function leaveDownloadMode(
   }
 }
 
-async function resetOnce(loader: Loader, chip: Chip | undefined, usb: UsbConnection): Promise<LeaveOutcome> {
+async function resetOnce(
+  loader: Loader,
+  chip: Chip | undefined,
+  usb: UsbConnection,
+  preferred?: ResetWay,
+): Promise<LeaveOutcome> {
   const { channel, context } = loader;
   const { link } = channel;
   const workingBaudRate = link.baudRate;
   await channel.purge();
   channel.takeNoise();
   const registers = impatientRegisters(loader);
-  const way = chip === undefined ? 'reset-line' : await wayOut(chip, registers, usb);
+  const way = preferred ?? (chip === undefined ? 'reset-line' : await wayOut(chip, registers, usb));
   if (way === 'watchdog' && chip?.watchdogReset) {
     await chip.watchdogReset(registers).catch(ignoreSilence);
   } else {

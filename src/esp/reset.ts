@@ -103,14 +103,17 @@ export async function setBaudRateIfPossible(link: Link, baudRate: number): Promi
 /** How a board is to be reset into download mode. */
 export type ResetMode = 'auto' | 'classic' | 'tight' | 'usb-serial-jtag' | 'none' | ResetSequence;
 
+const ESPRESSIF = '303a';
+
 /** USB ids of Espressif's USB-Serial/JTAG peripheral (https://github.com/espressif/usb-pids: 0x1001). */
 function isUsbSerialJtag(usb: { vendorId: string; productId: string } | null): boolean {
-  return usb?.vendorId === '303a' && usb.productId === '1001';
+  return usb?.vendorId === ESPRESSIF && usb.productId === '1001';
 }
 
 /**
- * The sequences to try, in order, over and over: the likeliest first. Behind RFC 2217 nobody knows what the line ends
- * in, so that all kinds take their turn.
+ * The sequences to try, in order, over and over: the likeliest first. Three tries, the default, meet a board with a slow
+ * EN pin, too. Where nobody knows what the line ends in (RFC 2217), a chip on its own USB gets its turn; it is not the
+ * third, because that sequence starts the app of a board behind a bridge, and the last boot log is what tells.
  */
 export function resetPlan(
   mode: ResetMode,
@@ -128,6 +131,9 @@ export function resetPlan(
       return [usbSerialJtagReset];
     case 'auto':
       if (isUsbSerialJtag(usb)) return [usbSerialJtagReset];
-      return [tightReset(50), classicReset(50), usbSerialJtagReset, tightReset(550), classicReset(550)];
+      if (usb !== null && usb.vendorId !== ESPRESSIF) {
+        return [tightReset(50), tightReset(550), classicReset(50), classicReset(550)];
+      }
+      return [tightReset(50), usbSerialJtagReset, tightReset(550), classicReset(50), classicReset(550)];
   }
 }

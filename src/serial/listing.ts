@@ -133,9 +133,12 @@ async function listWithSysfs(
       aliases: [join(roots.devRoot, 'serial/by-id', usb.byIdName)],
     });
   }
-  // Drivers with names of their own, which only udev's database tells.
+  // Drivers with names of their own, which only udev's database tells. A tty that came while udev was asked is left to
+  // the next look, which has its texts from sysfs: without them the rules would take a Zigbee stick for a board.
   for (const port of await fromSerialPort(facts)) {
-    if (port.usb !== null && !ports.has(port.address)) ports.set(port.address, port);
+    const name = basename(port.address);
+    const isTooNew = isUsbTtyName(name) && !candidates.has(name);
+    if (port.usb !== null && !ports.has(port.address) && !isTooNew) ports.set(port.address, port);
   }
   return [...ports.values()];
 }

@@ -265,6 +265,6 @@ function hungUp(address: string, said: Buffer | null): EspdError {
   }
   const reason = text === '' ? '' : `: ${text.slice(0, 200)}`;
   return new EspdError('port-failed', `${address}: the server closed the connection at once${reason}`, {
-    hint: 'Does this port speak RFC 2217, and can the server open its serial port?',
+    hint: 'Another program may be connected to it. If not: does it speak RFC 2217, and can the server open its port?',
   });
 }

@@ -281,9 +281,14 @@ function descriptorOf(port: UnixBindingPort): number {
   return port.fd;
 }
 
-/** Whether the system says with this error that the device is not there any more. */
+/**
+ * What the system calls a device that is not there any more. The last four come from the USB core through drivers that
+ * do not translate them, cdc_acm for one (Documentation/driver-api/usb/error-codes.rst of the kernel; ESHUTDOWN was seen).
+ */
+const GONE = new Set(['EIO', 'ENODEV', 'ENXIO', 'EBADF', 'ESHUTDOWN', 'EPROTO', 'EILSEQ', 'ENOENT']);
+
 function isGone(error: unknown): boolean {
-  if (['EIO', 'ENODEV', 'ENXIO', 'EBADF'].includes(systemCode(error) ?? '')) return true;
+  if (GONE.has(systemCode(error) ?? '')) return true;
   return (
     error instanceof Error && /input\/output error|no such device|bad file descriptor|not open/i.test(error.message)
   );

@@ -112,6 +112,37 @@ describe('a board that is plugged in', () => {
     assert.deepEqual(shop.complaints, []);
   });
 
+  it('in download mode by hand is read without a move of its lines where they are to be left alone', async (t) => {
+    const shop = await Workshop.started(t, { settings: { reset: 'none' } });
+    const native = { family: 'esp32c3', usb: 'usb-serial-jtag' } as const;
+    for (const device of [shop.board({ slot: 0 }), shop.board({ slot: 1, ...native })]) {
+      const { board } = device;
+      board.pressBoot(true);
+      board.pressReset(10);
+      await shop.pass(100);
+      board.pressBoot(false);
+      shop.plug(device);
+      await shop.said('Backed up and verified', { port: device.address });
+      await shop.idle();
+      await shop.archived(board);
+      const moves = board.lineHistory.map(({ dtr, rts }) => [dtr, rts]);
+      assert.deepEqual(
+        moves,
+        [
+          [true, true],
+          [false, false],
+        ],
+        'what opening and closing does',
+      );
+      assert.equal(board.mode, 'stub');
+      // Whoever unplugs it at once has not been sent away by a reset.
+      shop.unplug(device);
+      await shop.pass(500);
+      shop.plug(device);
+      await shop.until(() => shop.opensOf(device.address) === 2, 'another look');
+    }
+  });
+
   it('and whose flash repeats itself is kept, and reported', async (t) => {
     const shop = await Workshop.started(t);
     const content = demoImage({ family: 'esp32', sizeBytes: 256 * KIB, appBytes: 40 * KIB });

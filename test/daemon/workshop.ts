@@ -326,7 +326,7 @@ export class Workshop {
     return (await readdir(path).catch(() => [])).sort();
   }
 
-  readonly #open: LinkOpener = async (address, { signal, baudRate }) => {
+  readonly #open: LinkOpener = async (address, { signal, baudRate, keepControlLines }) => {
     signal?.throwIfAborted();
     this.opened.push(address);
     await this.beforeOpen(address);
@@ -339,7 +339,7 @@ export class Workshop {
     const { board } = device;
     const link = memoryLink(board, { clock: this.clock, address, baudRate });
     // As serial/serialport-open.ts does it: the kernel has asserted both lines, and they are released in one step.
-    await link.setControlLines({ dtr: false, rts: false });
+    if (keepControlLines !== true) await link.setControlLines({ dtr: false, rts: false });
     this.#links.add(link);
     this.mostOpen = Math.max(this.mostOpen, this.#links.size);
     const linkVanished = board.onVanish;

@@ -66,6 +66,15 @@ describe('reset sequences', () => {
     const jtag = { vendorId: '303a', productId: '1001' };
     assert.equal(resetPlan('auto', jtag)[0], usbSerialJtagReset);
     assert.equal(resetPlan('auto', null)[0]?.name, 'tight 50 ms');
+    const bridge = { vendorId: '10c4', productId: 'ea60' };
+    assert.ok(!resetPlan('auto', bridge).includes(usbSerialJtagReset));
+    assert.ok(
+      resetPlan('auto', bridge)
+        .slice(0, 3)
+        .some(({ name }) => name.endsWith('550 ms')),
+    );
+    assert.ok(resetPlan('auto', null).slice(0, 3).includes(usbSerialJtagReset));
+    assert.notEqual(resetPlan('auto', null)[2], usbSerialJtagReset);
     assert.deepEqual(resetPlan('none', jtag), []);
     assert.equal(resetPlan(parseResetSequence('D0'), jtag)[0]?.name, 'custom');
   });

@@ -4,6 +4,7 @@ import { afterEach } from 'node:test';
 import { Board } from '../../src/esp/board.ts';
 import type { BoardOptions } from '../../src/esp/board.ts';
 import type { EspContext } from '../../src/esp/loader.ts';
+import { EspdError } from '../../src/errors.ts';
 import { silentLogger } from '../../src/log.ts';
 import type { Link, LinkCapabilities } from '../../src/serial/link.ts';
 import { VirtualClock, createBoard, demoImage, memoryLink } from '../../src/simulator/index.ts';
@@ -42,7 +43,7 @@ export interface Bench {
 export interface BenchOptions extends Partial<Omit<SimulatorOptions, 'clock'>> {
   readonly capabilities?: LinkCapabilities;
   /** Puts something between the board's link and the code under test. */
-  readonly through?: (link: Link, clock: VirtualClock) => Link;
+  readonly through?: ((link: Link, clock: VirtualClock) => Link) | undefined;
 }
 
 const clocks: VirtualClock[] = [];
@@ -83,6 +84,23 @@ export function bench(options: BenchOptions = {}): Bench {
       Board.connect(link, context, { reset: 'auto', attempts: 7, baudRate: 921600, usb: null, ...connectOptions }),
     pass: (durationMs) => new Promise((resolve) => clock.schedule(durationMs, resolve)),
   };
+}
+
+/** A link between: methods of `changes` stand in for those of `link`. */
+export function overlay(link: Link, changes: Partial<Link>): Link {
+  return new Proxy(link, {
+    get(target, name): unknown {
+      const member: unknown = Reflect.get(changes, name) ?? Reflect.get(target, name);
+      return typeof member === 'function' ? (member.bind(target) as unknown) : member;
+    },
+  });
+}
+
+/** A bridge that cannot do the rate of an ESP8266's boot log. */
+export function withoutBootLogRate(link: Link): Link {
+  const setBaudRate = (baudRate: number) =>
+    baudRate === 74880 ? Promise.reject(new EspdError('port-failed', 'no such rate')) : link.setBaudRate(baudRate);
+  return overlay(link, { setBaudRate });
 }
 
 /** A region as the sink of {@link Board.read} gets it; later bytes of the same place replace earlier ones. */

@@ -1,0 +1,111 @@
+/** Commands as processes of their own: signals, terminals, pipes, and two at once on one port. */
+
+import assert from 'node:assert/strict';
+import { chmod } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { createBoard, OPCODE, type SimulatedBoard } from '../../src/simulator/index.ts';
+import { servePty } from '../../src/simulator/serve/pty.ts';
+import { backUp, image } from '../archive/support.ts';
+import { Bench, KIB, archiveEntries, checkError, parseJson, screenOf, until } from '../support/cli.ts';
+import { EspdOnTerminal, EspdProcess } from './support.ts';
+
+const MAC = '50:02:91:c3:37:a5';
+/** A line at 115200 baud: reading the flash takes so long that something can happen in the middle of it. */
+const slow = { line: { latencyMs: 0 } } as const;
+
+function reads(board: SimulatedBoard): boolean {
+  return board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
+}
+
+describe('commands', { concurrency: 4, timeout: 180_000 }, () => {
+  test('two backups at once on one terminal: one works, the other finds the port busy', async (t) => {
+    const bench = await Bench.open(t);
+    const board = createBoard({ family: 'esp32c3', flashSizeBytes: 256 * KIB, content: image(64 * KIB), ...slow });
+    board.pressBoot(true);
+    board.powerCycle();
+    const served = await servePty(board, { linkPath: join(bench.folder, 'tty') });
+    t.after(() => served.close());
+    const first = new EspdProcess(t, bench, ['backup', '--port', served.address, '--json']);
+    await until(() => board.commands.length > 0, 'the first one works', 60_000);
+    const second = new EspdProcess(t, bench, ['backup', '--port', served.address, '--json']);
+    assert.equal(await second.status(), 1, second.stdout);
+    const { error } = parseJson<{ error: { code: string; message: string } }>(second.stdout);
+    assert.equal(error.code, 'port-busy');
+    assert.match(error.message, new RegExp(`\\(pid ${first.child.pid ?? 0}\\)`));
+    assert.equal(await first.status(), 0, first.stdout + first.stderr);
+    assert.equal((await archiveEntries(bench.archivePath)).ids.length, 1);
+  });
+
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    test(`${signal} in the middle of a backup: status 130, board in its app, no draft`, async (t) => {
+      const bench = await Bench.open(t);
+      const { board, address } = await bench.addBoard({ family: 'esp8266', ...slow });
+      const backup = new EspdProcess(t, bench, ['backup', '--port', address, '--json']);
+      await until(() => reads(board), 'the board is read', 60_000);
+      backup.kill(signal);
+      assert.equal(await backup.status(), 130, backup.stderr);
+      assert.equal(parseJson<{ error: { code: string } }>(backup.stdout).error.code, 'interrupted');
+      assert.deepEqual(await archiveEntries(bench.archivePath), { ids: [], others: [] });
+      await until(() => board.mode === 'app', 'the app runs');
+    });
+  }
+
+  test('the question of restore on a real terminal: Ctrl-C, Ctrl-D, y', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard({ family: 'esp8266', mac: MAC });
+    assert.equal((await bench.run(['backup', '--port', address])).status, 0);
+    const kept = board.flash.snapshot();
+    board.flash.erase(0x40000, 4096);
+    board.flash.program(0x40000, Buffer.alloc(4096, 'changed'));
+    const changed = board.flash.snapshot();
+    const asked = async (keys: string) => {
+      const terminal = await EspdOnTerminal.start(t, bench, ['restore', '--mac', MAC, '--port', address, '--no-color']);
+      await until(() => terminal.screen.includes('[y/N]'), 'the question', 60_000);
+      terminal.press(keys);
+      const status = await terminal.status();
+      await until(() => board.mode === 'app', 'the app runs');
+      return { status, screen: screenOf(terminal.screen.replaceAll(/\x1b\[[0-9;]*[A-Za-z]/g, '')) };
+    };
+    const interrupted = await asked('\x03');
+    assert.equal(interrupted.status, 130, interrupted.screen);
+    assert.match(interrupted.screen, /espd: Interrupted \(interrupted\)/);
+    assert.deepEqual(board.flash.snapshot(), changed);
+
+    const ended = await asked('\x04');
+    assert.equal(ended.status, 5, ended.screen);
+    assert.match(ended.screen, /espd: Nothing was written \(declined\)/);
+    assert.deepEqual(board.flash.snapshot(), changed);
+
+    const accepted = await asked('y\r');
+    assert.equal(accepted.status, 0, accepted.screen);
+    assert.match(accepted.screen, /restored: 1 sector written, whole flash verified by the chip/);
+    assert.deepEqual(board.flash.snapshot(), kept);
+  });
+
+  test('a reader that goes away (espd list | head -1) is no failure', async (t) => {
+    const bench = await Bench.open(t);
+    await backUp(bench.archive, image(4096));
+    const list = new EspdProcess(t, bench, ['list', '--json']);
+    list.child.stdout?.destroy();
+    assert.equal(await list.status(), 0);
+    assert.equal(list.stderr, '');
+  });
+
+  test('a port without permission', async (t) => {
+    const bench = await Bench.open(t);
+    const served = await servePty(createBoard({ family: 'esp32' }), { linkPath: join(bench.folder, 'tty') });
+    t.after(() => served.close());
+    await chmod(served.address, 0);
+    await chmod(bench.folder, 0o755);
+    const nobody = process.getuid?.() === 0 ? 65534 : undefined;
+    const denied = new EspdProcess(
+      t,
+      bench,
+      ['identify', '--port', served.address],
+      nobody === undefined ? {} : { uid: nobody },
+    );
+    checkError({ status: await denied.status(), stdout: denied.stdout, stderr: denied.stderr }, 'port-denied');
+    assert.match(denied.stderr, /usermod|udev/);
+  });
+});

@@ -1,0 +1,185 @@
+/** espd as real processes: what they print and log, line by line, and how they end. */
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import type { TestContext } from 'node:test';
+import { ReadStream } from 'node:tty';
+import { fileURLToPath } from 'node:url';
+import { loadPtySystem } from '../../src/simulator/serve/pty-native.ts';
+import type { Bench } from '../support/cli.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const COMMAND = ['--import', 'tsx', 'src/main.ts'];
+
+/** How long anything that must happen may take on a machine that has other things to do. */
+const PATIENCE_MS = 60_000;
+
+export interface LogLine {
+  readonly level: string;
+  readonly message: string;
+  readonly mac?: string;
+  readonly id?: string;
+  readonly code?: string;
+  readonly port?: string;
+  readonly reason?: string;
+  readonly problem?: string;
+}
+
+export interface ProcessOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  /** User id to run as. */
+  readonly uid?: number;
+}
+
+/** A running espd with its output; killed when the test ends, should it still be there. */
+export class EspdProcess {
+  readonly child: ChildProcess;
+  stdout = '';
+  stderr = '';
+  readonly #lines: LogLine[] = [];
+  #seen = 0;
+  #wake: () => void = () => undefined;
+  readonly #exited: Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
+  #hasExited = false;
+
+  constructor(t: TestContext, bench: Bench, args: readonly string[], options: ProcessOptions = {}) {
+    this.child = spawn(process.execPath, [...COMMAND, ...args], {
+      cwd: ROOT,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: environment(bench, options.env),
+      ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
+    });
+    this.#exited = ended(this.child);
+    void this.#exited.then(() => {
+      this.#hasExited = true;
+      this.#wake();
+    });
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    createInterface({ input: this.child.stderr as Readable }).on('line', (line) => this.#onLine(line));
+    t.after(() => endNow(this.child, this.#exited));
+  }
+
+  /** The next log line (JSON format) that is wanted; each line is looked at once, in order. */
+  async line(wanted: (line: LogLine) => boolean, what: string): Promise<LogLine> {
+    const end = performance.now() + PATIENCE_MS;
+    for (;;) {
+      while (this.#seen < this.#lines.length) {
+        const line = this.#lines[this.#seen++];
+        if (line !== undefined && wanted(line)) return line;
+      }
+      assert.ok(!this.#hasExited, `espd has ended before ${what}:\n${this.stderr}`);
+      assert.ok(performance.now() < end, `no ${what} in time:\n${this.stderr}`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 1000);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+
+  message(text: string): Promise<LogLine> {
+    return this.line(({ message }) => message === text, `"${text}"`);
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** Exit status, once all output is here; 128 + signal is not made up: a signal that ended it fails the test. */
+  async status(): Promise<number> {
+    const { status, signal } = await this.#exited;
+    assert.equal(signal, null, `ended by ${String(signal)}:\n${this.stderr}`);
+    return status ?? -1;
+  }
+
+  async exited(): Promise<void> {
+    await this.#exited;
+  }
+
+  #onLine(text: string): void {
+    try {
+      this.#lines.push(JSON.parse(text) as LogLine);
+    } catch {
+      return; // What people read, or a warning of Node's.
+    }
+    this.#wake();
+  }
+}
+
+/** A daemon that has started and watches. */
+export async function startDaemon(t: TestContext, bench: Bench): Promise<EspdProcess> {
+  const daemon = new EspdProcess(t, bench, ['daemon']);
+  await daemon.message('Watching for boards');
+  return daemon;
+}
+
+/** espd on a terminal of its own: what it writes there, and keys to press. */
+export class EspdOnTerminal {
+  screen = '';
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
+  readonly #masterFd: number;
+
+  private constructor(
+    t: TestContext,
+    bench: Bench,
+    args: readonly string[],
+    masterFd: number,
+    reader: ReadStream,
+    slaveFd: number,
+  ) {
+    this.#masterFd = masterFd;
+    reader.setEncoding('utf8').on('data', (text: string) => (this.screen += text));
+    reader.on('error', () => undefined); // EIO when the last program has left
+    this.#child = spawn(process.execPath, [...COMMAND, ...args], {
+      cwd: ROOT,
+      stdio: [slaveFd, slaveFd, slaveFd],
+      env: environment(bench, { TERM: 'xterm' }),
+    });
+    closeSync(slaveFd);
+    this.#exited = ended(this.#child);
+    t.after(async () => {
+      await endNow(this.#child, this.#exited);
+      reader.destroy();
+      closeSync(masterFd);
+    });
+  }
+
+  static async start(t: TestContext, bench: Bench, args: readonly string[]): Promise<EspdOnTerminal> {
+    const system = await loadPtySystem();
+    const { masterFd, slavePath } = system.open();
+    const slaveFd = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY);
+    const reader = new ReadStream(system.duplicate(masterFd));
+    return new EspdOnTerminal(t, bench, args, masterFd, reader, slaveFd);
+  }
+
+  press(keys: string): void {
+    writeSync(this.#masterFd, keys);
+  }
+
+  async status(): Promise<number | null> {
+    return (await this.#exited).status;
+  }
+}
+
+function environment(bench: Bench, more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  const { PATH, TMPDIR } = process.env;
+  return { PATH, TMPDIR, HOME: bench.folder, ESPD_CONFIG: bench.configPath, NODE_NO_WARNINGS: '1', ...more };
+}
+
+async function ended(child: ChildProcess): Promise<{ status: number | null; signal: NodeJS.Signals | null }> {
+  const [status, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  return { status, signal };
+}
+
+async function endNow(child: ChildProcess, exited: Promise<unknown>): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+  await exited;
+}
