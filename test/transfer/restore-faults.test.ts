@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { TestContext } from 'node:test';
+import fc from 'fast-check';
+import type { Backup } from '../../src/archive/types.ts';
+import { hasCode } from '../../src/errors.ts';
+import type { Link } from '../../src/serial/link.ts';
+import { OPCODE } from '../../src/simulator/index.ts';
+import type { Family, SimulatedBoard } from '../../src/simulator/index.ts';
+import type { RestoreOutcome } from '../../src/transfer/restore.ts';
+import type { Progress, SessionResult } from '../../src/transfer/session.ts';
+import { courseOf, faultsByByte, faultsByCommand, passingFaults } from './fault-cases.ts';
+import type { Course, FaultCase } from './fault-cases.ts';
+import {
+  Bench,
+  FAMILIES,
+  KIB,
+  TriggerLink,
+  exchange,
+  failureOf,
+  knownError,
+  smallImage,
+  withSectors,
+  writingCommands,
+} from './support.ts';
+
+const SIZE_BYTES = 256 * KIB;
+const STOP_MS = 5000;
+
+/** A backup, and its board that holds something else by now: some sectors here and there, and one long run of them. */
+interface Scene {
+  readonly bench: Bench;
+  readonly board: SimulatedBoard;
+  readonly backup: Backup;
+  readonly image: Buffer;
+}
+
+async function sceneOf(t: TestContext, family: Family): Promise<Scene> {
+  const bench = await Bench.open(t);
+  const image = smallImage(family, SIZE_BYTES);
+  const board = bench.board({ family, flashSizeBytes: SIZE_BYTES, content: image });
+  const { backup } = (await bench.backup(board)).value;
+  board.flash.load(0, withSectors(image, [3, 9, ...Array.from({ length: 20 }, (_, index) => 14 + index), 50]));
+  return { bench, board, backup, image };
+}
+
+async function courseOfRestore(t: TestContext, family: Family): Promise<Course> {
+  const { bench, board, backup } = await sceneOf(t, family);
+  return courseOf(board, () => bench.restore(board, backup));
+}
+
+/**
+ * What the command says is true: "restored" means bit for bit; after an error the same restore again, with the fault
+ * gone, finishes it. Either way the board is let go and the archive as before.
+ */
+async function assertFinishes(scene: Scene, work: Promise<SessionResult<RestoreOutcome>>): Promise<'restored' | Error> {
+  const { bench, board, backup, image } = scene;
+  let outcome: 'restored' | Error;
+  try {
+    const { value } = await work;
+    assert.equal(value.verified, true);
+    assert.ok(board.flash.snapshot().equals(image), 'the flash is wrong');
+    outcome = 'restored';
+  } catch (error) {
+    if (error instanceof assert.AssertionError) throw error;
+    outcome = knownError(error);
+    const half = !board.flash.snapshot().equals(image) && writingCommands(board).length > 0;
+    if (half) assert.match(bench.log.of('error').join('\n'), /half restored/);
+  }
+  assert.equal(board.onTransmit, undefined, 'the link is still open');
+  await bench.pass(50);
+  if (board.attached) assert.ok(board.mode === 'app', `the chip is in mode ${board.mode}`);
+  if (outcome !== 'restored') {
+    board.clearFaults();
+    board.plug();
+    await bench.pass(2 * 60_000); // what floods or stalls is over then
+    assert.equal((await bench.restore(board, backup)).value.verified, true);
+    assert.ok(board.flash.snapshot().equals(image), 'the second restore is wrong');
+  }
+  await bench.assertImages(board.mac, [image]);
+  return outcome;
+}
+
+async function restoreUnder(t: TestContext, family: Family, { name, fault }: FaultCase): Promise<'restored' | Error> {
+  const scene = await sceneOf(t, family);
+  const { bench, board, backup } = scene;
+  const started = bench.clock.now();
+  board.addFault(fault);
+  try {
+    const outcome = await assertFinishes(scene, bench.restore(board, backup));
+    assert.ok(bench.clock.now() - started < 30 * 60_000, `it took ${bench.clock.now() - started} ms`);
+    return outcome;
+  } catch (error) {
+    throw new Error(`${name}: ${String(error)}`, { cause: error });
+  } finally {
+    bench.clock.clear();
+  }
+}
+
+for (const [index, family] of FAMILIES.entries()) {
+  describe(`restore of an ${family}`, () => {
+    it('under a fault at any command is exact, or finished by a second one', async (t) => {
+      const cases = faultsByCommand(await courseOfRestore(t, family));
+      for (const one of cases.filter((_, place) => place % 24 === index * 6)) await restoreUnder(t, family, one);
+    });
+
+    it('gets over what passes by itself', async (t) => {
+      const cases = passingFaults(await courseOfRestore(t, family));
+      for (const one of cases.filter((_, place) => place % 10 === index)) {
+        assert.equal(await restoreUnder(t, family, one), 'restored', one.name);
+      }
+    });
+
+    it('under a fault at any byte is exact, or finished by a second one', async (t) => {
+      const faults = faultsByByte(await courseOfRestore(t, family));
+      await fc.assert(
+        fc.asyncProperty(faults, async (one) => {
+          await restoreUnder(t, family, one);
+        }),
+        { numRuns: 10 },
+      );
+    });
+  });
+}
+
+/** How many operations on the link a restore takes. */
+async function operationsOfRestore(t: TestContext): Promise<number> {
+  const { bench, board, backup } = await sceneOf(t, 'esp32c3');
+  let counter: TriggerLink | undefined;
+  await bench.restore(board, backup, { through: (link) => (counter = new TriggerLink(link, -1, () => undefined)) });
+  return counter!.operations;
+}
+
+describe('restore', () => {
+  it('that is aborted at any point ends soon, says what is half done, and is finished by a second one', async (t) => {
+    const operations = await operationsOfRestore(t);
+    await fc.assert(
+      fc.asyncProperty(fc.nat(operations), async (operation) => {
+        const scene = await sceneOf(t, 'esp32c3');
+        const { bench, board, backup } = scene;
+        const abort = new AbortController();
+        let tookMs = 0;
+        const work = async () => {
+          let abortedAt: number | undefined;
+          const then = () => {
+            abortedAt = bench.clock.now();
+            abort.abort();
+          };
+          try {
+            const through = (link: Link) => new TriggerLink(link, operation, then);
+            return await bench.restore(board, backup, { signal: abort.signal, through });
+          } finally {
+            tookMs = abortedAt === undefined ? 0 : bench.clock.now() - abortedAt;
+          }
+        };
+        const outcome = await assertFinishes(scene, work());
+        if (outcome !== 'restored') assert.ok(hasCode(outcome, 'interrupted'), outcome.message);
+        assert.ok(tookMs <= STOP_MS, `it took ${tookMs} ms`);
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it('that is aborted in the middle of writing leaves half of it, and says so', async (t) => {
+    const { bench, board, backup, image } = await sceneOf(t, 'esp32c3');
+    const abort = new AbortController();
+    const erase = board.flash.erase.bind(board.flash);
+    board.flash.erase = (address, length) => {
+      abort.abort();
+      erase(address, length);
+    };
+    const error = await failureOf(bench.restore(board, backup, { signal: abort.signal }));
+    assert.equal(error.code, 'interrupted');
+    assert.equal(board.mode, 'app');
+    assert.match(bench.log.of('error').join('\n'), /half restored.*again/);
+    assert.ok(!board.flash.snapshot().equals(image));
+    await bench.restore(board, backup);
+    assert.ok(board.flash.snapshot().equals(image));
+  });
+
+  for (const mode of ['its app', 'download mode'] as const) {
+    it(`never writes to another board that is plugged in meanwhile, in ${mode}`, async (t) => {
+      const operations = await operationsOfRestore(t);
+      await fc.assert(
+        fc.asyncProperty(fc.nat(operations), async (operation) => {
+          const { bench, board, backup } = await sceneOf(t, 'esp32c3');
+          const theirs = smallImage('esp32c3', SIZE_BYTES, 2);
+          const other = bench.board({ flashSizeBytes: SIZE_BYTES, content: theirs, seed: 2 });
+          if (mode === 'download mode') {
+            other.pressBoot(true);
+            other.powerCycle();
+            await bench.pass(10);
+            other.pressBoot(false);
+          }
+          let phase = '';
+          let swappedWhile = '';
+          const through = (link: Link) =>
+            new TriggerLink(link, operation, (swapped) => {
+              swappedWhile = phase;
+              exchange(swapped, bench, board, other);
+            });
+          const onProgress = (progress: Progress) => void (phase = progress.phase);
+          const work = bench.restore(board, backup, { through, onProgress });
+          await work.catch((error: unknown) => knownError(error));
+          // A board that is put in the place of one that is being written to is out of reach of every check: no program
+          // can ask who answers and erase in one command.
+          if (swappedWhile !== 'writing') assert.ok(other.flash.snapshot().equals(theirs));
+          assert.ok(
+            !other.commands.some(({ loader, opcode }) => loader === 'stub' && opcode === OPCODE.flashDeflBegin),
+          );
+        }),
+        { numRuns: 15 },
+      );
+    });
+  }
+});
