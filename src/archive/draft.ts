@@ -14,13 +14,13 @@ import { readChunks, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { CHECKSUMS, MANIFEST, verifyFolder } from './folder.ts';
 import { nextId } from './ids.ts';
-import { FileImage, GZIP_IMAGE, PLAIN_IMAGE, checkRange, deflate } from './image.ts';
-import { clearLeftovers, openLeftover } from './leftovers.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE, checkRange, deflate } from './image.ts';
+import { clearLeftovers } from './leftovers.ts';
 import { FORMAT_VERSION, formatManifest, manifestSchema } from './manifest.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
-import { draftName, trashName } from './owner.ts';
+import { draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
-import type { Backup, Draft, ImageReader } from './types.ts';
+import type { Backup, Draft } from './types.ts';
 
 /** Kept free on the disk beyond the image itself: manifest, folders, and what other programs need to go on. */
 export const FREE_SPACE_MARGIN_BYTES = 4 * 1024 * 1024;
@@ -44,17 +44,14 @@ export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number
   if (!madeBoardFolder) await disk.syncFolder(root);
   const path = join(boardFolder, draftName(maker.owner));
   let handle: FileHandle | undefined;
-  let leftover: FileHandle | null = null;
   try {
     await disk.makeFolder(path);
-    leftover = await openLeftover(maker, boardFolder, sizeBytes);
     await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs);
     await checkFreeSpace(maker, boardFolder, sizeBytes);
     handle = await disk.createFile(join(path, PLAIN_IMAGE));
     await handle.truncate(sizeBytes);
-    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle, leftover });
+    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle });
   } catch (error) {
-    await leftover?.close().catch(() => undefined);
     await handle?.close().catch(() => undefined);
     await removeDraft(maker, path, madeBoardFolder ? boardFolder : undefined);
     throw error;
@@ -69,15 +66,12 @@ interface DraftPlace {
   readonly madeBoardFolder: boolean;
   readonly path: string;
   readonly handle: FileHandle;
-  /** Image of an interrupted backup, whose folder may be gone. */
-  readonly leftover: FileHandle | null;
 }
 
 class FileDraft implements Draft {
   readonly mac: Mac;
   readonly sizeBytes: number;
   readonly imagePath: string;
-  readonly leftover: ImageReader | null;
   readonly #maker: DraftMaker;
   readonly #place: DraftPlace;
   /** Digests of the content as of the last write; forgotten by the next one. */
@@ -91,7 +85,6 @@ class FileDraft implements Draft {
     this.mac = place.mac;
     this.sizeBytes = place.sizeBytes;
     this.imagePath = join(place.path, PLAIN_IMAGE);
-    this.leftover = place.leftover && new FileImage(place.leftover, this.imagePath, place.sizeBytes);
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
@@ -129,18 +122,6 @@ class FileDraft implements Draft {
     } finally {
       await this.#end(); // after the rename nothing is left under the draft's name
     }
-  }
-
-  async setAside(): Promise<void> {
-    await this.#committing;
-    if (this.#ended) return;
-    try {
-      // A trash name: nobody will commit it, anybody may remove it, and `begin` looks at it before it does.
-      await this.#maker.disk.fs.rename(this.#place.path, join(this.#place.boardFolder, trashName()));
-    } catch (error) {
-      this.#maker.log.debug('a draft could not be set aside', { path: this.#place.path, error: String(error) });
-    }
-    await this.#end();
   }
 
   async discard(): Promise<void> {
@@ -182,7 +163,7 @@ class FileDraft implements Draft {
     if (this.#ended) return;
     this.#ended = true;
     const { handle, path, boardFolder, madeBoardFolder } = this.#place;
-    await Promise.allSettled([handle.close(), this.leftover?.close()]);
+    await handle.close().catch(() => undefined);
     await removeDraft(this.#maker, path, madeBoardFolder ? boardFolder : undefined);
   }
 

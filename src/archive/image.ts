@@ -89,8 +89,7 @@ export async function openStoredImage(
   }
 }
 
-/** The open file of an uncompressed image. `path` is what errors call it. */
-export class FileImage implements ImageReader {
+class FileImage implements ImageReader {
   readonly sizeBytes: number;
   readonly #handle: FileHandle;
   readonly #path: string;

@@ -1,10 +1,8 @@
 /** Drafts that nobody will finish: found and removed when a new one for the same board begins. */
 
-import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Disk } from './disk.ts';
-import { PLAIN_IMAGE } from './image.ts';
 import { draftOwner, isTrashName, ownerState, probeProcess, trashName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { systemCode } from '../errors.ts';
@@ -52,31 +50,6 @@ export async function clearLeftovers(
       });
     }
   }
-}
-
-/**
- * The image of the newest draft that was left behind, open: its folder may be removed meanwhile, the bytes stay as long
- * as the handle. Null where there is none of that size; never rejects.
- */
-export async function openLeftover(
-  parts: { disk: Disk; owner: Owner },
-  boardFolder: string,
-  sizeBytes: number,
-): Promise<FileHandle | null> {
-  const { disk, owner } = parts;
-  let newest: { handle: FileHandle; changedMs: number } | null = null;
-  for (const name of await disk.fs.readdir(boardFolder).catch(() => [])) {
-    const maker = draftOwner(name);
-    const isLeft = maker === undefined ? isTrashName(name) : (await ownerState(maker, owner, probeProcess)) === 'gone';
-    if (!isLeft) continue;
-    const image = await disk.openToRead(join(boardFolder, name, PLAIN_IMAGE)).catch(() => null);
-    if (image === null) continue;
-    const changedMs = image.sizeBytes === sizeBytes ? (await image.handle.stat()).mtimeMs : -Infinity;
-    const isNewer = changedMs > (newest?.changedMs ?? -Infinity);
-    await (isNewer ? newest?.handle : image.handle)?.close();
-    if (isNewer) newest = { handle: image.handle, changedMs };
-  }
-  return newest?.handle ?? null;
 }
 
 async function lastChangeMs(disk: Disk, path: string): Promise<number> {

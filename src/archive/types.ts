@@ -50,7 +50,7 @@ export interface ImageReader {
 
 /**
  * An image in the making: a file of the flash's size under a name that is no backup id. Bytes may be written in any
- * order, and read back. Exactly one of `commit`, `setAside` and `discard` ends it; a crash leaves a folder that the next
+ * order, and read back. Exactly one of `commit` and `discard` ends it; a crash leaves a folder that the next
  * `begin` for the same board clears away once its process is gone.
  */
 export interface Draft {
@@ -70,13 +70,6 @@ export interface Draft {
    * of the image; `archive-damaged` where the draft does not verify before the rename
    */
   commit(content: ManifestContent): Promise<Backup>;
-  /**
-   * What an interrupted backup of this board has left: bytes that may still be those of the flash, each region to be
-   * proven by a digest of the chip before it is used. Null where nothing was left. Ends with the draft.
-   */
-  readonly leftover: Pick<ImageReader, 'read'> | null;
-  /** Ends the draft, but leaves its bytes for the next `begin` of this board as `leftover`; never rejects. */
-  setAside(): Promise<void>;
   /** Removes the draft; never rejects. Nothing after a commit, and while one is at work it waits for it. */
   discard(): Promise<void>;
 }

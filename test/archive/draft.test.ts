@@ -11,16 +11,14 @@ import {
   rm,
   stat,
   symlink,
-  utimes,
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
-import type { Archive } from '../../src/archive/types.ts';
 import { isBackupId } from '../../src/archive/ids.ts';
 import { EspdError } from '../../src/errors.ts';
 import {
@@ -536,65 +534,4 @@ test('a file system without modes is no obstacle', async (t) => {
   const archive = await newArchive(t, { fs, directoryMode: 0o750, fileMode: 0o640 });
   const { id } = await backUp(archive, image(10));
   assert.deepEqual(await archive.verifyBackup(MAC, id), []);
-});
-
-describe('what an interrupted backup leaves', () => {
-  const bytes = image(3 * 65536);
-
-  /** A draft with `written` at its beginning. */
-  async function begun(archive: Archive, written: Buffer) {
-    const draft = await archive.begin(MAC, bytes.length);
-    await draft.write(0, written);
-    return draft;
-  }
-
-  test('is there for the next backup of the board, once', async (t) => {
-    const archive = await newArchive(t);
-    const first = await begun(archive, bytes.subarray(0, 100_000));
-    assert.equal(first.leftover, null);
-    await first.setAside();
-    assert.deepEqual((await archive.history(MAC)).backups, []);
-    assert.deepEqual((await archive.history(MAC)).problems, []);
-
-    const second = await archive.begin(MAC, bytes.length);
-    assert.deepEqual(await second.leftover!.read(0, 100_000), bytes.subarray(0, 100_000));
-    assert.deepEqual(await readdir(join(archive.root, FOLDER)), [basename(dirname(second.imagePath))]);
-    await second.discard();
-    await assert.rejects(async () => second.leftover!.read(0, 1));
-    const third = await archive.begin(MAC, bytes.length);
-    assert.equal(third.leftover, null);
-    await third.discard();
-  });
-
-  test('is the newest, and of the same size', async (t) => {
-    const archive = await newArchive(t);
-    const older = await begun(archive, Buffer.from('older'));
-    const newer = await begun(archive, Buffer.from('newer'));
-    await older.setAside();
-    await newer.setAside();
-    const other = await archive.begin(OTHER_MAC, bytes.length);
-    assert.equal(other.leftover, null);
-    await other.discard();
-    const folder = join(archive.root, FOLDER);
-    for (const name of await readdir(folder)) {
-      const file = join(folder, name, 'flash.bin');
-      const isNewer = (await readFile(file)).subarray(0, 5).toString() === 'newer';
-      await utimes(file, 1000, isNewer ? 2000 : 1000);
-    }
-    const draft = await archive.begin(MAC, bytes.length);
-    assert.equal((await draft.leftover!.read(0, 5)).toString(), 'newer');
-    await draft.setAside();
-    const smaller = await archive.begin(MAC, 4096);
-    assert.equal(smaller.leftover, null);
-    await smaller.discard();
-  });
-
-  test('does not outlive a commit, and a commit wins over it', async (t) => {
-    const archive = await newArchive(t);
-    await (await begun(archive, bytes)).setAside();
-    const draft = await begun(archive, bytes);
-    const backup = await draft.commit(content(bytes));
-    await draft.setAside();
-    assert.deepEqual(await readdir(join(archive.root, FOLDER)), [backup.id]);
-  });
 });
