@@ -87,7 +87,9 @@ export class Slots {
     const isOwn = isOwnUsb(port);
     const sinceMs = slot.busy ? 0 : nowMs - slot.releasedAtMs;
     slot.wentAtMs = nowMs;
-    slot.wentInto = isOwn && sinceMs <= OWN_RESET_MS ? slot.resetInto : 'nothing';
+    // A job that ended because the port went away has seen it go, however late the listing notices.
+    const isSeenGone = slot.resetInto === 'download-mode';
+    slot.wentInto = isOwn && (isSeenGone || sinceMs <= OWN_RESET_MS) ? slot.resetInto : 'nothing';
     const isQuick = slot.busy || (isOwn && sinceMs <= MAYBE_OWN_RESET_MS) || nowMs < (slot.restUntilMs ?? -Infinity);
     if (!isQuick) forgetLoop(slot);
     else if (!isOnItsWay(slot)) slot.inARow++;

@@ -27,7 +27,7 @@ export const CONNECT_BAUD_RATE = 115200;
 /** SYNCs sent after one reset; Espressif's ROMs answer the first or second when they listen at all. */
 const SYNCS_PER_RESET = 5;
 /** How long one SYNC is waited for: its 46 bytes and the reply take 10 ms at 115200, the rest is latency. */
-const SYNC_TIMEOUT_MS = 120;
+const SYNC_TIMEOUT_MS = 200;
 /** Silence after which no more replies to SYNC are due. Eight come to each, and maybe those to an earlier one. */
 const SYNC_QUIET_MS = 50;
 const MAX_SYNC_REPLIES = 64;
@@ -60,6 +60,7 @@ async function tryToConnect(
 ): Promise<Loader> {
   const receivedBefore = channel.receivedBytes;
   channel.takeNoise();
+  const logs: Buffer[] = [];
   for (let attempt = 1; attempt <= Math.max(1, options.attempts); attempt++) {
     if (attempt > 1) options.onAttempt?.(attempt);
     await channel.purge();
@@ -73,10 +74,13 @@ async function tryToConnect(
       context.log.debug('in sync', { attempt, loader: loader.kind });
       return loader;
     }
+    logs.push(channel.takeNoise());
   }
   const { address } = channel.link;
   if (channel.receivedBytes - receivedBefore >= FLOOD_BYTES) throw flooded(address);
-  const log = await bootLog(channel, context, plan[0]);
+  // A sequence that is none for this board starts its app: what speaks of download mode once, weighs more.
+  const telling = logs.find((each) => ['download', 'disabled'].includes(bootModeOf(each.toString('latin1'))));
+  const log = telling ?? (await bootLog(channel, context, logs.at(-1) ?? Buffer.alloc(0), plan[0]));
   throw explain(address, bootModeOf(log.toString('latin1')), log, plan.length > 0);
 }
 
@@ -131,9 +135,14 @@ function decodeSyncReply(frame: Buffer): SyncReply | null {
  * What a board that did not answer has to say: what was heard so far, or else what it prints after one more reset, at
  * both rates of boot logs.
  */
-async function bootLog(channel: FrameChannel, context: EspContext, sequence?: ResetSequence): Promise<Buffer> {
+async function bootLog(
+  channel: FrameChannel,
+  context: EspContext,
+  heard: Buffer,
+  sequence?: ResetSequence,
+): Promise<Buffer> {
   const { link } = channel;
-  let log = channel.takeNoise();
+  let log = heard;
   if (sequence === undefined) return log;
   for (const baudRate of link.capabilities.baudRate ? [115200, 74880] : [link.baudRate]) {
     if (bootModeOf(log.toString('latin1')) !== 'unknown') break;

@@ -38,8 +38,11 @@ export interface ListingOptions extends Partial<SystemRoots> {
 /** Lists the ports that are there now, sorted by address, each once. */
 export type PortLister = () => Promise<PortInfo[]>;
 
-/** `udevadm info -e` takes tens of milliseconds; when udev hangs, the boards do not wait for it. */
-const SERIAL_LIST_TIMEOUT_MS = 5000;
+/**
+ * `udevadm info -e` takes tens of milliseconds, on a machine under load seconds; a board that comes and goes by itself
+ * is to be noticed sooner than that. Where sysfs has told the ports already, little is lost without it.
+ */
+const SERIAL_LIST_TIMEOUT_MS = { withSysfs: 1000, alone: 5000 } as const;
 
 /** The ports that are there now; see {@link createPortLister}. */
 export function listPorts(options: ListingOptions = {}): Promise<PortInfo[]> {
@@ -57,10 +60,9 @@ export function createPortLister(options: ListingOptions = {}): PortLister {
   const serialList = options.serialList ?? serialPortList;
   let known: { fingerprint: string; ports: PortInfo[] } | undefined;
 
-  async function askSerialPort(): Promise<readonly SerialPortFacts[] | undefined> {
-    const tooLate = () => new Error(`no answer within ${SERIAL_LIST_TIMEOUT_MS} ms`);
+  async function askSerialPort(timeoutMs: number): Promise<readonly SerialPortFacts[] | undefined> {
     try {
-      const ports = await withTimeout(clock, SERIAL_LIST_TIMEOUT_MS, serialList(), tooLate);
+      const ports = await withTimeout(clock, timeoutMs, serialList(), () => new Error(`no answer in ${timeoutMs} ms`));
       complain('SerialPort.list()');
       return ports;
     } catch (error) {
@@ -71,11 +73,15 @@ export function createPortLister(options: ListingOptions = {}): PortLister {
 
   async function listHardware(): Promise<PortInfo[]> {
     const names = await ttyNames(roots);
-    if (names === undefined) return listWithoutSysfs(roots, await askSerialPort());
+    if (names === undefined) return listWithoutSysfs(roots, await askSerialPort(SERIAL_LIST_TIMEOUT_MS.alone));
     const candidates = await identify(roots, names.filter(isUsbTtyName));
     const fingerprint = JSON.stringify([names, [...candidates]]);
     if (known?.fingerprint !== fingerprint) {
-      const ports = await listWithSysfs(roots, candidates, (await askSerialPort()) ?? []);
+      const ports = await listWithSysfs(
+        roots,
+        candidates,
+        (await askSerialPort(SERIAL_LIST_TIMEOUT_MS.withSysfs)) ?? [],
+      );
       known = { fingerprint, ports };
     }
     return known.ports;

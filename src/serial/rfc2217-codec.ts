@@ -186,6 +186,9 @@ function isVerb(byte: number): byte is Verb {
 /** Whether an option is on for one side: `asked` = we offered or requested it and wait for the answer. */
 type OptionState = 'off' | 'asked' | 'on';
 
+/** How often the same answer about the same option is given; a sane server asks once or twice. */
+const MAX_ANSWERS = 4;
+
 /**
  * Telnet option negotiation for the options that this client wants, in both directions; everything else is refused.
  * As RFC 1143 demands, only changes are answered, so that no loop can come of it.
@@ -194,6 +197,7 @@ export class OptionNegotiator {
   readonly #wanted = new Set<number>(Object.values(OPTION));
   readonly #local = new Map<number, OptionState>();
   readonly #remote = new Map<number, OptionState>();
+  readonly #answers = new Map<string, number>();
 
   /** The bytes that open the conversation. COM-PORT is only offered (RFC 2217: the client sends WILL). */
   start(): Buffer {
@@ -217,11 +221,19 @@ export class OptionNegotiator {
     const [yes, no] = ours ? [VERB.will, VERB.wont] : [VERB.do, VERB.dont];
     if (verb === VERB.dont || verb === VERB.wont) {
       states.set(option, 'off');
-      return before === 'on' ? negotiation(no, option) : undefined;
+      return before === 'on' ? this.#say(no, option) : undefined;
     }
-    if (!this.#wanted.has(option)) return negotiation(no, option);
+    if (!this.#wanted.has(option)) return this.#say(no, option);
     states.set(option, 'on');
-    return before === 'off' ? negotiation(yes, option) : undefined;
+    return before === 'off' ? this.#say(yes, option) : undefined;
+  }
+
+  /** Two sides whose words cross can answer each other for ever (RFC 1143): after some rounds ours falls silent. */
+  #say(verb: Verb, option: number): Buffer | undefined {
+    const key = `${verb} ${option}`;
+    const count = (this.#answers.get(key) ?? 0) + 1;
+    this.#answers.set(key, count);
+    return count > MAX_ANSWERS ? undefined : negotiation(verb, option);
   }
 
   /** Whether the server speaks COM-PORT-OPTION: it took our offer, or offered it itself (some servers do only that). */

@@ -81,6 +81,14 @@ describe('plug-ins', () => {
     assert.equal(slots.attached(native, 5000), 'real');
   });
 
+  it('after a reset into download mode are expected however late the port is seen to have gone', () => {
+    const slots = new Slots(COOLDOWN_MS);
+    slots.started(native);
+    slots.released(native, 1000, 'download-mode');
+    slots.detached(native, 8000);
+    assert.equal(slots.attached(native, 8300), 'in-download-mode');
+  });
+
   it('are real when the port comes back only after the cooldown', () => {
     const slots = new Slots(COOLDOWN_MS);
     job(slots, native, 1000);

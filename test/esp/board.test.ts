@@ -256,10 +256,34 @@ describe('connecting again', () => {
     }
   });
 
+  it('notices another board in its place although the conversation never broke off', async () => {
+    const on = bench({ line: {} });
+    const other = bench({ line: {}, mac: '24:0a:c4:00:00:99' });
+    const port = switched(on.board, other.board);
+    const link = memoryLink(port, { clock: on.clock });
+    const board = await Board.connect(link, on.context, { reset: 'auto', attempts: 7, baudRate: 921600, usb: null });
+    await board.openFlash();
+    await board.checkIdentity();
+    await (await other.connect()).openFlash();
+    port.change();
+    assert.equal(await board.digest(0, 4096), other.board.flash.md5(0, 4096).toString('hex'));
+    await assert.rejects(board.checkIdentity(), (error) => hasCode(error, 'chip-changed') && error.hint !== '');
+  });
+
+  it('tells the ROM again how large the flash is', async () => {
+    const on = bench({ family: 'esp32c2', revision: { major: 0, minor: 0 }, flashSizeBytes: 8 * MIB });
+    const board = await on.connect();
+    await board.openFlash();
+    on.board.powerCycle();
+    assert.equal(await board.digest(7 * MIB, 4096), on.board.flash.md5(7 * MIB, 4096).toString('hex'));
+    assert.ok((await readRegion(board, 5 * MIB, 1000)).equals(on.board.flash.read(5 * MIB, 1000)));
+  });
+
   it('gives up where nobody answers any more', async () => {
     const on = bench();
     const board = await on.connect();
-    await board.openFlash();
+    // What a flash has sent must not count as a flood.
+    await readRegion(board, 0, 500 * KIB);
     on.board.addFault({ kind: 'mute' });
     const startedAt = on.clock.now();
     await assert.rejects(board.digest(0, 4096), (error) => hasCode(error, 'no-answer'));

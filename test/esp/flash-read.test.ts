@@ -469,7 +469,8 @@ describe('an abort in the middle of a read', () => {
         assert.equal(on.board.mode, 'stub');
         const leavingAt = on.clock.now();
         await board.leave();
-        assert.ok(on.clock.now() - leavingAt < 3500, `${on.clock.now() - leavingAt} ms`);
+
+        assert.ok(on.clock.now() - leavingAt < 600, `${on.clock.now() - leavingAt} ms`);
         assert.equal(on.board.mode, 'app');
       }
     });

@@ -5,8 +5,10 @@ import { hasCode } from '../../src/errors.ts';
 import { FrameChannel } from '../../src/esp/channel.ts';
 import { connect } from '../../src/esp/connect.ts';
 import { ChipRefusal, type Loader, agreedAnswer } from '../../src/esp/loader.ts';
-import { OPCODE, dataChecksum, words } from '../../src/esp/protocol.ts';
+import { OPCODE, dataChecksum, decodeResponse, words } from '../../src/esp/protocol.ts';
+import { chipByFamily } from '../../src/esp/chips/index.ts';
 import { agreeingRegisters } from '../../src/esp/registers.ts';
+import { readJedecId } from '../../src/esp/spi-flash.ts';
 import { loadStubImage, startStub } from '../../src/esp/stub.ts';
 import { type Bench, type BenchOptions, bench } from '../support/bench.ts';
 
@@ -163,6 +165,18 @@ describe('commands', () => {
   });
 });
 
+describe('responses', () => {
+  it('a byte too long or too short are none: no word is made of shifted bytes', () => {
+    const frame = Buffer.from('010a0400112233440000ffff', 'hex');
+    assert.equal(decodeResponse(frame, 4)?.value, 0x44332211);
+    for (let byte = 0; byte < frame.length; byte++) {
+      const [head, tail] = [frame.subarray(0, byte), frame.subarray(byte)];
+      assert.equal(decodeResponse(Buffer.concat([head, tail.subarray(1)]), 4), null, `without byte ${byte}`);
+      assert.equal(decodeResponse(Buffer.concat([head, tail.subarray(0, 1), tail]), 4), null, `twice byte ${byte}`);
+    }
+  });
+});
+
 describe('a stub', () => {
   it('that reports a write gone wrong on a later command is alive all the same', async () => {
     const { loader } = await withStub();
@@ -173,6 +187,20 @@ describe('a stub', () => {
     });
     assert.equal(await loader.isAlive(), true);
     assert.equal(await loader.readRegister(MAGIC), MAGIC_OF_C3);
+  });
+
+  it('gives the id of the flash, whatever byte is lost, changed or doubled', async () => {
+    const { on, loader } = await withStub();
+    const USER = 0x60002018;
+    const user = await loader.readRegister(USER);
+    for (const kind of ['flip', 'drop', 'duplicate'] as const) {
+      for (let byte = 0; byte < 180; byte++) {
+        const mend = on.board.addFault({ kind, direction: 'to-host', byte });
+        assert.deepEqual(await readJedecId(loader, chipByFamily('esp32c3')), { manufacturer: 'ef', device: '4014' });
+        mend();
+        assert.equal(await loader.readRegister(USER), user, `put back, after ${kind} ${byte}`);
+      }
+    }
   });
 
   it('that is gone is not alive', async () => {

@@ -1,0 +1,17 @@
+/** Taking espd away as the README says leaves every backup where it is. */
+
+import assert from 'node:assert/strict';
+import { readmeScript } from '../guest/readme.ts';
+import { ARCHIVE, makeBoard } from '../lab.ts';
+import { systemTest } from '../session.ts';
+import { plugAndBackUp, sha256 } from './backup.ts';
+
+systemTest('uninstalled: the archive stays, and proves itself without espd', async (lab) => {
+  const board = makeBoard({ family: 'esp32' });
+  const { id } = await plugAndBackUp(lab, 1, board, { kind: 'cp210x' });
+  const before = await lab.guest.check(`find ${ARCHIVE} -type f | sort | xargs sha256sum`);
+  await lab.guest.check(await readmeScript('npm uninstall --global'), 120_000);
+  assert.notEqual((await lab.guest.run('systemctl cat espd || which espd')).status, 0, 'espd is gone');
+  assert.equal(await lab.guest.check(`find ${ARCHIVE} -type f | sort | xargs sha256sum`), before);
+  assert.equal(await lab.archivedSha256(board.mac, id), sha256(board.flash.snapshot()));
+});

@@ -1,0 +1,239 @@
+/** The virtual machine: QEMU with one disk for Debian, one for espd, USB sockets to plug into, and the agent's wire. */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { openSync, closeSync, readFileSync } from 'node:fs';
+import { access, constants, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { type Socket, connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AgentClient, type CommandResult } from './agent-client.ts';
+import { execute } from './execute.ts';
+import { cacheFolder, guestImage } from './image.ts';
+import { buildPayload } from './payload.ts';
+
+/** USB sockets of the guest: the ports of its xHCI controller, one hub for all. */
+export const SOCKETS = 12;
+
+type Accelerator = 'kvm' | 'tcg';
+
+export interface MachineOptions {
+  readonly log: (line: string) => void;
+  /** The guest's serial console is this terminal instead of a file. */
+  readonly interactive?: boolean;
+}
+
+/** A stock kernel on working KVM is up in seconds; where KVM opens but does not run one, nothing ever comes. */
+const BOOT_LIMIT_MS: Readonly<Record<Accelerator, number>> = { kvm: 40_000, tcg: 240_000 };
+const CONSOLE_TAIL_CHARACTERS = 4000;
+
+export class Machine {
+  readonly #folder: string;
+  readonly #qemu: ChildProcess;
+  readonly #agent: AgentClient;
+  /** The first reason why the guest can be of no more use. */
+  readonly #gone: Promise<never>;
+  #stopping = false;
+
+  private constructor(folder: string, qemu: ChildProcess, agent: AgentClient) {
+    this.#folder = folder;
+    this.#qemu = qemu;
+    this.#agent = agent;
+    this.#gone = new Promise((_resolve, reject) => {
+      qemu.once('exit', (status) => {
+        if (!this.#stopping) reject(new Error(`QEMU ended with status ${String(status)}\n${this.consoleTail()}`));
+      });
+    });
+    this.#gone.catch(() => undefined);
+  }
+
+  /** Boots a fresh guest. @throws Error with the end of the guest's console when it does not come up in time */
+  static async boot(options: MachineOptions): Promise<Machine> {
+    const image = await guestImage(options.log);
+    const folder = await mkdtemp(join(tmpdir(), 'espd-guest-'));
+    try {
+      const payload = await buildPayload(folder);
+      let failure: unknown;
+      for (const accelerator of await accelerators()) {
+        const disk = join(folder, 'disk.qcow2');
+        await rm(disk, { force: true });
+        await execute('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', image.disk, disk]);
+        const args = qemuArguments({ ...image, disk, payload, folder, accelerator });
+        try {
+          const machine = await Machine.#start(folder, args, accelerator, options);
+          await writeFile(acceleratorNote(), accelerator);
+          return machine;
+        } catch (error) {
+          failure = error;
+        }
+      }
+      throw failure;
+    } catch (error) {
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  static async #start(
+    folder: string,
+    args: readonly string[],
+    accelerator: Accelerator,
+    { log, interactive = false }: MachineOptions,
+  ): Promise<Machine> {
+    const started = Date.now();
+    const output = openSync(join(folder, 'qemu.log'), 'w');
+    const consoleDevice = interactive ? 'mon:stdio' : `file:${join(folder, 'console.log')}`;
+    // setpriv: however this process ends, the guest ends with it.
+    const command = ['--pdeathsig', 'SIGKILL', 'qemu-system-x86_64', ...args, '-serial', consoleDevice];
+    const qemu = spawn('setpriv', command, {
+      stdio: interactive ? ['inherit', 'inherit', output] : ['ignore', output, output],
+    });
+    closeSync(output);
+    qemu.once('error', () => undefined);
+    const agent = new AgentClient(await connectWhenThere(join(folder, 'agent.sock'), qemu));
+    const machine = new Machine(folder, qemu, agent);
+    try {
+      await machine.#within(BOOT_LIMIT_MS[accelerator], agent.ready, `the guest did not start (${accelerator})`);
+      log(`the guest runs (${accelerator}, ${((Date.now() - started) / 1000).toFixed(0)} s)`);
+      return machine;
+    } catch (error) {
+      await machine.#end();
+      throw error;
+    }
+  }
+
+  /** Runs a shell command as root. @throws Error when the guest is gone, or silent beyond `timeoutMs` */
+  async run(command: string, timeoutMs = 60_000): Promise<CommandResult> {
+    return this.#alive(this.#agent.run(command, timeoutMs));
+  }
+
+  /** Like {@link run}. @returns stdout without the last newline. @throws Error also when the command fails */
+  async check(command: string, timeoutMs?: number): Promise<string> {
+    const { status, stdout, stderr } = await this.run(command, timeoutMs);
+    if (status !== 0) throw new Error(`in the guest: ${command}\nended with ${status}\n${stdout}${stderr}`);
+    return stdout.trimEnd();
+  }
+
+  follow(command: string, onLine: (line: string) => void): void {
+    this.#agent.follow(command, onLine);
+  }
+
+  /** Where a device is plugged in: connecting is the plug-in, closing the connection is pulling it out. */
+  socketPath(socket: number): string {
+    return join(this.#folder, `usb${socket}.sock`);
+  }
+
+  /** The last lines of the guest's console, for messages. */
+  consoleTail(): string {
+    const read = (name: string) => {
+      try {
+        return readFileSync(join(this.#folder, name), 'utf8').slice(-CONSOLE_TAIL_CHARACTERS);
+      } catch {
+        return '';
+      }
+    };
+    return `--- QEMU\n${read('qemu.log')}\n--- console of the guest\n${read('console.log')}`;
+  }
+
+  /** When the guest has ended by itself (poweroff). */
+  async ended(): Promise<void> {
+    this.#stopping = true;
+    if (this.#qemu.exitCode === null) await once(this.#qemu, 'exit');
+  }
+
+  /** Ends the guest at once, and removes what it left. */
+  async stop(): Promise<void> {
+    await this.#end();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async #end(): Promise<void> {
+    this.#stopping = true;
+    if (this.#qemu.exitCode !== null || this.#qemu.signalCode !== null) return;
+    this.#qemu.kill('SIGKILL');
+    await once(this.#qemu, 'exit');
+  }
+
+  async #alive<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await Promise.race([work, this.#gone]);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n${this.consoleTail()}`, { cause: error });
+    }
+  }
+
+  async #within<T>(limitMs: number, work: Promise<T>, message: string): Promise<T> {
+    const timer = new AbortController();
+    const late = delay(limitMs, undefined, { signal: timer.signal }).then(() => Promise.reject(new Error(message)));
+    late.catch(() => undefined);
+    try {
+      return await this.#alive(Promise.race([work, late]));
+    } finally {
+      timer.abort();
+    }
+  }
+}
+
+interface Parts {
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly disk: string;
+  readonly payload: string;
+  readonly folder: string;
+  readonly accelerator: Accelerator;
+}
+
+function qemuArguments({ kernel, initrd, disk, payload, folder, accelerator }: Parts): string[] {
+  const sockets = Array.from({ length: SOCKETS }, (_, index) => index + 1).flatMap((socket) => [
+    ...['-chardev', `socket,id=usb${socket},path=${join(folder, `usb${socket}.sock`)},server=on,wait=off`],
+    ...['-device', `usb-redir,chardev=usb${socket},bus=xhci.0,port=${socket}`],
+  ]);
+  return [
+    ...[
+      '-accel',
+      accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi',
+      '-cpu',
+      accelerator === 'kvm' ? 'host' : 'qemu64',
+    ],
+    ...['-M', 'pc', '-smp', '2', '-m', '1024', '-nodefaults', '-display', 'none', '-no-reboot'],
+    ...['-kernel', kernel, '-initrd', initrd],
+    ...['-append', 'console=ttyS0 root=/dev/vda rw net.ifnames=0 quiet mitigations=off'],
+    ...['-drive', `if=virtio,file=${disk},format=qcow2,cache=unsafe`],
+    ...['-drive', `if=virtio,file=${payload},format=raw,readonly=on`],
+    ...['-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci'],
+    ...['-chardev', `socket,id=agent,path=${join(folder, 'agent.sock')},server=on,wait=off`],
+    ...['-device', 'virtserialport,chardev=agent,name=test-agent'],
+    ...['-device', `qemu-xhci,id=xhci,p2=${SOCKETS},p3=1`],
+    ...sockets,
+  ];
+}
+
+async function connectWhenThere(path: string, qemu: ChildProcess): Promise<Socket> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const socket = connect(path);
+    try {
+      await once(socket, 'connect');
+      return socket;
+    } catch {
+      if (qemu.exitCode !== null) break;
+      await delay(100);
+    }
+  }
+  throw new Error('QEMU does not start: see what `qemu-system-x86_64 -version` says');
+}
+
+/** What to try, in order. What worked here before is not tried again in vain. `ESPD_TEST_ACCEL` decides otherwise. */
+async function accelerators(): Promise<Accelerator[]> {
+  const wanted = process.env['ESPD_TEST_ACCEL'] ?? (await readFile(acceleratorNote(), 'utf8').catch(() => ''));
+  if (wanted === 'kvm' || wanted === 'tcg') return [wanted];
+  const hasKvm = await access('/dev/kvm', constants.R_OK | constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  return hasKvm ? ['kvm', 'tcg'] : ['tcg'];
+}
+
+function acceleratorNote(): string {
+  return join(cacheFolder(), 'accelerator');
+}
