@@ -35,7 +35,7 @@ try {
 const runner = spawn(
   process.execPath,
   [
-    ...['--import', 'tsx', '--test', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`],
+    ...['--import', './scripts/tsx.mjs', '--test', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`],
     // Without a terminal Node 20 would write TAP.
     ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
     ...files,

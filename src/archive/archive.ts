@@ -8,19 +8,24 @@ import { EspdError, hasCode, systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder, parseMac } from '../mac.ts';
 import type { Mac } from '../mac.ts';
+import { BlockIndex } from './block-index.ts';
+import { CACHE, FolderCache } from './cache.ts';
+import { makeCandidates } from './candidates.ts';
 import { Disk, readFault, toWriteError } from './disk.ts';
 import type { FileSystem } from './disk.ts';
 import { createDraft } from './draft.ts';
 import { inspectFolder, verifyFolder } from './folder.ts';
 import type { Finding } from './folder.ts';
+import { ImageHasher } from './hasher.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
-import { currentOwner, draftName, draftOwner, isTrashName } from './owner.ts';
+import { currentOwner, draftName, draftOwner, isPartialName, isTrashName } from './owner.ts';
 import type { Owner } from './owner.ts';
+import { removePartials } from './partials.ts';
 import { printable } from './printable.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
-import type { Archive, ArchiveProblem, Backup, BoardHistory, Draft, ImageReader, Sighting } from './types.ts';
-import type { VerifyReport, Which } from './types.ts';
+import type { Archive, ArchiveProblem, Backup, BoardHistory, Candidates, Draft, ImageReader } from './types.ts';
+import type { Sighting, VerifyReport, Which } from './types.ts';
 import { selectId, unknownBoard } from './which.ts';
 
 export interface ArchiveOptions {
@@ -53,8 +58,11 @@ interface BoardFolder {
 
 class FolderArchive implements Archive {
   readonly root: string;
+  readonly cache: FolderCache;
   readonly #options: ArchiveOptions;
   readonly #disk: Disk;
+  readonly #hasher: ImageHasher;
+  readonly #blocks: BlockIndex;
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
@@ -62,6 +70,9 @@ class FolderArchive implements Archive {
     this.root = root;
     this.#options = options;
     this.#disk = new Disk({ fs, log, directoryMode, fileMode });
+    this.#hasher = new ImageHasher(log);
+    this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
+    this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
   }
 
   async boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[] }> {
@@ -71,6 +82,7 @@ class FolderArchive implements Archive {
       const mac = macFromFolder(entry.name) ?? null;
       if (mac !== null && entry.isDirectory()) macs.push(mac);
       else if (mac !== null) problems.push(toProblem(mac, null, entry.name, notAFolder(entry.isSymbolicLink())));
+      else if (entry.name === CACHE && entry.isDirectory()) continue;
       // What mkfs leaves at the top of a file system that is the archive as a whole.
       else if (entry.name !== 'lost+found') problems.push(toProblem(null, null, entry.name, FOREIGN));
     }
@@ -131,14 +143,21 @@ class FolderArchive implements Archive {
   }
 
   async openImage({ mac, id, manifest }: Backup): Promise<ImageReader> {
-    const folder = this.#pathOf(mac);
-    const temporary = join(folder, draftName(await this.#self()));
-    return openStoredImage(this.#disk, join(folder, id, manifest.image.file), manifest.image.sizeBytes, temporary);
+    return this.#openImage(join(this.#pathOf(mac), id, manifest.image.file), manifest.image.sizeBytes, mac);
+  }
+
+  async candidates(mac: Mac, options: Parameters<Archive['candidates']>[1] = {}): Promise<Candidates> {
+    const { signal, history } = options;
+    const fleet = await this.#blocks.newest(signal);
+    const { backups } = history ?? (await this.history(mac));
+    signal?.throwIfAborted();
+    const openImage = (path: string, sizeBytes: number, owner: Mac) => this.#openImage(path, sizeBytes, owner);
+    return makeCandidates({ root: this.root, log: this.#options.log, openImage }, mac, backups, fleet);
   }
 
   async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<ArchiveProblem[]> {
     const verified = isBackupId(id)
-      ? await verifyFolder(this.#disk, join(this.#pathOf(mac), id), { mac, id }, signal)
+      ? await verifyFolder({ disk: this.#disk, hasher: this.#hasher }, join(this.#pathOf(mac), id), { mac, id }, signal)
       : undefined;
     if (verified === undefined) throw new EspdError('archive-unknown-backup', `${mac} has no backup ${printable(id)}`);
     return verified.findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding), finding));
@@ -189,7 +208,10 @@ class FolderArchive implements Archive {
         throw Object.assign(new Error(`${this.#pathOf(mac)} is no folder`), { code: 'ENOTDIR' });
       }
       return await createDraft(
-        { root: this.root, disk: this.#disk, log, clock, owner, compression, createdBy },
+        {
+          ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
+          onCommitted: (backup) => this.#blocks.add(backup),
+        },
         mac,
         sizeBytes,
       );
@@ -203,6 +225,7 @@ class FolderArchive implements Archive {
       const stats = await this.#disk.lstat(this.#pathOf(mac));
       if (stats?.isDirectory() !== true) throw unknownBoard(mac, (await this.boards()).macs);
       await appendSighting(this.#disk, this.#pathOf(mac), sighting);
+      await removePartials({ disk: this.#disk, log: this.#options.log }, this.#pathOf(mac));
     } catch (error) {
       throw toWriteError(error, this.root);
     }
@@ -215,6 +238,11 @@ class FolderArchive implements Archive {
 
   #pathOf(mac: Mac): string {
     return join(this.root, macToFolder(mac));
+  }
+
+  async #openImage(path: string, sizeBytes: number, mac: Mac): Promise<ImageReader> {
+    const temporary = join(this.#pathOf(mac), draftName(await this.#self()));
+    return openStoredImage(this.#disk, path, sizeBytes, temporary);
   }
 
   /** Empty where the archive was never written to. */
@@ -236,7 +264,11 @@ class FolderArchive implements Archive {
     if (stats.isSymbolicLink()) throw Object.assign(new Error('is a link'), { code: 'ELOOP' });
     const names = (await this.#disk.fs.readdir(path)).sort();
     const isOurs = (name: string) =>
-      isBackupId(name) || name === SIGHTINGS || draftOwner(name) !== undefined || isTrashName(name);
+      isBackupId(name) ||
+      name === SIGHTINGS ||
+      draftOwner(name) !== undefined ||
+      isPartialName(name) ||
+      isTrashName(name);
     return {
       path,
       ids: names.filter(isBackupId),

@@ -45,32 +45,33 @@ export class Disk {
 
   /** Makes a folder and, where they are missing, those above it, each fsynced into its parent. False: it was there. */
   async makeFolder(path: string): Promise<boolean> {
-    let outcome = await this.#makeOneFolder(path);
+    let outcome = await this.makeOneFolder(path);
     if (outcome === 'no parent') {
       await this.makeFolder(dirname(path));
-      outcome = await this.#makeOneFolder(path);
+      outcome = await this.makeOneFolder(path);
       if (outcome === 'no parent') throw Object.assign(new Error(`${dirname(path)} is missing`), { code: 'ENOENT' });
     }
     if (outcome === 'there') return false;
+    await this.syncFolder(dirname(path));
+    return true;
+  }
+
+  /** Makes a folder, but none above it, and leaves it to the system when it comes to the disk. */
+  async makeOneFolder(path: string): Promise<'made' | 'there' | 'no parent'> {
+    try {
+      await this.fs.mkdir(path, { mode: this.#options.directoryMode });
+    } catch (error) {
+      if (systemCode(error) === 'EEXIST') return 'there';
+      if (systemCode(error) === 'ENOENT') return 'no parent';
+      throw error;
+    }
     await this.#setMode(
       path,
       this.#options.directoryMode,
       () => this.fs.stat(path),
       (mode) => this.fs.chmod(path, mode),
     );
-    await this.syncFolder(dirname(path));
-    return true;
-  }
-
-  async #makeOneFolder(path: string): Promise<'made' | 'there' | 'no parent'> {
-    try {
-      await this.fs.mkdir(path, { mode: this.#options.directoryMode });
-      return 'made';
-    } catch (error) {
-      if (systemCode(error) === 'EEXIST') return 'there';
-      if (systemCode(error) === 'ENOENT') return 'no parent';
-      throw error;
-    }
+    return 'made';
   }
 
   /** Puts the names in a folder on the disk. Nothing where the system has no such call. */
@@ -228,6 +229,11 @@ export async function* readChunks(handle: FileHandle, signal?: AbortSignal): Asy
     if (length < CHUNK_BYTES) return;
     position += length;
   }
+}
+
+/** Whether an error says that the disk is full, or what this user may take of it. */
+export function isDiskFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT'].includes(systemCode(error) ?? '');
 }
 
 /** What a failure while writing in the archive means; errors that are no system errors stay what they are. */

@@ -3,39 +3,49 @@
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
-import { EspdError } from '../errors.ts';
+import { EspdError, hasCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { formatChecksums } from './checksums.ts';
-import { ImageDigester, sha256Of } from './digest.ts';
+import { sha256Of } from './digest.ts';
 import type { ImageDigests } from './digest.ts';
-import { readChunks, readFully, toWriteError, writeAll } from './disk.ts';
+import { isDiskFull, readChunks, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { CHECKSUMS, MANIFEST, verifyFolder } from './folder.ts';
-import { nextId } from './ids.ts';
-import { GZIP_IMAGE, PLAIN_IMAGE, checkRange, deflate } from './image.ts';
+import { checkFreeSpace } from './free-space.ts';
+import { deflate } from './gzip.ts';
+import { fromFailure } from './hash-stored.ts';
+import type { ImageHasher } from './hasher.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE, checkRange } from './image.ts';
 import { clearLeftovers } from './leftovers.ts';
-import { FORMAT_VERSION, formatManifest, manifestSchema } from './manifest.ts';
-import type { Manifest, ManifestContent } from './manifest.ts';
-import { draftName } from './owner.ts';
+import { formatManifest } from './manifest.ts';
+import type { ManifestContent } from './manifest.ts';
+import { chooseId, completeManifest } from './new-manifest.ts';
+import type { StoredImage } from './new-manifest.ts';
+import { draftName, partialName } from './owner.ts';
 import type { Owner } from './owner.ts';
+import { openLeftover, removePartials, tidyPartials } from './partials.ts';
+import type { Leftover } from './partials.ts';
 import type { Backup, Draft } from './types.ts';
-
-/** Kept free on the disk beyond the image itself: manifest, folders, and what other programs need to go on. */
-export const FREE_SPACE_MARGIN_BYTES = 4 * 1024 * 1024;
 
 export interface DraftMaker {
   readonly root: string;
   readonly disk: Disk;
+  readonly hasher: ImageHasher;
   readonly log: Logger;
   readonly clock: Clock;
   readonly owner: Owner;
   readonly compression: 'none' | 'gzip';
   readonly createdBy: string;
+  /** Told of a backup that has become visible; never rejects. */
+  onCommitted(backup: Backup): Promise<void>;
 }
 
-/** Makes the board's folder where needed, clears it of dead drafts, and makes a draft: all 0x00 until written. */
+/**
+ * Makes the board's folder where needed, clears it of dead drafts, opens what they left, and makes a draft: all 0x00
+ * until written.
+ */
 export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number): Promise<Draft> {
   const { disk, root } = maker;
   const boardFolder = join(root, macToFolder(mac));
@@ -44,15 +54,26 @@ export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number
   if (!madeBoardFolder) await disk.syncFolder(root);
   const path = join(boardFolder, draftName(maker.owner));
   let handle: FileHandle | undefined;
+  let leftover: Leftover | null = null;
   try {
     await disk.makeFolder(path);
-    await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs);
-    await checkFreeSpace(maker, boardFolder, sizeBytes);
+    await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs, sizeBytes);
+    leftover = await openLeftover(maker, boardFolder, mac, sizeBytes);
+    try {
+      await checkFreeSpace(maker, boardFolder, sizeBytes);
+    } catch (error) {
+      if (leftover === null || !hasCode(error, 'disk-full')) throw error;
+      await leftover.close();
+      leftover = null;
+      await removePartials(maker, boardFolder);
+      await checkFreeSpace(maker, boardFolder, sizeBytes);
+    }
     handle = await disk.createFile(join(path, PLAIN_IMAGE));
     await handle.truncate(sizeBytes);
-    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle });
+    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle, leftover });
   } catch (error) {
     await handle?.close().catch(() => undefined);
+    await leftover?.close();
     await removeDraft(maker, path, madeBoardFolder ? boardFolder : undefined);
     throw error;
   }
@@ -66,18 +87,24 @@ interface DraftPlace {
   readonly madeBoardFolder: boolean;
   readonly path: string;
   readonly handle: FileHandle;
+  readonly leftover: Leftover | null;
 }
 
 class FileDraft implements Draft {
   readonly mac: Mac;
   readonly sizeBytes: number;
   readonly imagePath: string;
+  readonly leftover: Leftover | null;
   readonly #maker: DraftMaker;
   readonly #place: DraftPlace;
   /** Digests of the content as of the last write; forgotten by the next one. */
   #digests: Promise<ImageDigests> | undefined;
+  /** Stops the hashing when the draft ends. */
+  readonly #hashing = new AbortController();
   #committing: Promise<unknown> | undefined;
-  #ended = false;
+  #ending: Promise<void> | undefined;
+  #gaveWay: Promise<boolean> | undefined;
+  #isWritten = false;
 
   constructor(maker: DraftMaker, place: DraftPlace) {
     this.#maker = maker;
@@ -85,13 +112,15 @@ class FileDraft implements Draft {
     this.mac = place.mac;
     this.sizeBytes = place.sizeBytes;
     this.imagePath = join(place.path, PLAIN_IMAGE);
+    this.leftover = place.leftover;
   }
 
   async write(offset: number, bytes: Uint8Array): Promise<void> {
     checkRange(offset, bytes.length, this.sizeBytes);
     await this.#use(async () => {
       this.#digests = undefined;
-      await writeAll(this.#place.handle, bytes, offset);
+      this.#isWritten ||= bytes.length > 0;
+      await this.#withRoom(() => writeAll(this.#place.handle, bytes, offset));
       this.#digests = undefined; // those begun meanwhile have seen neither the old nor the new content
     });
   }
@@ -106,8 +135,8 @@ class FileDraft implements Draft {
     });
   }
 
-  async digests(): Promise<{ md5: string; sha256: string }> {
-    const { md5, sha256 } = await this.#use(() => this.#allDigests());
+  async digests(signal?: AbortSignal): Promise<{ md5: string; sha256: string }> {
+    const { md5, sha256 } = await this.#use(() => unlessAborted(this.#allDigests(), signal));
     return { md5, sha256 };
   }
 
@@ -120,14 +149,19 @@ class FileDraft implements Draft {
     } catch (error) {
       throw toWriteError(error, this.#maker.root);
     } finally {
-      await this.#end(); // after the rename nothing is left under the draft's name
+      await this.#end('remove'); // after the rename nothing is left under the draft's name
     }
+  }
+
+  async setAside(): Promise<void> {
+    await this.#committing;
+    await this.#end(this.#isWritten ? 'keep' : 'remove');
   }
 
   async discard(): Promise<void> {
     // Removing a folder file by file while it is being renamed would publish half of it.
     await this.#committing;
-    await this.#end();
+    await this.#end('remove');
   }
 
   async #commit(content: ManifestContent): Promise<Backup> {
@@ -136,6 +170,8 @@ class FileDraft implements Draft {
     this.#checkContent(content, digests);
     const image = await this.#storeImage();
     const backup = await this.#publish(content, digests, image);
+    await removePartials(this.#maker, this.#place.boardFolder);
+    await this.#maker.onCommitted(backup);
     const tookMs = Math.round(this.#maker.clock.now() - startedMs);
     this.#maker.log.debug('backup committed', { mac: backup.mac, id: backup.id, tookMs });
     return backup;
@@ -154,17 +190,49 @@ class FileDraft implements Draft {
   }
 
   #checkOpen(): void {
-    if (this.#ended || this.#committing !== undefined) {
+    if (this.#ending !== undefined || this.#committing !== undefined) {
       throw new EspdError('internal', 'A draft was used after its end');
     }
   }
 
-  async #end(): Promise<void> {
-    if (this.#ended) return;
-    this.#ended = true;
+  /** Never rejects; the first one to call it decides. */
+  #end(fate: 'keep' | 'remove'): Promise<void> {
+    this.#ending ??= this.#finish(fate);
+    return this.#ending;
+  }
+
+  async #finish(fate: 'keep' | 'remove'): Promise<void> {
     const { handle, path, boardFolder, madeBoardFolder } = this.#place;
+    const { disk, log } = this.#maker;
+    this.#hashing.abort();
+    await this.#digests?.catch(() => undefined);
     await handle.close().catch(() => undefined);
+    await this.leftover?.close();
+    try {
+      if (fate === 'keep') {
+        await disk.fs.rename(path, join(boardFolder, partialName()));
+        await tidyPartials(this.#maker, boardFolder, this.sizeBytes);
+        return;
+      }
+    } catch (error) {
+      log.warn('what was read cannot be kept for the next backup', { path, error: String(error) });
+    }
     await removeDraft(this.#maker, path, madeBoardFolder ? boardFolder : undefined);
+  }
+
+  /** Runs `work` again when the disk is full, but an interrupted backup of the board can make room. */
+  async #withRoom<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#gaveWay ??= (async () => {
+        await this.leftover?.close();
+        return removePartials(this.#maker, this.#place.boardFolder);
+      })();
+      if (!(await this.#gaveWay)) throw error;
+      return work();
+    }
   }
 
   #allDigests(): Promise<ImageDigests> {
@@ -173,9 +241,11 @@ class FileDraft implements Draft {
   }
 
   async #hash(): Promise<ImageDigests> {
-    const digester = new ImageDigester();
-    for await (const chunk of readChunks(this.#place.handle)) digester.update(chunk);
-    return digester.finish();
+    const { sizeBytes } = this;
+    const options = { sizeBytes, maxBytes: null, signal: this.#hashing.signal };
+    const { image } = await this.#maker.hasher.hash(this.#place.handle, options);
+    if ('failure' in image) throw fromFailure(image.failure);
+    return image;
   }
 
   #checkContent(content: ManifestContent, { md5, sizeBytes }: ImageDigests): void {
@@ -188,19 +258,33 @@ class FileDraft implements Draft {
 
   /** Leaves the image in the draft's folder as it will be stored, fsynced and closed. */
   async #storeImage(): Promise<StoredImage> {
-    const { handle, path } = this.#place;
+    const { handle } = this.#place;
     if (this.#maker.compression === 'none') {
       await handle.sync();
       await handle.close(); // waits for writes still under way, so that verification sees the last of them
       return { file: PLAIN_IMAGE, sha256: (await this.#allDigests()).sha256 };
     }
-    const target = await this.#maker.disk.createFile(join(path, GZIP_IMAGE));
+    const sha256 = await this.#withRoom(() => this.#compress());
+    await handle.close();
+    await this.#maker.disk.fs.unlink(this.imagePath);
+    return { file: GZIP_IMAGE, sha256 };
+  }
+
+  /** The SHA-256 of the file that it writes, fsynced. */
+  async #compress(): Promise<string> {
+    const { handle, path } = this.#place;
+    const { disk } = this.#maker;
+    const file = join(path, GZIP_IMAGE);
+    await disk.fs.rm(file, { force: true }); // of a try that found the disk full
+    const target = await disk.createFile(file);
     try {
-      const sha256 = await deflate(handle, target);
+      let position = 0;
+      const sha256 = await deflate(readChunks(handle), async (chunk) => {
+        await writeAll(target, chunk, position);
+        position += chunk.length;
+      });
       await target.sync();
-      await handle.close();
-      await this.#maker.disk.fs.unlink(this.imagePath);
-      return { file: GZIP_IMAGE, sha256 };
+      return sha256;
     } finally {
       await target.close();
     }
@@ -213,16 +297,18 @@ class FileDraft implements Draft {
       const id = chooseId(await disk.fs.readdir(boardFolder), content.createdAt);
       const manifest = completeManifest({ content, digests, image, createdBy, id });
       const text = formatManifest(manifest);
-      await disk.writeFile(join(path, MANIFEST), text);
       const checksums = new Map([
         [image.file, image.sha256],
         [MANIFEST, sha256Of(text)],
       ]);
-      await disk.writeFile(join(path, CHECKSUMS), formatChecksums(checksums));
-      await disk.syncFolder(path);
+      await this.#withRoom(async () => {
+        await disk.writeFile(join(path, MANIFEST), text);
+        await disk.writeFile(join(path, CHECKSUMS), formatChecksums(checksums));
+        await disk.syncFolder(path);
+      });
 
       // The reading side judges it before anybody can see it: whatever it would find later is found now.
-      const verified = await verifyFolder(disk, path, { mac, id });
+      const verified = await verifyFolder(this.#maker, path, { mac, id });
       const finding = verified?.findings[0];
       if (finding !== undefined) throw this.#disturbed(`${finding.file} ${finding.problem}`);
 
@@ -242,60 +328,15 @@ class FileDraft implements Draft {
   }
 }
 
-interface StoredImage {
-  readonly file: Manifest['image']['file'];
-  /** Of the file as stored. */
-  readonly sha256: string;
-}
-
-function chooseId(names: readonly string[], createdAt: string): string {
-  try {
-    return nextId(names, new Date(createdAt));
-  } catch (error) {
-    throw new EspdError('archive-unwritable', `No backup id is left after ${createdAt}`, {
-      hint: 'A folder of the board is named by a time at the end of the calendar: move it away',
-      cause: error,
-    });
-  }
-}
-
-function completeManifest(parts: {
-  content: ManifestContent;
-  digests: ImageDigests;
-  image: StoredImage;
-  createdBy: string;
-  id: string;
-}): Manifest {
-  const { content, digests, image, createdBy, id } = parts;
-  const { sizeBytes, sha256, md5, blocks } = digests;
-  const manifest: Manifest = {
-    formatVersion: FORMAT_VERSION,
-    createdBy,
-    id,
-    ...content,
-    image: { file: image.file, sizeBytes, sha256, md5 },
-    blocks: { sizeBytes: 65536, sha256: [...blocks.sha256], md5: [...blocks.md5] },
-  };
-  const checked = manifestSchema.safeParse(manifest);
-  if (checked.success) return checked.data;
-  throw new EspdError('internal', `The manifest of a new backup is wrong: ${checked.error.message}`);
-}
-
-async function checkFreeSpace(maker: DraftMaker, folder: string, sizeBytes: number): Promise<void> {
-  const { bavail, bsize, blocks } = await maker.disk.fs.statfs(folder);
-  if (blocks === 0) return; // some network file systems tell nothing
-  // While it is compressed, an image lies there twice, and deflate makes random bytes a little longer.
-  const neededBytes = (maker.compression === 'gzip' ? 2.01 : 1) * sizeBytes + FREE_SPACE_MARGIN_BYTES;
-  const freeBytes = bavail * bsize;
-  if (freeBytes >= neededBytes) return;
-  const mib = (bytes: number) => `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
-  throw new EspdError(
-    'disk-full',
-    `The archive ${maker.root} has ${mib(freeBytes)} left and needs ${mib(neededBytes)}`,
-    {
-      hint: 'Free some space on the disk of the archive',
-    },
-  );
+/** `work`, or the signal's reason as soon as it is aborted; the work goes on, and its outcome is then ignored. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason as Error);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }
 
 /** Never rejects: what stays behind is cleared by a later `begin`. */

@@ -6,11 +6,12 @@ import type { ErrorCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { parseChecksums } from './checksums.ts';
 import type { Checksums } from './checksums.ts';
-import { ImageDigester } from './digest.ts';
 import type { ImageDigests } from './digest.ts';
-import { readChunks, readFault } from './disk.ts';
+import { readFault } from './disk.ts';
 import type { Disk } from './disk.ts';
-import { GZIP_IMAGE, PLAIN_IMAGE, inflate } from './image.ts';
+import { fromFailure } from './hash-stored.ts';
+import type { ImageHasher } from './hasher.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
 import { FORMAT_VERSION, MAX_MANIFEST_BYTES, contradictions, parseManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { printable } from './printable.ts';
@@ -138,12 +139,12 @@ export async function inspectFolder(
  * with the folder, nothing where it is sound. Undefined: nothing has this name.
  */
 export async function verifyFolder(
-  disk: Disk,
+  parts: { disk: Disk; hasher: ImageHasher },
   path: string,
   expected: { mac: Mac; id: string },
   signal?: AbortSignal,
 ): Promise<{ manifest: Manifest | undefined; findings: readonly Finding[] } | undefined> {
-  const inspection = await inspectFolder(disk, path, expected);
+  const inspection = await inspectFolder(parts.disk, path, expected);
   if (inspection === undefined) return undefined;
   const { manifest, checksums, imageFile } = inspection;
   const findings = [...inspection.findings];
@@ -151,7 +152,7 @@ export async function verifyFolder(
   const known = findings.some(({ file, code }) => file === '' || file === imageFile || code === 'archive-newer');
   if (known) return { manifest, findings };
   try {
-    const { stored, image } = await hashImage(disk, join(path, imageFile), manifest?.image.sizeBytes, signal);
+    const { stored, image } = await hashImage(parts, join(path, imageFile), manifest?.image.sizeBytes, signal);
     findings.push(...judgeImage(imageFile, { stored, image, manifest, listed: checksums?.get(imageFile) }));
   } catch (error) {
     signal?.throwIfAborted();
@@ -211,29 +212,17 @@ function differs(witness: string, expected: string, actual: string): string {
 }
 
 async function hashImage(
-  disk: Disk,
+  parts: { disk: Disk; hasher: ImageHasher },
   path: string,
-  sizeBytes: number | undefined,
+  imageBytes: number | undefined,
   signal: AbortSignal | undefined,
 ): Promise<{ stored: string; image: ImageDigests | { problem: string } }> {
-  const { handle } = await disk.openToRead(path);
+  const { handle, sizeBytes } = await parts.disk.openToRead(path);
   try {
-    const digester = new ImageDigester();
-    if (!path.endsWith('.gz')) {
-      for await (const chunk of readChunks(handle, signal)) digester.update(chunk);
-      const image = digester.finish();
-      return { stored: image.sha256, image };
-    }
-    const sha256 = createHash('sha256');
-    for await (const chunk of readChunks(handle, signal)) sha256.update(chunk);
-    const stored = sha256.digest('hex');
-    try {
-      await inflate(handle, sizeBytes ?? MAX_IMAGE_BYTES, (chunk) => digester.update(chunk), signal);
-      return { stored, image: digester.finish() };
-    } catch (error) {
-      signal?.throwIfAborted();
-      return { stored, image: readFault(error) };
-    }
+    const maxBytes = path.endsWith('.gz') ? (imageBytes ?? MAX_IMAGE_BYTES) : null;
+    const largest = Math.max(sizeBytes, maxBytes ?? 0);
+    const { stored, image } = await parts.hasher.hash(handle, { sizeBytes: largest, maxBytes, signal });
+    return { stored, image: 'failure' in image ? readFault(fromFailure(image.failure)) : image };
   } finally {
     await handle.close();
   }

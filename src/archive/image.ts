@@ -1,52 +1,17 @@
 /** Stored images: plain, or through gzip; both read at random places in constant memory. */
 
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { createGunzip, createGzip } from 'node:zlib';
 import { EspdError, systemCode } from '../errors.ts';
 import { readChunks, readFault, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
+import { inflate } from './gzip.ts';
 import type { ImageReader } from './types.ts';
 
 export const PLAIN_IMAGE = 'flash.bin';
 export const GZIP_IMAGE = 'flash.bin.gz';
-
-/** Compresses a whole file into another one; the SHA-256 of the compressed bytes. */
-export async function deflate(from: FileHandle, to: FileHandle): Promise<string> {
-  const sha256 = createHash('sha256');
-  let position = 0;
-  await pipeline(readChunks(from), createGzip(), async (chunks: AsyncIterable<Buffer>) => {
-    for await (const chunk of chunks) {
-      sha256.update(chunk);
-      await writeAll(to, chunk, position);
-      position += chunk.length;
-    }
-  });
-  return sha256.digest('hex');
-}
-
-/**
- * Hands out what a gzip file holds. The failure has a code: that of the system or of zlib, `EFBIG` when there is more
- * than `maxBytes`.
- */
-export async function inflate(
-  from: FileHandle,
-  maxBytes: number,
-  take: (chunk: Buffer) => void | Promise<void>,
-  signal?: AbortSignal,
-): Promise<void> {
-  let sizeBytes = 0;
-  await pipeline(readChunks(from, signal), createGunzip(), async (chunks: AsyncIterable<Buffer>) => {
-    for await (const chunk of chunks) {
-      sizeBytes += chunk.length;
-      if (sizeBytes > maxBytes) throw Object.assign(new Error('is too large'), { code: 'EFBIG' });
-      await take(chunk);
-    }
-  });
-}
 
 /**
  * Opens a stored image, plain or gzip by the name of the file. What is inflated goes once into a file without a name:
@@ -74,7 +39,7 @@ export async function openStoredImage(
     const target = inflated;
     let position = 0;
     await reading(path, () =>
-      inflate(stored.handle, sizeBytes, async (chunk) => {
+      inflate(readChunks(stored.handle), sizeBytes, async (chunk) => {
         await writing(temporaryPath, () => writeAll(target, chunk, position));
         position += chunk.length;
       }),
@@ -89,7 +54,8 @@ export async function openStoredImage(
   }
 }
 
-class FileImage implements ImageReader {
+/** The open file of an uncompressed image. `path` is what errors call it. */
+export class FileImage implements ImageReader {
   readonly sizeBytes: number;
   readonly #handle: FileHandle;
   readonly #path: string;
@@ -115,10 +81,14 @@ class FileImage implements ImageReader {
 
 /** Throws RangeError where a range does not lie within an image. */
 export function checkRange(offset: number, length: number, sizeBytes: number): void {
-  const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length);
-  if (!whole || offset < 0 || length < 0 || offset + length > sizeBytes) {
+  if (!isWithin(offset, length, sizeBytes)) {
     throw new RangeError(`${length} bytes at ${offset} are not within an image of ${sizeBytes} bytes`);
   }
+}
+
+export function isWithin(offset: number, length: number, sizeBytes: number): boolean {
+  const whole = Number.isSafeInteger(offset) && Number.isSafeInteger(length);
+  return whole && offset >= 0 && length >= 0 && offset + length <= sizeBytes;
 }
 
 /** A file that goes away with its handle, or with the process: its name is removed as soon as it is open. */

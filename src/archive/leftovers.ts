@@ -1,10 +1,11 @@
-/** Drafts that nobody will finish: found and removed when a new one for the same board begins. */
+/** Drafts that nobody will finish: found when a new one for the same board begins, and removed or set aside. */
 
 import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Disk } from './disk.ts';
 import { draftOwner, isTrashName, ownerState, probeProcess, trashName } from './owner.ts';
 import type { Owner } from './owner.ts';
+import { turnIntoPartial } from './partials.ts';
 import { systemCode } from '../errors.ts';
 
 /**
@@ -14,38 +15,44 @@ import { systemCode } from '../errors.ts';
 const QUIET_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Removes what dead processes left in a board's folder. A failure is logged and never in the way of a backup.
+ * Clears a folder of what dead processes left in it. A failure is logged and never in the way of a backup.
  *
  * Each draft is first renamed: should its maker be alive after all, its commit then finds nothing to rename and fails,
  * and a folder that is half removed can never become a backup.
  *
  * @param nowMs the time as the file system stamps it, so that no other clock matters
+ * @param keepBytes a draft of an image of this size becomes a partial instead
  */
 export async function clearLeftovers(
   parts: { disk: Disk; log: Logger; owner: Owner },
-  boardFolder: string,
+  folder: string,
   nowMs: number,
+  keepBytes?: number,
 ): Promise<void> {
   const { disk, log, owner } = parts;
-  const names = await disk.fs.readdir(boardFolder);
+  const names = await disk.fs.readdir(folder);
   for (const name of names) {
     try {
       const maker = draftOwner(name);
       if (maker !== undefined) {
         const state = await ownerState(maker, owner, probeProcess);
         if (state === 'alive') continue;
-        if (state === 'unknown' && nowMs - (await lastChangeMs(disk, join(boardFolder, name))) < QUIET_MS) continue;
-        const trash = join(boardFolder, trashName());
-        await disk.fs.rename(join(boardFolder, name), trash);
+        if (state === 'unknown' && nowMs - (await lastChangeMs(disk, join(folder, name))) < QUIET_MS) continue;
+        if (keepBytes !== undefined && (await turnIntoPartial(parts, folder, join(folder, name), keepBytes))) {
+          log.info('a backup was broken off: its bytes are kept for the next one', { path: join(folder, name) });
+          continue;
+        }
+        const trash = join(folder, trashName());
+        await disk.fs.rename(join(folder, name), trash);
         await disk.fs.rm(trash, { recursive: true, force: true });
-        log.info('removed a draft that was left behind', { path: join(boardFolder, name) });
+        log.info('removed a draft that was left behind', { path: join(folder, name) });
       } else if (isTrashName(name)) {
-        await disk.fs.rm(join(boardFolder, name), { recursive: true, force: true });
+        await disk.fs.rm(join(folder, name), { recursive: true, force: true });
       }
     } catch (error) {
       if (systemCode(error) === 'ENOENT') continue; // another process clears as well
       log.warn('a draft that was left behind cannot be removed', {
-        path: join(boardFolder, name),
+        path: join(folder, name),
         error: String(error),
       });
     }

@@ -27,6 +27,7 @@ export interface Owner {
 const DRAFT =
   /^draft\.([\w-]{1,63})\.(0|[0-9a-f]{8})\.(0|[0-9a-f]{8})\.(\d{1,20})\.(\d{1,10})\.(\d{1,20})\.[0-9a-f]{8}$/;
 const TRASH = /^trash\.[0-9a-f]{16}$/;
+const PARTIAL = /^partial\.[0-9a-f]{16}$/;
 
 /** A new name for a draft of `owner`. It never reads as a backup id. */
 export function draftName(owner: Owner): string {
@@ -49,6 +50,15 @@ export function trashName(): string {
 
 export function isTrashName(name: string): boolean {
   return TRASH.test(name);
+}
+
+/** A name for what an interrupted backup has left; it belongs to nobody. */
+export function partialName(): string {
+  return `partial.${randomBytes(8).toString('hex')}`;
+}
+
+export function isPartialName(name: string): boolean {
+  return PARTIAL.test(name);
 }
 
 /** What {@link ownerState} asks about a process of this machine: gone, or its start in ticks (`0` = not known). */

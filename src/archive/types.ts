@@ -48,20 +48,48 @@ export interface ImageReader {
   close(): Promise<void>;
 }
 
+/** An image that a board's flash may equal in parts. Its bytes prove nothing until a digest of the chip says the same. */
+export interface Candidate {
+  readonly kind: 'leftover' | 'newest' | 'older' | 'fleet';
+  readonly mac: Mac;
+  /** Backup id; null for a leftover. */
+  readonly id: string | null;
+  readonly sizeBytes: number;
+  /** MD5 of block `index` of 64 KiB, as the manifest says; undefined where unknown (leftover) or behind the end. */
+  blockMd5(index: number): string | undefined;
+  /**
+   * Opens lazily. Undefined where the image cannot be read (damaged, gone, no rights, no room to inflate it), which is
+   * logged once and stays so; also beyond its end, and after `close`.
+   */
+  read(offset: number, length: number): Promise<Buffer | undefined>;
+}
+
+/** Few of their files are open at a time. */
+export interface Candidates {
+  /** This board's backups, newest first; then the newest of every other board, the last one made first. */
+  readonly list: readonly Candidate[];
+  close(): Promise<void>;
+}
+
 /**
  * An image in the making: a file of the flash's size under a name that is no backup id. Bytes may be written in any
- * order, and read back. Exactly one of `commit` and `discard` ends it; a crash leaves a folder that the next
- * `begin` for the same board clears away once its process is gone.
+ * order, and read back. Exactly one of `commit`, `setAside` and `discard` ends it; a crash leaves a folder that the next
+ * `begin` for the same board takes over once its process is gone.
  */
 export interface Draft {
   readonly mac: Mac;
   readonly sizeBytes: number;
+  /**
+   * What interrupted backups of this board have left, when the flash had the same size; parts never written are 0x00.
+   * Ends with the draft.
+   */
+  readonly leftover: Candidate | null;
   /** Path of the image file, for readers of its bytes. */
   readonly imagePath: string;
   write(offset: number, bytes: Uint8Array): Promise<void>;
   read(offset: number, length: number): Promise<Buffer>;
-  /** Lower-case hex MD5 and SHA-256 of the whole image, computed off the event loop's way in bounded chunks. */
-  digests(): Promise<{ md5: string; sha256: string }>;
+  /** Lower-case hex MD5 and SHA-256 of the whole image, computed off the event loop. */
+  digests(signal?: AbortSignal): Promise<{ md5: string; sha256: string }>;
   /**
    * Makes the backup visible: image, manifest and SHA256SUMS written and fsynced, folders fsynced, one rename, folder
    * fsynced. The id is taken from `content.createdAt`; where the board has a backup of that second or a later one, it
@@ -70,6 +98,11 @@ export interface Draft {
    * of the image; `archive-damaged` where the draft does not verify before the rename
    */
   commit(content: ManifestContent): Promise<Backup>;
+  /**
+   * Ends the draft, but keeps its bytes for the next `begin` of this board as {@link Draft.leftover}; never rejects.
+   * Where nothing was written, or it cannot be kept, this is `discard`; a commit under way is waited for.
+   */
+  setAside(): Promise<void>;
   /** Removes the draft; never rejects. Nothing after a commit, and while one is at work it waits for it. */
   discard(): Promise<void>;
 }
@@ -83,8 +116,21 @@ export interface VerifyReport {
   readonly damaged: readonly { mac: Mac | null; id: string | null; file: string; problem: string }[];
 }
 
+/** Files that can be made again from elsewhere: may be lost at any time, and are never worth a failure. */
+export interface ArchiveCache {
+  /**
+   * Undefined for what is not there, cannot be read or has more than 64 MiB. After a power loss the content may be
+   * anything: the reader has to judge it.
+   */
+  read(name: string): Promise<Buffer | undefined>;
+  /** Replaces the file as a whole, the last writer wins. Nothing where the archive does not exist yet. */
+  write(name: string, bytes: Uint8Array | string): Promise<void>;
+}
+
 export interface Archive {
   readonly root: string;
+  /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
+  readonly cache: ArchiveCache;
   /** MACs of all boards with a folder, sorted; and what in the archive's root is foreign. */
   boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[] }>;
   /** The history of one board; empty `backups` for a board never seen. Does not hash images. */
@@ -120,10 +166,16 @@ export interface Archive {
   /** Makes the archive's folder where it is missing. @throws EspdError `archive-unwritable` */
   checkWritable(): Promise<void>;
   /**
-   * Starts an image; creates folders as needed; clears drafts of dead processes.
+   * Starts an image; creates folders as needed; drafts of dead processes become the leftover or are removed.
    * @throws EspdError `archive-unwritable`, `disk-full` (free space is checked against `sizeBytes` first)
    */
   begin(mac: Mac, sizeBytes: number): Promise<Draft>;
-  /** Appends a sighting, fsynced. */
+  /**
+   * Images that this board's flash may equal in parts.
+   * @param options.history of this board, for a caller who has read it already
+   * @throws the signal's reason, and nothing else: a fault leaves the list shorter
+   */
+  candidates(mac: Mac, options?: { signal?: AbortSignal; history?: BoardHistory }): Promise<Candidates>;
+  /** Appends a sighting, fsynced. What an interrupted backup left of the board is of no use any more, and is removed. */
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
 }

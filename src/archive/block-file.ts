@@ -1,0 +1,92 @@
+/**
+ * The block index as a file: which blocks the newest backup of each board holds, by MD5. Derived from manifests, so its
+ * format may change at will; FORMAT.md has only its name. Pure.
+ *
+ * One line of JSON (version, length and CRC-32 of what follows, a row a board), then the MD5s of all rows as bytes.
+ */
+
+import { crc32 } from 'node:zlib';
+import { z } from 'zod';
+import { macFromFolder, macToFolder } from '../mac.ts';
+import type { Mac } from '../mac.ts';
+import { BLOCK_BYTES } from './digest.ts';
+import { isBackupId } from './ids.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
+
+export const MD5_BYTES = 16;
+const VERSION = 1;
+const LINE_FEED = 0x0a;
+const MAX_IMAGE_BYTES = 1024 ** 3;
+
+export interface NewestBackup {
+  readonly id: string;
+  readonly sizeBytes: number;
+  readonly file: typeof PLAIN_IMAGE | typeof GZIP_IMAGE;
+  /** One after the other, {@link MD5_BYTES} each. */
+  readonly md5s: Buffer;
+}
+
+export interface BoardBlocks {
+  /** When the board's folder had last changed, as it was looked at; 0: look again. */
+  readonly folderMs: number;
+  /** Undefined: the board has no backup that can be understood. */
+  readonly newest: NewestBackup | undefined;
+}
+
+const headSchema = z.object({
+  version: z.literal(VERSION),
+  bodyBytes: z.number().int().nonnegative(),
+  crc32: z.number().int(),
+  /** Board's folder, its time, backup id or '', size of the image, whether it is compressed. */
+  boards: z.array(
+    z.tuple([z.string(), z.number(), z.string(), z.number().int().nonnegative().max(MAX_IMAGE_BYTES), z.boolean()]),
+  ),
+});
+
+export function encodeBlocks(boards: ReadonlyMap<Mac, BoardBlocks>): Buffer {
+  const body = Buffer.concat(Array.from(boards.values(), ({ newest }) => newest?.md5s ?? Buffer.alloc(0)));
+  const head: z.infer<typeof headSchema> = {
+    version: VERSION,
+    bodyBytes: body.length,
+    crc32: crc32(body),
+    boards: Array.from(boards, ([mac, { folderMs, newest }]) => [
+      macToFolder(mac),
+      folderMs,
+      newest?.id ?? '',
+      newest?.sizeBytes ?? 0,
+      newest?.file === GZIP_IMAGE,
+    ]),
+  };
+  return Buffer.concat([Buffer.from(JSON.stringify(head) + '\n'), body]);
+}
+
+/** Undefined for everything that {@link encodeBlocks} did not write just so. */
+export function decodeBlocks(bytes: Buffer): Map<Mac, BoardBlocks> | undefined {
+  const end = bytes.indexOf(LINE_FEED);
+  let json: unknown;
+  try {
+    json = JSON.parse(bytes.toString('utf8', 0, Math.max(0, end)));
+  } catch {
+    return undefined;
+  }
+  const head = headSchema.safeParse(json);
+  const body = bytes.subarray(end + 1);
+  if (!head.success || head.data.bodyBytes !== body.length || head.data.crc32 !== crc32(body)) return undefined;
+  const boards = new Map<Mac, BoardBlocks>();
+  let at = 0;
+  for (const [folder, folderMs, id, sizeBytes, compressed] of head.data.boards) {
+    const mac = macFromFolder(folder);
+    if (mac === undefined || (id !== '' && !isBackupId(id))) return undefined;
+    const length = blockCount(sizeBytes) * MD5_BYTES;
+    const md5s = body.subarray(at, at + length);
+    if (md5s.length !== length) return undefined;
+    at += length;
+    const file = compressed ? GZIP_IMAGE : PLAIN_IMAGE;
+    boards.set(mac, { folderMs, newest: id === '' ? undefined : { id, sizeBytes, file, md5s } });
+  }
+  return at === body.length ? boards : undefined;
+}
+
+export function blockCount(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / BLOCK_BYTES);
+}

@@ -1,0 +1,48 @@
+/** Id and manifest of a new backup. Pure. */
+
+import { EspdError } from '../errors.ts';
+import type { ImageDigests } from './digest.ts';
+import { nextId } from './ids.ts';
+import { FORMAT_VERSION, manifestSchema } from './manifest.ts';
+import type { Manifest, ManifestContent } from './manifest.ts';
+
+export interface StoredImage {
+  readonly file: Manifest['image']['file'];
+  /** Of the file as stored. */
+  readonly sha256: string;
+}
+
+/** The id of a backup that is made at `createdAt` in a board's folder with entries called `names`. */
+export function chooseId(names: readonly string[], createdAt: string): string {
+  try {
+    return nextId(names, new Date(createdAt));
+  } catch (error) {
+    throw new EspdError('archive-unwritable', `No backup id is left after ${createdAt}`, {
+      hint: 'A folder of the board is named by a time at the end of the calendar: move it away',
+      cause: error,
+    });
+  }
+}
+
+/** The manifest of a new backup: what its maker knows, and what the archive adds. */
+export function completeManifest(parts: {
+  content: ManifestContent;
+  digests: ImageDigests;
+  image: StoredImage;
+  createdBy: string;
+  id: string;
+}): Manifest {
+  const { content, digests, image, createdBy, id } = parts;
+  const { sizeBytes, sha256, md5, blocks } = digests;
+  const manifest: Manifest = {
+    formatVersion: FORMAT_VERSION,
+    createdBy,
+    id,
+    ...content,
+    image: { file: image.file, sizeBytes, sha256, md5 },
+    blocks: { sizeBytes: 65536, sha256: [...blocks.sha256], md5: [...blocks.md5] },
+  };
+  const checked = manifestSchema.safeParse(manifest);
+  if (checked.success) return checked.data;
+  throw new EspdError('internal', `The manifest of a new backup is wrong: ${checked.error.message}`);
+}
