@@ -1,41 +1,17 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, readdir, symlink, writeFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
-import ts from 'typescript';
 import { isBackupId } from '../../src/archive/ids.ts';
-import { draftOwner } from '../../src/archive/owner.ts';
+import { draftOwner, isPartialName } from '../../src/archive/owner.ts';
 import { macToFolder } from '../../src/mac.ts';
 import type { Mac } from '../../src/mac.ts';
-import { MAC, OTHER_MAC, archiveAt, temporaryFolder } from './support.ts';
-
-const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
-
-/** `committer.ts` and what it needs as JavaScript: a process of it then starts three times as fast as through tsx. */
-async function compileCommitter(folder: string): Promise<string> {
-  const archive = (await readdir(join(PROJECT, 'src/archive'))).map((name) => `src/archive/${name}`);
-  const open = ['clock', 'errors', 'log', 'mac'].map((name) => `src/${name}.ts`);
-  const compilerOptions = {
-    module: ts.ModuleKind.ESNext,
-    target: ts.ScriptTarget.ES2023,
-    verbatimModuleSyntax: true,
-    rewriteRelativeImportExtensions: true,
-  };
-  for (const file of [...archive, ...open, 'test/archive/support.ts', 'test/archive/committer.ts']) {
-    const { outputText } = ts.transpileModule(await readFile(join(PROJECT, file), 'utf8'), { compilerOptions });
-    const target = join(folder, file.replace(/\.ts$/, '.js'));
-    await mkdir(join(target, '..'), { recursive: true });
-    await writeFile(target, outputText);
-  }
-  await writeFile(join(folder, 'package.json'), '{"type": "module"}');
-  await symlink(join(PROJECT, 'node_modules'), join(folder, 'node_modules'));
-  return join(folder, 'test/archive/committer.js');
-}
+import { compileArchive } from './compiled.ts';
+import { MAC, OTHER_MAC, archiveAt, image, temporaryFolder } from './support.ts';
 
 function startCommitter(
   script: string,
@@ -53,7 +29,7 @@ function startCommitter(
 
 test('kill -9 at random moments: everything visible is complete, and what it told is there', async (t) => {
   const folder = await temporaryFolder(t);
-  const script = await compileCommitter(join(folder, 'compiled'));
+  const script = join(await compileArchive(join(folder, 'compiled')), 'test/archive/committer.js');
   const root = join(folder, 'archive');
   const archive = archiveAt(root);
   const told: { mac: Mac; id: string }[] = [];
@@ -101,7 +77,7 @@ test('kill -9 at random moments: everything visible is complete, and what it tol
 
 test('three processes at once, the same board, the same second: every backup has an id of its own', async (t) => {
   const folder = await temporaryFolder(t);
-  const script = await compileCommitter(join(folder, 'compiled'));
+  const script = join(await compileArchive(join(folder, 'compiled')), 'test/archive/committer.js');
   const root = join(folder, 'archive');
   const committers = [1, 2, 3].map((seed) => startCommitter(script, root, MAC, seed === 3 ? 'gzip' : 'none', 15, seed));
   const ids: string[] = [];
@@ -123,4 +99,50 @@ test('three processes at once, the same board, the same second: every backup has
   );
   assert.equal(new Set(backups.map(({ manifest }) => manifest.image.sha256)).size, 45);
   assert.deepEqual((await readdir(join(root, macToFolder(MAC)))).length, 45);
+});
+
+test('kill -9 amid one try after the other: nothing that a try had written is lost', async (t) => {
+  const folder = await temporaryFolder(t);
+  const script = join(await compileArchive(join(folder, 'compiled')), 'test/archive/breaker.js');
+  const root = join(folder, 'archive');
+  const archive = archiveAt(root);
+  const sizeBytes = 4 * 1024 * 1024;
+  const flash = image(sizeBytes);
+  const written = new Set<number>();
+  // The first one gets far, the others not, each elsewhere; between them some are stopped in order.
+  for (const [round, { from, lines }] of [
+    { from: 0, lines: 600 },
+    { from: 700, lines: 3 },
+    { from: 800, lines: 5 },
+    { from: 900, lines: 4 },
+  ].entries()) {
+    const aside = round === 2;
+    const child = spawn(
+      process.execPath,
+      [script, root, MAC, String(sizeBytes), String(from), aside ? String(lines) : '9999'],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
+    const exited = once(child, 'exit');
+    const output = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const sectors: number[] = [];
+    for (let line = await output.next(); line.done !== true; line = await output.next()) {
+      sectors.push(Number(line.value));
+      if (!aside && sectors.length === lines) assert.ok(child.kill('SIGKILL'));
+    }
+    await exited;
+    assert.ok(sectors.length >= lines);
+    if (round === 0 || round === 3) for (const sector of sectors) written.add(sector);
+    assert.deepEqual(await archive.verify({}), { checked: 0, damaged: [] });
+    const names = await readdir(join(root, macToFolder(MAC)));
+    assert.ok(names.length <= 3 && names.every((name) => isPartialName(name) || draftOwner(name) !== undefined));
+  }
+  const draft = await archive.begin(MAC, sizeBytes);
+  assert.ok(written.size > 600);
+  for (const sector of written) {
+    const bytes = await draft.leftover?.read(sector * 4096, 4096);
+    assert.ok(bytes?.equals(flash.subarray(sector * 4096, sector * 4096 + 4096)), `sector ${sector}`);
+  }
+  await draft.discard();
 });
