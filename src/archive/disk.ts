@@ -219,14 +219,18 @@ export async function readFully(handle: FileHandle, bytes: Uint8Array, position:
   return done;
 }
 
-/** The content of a file from its beginning, in chunks of {@link CHUNK_BYTES}, each in memory of its own. */
-export async function* readChunks(handle: FileHandle, signal?: AbortSignal): AsyncGenerator<Buffer> {
+/** The content of a file from its beginning, in chunks, each in memory of its own. */
+export async function* readChunks(
+  handle: FileHandle,
+  signal?: AbortSignal,
+  chunkBytes = CHUNK_BYTES,
+): AsyncGenerator<Buffer> {
   for (let position = 0; ;) {
     signal?.throwIfAborted();
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    const chunk = Buffer.allocUnsafe(chunkBytes);
     const length = await readFully(handle, chunk, position);
     if (length > 0) yield chunk.subarray(0, length);
-    if (length < CHUNK_BYTES) return;
+    if (length < chunkBytes) return;
     position += length;
   }
 }

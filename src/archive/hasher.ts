@@ -1,7 +1,6 @@
 /** Whole images are hashed here: in the thread for it, or else on the event loop, in pieces that nobody notices. */
 
 import type { FileHandle } from 'node:fs/promises';
-import { setImmediate } from 'node:timers/promises';
 import type { Logger } from '../log.ts';
 import { readChunks } from './disk.ts';
 import { hashStored } from './hash-stored.ts';
@@ -11,7 +10,10 @@ import type { HashThread } from './hash-thread.ts';
 
 /** What is not longer is hashed sooner than the thread could start, with a few short turns of the event loop. */
 const ON_LOOP_BYTES = 512 * 1024;
-/** Four digests of so much take 5 ms at 50 MB/s: a packet that waits is still acknowledged in time. */
+/**
+ * Four digests of so much take 5 ms at 50 MB/s: a packet that waits is still acknowledged in time. The event loop turns
+ * while the next piece is read.
+ */
 const PIECE_BYTES = 64 * 1024;
 
 export interface HashOptions {
@@ -44,17 +46,8 @@ export class ImageHasher {
       if (!this.#warned) this.#log.debug('images are hashed without a thread', { reason: this.#thread.trouble });
       this.#warned = true;
     }
-    const digests = await hashStored(() => readPieces(handle, signal), maxBytes);
+    const digests = await hashStored(() => readChunks(handle, signal, PIECE_BYTES), maxBytes);
     signal?.throwIfAborted(); // an abort while inflating ends up in the digests
     return digests;
-  }
-}
-
-async function* readPieces(handle: FileHandle, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
-  for await (const chunk of readChunks(handle, signal)) {
-    for (let at = 0; at < chunk.length; at += PIECE_BYTES) {
-      if (at > 0) await setImmediate();
-      yield chunk.subarray(at, at + PIECE_BYTES);
-    }
   }
 }

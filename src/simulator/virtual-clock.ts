@@ -6,9 +6,10 @@
  * which nobody scheduled or cancelled anything, it jumps to the next timer and runs it: one at a time, in order of time,
  * then of scheduling. With no timer pending it does nothing at all and does not keep the process alive.
  *
- * Requests to the file system in flight are seen and waited for. Other work outside the program (sockets, child
- * processes, zlib and crypto on other threads) does not show: before a jump of a second and more the clock waits
- * {@link FAR_JUMP_QUIET_MS} of real time for it; what may take longer must {@link VirtualClock.hold} the clock.
+ * Requests to the file system in flight are seen and waited for, and so is a worker thread for which the process is kept
+ * alive. Other work outside the program (sockets, child processes, zlib and crypto on other threads) does not show:
+ * before a jump of a second and more the clock waits {@link FAR_JUMP_QUIET_MS} of real time for it; what may take longer
+ * must {@link VirtualClock.hold} the clock.
  */
 
 import type { Clock } from '../clock.ts';
@@ -18,7 +19,7 @@ const FAR_JUMP_MS = 1000;
 const FAR_JUMP_QUIET_MS = 5;
 
 /** Resources of Node whose presence means that the program still waits for real work (process.getActiveResourcesInfo). */
-const REAL_WORK = new Set(['FSReqCallback', 'FSReqPromise', 'CloseReq']);
+const REAL_WORK = new Set(['FSReqCallback', 'FSReqPromise', 'CloseReq', 'MessagePort']);
 
 interface Timer {
   readonly at: number;

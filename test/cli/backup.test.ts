@@ -151,7 +151,7 @@ describe('identify, backup, verify --device', { concurrency: 8 }, () => {
       json.backups.map(({ mac }) => mac),
       [OTHER],
     );
-    assert.deepEqual(await readdir(bench.archivePath), [OTHER.replaceAll(':', '-')]);
+    assert.deepEqual((await readdir(bench.archivePath)).sort(), [OTHER.replaceAll(':', '-'), 'cache']);
     assert.equal(other.board.mode, 'app');
   });
 

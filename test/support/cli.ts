@@ -218,11 +218,11 @@ export function screenOf(text: string): string {
 }
 
 /**
- * What the archive holds, all folders together: names of backups, and of everything else (drafts, foreign files) but
+ * What the archive holds, the folders of all boards together: names of backups, and of everything else (drafts, foreign files) but
  * trash, which an interrupted backup may leave for the next one of its board (FORMAT.md).
  */
 export async function archiveEntries(archivePath: string): Promise<{ ids: string[]; others: string[] }> {
-  const boards = await readdir(archivePath).catch(() => []);
+  const boards = (await readdir(archivePath).catch(() => [])).filter((name) => name !== 'cache');
   const names = (await Promise.all(boards.map((board) => readdir(join(archivePath, board))))).flat();
   const others = names.filter((name) => !isBackupId(name) && !isTrashName(name) && name !== SIGHTINGS);
   return { ids: names.filter(isBackupId), others };
