@@ -20,10 +20,10 @@ import {
 } from './flash-read.ts';
 import { STUB_BLOCK_BYTES, writeRegion } from './flash-write.ts';
 import { Flasher, type FlasherOptions } from './flasher.ts';
-import { type BoardIdentity, identify } from './identity.ts';
+import { type BoardIdentity, type EfuseWords, type Identification, identify, readEfuseWords } from './identity.ts';
 import { type LeaveOutcome, leaveDownloadMode } from './leave.ts';
 import { type EspContext, type Loader, isLineFault } from './loader.ts';
-import { registersOf } from './registers.ts';
+import { type KnownWords, registersOf } from './registers.ts';
 import { type JedecId, digestRegion, readJedecId } from './spi-flash.ts';
 
 export interface FlashFacts extends JedecId {
@@ -43,6 +43,8 @@ const ATTEMPTS = 6;
 
 export class Board {
   readonly identity: BoardIdentity;
+  /** Words of this chip that were agreed on. */
+  readonly #known: KnownWords;
   readonly #chip: Chip;
   readonly #context: EspContext;
   readonly #flasher: Flasher;
@@ -52,11 +54,18 @@ export class Board {
   #acknowledgeEarly = true;
   #pieceBytes = MAX_PIECE_BYTES;
 
-  private constructor(identity: BoardIdentity, chip: Chip, loader: Loader, options: BoardOptions) {
-    this.identity = identity;
+  private constructor(
+    identification: Identification,
+    known: KnownWords,
+    chip: Chip,
+    loader: Loader,
+    options: BoardOptions,
+  ) {
+    this.identity = identification.identity;
+    this.#known = known;
     this.#chip = chip;
     this.#context = loader.context;
-    this.#flasher = new Flasher(identity, chip, loader, options);
+    this.#flasher = new Flasher(identification, chip, loader, options);
   }
 
   /**
@@ -68,11 +77,12 @@ export class Board {
   static async connect(link: Link, context: EspContext, options: BoardOptions): Promise<Board> {
     const channel = new FrameChannel(link, context.clock);
     const loader = await connect(channel, context, options);
+    const known: KnownWords = new Map();
     let chip: Chip | undefined;
     try {
-      const detection = await detectChip(loader);
+      const detection = await detectChip(loader, known);
       chip = detection.chip;
-      return new Board(await identify(loader, detection), chip, loader, options);
+      return new Board(await identify(loader, detection, known), known, chip, loader, options);
     } catch (error) {
       await leaveDownloadMode(loader, chip, await usbConnectionOf(loader, chip), context);
       throw error;
@@ -109,6 +119,11 @@ export class Board {
       this.#flash = await this.#identifyFlash();
     }
     return this.#flash;
+  }
+
+  /** Readable eFuse words by block, lower-case hex of 8 digits; only a manifest needs them, and they take a second. */
+  async readEfuses(): Promise<EfuseWords> {
+    return this.#persist('read of the eFuses', (loader) => readEfuseWords(loader, this.#chip, this.#known));
   }
 
   /**

@@ -9,7 +9,7 @@ import type { Link, UsbFacts } from '../serial/link.ts';
 import { type BootMode, bootModeOf, isMostlyText, telltaleLine } from './bootlog.ts';
 import type { FrameChannel } from './channel.ts';
 import { type EspContext, Loader } from './loader.ts';
-import { OPCODE, SYNC_PAYLOAD, decodeResponse, encodeRequest } from './protocol.ts';
+import { OPCODE, SYNC_PAYLOAD, SYNC_REPLIES, decodeResponse, encodeRequest } from './protocol.ts';
 import { type ResetMode, type ResetSequence, hardReset, playReset, resetPlan, setBaudRateIfPossible } from './reset.ts';
 
 export interface ConnectOptions {
@@ -28,9 +28,8 @@ export const CONNECT_BAUD_RATE = 115200;
 const SYNCS_PER_RESET = 5;
 /** How long one SYNC is waited for: its 46 bytes and the reply take 10 ms at 115200, the rest is latency. */
 const SYNC_TIMEOUT_MS = 200;
-/** Silence after which no more replies to SYNC are due. Eight come to each, and maybe those to an earlier one. */
+/** Silence after which no more replies to SYNC are due, where fewer came than could have. */
 const SYNC_QUIET_MS = 50;
-const MAX_SYNC_REPLIES = 64;
 /** A device that sends this much while it is being reset, and never answers, is flooding. */
 const FLOOD_BYTES = 200_000;
 
@@ -91,7 +90,7 @@ async function synchronize(channel: FrameChannel, context: EspContext): Promise<
     // stub, which such a frame has left the wrong way round.
     if (attempt > 2) await channel.breakFrame();
     await channel.send(encodeRequest(OPCODE.SYNC, SYNC_PAYLOAD));
-    const replies = await syncReplies(channel, context);
+    const replies = await syncReplies(channel, context, attempt * SYNC_REPLIES);
     if (replies.length === 0) continue;
     const most = (is: (reply: SyncReply) => boolean) => replies.filter(is).length * 2 > replies.length;
     // A ROM's value is not zero (0x20120707 on ESP32 and ESP32-C3); zero marks the stub (esp-flasher-stub, s_sync).
@@ -101,10 +100,15 @@ async function synchronize(channel: FrameChannel, context: EspContext): Promise<
   return null;
 }
 
-async function syncReplies(channel: FrameChannel, { clock, signal }: EspContext): Promise<SyncReply[]> {
+/** @param mostReplies to all SYNCs since the reset: those to an earlier one may be late. When all are here, no wait. */
+async function syncReplies(
+  channel: FrameChannel,
+  { clock, signal }: EspContext,
+  mostReplies: number,
+): Promise<SyncReply[]> {
   const replies: SyncReply[] = [];
   let deadline = clock.now() + SYNC_TIMEOUT_MS;
-  while (replies.length < MAX_SYNC_REPLIES) {
+  while (replies.length < mostReplies) {
     const remainingMs = deadline - clock.now();
     const frame = remainingMs <= 0 ? null : await channel.receive(remainingMs, signal);
     if (frame === null) break;

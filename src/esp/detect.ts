@@ -1,11 +1,11 @@
 /** Which chip answers: by the chip id of GET_SECURITY_INFO, or by a word of the ROM. */
 
 import { EspdError } from '../errors.ts';
-import type { Chip, SecurityInfo } from './chips/chip.ts';
+import type { Chip, RegisterAccess, SecurityInfo } from './chips/chip.ts';
 import { chipByFamily, chipByImageId, chipByMagicWord } from './chips/index.ts';
 import { ChipRefusal, type Loader, agreedAnswer } from './loader.ts';
 import { OPCODE } from './protocol.ts';
-import { agreeingRegisters } from './registers.ts';
+import { type KnownWords, agreeingRegisters } from './registers.ts';
 import { parseSecurityInfo } from './security-info.ts';
 
 /** In every chip's ROM; its content tells the three families apart that GET_SECURITY_INFO does not. */
@@ -17,11 +17,15 @@ export interface Detection {
   readonly securityInfo: SecurityInfo | null;
 }
 
-/** @throws EspdError `chip-unsupported`, or what the commands throw */
-export async function detectChip(loader: Loader): Promise<Detection> {
-  const securityInfo = await readSecurityInfo(loader);
+/**
+ * @param known gets the words that were agreed on
+ * @throws EspdError `chip-unsupported`, or what the commands throw
+ */
+export async function detectChip(loader: Loader, known: KnownWords = new Map()): Promise<Detection> {
+  const registers = agreeingRegisters(loader, known);
+  const securityInfo = await readSecurityInfo(loader, registers);
   if (securityInfo === null) {
-    const word = await agreeingRegisters(loader).read(MAGIC_ADDRESS);
+    const word = await registers.read(MAGIC_ADDRESS);
     const chip = chipByMagicWord(word);
     if (chip === undefined) throw unsupported(`0x${word.toString(16).padStart(8, '0')} at 0x40001000`);
     return { chip, securityInfo };
@@ -34,13 +38,25 @@ export async function detectChip(loader: Loader): Promise<Detection> {
 }
 
 /** Null where the loader does not know the command. A chip id with a flipped bit would be another chip's. */
-async function readSecurityInfo(loader: Loader): Promise<SecurityInfo | null> {
-  const ask = async () => {
-    const response = await loader.command(OPCODE.GET_SECURITY_INFO, Buffer.alloc(0), { repeatable: true });
-    return response.body;
-  };
+async function readSecurityInfo(loader: Loader, registers: RegisterAccess): Promise<SecurityInfo | null> {
+  const options = { repeatable: true };
+  const ask = async () => (await loader.command(OPCODE.GET_SECURITY_INFO, Buffer.alloc(0), options)).body;
   try {
-    const body = await agreedAnswer(ask, (one, other) => one.equals(other));
+    let first: Buffer | undefined;
+    try {
+      const refusable = { ...options, believesRefusal: true };
+      first = (await loader.command(OPCODE.GET_SECURITY_INFO, Buffer.alloc(0), refusable)).body;
+    } catch (error) {
+      if (!(error instanceof ChipRefusal)) throw error;
+      // One bit makes a refusal of a good answer; but a word of the ROM says as much as a second refusal.
+      if (await knowsNoSecurityInfo(registers)) return null;
+    }
+    const answer = () => {
+      const body = first;
+      first = undefined;
+      return body === undefined ? ask() : Promise.resolve(body);
+    };
+    const body = await agreedAnswer(answer, (one, other) => one.equals(other));
     if (body !== undefined) return parseSecurityInfo(body);
   } catch (error) {
     if (error instanceof ChipRefusal) return null;
@@ -49,6 +65,16 @@ async function readSecurityInfo(loader: Loader): Promise<SecurityInfo | null> {
   throw new EspdError('chip-error', 'The chip answers GET_SECURITY_INFO differently each time', {
     hint: 'Check cable and power of the board',
   });
+}
+
+async function knowsNoSecurityInfo(registers: RegisterAccess): Promise<boolean> {
+  try {
+    const family = chipByMagicWord(await registers.read(MAGIC_ADDRESS))?.family;
+    return family === 'esp8266' || family === 'esp32';
+  } catch (error) {
+    if (error instanceof ChipRefusal) return false;
+    throw error;
+  }
 }
 
 function unsupported(what: string): EspdError {

@@ -5,10 +5,10 @@
 
 import { sleep } from '../clock.ts';
 import { EspdError, hasCode } from '../errors.ts';
-import { type Chip, USB_OTG_BLOCK_BYTES } from './chips/chip.ts';
+import { type Chip, type ChipDescription, USB_OTG_BLOCK_BYTES } from './chips/chip.ts';
 import { CONNECT_BAUD_RATE, type ConnectOptions, connect } from './connect.ts';
 import { detectChip } from './detect.ts';
-import type { BoardIdentity } from './identity.ts';
+import type { BoardIdentity, Identification } from './identity.ts';
 import { type Loader, isLineFault } from './loader.ts';
 import { OPCODE, words } from './protocol.ts';
 import { agreeingRegisters, registersOf } from './registers.ts';
@@ -27,6 +27,7 @@ const STUB_ATTEMPTS = 2;
 
 export class Flasher {
   readonly #identity: BoardIdentity;
+  readonly #description: ChipDescription;
   readonly #chip: Chip;
   readonly #options: FlasherOptions;
   #loader: Loader;
@@ -36,8 +37,9 @@ export class Flasher {
   #maxBaudRate: number;
   #retries = 0;
 
-  constructor(identity: BoardIdentity, chip: Chip, loader: Loader, options: FlasherOptions) {
+  constructor({ identity, description }: Identification, chip: Chip, loader: Loader, options: FlasherOptions) {
     this.#identity = identity;
+    this.#description = description;
     this.#chip = chip;
     this.#loader = loader;
     this.#options = options;
@@ -109,8 +111,20 @@ export class Flasher {
   }
 
   async #checkMac(): Promise<void> {
+    // One answer is enough where it is the MAC that was agreed on before.
+    if (await this.#answersWithMac()) return;
     const mac = await this.#chip.readMac(agreeingRegisters(this.#loader));
     if (mac !== this.#identity.mac) throw this.#changed(mac);
+  }
+
+  async #answersWithMac(): Promise<boolean> {
+    try {
+      return (await this.#chip.readMac(registersOf(this.#loader))) === this.#identity.mac;
+    } catch (error) {
+      // Words that are no MAC.
+      if (hasCode(error, 'chip-unsupported')) return false;
+      throw error;
+    }
   }
 
   #changed(to: string): EspdError {
@@ -139,7 +153,7 @@ export class Flasher {
 
   /** Leaves the stub running, or a ROM that is prepared in its place. */
   async #startStub(): Promise<void> {
-    const description = await this.#chip.describe(agreeingRegisters(this.#loader));
+    const description = this.#description;
     const start = this.#chip.stubStart(description, this.#identity.security);
     if (start.kind === 'none') {
       this.#useRom(new EspdError('stub-failed', `The stub is not used because ${start.reason}`));

@@ -2,11 +2,11 @@
 
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import type { Chip, Family, SecurityState, UsbConnection } from './chips/chip.ts';
+import type { Chip, ChipDescription, Family, SecurityState, UsbConnection } from './chips/chip.ts';
 import { isBlankMac } from './chips/efuse-fields.ts';
 import type { Detection } from './detect.ts';
 import type { Loader } from './loader.ts';
-import { agreeingRegisters } from './registers.ts';
+import { type KnownWords, agreeingRegisters } from './registers.ts';
 import { isSecureDownload } from './security-info.ts';
 
 export interface BoardIdentity {
@@ -20,19 +20,57 @@ export interface BoardIdentity {
   readonly mac: Mac;
   readonly security: SecurityState;
   readonly usbConnection: UsbConnection;
-  /** Readable eFuse words by block, lower-case hex of 8 digits. */
-  readonly efuses: Readonly<Record<string, readonly string[]>>;
+}
+
+/** Readable eFuse words by block, lower-case hex of 8 digits. */
+export type EfuseWords = Readonly<Record<string, readonly string[]>>;
+
+export interface Identification {
+  readonly identity: BoardIdentity;
+  readonly description: ChipDescription;
 }
 
 /**
  * Reads the identity through a loader that answers.
+ * @param known words of this chip that were agreed on; gets the others
  * @throws EspdError `secure-download`, `no-mac`, `chip-error` for a word that reads differently each time
  */
-export async function identify(loader: Loader, { chip, securityInfo }: Detection): Promise<BoardIdentity> {
+export async function identify(
+  loader: Loader,
+  { chip, securityInfo }: Detection,
+  known: KnownWords = new Map(),
+): Promise<Identification> {
   // In secure download mode no register can be read: the flag must be looked at first.
   refuseSecureDownload(chip, securityInfo !== null && isSecureDownload(securityInfo));
-  const registers = agreeingRegisters(loader);
+  const registers = agreeingRegisters(loader, known);
   const description = await chip.describe(registers);
+  const mac = await chip.readMac(registers);
+  if (isBlankMac(mac)) {
+    throw new EspdError('no-mac', `This ${chip.title} has no MAC of its own (it reads ${mac})`, {
+      hint: 'Its eFuses are blank, so that its backups could not be told from those of other such chips',
+    });
+  }
+  const security = await chip.readSecurity(registers, securityInfo);
+  refuseSecureDownload(chip, security.secureDownload);
+  const identity: BoardIdentity = {
+    family: chip.family,
+    chipName: description.name,
+    revision: `v${description.revision.major}.${description.revision.minor}`,
+    features: description.features,
+    crystalMHz: await chip.readCrystalMHz(registers, loader.channel.link.baudRate),
+    mac,
+    security,
+    usbConnection: await chip.readUsbConnection(registers),
+  };
+  return { identity, description };
+}
+
+/**
+ * Every eFuse word that can be read without harm, through ROM or stub.
+ * @param known words of this chip that were agreed on, and need not be asked for again
+ */
+export async function readEfuseWords(loader: Loader, chip: Chip, known: KnownWords): Promise<EfuseWords> {
+  const registers = agreeingRegisters(loader, known);
   const efuses: Record<string, string[]> = {};
   for (const block of chip.efuseBlocks) {
     const content: string[] = [];
@@ -42,25 +80,7 @@ export async function identify(loader: Loader, { chip, securityInfo }: Detection
     }
     efuses[block.name] = content;
   }
-  const mac = await chip.readMac(registers);
-  if (isBlankMac(mac)) {
-    throw new EspdError('no-mac', `This ${chip.title} has no MAC of its own (it reads ${mac})`, {
-      hint: 'Its eFuses are blank, so that its backups could not be told from those of other such chips',
-    });
-  }
-  const security = await chip.readSecurity(registers, securityInfo);
-  refuseSecureDownload(chip, security.secureDownload);
-  return {
-    family: chip.family,
-    chipName: description.name,
-    revision: `v${description.revision.major}.${description.revision.minor}`,
-    features: description.features,
-    crystalMHz: await chip.readCrystalMHz(registers, loader.channel.link.baudRate),
-    mac,
-    security,
-    usbConnection: await chip.readUsbConnection(registers),
-    efuses,
-  };
+  return efuses;
 }
 
 function refuseSecureDownload(chip: Chip, secureDownload: boolean): void {

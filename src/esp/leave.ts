@@ -83,7 +83,8 @@ async function bootMode({ channel, context }: Loader): Promise<ReturnType<typeof
   const deadline = context.clock.now() + BOOT_LOG_MS;
   let log = '';
   for (;;) {
-    await channel.drain(50, 100);
+    // Looked at while it comes: what follows the line that tells is not waited for.
+    await channel.drain(10, 20);
     log += channel.takeNoise().toString('latin1');
     const mode = bootModeOf(log);
     if (mode !== 'unknown' || context.clock.now() >= deadline) return mode;

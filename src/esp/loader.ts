@@ -8,6 +8,7 @@ import {
   OPCODE,
   type Response,
   SYNC_PAYLOAD,
+  SYNC_REPLIES,
   decodeResponse,
   encodeRequest,
   opcodeName,
@@ -30,6 +31,8 @@ const REPEATS = 2;
 const SYNC_TIMEOUT_MS = 1000;
 /** A SYNC to what is most likely an app. */
 const SINGLE_SYNC_TIMEOUT_MS = 300;
+/** Silence after which no more of several frames that belong together are due. */
+const QUIET_MS = 50;
 
 interface CommandOptions {
   /** For *_DATA commands. */
@@ -37,6 +40,8 @@ interface CommandOptions {
   readonly timeoutMs?: number;
   /** The command may be sent again when its answer is lost: it changes nothing, or the same thing again. */
   readonly repeatable?: boolean;
+  /** One refusal is enough, although a single bit makes one of a good answer: the caller looks further. */
+  readonly believesRefusal?: boolean;
 }
 
 export class Loader {
@@ -50,6 +55,8 @@ export class Loader {
   retries = 0;
   /** A READ_FLASH is under way: the stub takes every frame for an acknowledgement. */
   isReading = false;
+  /** Replies to SYNCs that were sent and may still come. */
+  #repliesDue = 0;
 
   constructor(channel: FrameChannel, context: EspContext, kind: 'rom' | 'stub', statusBytes: 2 | 4) {
     this.channel = channel;
@@ -77,7 +84,8 @@ export class Loader {
       if (response === null) continue;
       if (!response.failed) return response;
       // One bit that flips makes a refusal of a good answer: where asking again is allowed, only two of them count.
-      if (refusal !== undefined || attempts === 1) throw new ChipRefusal(opcode, response.reason);
+      if (refusal !== undefined || attempts === 1 || options.believesRefusal === true)
+        throw new ChipRefusal(opcode, response.reason);
       refusal = new ChipRefusal(opcode, response.reason);
     }
     if (refusal !== undefined) throw refusal;
@@ -94,7 +102,18 @@ export class Loader {
 
   /** Writes all 32 bits of the word at `address`; more than once when the answer is lost. */
   async writeRegister(address: number, value: number): Promise<void> {
-    const payload = words(address, value, 0xffffffff, 0);
+    await this.#writeRegisters([[address, value]]);
+  }
+
+  /** Writes several words in order, as {@link writeRegister} does each: a stub takes them in one command. */
+  async writeRegisters(entries: readonly (readonly [address: number, value: number])[]): Promise<void> {
+    // esp-flasher-stub, src/command_handler.c, s_write_reg. That every ROM takes more than one is not documented.
+    if (this.kind === 'stub') await this.#writeRegisters(entries);
+    else for (const entry of entries) await this.#writeRegisters([entry]);
+  }
+
+  async #writeRegisters(entries: readonly (readonly [address: number, value: number])[]): Promise<void> {
+    const payload = words(...entries.flatMap(([address, value]) => [address, value, 0xffffffff, 0]));
     await this.command(OPCODE.WRITE_REG, payload, { repeatable: true, timeoutMs: 1000 });
   }
 
@@ -114,11 +133,28 @@ export class Loader {
     await this.channel.drain(20, 500, signal);
     // After a lost delimiter the stub takes every frame for what is between two frames.
     if (this.kind === 'stub') await this.channel.breakFrame();
+    this.#repliesDue += SYNC_REPLIES;
     await this.channel.send(encodeRequest(OPCODE.SYNC, SYNC_PAYLOAD));
     const response = await this.#response(OPCODE.SYNC, timeoutMs);
-    await this.channel.drain(50, 1000, signal);
+    if (response === null) return false;
+    await this.#passOver(this.#repliesDue - 1);
+    this.#repliesDue = 0;
     // A stub's failure here is that of a command before (it writes after it has answered): the next SYNC succeeds.
-    return response?.failed === false;
+    return !response.failed;
+  }
+
+  /** Drops so many responses; after the last one there is no wait, after fewer there is one for what may be late. */
+  async #passOver(count: number): Promise<void> {
+    const { clock, signal } = this.context;
+    const deadline = clock.now() + 1000;
+    for (let left = count; left > 0;) {
+      const frame = await this.channel.receive(Math.min(QUIET_MS, deadline - clock.now()), signal);
+      if (frame === null) {
+        await this.channel.drain(0, 0);
+        return;
+      }
+      if (decodeResponse(frame, this.statusBytes) !== null) left--;
+    }
   }
 
   /** Waits for the response to `opcode`; null when none came in time. Responses to other commands are passed over. */
@@ -135,7 +171,8 @@ export class Loader {
       if (!response.failed || (response.opcode !== opcode && !isRefusal(response))) continue;
       // A ROM refuses in the name of the last valid command, eight times over after SYNC: the rest must not be taken
       // for answers to what comes next.
-      if (response.opcode !== opcode) await this.channel.drain(50, 500, signal);
+      if (response.opcode === OPCODE.SYNC && opcode !== OPCODE.SYNC) await this.#passOver(SYNC_REPLIES - 1);
+      else if (response.opcode !== opcode) await this.channel.drain(QUIET_MS, 500, signal);
       return response;
     }
   }

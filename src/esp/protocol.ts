@@ -128,3 +128,6 @@ export function reasonText(reason: number): string {
 
 /** What SYNC carries: 07 07 12 20, then 32 times 55, from which the ROM measures the baud rate. */
 export const SYNC_PAYLOAD = Buffer.from([0x07, 0x07, 0x12, 0x20, ...Array<number>(32).fill(0x55)]);
+
+/** Replies to one SYNC, of ROM (protocol page) and stub (esp-flasher-stub, src/command_handler.c, s_sync). */
+export const SYNC_REPLIES = 8;

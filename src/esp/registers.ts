@@ -12,13 +12,17 @@ export function registersOf(loader: Loader): RegisterAccess {
   };
 }
 
+/** Words that were agreed on, by address. */
+export type KnownWords = Map<number, number>;
+
 /**
  * Registers whose every word is read until two answers in a row agree, and then remembered: responses carry no
  * checksum, and a flipped bit in a MAC would put a backup under another board's name. For words that do not change.
  * Reading throws EspdError `chip-error` for a word that reads differently each time.
+ *
+ * @param known what is remembered already; words that are agreed on are added
  */
-export function agreeingRegisters(loader: Loader): RegisterAccess {
-  const known = new Map<number, number>();
+export function agreeingRegisters(loader: Loader, known: KnownWords = new Map()): RegisterAccess {
   return {
     async read(address) {
       const value = known.get(address) ?? (await agreedAnswer(() => loader.readRegister(address)));

@@ -43,7 +43,7 @@ export async function setFlashSize(loader: Loader, chip: Chip, sizeBytes: number
  * @throws EspdError `flash-unknown` when nothing answers (all zeros or all ones)
  */
 export async function readJedecId(loader: Loader, chip: Chip): Promise<JedecId> {
-  const id = await agreedAnswer(async () => (await transact(loader, chip, RDID, 24)) & 0xffffff);
+  const id = await agreedTransaction(loader, chip, RDID, 24);
   if (id !== undefined) return parseJedecId(id);
   throw new EspdError('flash-unknown', 'The flash gives another id each time it is asked', {
     hint: 'Check cable and power of the board',
@@ -60,29 +60,44 @@ function parseJedecId(id: number): JedecId {
   return { manufacturer: byte(0), device: byte(8) + byte(16) };
 }
 
-/** One command on the SPI bus with up to 32 bits of answer, through the USR registers of the flash's SPI peripheral. */
-async function transact(loader: Loader, chip: Chip, command: number, answerBits: number): Promise<number> {
+/**
+ * One command on the SPI bus with up to 32 bits of answer, through the USR registers of the flash's SPI peripheral,
+ * again and again until two answers agree; undefined where no two did.
+ */
+async function agreedTransaction(
+  loader: Loader,
+  chip: Chip,
+  command: number,
+  answerBits: number,
+): Promise<number | undefined> {
   const { base, cmd, user, user1, user2, w0, misoLength, startBit } = chip.spi;
   // Written back in the end: a bit that flipped on the way here would stay in the chip.
   const kept = agreeingRegisters(loader);
   const keptUser = await kept.read(base + user);
   const keptUser2 = await kept.read(base + user2);
-  if (misoLength === null) await loader.writeRegister(base + user1, (answerBits - 1) << 8);
-  else await loader.writeRegister(base + misoLength, answerBits - 1);
-  await loader.writeRegister(base + user, USER_COMMAND | USER_MISO);
-  // The command's length in bits, minus one, stands in the top four bits.
-  await loader.writeRegister(base + user2, (7 << 28) | command);
-  await loader.writeRegister(base + w0, 0);
-  await loader.writeRegister(base + cmd, startBit);
-  for (let poll = 0; ; poll++) {
-    if (((await loader.readRegister(base + cmd)) & startBit) === 0) break;
-    if (poll === 10) throw new EspdError('flash-unknown', 'The SPI peripheral of the chip does not finish a command');
-  }
-  const answer = await loader.readRegister(base + w0);
-  await loader.writeRegister(base + user, keptUser);
-  await loader.writeRegister(base + user2, keptUser2);
+  const setUp: readonly Write[] = [
+    misoLength === null ? [base + user1, (answerBits - 1) << 8] : [base + misoLength, answerBits - 1],
+    [base + user, (USER_COMMAND | USER_MISO) >>> 0],
+    // The command's length in bits, minus one, stands in the top four bits.
+    [base + user2, (7 << 28) | command],
+  ];
+  const answer = await agreedAnswer(async () => {
+    // All of it each time: a bit that flips on its way here must not spoil every answer.
+    await loader.writeRegisters([...setUp, [base + w0, 0], [base + cmd, startBit]]);
+    for (let poll = 0; ; poll++) {
+      if (((await loader.readRegister(base + cmd)) & startBit) === 0) break;
+      if (poll === 10) throw new EspdError('flash-unknown', 'The SPI peripheral of the chip does not finish a command');
+    }
+    return ((await loader.readRegister(base + w0)) & (2 ** answerBits - 1)) >>> 0;
+  });
+  await loader.writeRegisters([
+    [base + user, keptUser],
+    [base + user2, keptUser2],
+  ]);
   return answer;
 }
+
+type Write = readonly [address: number, value: number];
 
 /**
  * MD5 of a region, computed by the chip: lower-case hex.

@@ -255,6 +255,7 @@ class BackupJob {
   async #manifest(draft: Draft, md5: string, plan: DigestPlan): Promise<ManifestContent> {
     const { board, link, options, port, startedAtMs } = this.#session;
     const { identity } = board;
+    const efuses = await board.readEfuses();
     const explainedBy = (by: string) =>
       plan.explained.reduce((sum, region) => sum + (region.by === by ? region.sizeBytes : 0), 0);
     const now = options.clock.date().toISOString();
@@ -275,7 +276,7 @@ class BackupJob {
       },
       flash: { ...this.#flash, aliasedAtBytes: plan.aliasedAtBytes },
       security: identity.security,
-      efuses: Object.fromEntries(Object.entries(identity.efuses).map(([name, content]) => [name, [...content]])),
+      efuses: Object.fromEntries(Object.entries(efuses).map(([name, content]) => [name, [...content]])),
       contents: { firmware, partitions },
       confirmed: { by: board.loaderKind, md5, at: now },
       source: { port: port.address, usb: port.usb, host: hostname() },

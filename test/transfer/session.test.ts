@@ -242,7 +242,7 @@ describe('a session', () => {
 
   it('asks again where the power gives way while the board tells who it is', async (t) => {
     const bench = await Bench.open(t);
-    const board = bench.board({ faults: [{ kind: 'reset', when: { opcode: 0x0a, nth: 20 } }] });
+    const board = bench.board({ faults: [{ kind: 'reset', when: { opcode: 0x0a, nth: 7 } }] });
     const { outcome } = await run(bench, board, ({ board: connected }) => Promise.resolve(connected.identity.mac));
     assert.equal((await outcome).value, board.mac);
     assert.match(bench.log.of('warn').join('\n'), /Trying again: identification/);

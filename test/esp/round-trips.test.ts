@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { OPCODE } from '../../src/esp/protocol.ts';
+import { MIB, NO_LINES, bench, enterDownloadByHand } from '../support/bench.ts';
+
+const families = ['esp8266', 'esp32', 'esp32s3', 'esp32c3'] as const;
+
+describe('a job on an unchanged board of 4 MB', () => {
+  for (const family of families) {
+    it(`takes less than 3 s at 8 ms each way: ${family}`, async () => {
+      const on = bench({
+        family,
+        flashSizeBytes: 4 * MIB,
+        line: { latencyMs: 8 },
+        speeds: { digestBytesPerSecond: 8 * MIB },
+      });
+      const startedAt = on.clock.now();
+      const board = await on.connect();
+      await board.openFlash();
+      await board.digest(0, 4 * MIB);
+      await board.checkIdentity();
+      assert.equal(await board.leave(), 'app');
+      const seconds = (on.clock.now() - startedAt) / 1000;
+      assert.ok(seconds < 2.8, `${seconds} s`);
+      assert.equal(board.retries, 0);
+    });
+  }
+});
+
+describe('what identifies a board', () => {
+  for (const family of [...families, 'esp32s2', 'esp32c6', 'esp32p4'] as const) {
+    it(`is asked twice, each word, and no more: ${family}`, async () => {
+      const on = bench({ family });
+      await on.connect();
+      const asked = new Map<number, number>();
+      for (const { opcode, payload } of on.board.commands) {
+        if (opcode !== OPCODE.READ_REG) continue;
+        const address = payload.readUInt32LE(0);
+        asked.set(address, (asked.get(address) ?? 0) + 1);
+      }
+      assert.ok(asked.size >= 4);
+      for (const [address, times] of asked) assert.equal(times, 2, `0x${address.toString(16)}`);
+    });
+  }
+
+  it('is not asked again to start the stub', async () => {
+    const on = bench({ family: 'esp32' });
+    const board = await on.connect();
+    const before = on.board.commands.length;
+    await board.openFlash();
+    const rom = on.board.commands.slice(before).filter(({ loader }) => loader === 'rom');
+    assert.ok(!rom.some(({ opcode }) => opcode === OPCODE.READ_REG));
+  });
+
+  it('is checked by one answer a word when it is what was agreed on', async () => {
+    const on = bench({ family: 'esp32', line: {} });
+    const board = await on.connect();
+    await board.openFlash();
+    const before = on.board.commands.length;
+    await board.checkIdentity();
+    assert.equal(on.board.commands.length, before + 2);
+    // A flipped bit is asked after, and is no other board.
+    for (let byte = 0; byte < 40; byte++) {
+      const mend = on.board.addFault({ kind: 'flip', direction: 'to-host', byte });
+      await board.checkIdentity();
+      mend();
+    }
+  });
+});
+
+describe('the eFuses', () => {
+  for (const family of [...families, 'esp32c2', 'esp32p4'] as const) {
+    it(`are read when somebody asks for them: ${family}`, async () => {
+      const on = bench({ family });
+      const board = await on.connect();
+      const throughRom = await board.readEfuses();
+      const blocks = Object.values(throughRom);
+      assert.ok(blocks.length > 0 && blocks.every((words) => words.every((word) => /^[0-9a-f]{8}$/.test(word))));
+      // The MAC's last byte stands in one of the words kept.
+      assert.ok(JSON.stringify(throughRom).includes(board.identity.mac.slice(-2)));
+      const later = await on.connect();
+      await later.openFlash();
+      assert.deepEqual(await later.readEfuses(), throughRom);
+    });
+  }
+
+  it('are right whatever byte is lost, changed or doubled, and survive a reset', async () => {
+    const expected = await (await bench().connect()).readEfuses();
+    for (const kind of ['flip', 'drop', 'duplicate'] as const) {
+      for (let byte = 0; byte < 900; byte += 37) {
+        const on = bench();
+        const board = await on.connect();
+        if (byte % 2 === 0) await board.openFlash();
+        on.board.addFault({ kind, direction: 'to-host', byte });
+        assert.deepEqual(await board.readEfuses(), expected, `${kind} ${byte}`);
+      }
+    }
+    const on = bench({ line: {} });
+    const board = await on.connect();
+    on.board.addFault({ kind: 'reset', when: { opcode: OPCODE.READ_REG, nth: 9 } });
+    assert.deepEqual(await board.readEfuses(), expected);
+  });
+});
+
+describe('the wait for replies to SYNC', () => {
+  it('ends with the last one, and is there where fewer come', async () => {
+    const timeOf = async (byte?: number) => {
+      const on = bench({ capabilities: NO_LINES, line: { latencyMs: 8 }, appOutput: '' });
+      await enterDownloadByHand(on);
+      if (byte !== undefined) on.board.addFault({ kind: 'flip', direction: 'to-host', byte });
+      const startedAt = on.clock.now();
+      const board = await on.connect();
+      return { ms: on.clock.now() - startedAt, mac: board.identity.mac };
+    };
+    const clean = await timeOf();
+    // The third reply is lost, so it cannot be known that no more is due.
+    const short = await timeOf(2 * 14 + 3);
+    assert.ok(short.ms - clean.ms >= 40 && short.ms - clean.ms <= 70, `${clean.ms} and ${short.ms} ms`);
+    assert.equal(short.mac, clean.mac);
+  });
+});
