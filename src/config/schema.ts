@@ -113,8 +113,8 @@ const serialSchema = z.strictObject({
     .int()
     .min(115_200)
     .max(3_000_000)
-    .default(921_600)
-    .describe('Highest rate for transfers, in baud; espd falls back where a port or board does not hold it.'),
+    .default(3_000_000)
+    .describe('Highest rate for transfers, in baud; espd uses what a port and its board have been shown to hold.'),
   reset: z
     .enum(['auto', 'classic', 'tight', 'usb-serial-jtag', 'none'])
     .default('auto')

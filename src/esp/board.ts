@@ -3,26 +3,24 @@
  * protocol; it survives lost bytes and resets of the chip by connecting again, but never answers for another board.
  */
 
-import { EspdError, hasCode } from '../errors.ts';
+import { EspdError } from '../errors.ts';
 import type { Link } from '../serial/link.ts';
 import { FrameChannel } from './channel.ts';
 import { type Chip, USB_OTG_BLOCK_BYTES, type UsbConnection } from './chips/chip.ts';
 import { connect } from './connect.ts';
+import { CostModel, type Costs } from './costs.ts';
 import { detectChip } from './detect.ts';
 import { flashSizeBytes } from './flash-ids.ts';
-import {
-  type ByteSink,
-  MAX_PACKET_BYTES,
-  abortRead,
-  hexAddress,
-  readThroughRom,
-  readThroughStub,
-} from './flash-read.ts';
+import { type ByteSink, hexAddress } from './flash-read.ts';
 import { STUB_BLOCK_BYTES, writeRegion } from './flash-write.ts';
 import { Flasher, type FlasherOptions } from './flasher.ts';
 import { type BoardIdentity, type EfuseWords, type Identification, identify, readEfuseWords } from './identity.ts';
 import { type LeaveOutcome, leaveDownloadMode } from './leave.ts';
+import { type LineMemory, NOTHING_KNOWN, factsAfter, isRetryDue } from './line-memory.ts';
 import { type EspContext, type Loader, isLineFault } from './loader.ts';
+import { Persistence } from './persistence.ts';
+import type { RecoveryCounts } from './recovery.ts';
+import { RegionReader } from './region-reader.ts';
 import { type KnownWords, registersOf } from './registers.ts';
 import { type JedecId, digestRegion, readJedecId } from './spi-flash.ts';
 
@@ -32,14 +30,10 @@ export interface FlashFacts extends JedecId {
 
 export type BoardOptions = FlasherOptions;
 
-/**
- * Bytes of one READ_FLASH: what a bad packet costs, against the round trip that a command costs. Few after an error,
- * then twice as many each time.
- */
-const MAX_PIECE_BYTES = 256 * 1024;
-const MIN_PIECE_BYTES = 16 * 1024;
-/** Twice at the rate in force, then at each lower one of four, the lowest twice. */
-const ATTEMPTS = 6;
+/** A read that shows whether a rate holds, before anything is written at it. */
+const PROOF_BYTES = 16 * 1024;
+/** A write is compressed, and waits for the flash: the wire is about half of it. */
+const WRITTEN_SHARE = 0.5;
 
 export class Board {
   readonly identity: BoardIdentity;
@@ -48,11 +42,20 @@ export class Board {
   readonly #chip: Chip;
   readonly #context: EspContext;
   readonly #flasher: Flasher;
+  readonly #persistence: Persistence;
+  readonly #reader: RegionReader;
+  readonly #costs = new CostModel();
+  readonly #line: LineMemory | undefined;
+  /** Estimates for a planner, from what was measured so far on this board and line. */
+  readonly costs: Costs = {
+    digestMs: (sizeBytes) => this.#costs.digestMs(sizeBytes, this.#flasher.lineBytesPerMs(this.baudRate)),
+    readMs: (sizeBytes) => this.#costs.readMs(sizeBytes, this.#flasher.expectedBytesPerMs()),
+  };
   #flash: FlashFacts | undefined;
-  #retries = 0;
-  /** Early acknowledgement is given up after an error that it may have caused. */
-  #acknowledgeEarly = true;
-  #pieceBytes = MAX_PIECE_BYTES;
+  /** Bytes that are still to be moved, as far as was said. */
+  #expectedBytes = 0;
+  #isRemembered = false;
+  #cannotProve = false;
 
   private constructor(
     identification: Identification,
@@ -66,6 +69,12 @@ export class Board {
     this.#chip = chip;
     this.#context = loader.context;
     this.#flasher = new Flasher(identification, chip, loader, options);
+    this.#persistence = new Persistence(this.#flasher, this.#context);
+    this.#line = options.line;
+    const facts = options.line?.recall() ?? NOTHING_KNOWN;
+    const mayAcknowledgeEarly = facts.acknowledgeEarly || isRetryDue(facts, this.#context.clock.date());
+    this.#reader = new RegionReader(this.#flasher, this.#persistence, this.#costs, mayAcknowledgeEarly);
+    loader.channel.onRoundTrip = (ms) => this.#costs.roundTrip(ms);
   }
 
   /**
@@ -101,11 +110,25 @@ export class Board {
 
   /** Commands and regions that had to be tried again so far. */
   get retries(): number {
-    return this.#retries + this.#flasher.retries;
+    return this.#persistence.total + this.#flasher.retries;
+  }
+
+  /** How often each way out of trouble was taken. */
+  get recovery(): RecoveryCounts {
+    return this.#persistence.counts;
   }
 
   /**
-   * Starts the stub, raises the baud rate and identifies the flash. Every other work on the flash begins with it.
+   * Says how many bytes are to be read or written from now on, in one piece or many: a higher baud rate is worth its
+   * cost only for enough of them. What is read and written is taken off; one large read or write needs no saying.
+   */
+  expect(sizeBytes: number): void {
+    this.#expectedBytes = sizeBytes;
+  }
+
+  /**
+   * Starts the stub and identifies the flash, at the rate of connecting: that is raised when there is something to read
+   * or write. Every other work on the flash begins with it.
    * @throws EspdError `flash-unknown`, `no-stub-read`, and what the protocol throws
    */
   async openFlash(): Promise<FlashFacts> {
@@ -115,7 +138,7 @@ export class Board {
     } catch (error) {
       if (!isLineFault(error)) throw error;
       this.#context.log.warn('Trying again: start of the flasher', { reason: error.message });
-      this.#flasher.drop({ lowerBaudRate: false });
+      this.#flasher.drop();
       this.#flash = await this.#identifyFlash();
     }
     return this.#flash;
@@ -132,19 +155,33 @@ export class Board {
    */
   async digest(offset: number, sizeBytes: number): Promise<string> {
     await this.openFlash();
-    return this.#persist(`digest at ${hexAddress(offset)}`, (loader) => digestRegion(loader, offset, sizeBytes));
+    const { clock } = this.#context;
+    return this.#persist(`digest at ${hexAddress(offset)}`, async (loader) => {
+      const [startedAt, retries] = [clock.now(), loader.retries];
+      const digest = await digestRegion(loader, offset, sizeBytes);
+      if (loader.retries === retries) {
+        const bytesPerMs = this.#flasher.lineBytesPerMs(this.baudRate);
+        this.#costs.digest(sizeBytes, clock.now() - startedAt, bytesPerMs);
+      }
+      return digest;
+    });
   }
 
   /**
-   * Reads a region into `sink`, proven by a digest of the chip piece by piece. What fails is read again in smaller
-   * pieces, then over a fresh connection at a lower rate; the sink may so get the same offsets again.
+   * Reads a region into `sink`, proven by a digest of the chip piece by piece. A piece that fails is read again (see
+   * `recovery.ts`); the sink may so get the same offsets again.
    *
-   * @throws EspdError `read-failed` when nothing helps
+   * @throws EspdError `read-failed` when nothing helps, some minutes after the first failure at most
    */
   async read(offset: number, sizeBytes: number, sink: ByteSink): Promise<void> {
     await this.openFlash();
     const end = offset + sizeBytes;
-    for (let at = offset; at < end;) at += await this.#readPiece(at, end - at, sink);
+    for (let at = offset; at < end;) {
+      const expectedBytes = Math.max(end - at, this.#expectedBytes);
+      const bytes = await this.#reader.readPiece({ offset: at, limitBytes: end - at, expectedBytes }, sink);
+      this.#moved(bytes);
+      at += bytes;
+    }
   }
 
   /**
@@ -160,9 +197,17 @@ export class Board {
    * @throws EspdError `chip-error`, `chip-timeout`: after {@link reconnect} the same may be written again
    */
   async write(offset: number, bytes: Buffer): Promise<void> {
-    await this.openFlash();
+    const flash = await this.openFlash();
+    const bytesToMove = Math.max(bytes.length, this.#expectedBytes) * WRITTEN_SHARE;
+    await this.#proveBaudRate(offset, flash.sizeBytes - offset, bytesToMove);
     const maxBlockBytes = this.identity.usbConnection === 'usb-otg' ? USB_OTG_BLOCK_BYTES : STUB_BLOCK_BYTES;
-    await writeRegion(await this.#flasher.ready(), this.#chip, offset, bytes, maxBlockBytes);
+    try {
+      await writeRegion(await this.#flasher.ready(), this.#chip, offset, bytes, maxBlockBytes);
+    } catch (error) {
+      if (isLineFault(error)) this.#flasher.countError();
+      throw error;
+    }
+    this.#moved(bytes.length);
   }
 
   /**
@@ -170,6 +215,7 @@ export class Board {
    * abort.
    */
   async leave(): Promise<LeaveOutcome> {
+    this.#remember();
     return leaveDownloadMode(this.#flasher.loader, this.#chip, this.identity.usbConnection, this.#context);
   }
 
@@ -178,7 +224,7 @@ export class Board {
    * @throws EspdError `chip-changed`, and see {@link connect}
    */
   async reconnect(): Promise<void> {
-    this.#flasher.drop({ lowerBaudRate: false });
+    this.#flasher.drop();
     await this.#flasher.ready();
   }
 
@@ -198,66 +244,49 @@ export class Board {
     return { ...jedec, sizeBytes };
   }
 
-  /** Reads some bytes from `offset`, at most `limitBytes`; resolves to how many. */
-  async #readPiece(offset: number, limitBytes: number, sink: ByteSink): Promise<number> {
-    let packetBytes = MAX_PACKET_BYTES;
-    return this.#persist(
-      `read at ${hexAddress(offset)}`,
-      async (loader) => {
-        const sizeBytes = Math.min(this.#pieceBytes, limitBytes);
-        const options = { packetBytes, acknowledgeEarly: this.#acknowledgeEarly };
-        if (loader.kind === 'rom') await readThroughRom(loader, offset, sizeBytes, sink);
-        else await readThroughStub(loader, offset, sizeBytes, options, sink);
-        this.#pieceBytes = Math.min(2 * this.#pieceBytes, MAX_PIECE_BYTES);
-        return sizeBytes;
-      },
-      (attempt) => {
-        this.#acknowledgeEarly = false;
-        this.#pieceBytes = MIN_PIECE_BYTES;
-        // Some USB stalls where a frame ends on the border of a 64-byte packet: the same bytes in other frames do not.
-        packetBytes = MAX_PACKET_BYTES - 67 * (attempt - 1);
-      },
-    );
-  }
-
-  /**
-   * Runs `work` until it succeeds, at most {@link ATTEMPTS} times. The first time the same loader may go on if it
-   * answers again; after that the board is connected anew, at a lower rate.
-   *
-   * @param adapt what to do differently after the nth attempt failed
-   * @throws EspdError `read-failed`, or at once what is no fault of the line
-   */
-  async #persist<T>(
-    what: string,
-    work: (loader: Loader) => Promise<T>,
-    adapt: (attempt: number) => void = () => undefined,
-  ): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      let loader: Loader | undefined;
-      try {
-        loader = await this.#flasher.ready();
-        return await work(loader);
-      } catch (error) {
-        if (!isLineFault(error) && !hasCode(error, 'read-failed', 'digest-mismatch')) throw error;
-        if (attempt === ATTEMPTS) {
-          throw new EspdError('read-failed', `${capitalized(what)} failed ${attempt} times: ${error.message}`, {
-            cause: error,
-            hint: error.hint || 'Try another cable, another USB port, or a lower serial.baudRate in the config',
-          });
-        }
-        this.#retries++;
-        this.#context.log.warn(`Trying again: ${what}`, { attempt, reason: error.message });
-        adapt(attempt);
-        const lowerBaudRate = attempt > 1 && this.#flasher.hasBaudRate;
-        if (loader === undefined || lowerBaudRate || !(await isBack(loader))) this.#flasher.drop({ lowerBaudRate });
-      }
+  /** Nothing is written at a rate before a read has shown that the line holds it. */
+  async #proveBaudRate(offset: number, limitBytes: number, bytesToMove: number): Promise<void> {
+    const isProven = () =>
+      this.#persistence.run({
+        what: 'change of the baud rate',
+        isRead: false,
+        work: async () => {
+          await this.#flasher.tune(bytesToMove, this.#costs.roundTripMs);
+          return !this.#flasher.isTrial;
+        },
+      });
+    const request = { offset, limitBytes: Math.min(limitBytes, PROOF_BYTES), expectedBytes: bytesToMove };
+    while (!this.#cannotProve && !(await isProven())) {
+      await this.#reader.readPiece(request, () => undefined);
+      // Without reads through the stub nothing is proven: what is written then is written at the first rate.
+      this.#cannotProve = this.#reader.romWasNeeded;
     }
   }
-}
 
-/** Whether a loader answers again after a failure. */
-function isBack(loader: Loader): Promise<boolean> {
-  return loader.isReading ? abortRead(loader) : loader.isAlive();
+  #moved(sizeBytes: number): void {
+    this.#expectedBytes = Math.max(0, this.#expectedBytes - sizeBytes);
+  }
+
+  /** Once, when the board is let go, also after an error: what this session has shown of the line. */
+  #remember(): void {
+    const line = this.#line;
+    if (line === undefined || this.#isRemembered) return;
+    this.#isRemembered = true;
+    const { ladder } = this.#flasher;
+    const session = {
+      hasRead: this.#reader.hasRead,
+      provenBaudRate: ladder.proven,
+      failedBaudRate: ladder.failed,
+      acknowledgeEarly: this.#reader.acknowledgedEarly,
+    };
+    const facts = factsAfter(line.recall() ?? NOTHING_KNOWN, session, this.#context.clock.date());
+    if (facts !== null) line.remember(facts);
+  }
+
+  #persist<T>(what: string, work: (loader: Loader) => Promise<T>): Promise<T> {
+    const run = async () => work(await this.#flasher.tune(0, this.#costs.roundTripMs));
+    return this.#persistence.run({ what, isRead: false, work: run });
+  }
 }
 
 /** Of a board whose identity could not be read in full: the way to let it go depends on it. */
@@ -267,8 +296,4 @@ async function usbConnectionOf(loader: Loader, chip: Chip | undefined): Promise<
   } catch {
     return 'none';
   }
-}
-
-function capitalized(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -11,6 +11,8 @@ const MAX_NOISE_BYTES = 16384;
 
 export class FrameChannel {
   readonly link: Link;
+  /** Told how long a request and its answer took, where the chip had nothing to do but answer. */
+  onRoundTrip: ((ms: number) => void) | undefined;
   readonly #clock: Clock;
   readonly #decoder: SlipDecoder;
   #frames: Buffer[] = [];

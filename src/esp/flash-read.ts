@@ -93,9 +93,9 @@ function lostPacket(offset: number, packet: Buffer | null): EspdError {
  * Ends a READ_FLASH that went wrong, and brings the stub's frame decoder and ours back to the start of a frame.
  * Resolves to whether the stub answers again.
  */
-export async function abortRead(stub: Loader): Promise<boolean> {
+export async function abortRead(stub: Loader, patience?: Parameters<Loader['isAlive']>[0]): Promise<boolean> {
   await stopReading(stub);
-  const isAlive = await stub.isAlive();
+  const isAlive = await stub.isAlive(patience);
   stub.isReading = !isAlive;
   return isAlive;
 }
@@ -109,11 +109,21 @@ export async function stopReading({ channel, context }: Loader): Promise<void> {
 
 /**
  * Reads a region through the ROM: slow (at most some kilobytes a second), and with the ROM's digest afterwards.
- * @throws EspdError `digest-mismatch`, `chip-error`, `chip-timeout`
+ * @param limitMs after which it is given up
+ * @throws EspdError `digest-mismatch`, `chip-error`, `chip-timeout`, `read-failed`
  */
-export async function readThroughRom(rom: Loader, offset: number, sizeBytes: number, sink: ByteSink): Promise<void> {
+export async function readThroughRom(
+  rom: Loader,
+  offset: number,
+  sizeBytes: number,
+  sink: ByteSink,
+  limitMs = Infinity,
+): Promise<void> {
+  const { clock } = rom.context;
+  const giveUpAt = clock.now() + limitMs;
   const hash = createHash('md5');
   for (let received = 0; received < sizeBytes; received += SLOW_BLOCK_BYTES) {
+    if (clock.now() >= giveUpAt) throw lostPacket(offset + received, null);
     const wanted = Math.min(SLOW_BLOCK_BYTES, sizeBytes - received);
     const response = await rom.command(OPCODE.READ_FLASH_SLOW, words(offset + received, wanted), {
       repeatable: true,

@@ -1,16 +1,18 @@
 /**
- * The loader that works on the flash of one board: Espressif's stub, or the ROM where no stub runs, at the highest rate
- * that the line holds. Connects again when the conversation broke off, and only ever to the same board.
+ * The loader that works on the flash of one board: Espressif's stub, or the ROM where no stub runs, at the rate that the
+ * ladder chooses. Connects again when the conversation broke off, and only ever to the same board.
  */
 
-import { sleep } from '../clock.ts';
 import { EspdError, hasCode } from '../errors.ts';
+import { canChangeBaudRate, changeBaudRate } from './baud-change.ts';
+import { BaudLadder } from './baud-ladder.ts';
 import { type Chip, type ChipDescription, USB_OTG_BLOCK_BYTES } from './chips/chip.ts';
 import { CONNECT_BAUD_RATE, type ConnectOptions, connect } from './connect.ts';
 import { detectChip } from './detect.ts';
 import type { BoardIdentity, Identification } from './identity.ts';
+import { abortRead, stopReading } from './flash-read.ts';
+import type { LineMemory } from './line-memory.ts';
 import { type Loader, isLineFault } from './loader.ts';
-import { OPCODE, words } from './protocol.ts';
 import { agreeingRegisters, registersOf } from './registers.ts';
 import { attachFlash, setFlashSize } from './spi-flash.ts';
 import { MEM_BLOCK_BYTES, type StubImage, loadStubImage, startStub } from './stub.ts';
@@ -18,10 +20,19 @@ import { MEM_BLOCK_BYTES, type StubImage, loadStubImage, startStub } from './stu
 export interface FlasherOptions extends ConnectOptions {
   /** Highest baud rate to read and write at, in baud. */
   readonly baudRate: number;
+  /** What is remembered of this line; nothing where it is left out. */
+  readonly line?: LineMemory;
 }
 
-/** Rates to fall back to, in order, when a line does not hold the one wanted. */
-const FALLBACK_BAUD_RATES = [921600, 460800, 230400, CONNECT_BAUD_RATE];
+/** A change of the rate that the chip has not heard: it may be asked once more. */
+const CHANGE_ATTEMPTS = 2;
+/** Who has not answered at an unproven rate by then does not hold it. */
+const TRIAL_PATIENCE = { attempts: 2, timeoutMs: 400 };
+/** Full speed USB through a CDC-ACM driver, roughly, before it is measured. */
+const USB_BYTES_PER_MS = 500;
+/** What a change of the rate takes beside round trips: see `baud-change.ts`. */
+const RATE_CHANGE_MS = 60;
+const RATE_CHANGE_ROUND_TRIPS = 3;
 /** The stub is small, but a line that loses a byte of it must not cost hours of reading through the ROM. */
 const STUB_ATTEMPTS = 2;
 
@@ -34,7 +45,12 @@ export class Flasher {
   /** `connected`: a loader answers, the stub is not yet started. `lost`: nobody knows who answers, and at what rate. */
   #state: 'connected' | 'ready' | 'lost' = 'connected';
   #flashSizeBytes: number | undefined;
-  #maxBaudRate: number;
+  readonly ladder: BaudLadder;
+  /** Changes of the rate to here that the chip has not heard. */
+  readonly #unheard = new Map<number, number>();
+  #hasForeignStub: boolean;
+  /** The loader did not answer when it was last looked after. */
+  #isDeaf = false;
   #retries = 0;
 
   constructor({ identity, description }: Identification, chip: Chip, loader: Loader, options: FlasherOptions) {
@@ -43,7 +59,10 @@ export class Flasher {
     this.#chip = chip;
     this.#loader = loader;
     this.#options = options;
-    this.#maxBaudRate = Math.min(options.baudRate, chip.maxBaudRate);
+    this.#hasForeignStub = loader.kind === 'stub';
+    const maxBaudRate = Math.min(options.baudRate, chip.maxBaudRate);
+    const facts = options.line?.recall() ?? null;
+    this.ladder = new BaudLadder(maxBaudRate, facts, loader.context.clock.date());
   }
 
   /** Who answers at present, or answered last. */
@@ -62,8 +81,38 @@ export class Flasher {
     return baudRate && controlLines && this.#identity.usbConnection === 'none';
   }
 
+  /** The stub in use is not one that was loaded here: somebody left it running, and it may be an old one. */
+  get hasForeignStub(): boolean {
+    return this.#hasForeignStub && this.#loader.kind === 'stub';
+  }
+
+  /** The rate in force is one that no read in this session has proven. */
+  get isTrial(): boolean {
+    return this.hasBaudRate && !this.ladder.isProven(this.#baudRate);
+  }
+
+  get canLowerBaudRate(): boolean {
+    return this.hasBaudRate && this.ladder.canLower(this.#baudRate);
+  }
+
+  /** Whether {@link readyRom} is possible: it takes a reset, and a ROM that can read. */
+  get canUseRom(): boolean {
+    const { controlLines } = this.#loader.channel.link.capabilities;
+    return controlLines && this.#loader.kind === 'stub' && this.#chip.rom.readFlash && this.#chip.rom.digest;
+  }
+
+  /** The ROM answers because nothing else was tried yet. */
+  get #willLoadStub(): boolean {
+    return this.#state !== 'ready' && this.#chip.stubStart(this.#description, this.#identity.security).kind !== 'none';
+  }
+
+  get #baudRate(): number {
+    return this.#loader.channel.link.baudRate;
+  }
+
   /**
-   * A loader that can work on the flash: the one in use, or a fresh one after {@link drop}.
+   * A loader that can work on the flash: the one in use, or a fresh one after {@link drop}. At the rate in force; a
+   * fresh one talks at that of connecting.
    * @throws EspdError `no-stub-read`, `chip-changed`, those of {@link connect}, and what commands throw
    */
   async ready(): Promise<Loader> {
@@ -77,10 +126,76 @@ export class Flasher {
     return this.#loader;
   }
 
-  /** Gives the present loader up: the next {@link ready} connects anew, at a lower rate if asked for. */
-  drop(options: { lowerBaudRate: boolean }): void {
+  /**
+   * A loader at the rate that pays for so many bytes to come. A rate above the first is a trial until a read has proven
+   * it: see {@link isTrial}. A rate that fails here costs one new connection at most.
+   *
+   * @param roundTripMs of a command
+   * @throws as {@link ready}
+   */
+  async tune(remainingBytes: number, roundTripMs: number): Promise<Loader> {
+    for (;;) {
+      const loader = await this.ready();
+      const current = this.#baudRate;
+      if (!this.hasBaudRate || !canChangeBaudRate(loader, this.#chip)) return loader;
+      const stepMs = RATE_CHANGE_MS + RATE_CHANGE_ROUND_TRIPS * roundTripMs;
+      const rate = this.ladder.next({ current, remainingBytes, stepMs, mayClimb: loader.kind === 'stub' });
+      if (rate === current) return loader;
+      if (rate > current && !(await this.#portHolds(rate))) this.ladder.fail(rate);
+      else await this.#changeBaudRate(rate);
+    }
+  }
+
+  /**
+   * The ROM, prepared for reading, after a reset: for what cannot be had through the stub. The next {@link ready} loads
+   * the stub again.
+   * @throws EspdError `chip-changed`, those of {@link connect}, and what commands throw
+   */
+  async readyRom(): Promise<Loader> {
     this.#state = 'lost';
-    if (options.lowerBaudRate) this.#lowerBaudRate();
+    await this.#connectAgain();
+    if (this.#loader.kind !== 'rom') throw new EspdError('chip-error', 'The reset did not lead into the ROM');
+    await this.#prepareRom();
+    await attachFlash(this.#loader, this.#chip);
+    if (this.#flashSizeBytes !== undefined) await setFlashSize(this.#loader, this.#chip, this.#flashSizeBytes);
+    this.#state = 'connected';
+    return this.#loader;
+  }
+
+  /** Gives the present loader up: the next {@link ready} connects anew. */
+  drop(): void {
+    this.#state = 'lost';
+  }
+
+  /** After a failure: whether the loader answers at the rate in force, brought back into step. */
+  async isBack(): Promise<boolean> {
+    if (this.#state !== 'ready') return false;
+    const loader = this.#loader;
+    const patience = this.isTrial ? TRIAL_PATIENCE : undefined;
+    const isBack = loader.isReading ? await abortRead(loader, patience) : await loader.isAlive(patience);
+    this.#isDeaf = !isBack;
+    return isBack;
+  }
+
+  /** Errors at the rate in force count against it. */
+  countError(): void {
+    if (this.hasBaudRate) this.ladder.erred(this.#baudRate);
+  }
+
+  /** The rate in force is given up: {@link tune} goes down from it. */
+  failBaudRate(): void {
+    this.ladder.fail(this.#baudRate);
+  }
+
+  /** What the line carries: ten bits a byte, or what USB brings where there is no rate. */
+  lineBytesPerMs(baudRate: number): number {
+    return this.#identity.usbConnection === 'none' ? baudRate / 10_000 : USB_BYTES_PER_MS;
+  }
+
+  /** What the line will carry in a large read, at the rate that will be in force then. */
+  expectedBytesPerMs(): number {
+    const isRaised = this.hasBaudRate && (canChangeBaudRate(this.#loader, this.#chip) || this.#willLoadStub);
+    return this.lineBytesPerMs(isRaised ? Math.max(this.ladder.target, this.#baudRate) : this.#baudRate);
   }
 
   /**
@@ -104,7 +219,9 @@ export class Flasher {
     this.#retries += 1 + retries;
     await channel.link.setBaudRate(CONNECT_BAUD_RATE);
     this.#loader.retries = 0;
+    this.#isDeaf = false;
     this.#loader = await connect(channel, context, this.#options);
+    this.#hasForeignStub = this.#loader.kind === 'stub';
     const { chip } = await detectChip(this.#loader);
     if (chip !== this.#chip) throw this.#changed(chip.title);
     await this.#checkMac();
@@ -139,11 +256,7 @@ export class Flasher {
       await this.#startStub();
     }
     await attachFlash(this.#loader, this.#chip);
-    await this.#raiseBaudRate();
-    this.#loader.context.log.debug('loader ready', {
-      loader: this.#loader.kind,
-      baudRate: this.#loader.channel.link.baudRate,
-    });
+    this.#loader.context.log.debug('loader ready', { loader: this.#loader.kind });
   }
 
   async #prepareRom(): Promise<void> {
@@ -171,6 +284,7 @@ export class Flasher {
     for (let attempt = 1; attempt <= STUB_ATTEMPTS; attempt++) {
       try {
         this.#loader = await startStub(this.#loader, image, { start, blockBytes });
+        this.#hasForeignStub = false;
         return;
       } catch (error) {
         if (!isLineFault(error) && !hasCode(error, 'stub-failed')) throw error;
@@ -197,33 +311,37 @@ export class Flasher {
     });
   }
 
-  async #raiseBaudRate(): Promise<void> {
-    const { channel, context, kind } = this.#loader;
-    const before = channel.link.baudRate;
-    const wanted = this.#maxBaudRate;
-    if (!this.hasBaudRate || wanted <= before || (kind === 'rom' && !this.#chip.rom.changeBaudRate)) return;
-    // The second word is the present rate for a stub, 0 for a ROM.
-    const request =
-      kind === 'stub'
-        ? words(wanted, before)
-        : words(await this.#chip.romBaudRate(registersOf(this.#loader), wanted, before), 0);
-    try {
-      await this.#loader.command(OPCODE.CHANGE_BAUDRATE, request);
-    } catch (error) {
-      // The answer may have been lost on its way: who answers at the new rate decides.
-      if (!isLineFault(error)) throw error;
-    }
-    await channel.link.setBaudRate(wanted);
-    await sleep(context.clock, 50, context.signal);
-    await channel.purge();
-    if (await this.#loader.isAlive()) return;
-    context.log.warn('The line does not hold the baud rate', { failed: wanted });
-    this.#lowerBaudRate();
-    await this.#connectAgain();
-    await this.#start();
+  /** Whether the host's own port can do the rate; asked only where no read on this line has shown it. */
+  async #portHolds(baudRate: number): Promise<boolean> {
+    const { link } = this.#loader.channel;
+    if (this.ladder.isTrusted(baudRate) || link.canDoBaudRate === undefined) return true;
+    const holds = await link.canDoBaudRate(baudRate);
+    if (!holds) this.#loader.context.log.debug('the port does not do this baud rate', { baudRate });
+    return holds;
   }
 
-  #lowerBaudRate(): void {
-    this.#maxBaudRate = FALLBACK_BAUD_RATES.find((rate) => rate < this.#maxBaudRate) ?? CONNECT_BAUD_RATE;
+  async #changeBaudRate(to: number): Promise<void> {
+    const loader = this.#loader;
+    const { log } = loader.context;
+    const from = this.#baudRate;
+    const isDeaf = this.#isDeaf;
+    if (loader.isReading) await stopReading(loader);
+    loader.isReading = false;
+    const change = await changeBaudRate(loader, this.#chip, to, isDeaf);
+    log.debug('baud rate', { from, to, change });
+    this.#isDeaf = false;
+    if (change === 'changed') return;
+    if (to < from) {
+      // Down, because the rate in force is none to go on at: over a new connection then.
+      this.drop();
+    } else if (change === 'lost') {
+      log.warn('The line does not hold the baud rate', { failed: to });
+      this.ladder.fail(to);
+      this.drop();
+    } else {
+      const unheard = (this.#unheard.get(to) ?? 0) + 1;
+      this.#unheard.set(to, unheard);
+      if (unheard >= CHANGE_ATTEMPTS) this.ladder.fail(to);
+    }
   }
 }

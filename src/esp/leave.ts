@@ -18,6 +18,8 @@ export type LeaveOutcome = 'app' | 'silent' | 'stuck' | 'untouched';
 const BOOT_LOG_MS = 600;
 /** Commands of a board that is being let go: what does not answer by then is reset all the same. */
 const COMMAND_TIMEOUT_MS = 500;
+/** A SYNC to what is most likely an app. */
+const ONE_SYNC = { attempts: 1, timeoutMs: 300 };
 
 /**
  * Never throws, ends within a few seconds, and works after `context.signal` was aborted, also in the middle of a read.
@@ -39,7 +41,7 @@ export async function leaveDownloadMode(
     if (outcome !== 'stuck') return outcome;
     // The reset may have led back into the ROM: its own USB does not look at the boot pin again, the watchdog does.
     const rom = new Loader(loader.channel, unhurried, 'rom', chip?.romStatusBytes ?? 4);
-    const isRom = chip?.watchdogReset && usb !== 'none' && (await rom.isAlive(true));
+    const isRom = chip?.watchdogReset && usb !== 'none' && (await rom.isAlive(ONE_SYNC));
     return await resetOnce(isRom ? rom : answering, chip, usb, isRom ? 'watchdog' : undefined);
   } catch (error) {
     // A board on its own USB takes its port along when it resets.
@@ -75,7 +77,7 @@ async function resetOnce(
   if (mode !== 'unknown') return 'stuck';
   // No boot log: either it is switched off, or the reset line does nothing. Whoever still answers has not left.
   await setBaudRateIfPossible(link, workingBaudRate);
-  return (await loader.isAlive(true)) ? 'stuck' : 'silent';
+  return (await loader.isAlive(ONE_SYNC)) ? 'stuck' : 'silent';
 }
 
 /** Listens to the boot log until it tells what the board does. */

@@ -29,8 +29,6 @@ const COMMAND_TIMEOUT_MS = 3000;
 const REPEATS = 2;
 /** A SYNC between commands: its reply is due at once, unless line or chip have stalled. */
 const SYNC_TIMEOUT_MS = 1000;
-/** A SYNC to what is most likely an app. */
-const SINGLE_SYNC_TIMEOUT_MS = 300;
 /** Silence after which no more of several frames that belong together are due. */
 const QUIET_MS = 50;
 
@@ -96,7 +94,10 @@ export class Loader {
 
   /** The 32-bit word at `address`. */
   async readRegister(address: number): Promise<number> {
+    const { clock } = this.context;
+    const [sentAt, retries] = [clock.now(), this.retries];
     const response = await this.command(OPCODE.READ_REG, words(address), { repeatable: true, timeoutMs: 1000 });
+    if (this.retries === retries) this.channel.onRoundTrip?.(clock.now() - sentAt);
     return response.value;
   }
 
@@ -117,10 +118,9 @@ export class Loader {
     await this.command(OPCODE.WRITE_REG, payload, { repeatable: true, timeoutMs: 1000 });
   }
 
-  /** Whether someone answers SYNC; nothing is left unread then. `once`: ask a single time, as of an app. */
-  async isAlive(once = false): Promise<boolean> {
-    if (once) return this.#catchUp(SINGLE_SYNC_TIMEOUT_MS);
-    for (let attempt = 0; attempt <= REPEATS; attempt++) if (await this.#catchUp()) return true;
+  /** Whether someone answers SYNC; nothing is left unread then. */
+  async isAlive({ attempts = 1 + REPEATS, timeoutMs = SYNC_TIMEOUT_MS } = {}): Promise<boolean> {
+    for (let attempt = 0; attempt < attempts; attempt++) if (await this.#catchUp(timeoutMs)) return true;
     return false;
   }
 

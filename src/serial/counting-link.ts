@@ -15,12 +15,14 @@ export function countBytes(link: Link): CountingLink {
 }
 
 class Counter implements CountingLink {
+  readonly canDoBaudRate?: (baudRate: number) => Promise<boolean>;
   readonly #link: Link;
   #bytesRead = 0;
   #bytesWritten = 0;
 
   constructor(link: Link) {
     this.#link = link;
+    if (link.canDoBaudRate !== undefined) this.canDoBaudRate = link.canDoBaudRate.bind(link);
   }
 
   get bytesRead(): number {

@@ -58,6 +58,13 @@ export interface Link {
   /** Waits until what was written has left, then changes the rate. Nothing on links without `capabilities.baudRate`. */
   setBaudRate(baudRate: number): Promise<void>;
 
+  /**
+   * Whether the port can do a rate: false where its driver refuses it or rounds it by more than two percent, as some do
+   * with what is too high for their bridge. The rate in force stays. Only while nothing is on its way. Missing where
+   * nobody can be asked.
+   */
+  canDoBaudRate?(baudRate: number): Promise<boolean>;
+
   /** Sets both lines in one step. Nothing on links without `capabilities.controlLines`. */
   setControlLines(lines: ControlLines): Promise<void>;
 

@@ -152,6 +152,24 @@ export class SerialPortLink implements Link {
     await this.#checkRate(baudRate);
   }
 
+  /** Sets the rate and asks the driver (TCGETS2 on Linux) what it made of it: cp210x, for one, stops at its chip's limit. */
+  async canDoBaudRate(baudRate: number): Promise<boolean> {
+    this.#throwIfEnded();
+    const before = this.#baudRate;
+    await this.#drain(transferLimitMs(0, before));
+    try {
+      await this.#call(this.#port.update({ baudRate }));
+      const facts = await this.#call(this.#port.getBaudRate()).catch(() => undefined);
+      const actual = facts?.baudRate ?? baudRate;
+      return actual <= 0 || Math.abs(actual - baudRate) <= baudRate * 0.02;
+    } catch {
+      this.#throwIfEnded();
+      return false;
+    } finally {
+      await this.#call(this.#port.update({ baudRate: before }));
+    }
+  }
+
   async setControlLines(lines: ControlLines): Promise<void> {
     if (!this.#capabilities.controlLines) return;
     this.#throwIfEnded();

@@ -39,7 +39,9 @@ export function traceLink(link: Link, sink: TraceSink, clock: Clock): Link {
       throw error;
     }
   };
+  const { canDoBaudRate } = link;
   return {
+    ...(canDoBaudRate && { canDoBaudRate: (baudRate: number) => canDoBaudRate.call(link, baudRate) }),
     get address() {
       return link.address;
     },

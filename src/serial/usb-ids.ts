@@ -3,6 +3,7 @@
  * one line. How they are weighed is `rules.ts`'s matter.
  */
 
+import type { UsbFacts } from './link.ts';
 import type { PortMatcher } from './ports.ts';
 
 /** A default rule: its matcher, and what such a device is. */
@@ -61,6 +62,30 @@ export const BRIDGES: ReadonlyMap<string, string> = new Map([
   ['067b:23e3', 'PL2303GE'],
   ['067b:23f3', 'PL2303GS'],
 ]);
+
+/**
+ * Highest baud rates of bridges, by `vendor:product`, where every chip with that id has the same limit or the table
+ * names the highest of them. The driver says more where it can be asked (a CP2102 stops at 1 Mbaud, a CP2102N with the
+ * same id at 3).
+ */
+const BRIDGE_BAUD_RATES: ReadonlyMap<string, number> = new Map([
+  // WCH, data sheets of CH340 and CH341: "50bps to 2Mbps".
+  ['1a86:7522', 2_000_000],
+  ['1a86:7523', 2_000_000],
+  ['1a86:5523', 2_000_000],
+  // Linux, drivers/usb/serial/cp210x.c, cp210x_init_max_speed: CP2102N; CP2105 (its better half); CP2108.
+  ['10c4:ea60', 3_000_000],
+  ['10c4:ea70', 2_000_000],
+  ['10c4:ea71', 2_000_000],
+  // FTDI, data sheets of FT232R and FT231X: "300 baud to 3 Mbaud".
+  ['0403:6001', 3_000_000],
+  ['0403:6015', 3_000_000],
+]);
+
+/** Infinity where nothing certain is known. */
+export function bridgeMaxBaudRate(usb: UsbFacts | null): number {
+  return usb === null ? Infinity : (BRIDGE_BAUD_RATES.get(`${usb.vendorId}:${usb.productId}`) ?? Infinity);
+}
 
 /** Known by the texts that the gadget's maker wrote into the bridge, product or manufacturer. Kept narrow: a word inside another must not hide a board. */
 function byText(what: string, ...patterns: string[]): NamedMatcher[] {

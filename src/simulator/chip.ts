@@ -203,6 +203,8 @@ export class Chip {
 
   #transmitFrame(frame: Buffer, sent?: (atMs: number) => void, notBefore?: number): void {
     let bytes = frame;
+    const longest = this.#faults.active('long-frames')?.bytes ?? Infinity;
+    if (bytes.length > longest) bytes = Buffer.concat([bytes.subarray(0, 8), bytes.subarray(9)]);
     if (this.#faults.active('usb-64-stall') !== undefined) {
       bytes = Buffer.concat([this.#heldUsbFrame, frame]);
       this.#heldUsbFrame = bytes.length % 64 === 0 ? bytes : Buffer.alloc(0);

@@ -52,6 +52,13 @@ type LastingFault =
   | { readonly kind: 'loses-above'; readonly baudRate: number; readonly every?: number; readonly when?: When }
   /** READ_FLASH sends all packets but the bytes of this flash address are inverted on the way to the digest and the wire. */
   | { readonly kind: 'read-flip'; readonly address: number; readonly when?: When }
+  /** A frame of more than so many bytes, escapes and delimiters included, loses one of them. */
+  | { readonly kind: 'long-frames'; readonly bytes: number; readonly when?: When }
+  /**
+   * An acknowledgement of READ_FLASH that comes while its packet is still on its way is lost, or ends the read behind
+   * that packet: stubs of other makers, bridges that do one thing at a time.
+   */
+  | { readonly kind: 'early-acknowledgement'; readonly effect: 'lost' | 'ends-read'; readonly when?: When }
   /** Native USB of some chips: a frame whose end falls on a multiple of 64 bytes is not sent until more follows. */
   | { readonly kind: 'usb-64-stall'; readonly when?: When };
 

@@ -15,6 +15,8 @@ export interface MemoryLinkOptions {
   readonly capabilities?: LinkCapabilities;
   /** Default 115200. */
   readonly baudRate?: number;
+  /** A bridge that goes no higher: its driver sets this rate instead, and says so to those who ask. */
+  readonly maxBaudRate?: number;
   /** Opening a tty asserts both lines and closing it drops them, as the kernel does. Default true. */
   readonly assertsLinesOnOpen?: boolean;
 }
@@ -36,6 +38,7 @@ class MemoryLink implements Link {
   readonly #board: BoardPort;
   readonly #clock: Clock;
   readonly #ownsLines: boolean;
+  readonly #maxBaudRate: number;
   #chunks: Buffer[] = [];
   #buffered = 0;
   #flooded = false;
@@ -48,6 +51,7 @@ class MemoryLink implements Link {
     this.capabilities = options.capabilities ?? { controlLines: true, baudRate: true };
     this.#board = board;
     this.#clock = options.clock;
+    this.#maxBaudRate = options.maxBaudRate ?? Infinity;
     this.#baudRate = options.baudRate ?? 115200;
     this.#ownsLines = this.capabilities.controlLines && (options.assertsLinesOnOpen ?? true);
     board.onTransmit = this.#onTransmit;
@@ -118,8 +122,14 @@ class MemoryLink implements Link {
     await Promise.resolve();
     if (!this.capabilities.baudRate) return;
     this.#mustBeOpen();
-    this.#baudRate = baudRate;
-    this.#board.setBaudRate(baudRate);
+    this.#baudRate = Math.min(baudRate, this.#maxBaudRate);
+    this.#board.setBaudRate(this.#baudRate);
+  }
+
+  async canDoBaudRate(baudRate: number): Promise<boolean> {
+    await Promise.resolve();
+    this.#mustBeOpen();
+    return baudRate <= this.#maxBaudRate;
   }
 
   async setControlLines(lines: ControlLines): Promise<void> {

@@ -57,7 +57,9 @@ export class StubRead {
 
   frame(frame: Buffer): void {
     if (this.#slot !== null) return;
-    this.#slot = { frame, at: this.#context.clock.now() };
+    const early = this.#sending ? this.#context.faults.active('early-acknowledgement') : undefined;
+    if (early?.effect === 'lost') return;
+    this.#slot = { frame: early === undefined ? frame : Buffer.alloc(1), at: this.#context.clock.now() };
     if (!this.#sending) this.#free(this.#slot.at);
   }
 

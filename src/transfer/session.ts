@@ -13,6 +13,8 @@ import { type CountingLink, countBytes } from '../serial/counting-link.ts';
 import type { Link, UsbFacts } from '../serial/link.ts';
 import { withoutControlLines } from '../serial/fixed-lines.ts';
 import { type OpenLinkOptions, openLink } from '../serial/open-link.ts';
+import { bridgeMaxBaudRate } from '../serial/usb-ids.ts';
+import type { LineMemories, RememberedLine } from './line-memory.ts';
 
 /** How links are opened: {@link openLink}, or a way to simulated boards. */
 export type LinkOpener = (address: string, options: OpenLinkOptions) => Promise<Link>;
@@ -35,6 +37,8 @@ export interface SessionOptions {
   /** Highest rate for transfers, in baud. */
   readonly baudRate: number;
   readonly onProgress?: (progress: Progress) => void;
+  /** What is known of lines from earlier sessions; without it each session begins anew. */
+  readonly lines?: LineMemories;
 }
 
 /** What a job is doing; `done` and `total` count bytes of flash. */
@@ -83,8 +87,10 @@ export async function withBoard<T>(
   const keepControlLines = options.reset === 'none';
   const opened = await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines });
   const link = countBytes(keepControlLines ? withoutControlLines(opened) : opened);
+  let line: RememberedLine | undefined;
   try {
-    const board = await connectBoard(link, port, options);
+    line = await options.lines?.open(port);
+    const board = await connectBoard(link, port, options, line);
     options.onProgress?.({ phase: 'identified', identity: board.identity });
     let value: T;
     let left: LeaveOutcome;
@@ -100,19 +106,27 @@ export async function withBoard<T>(
     return { value, left, wireBytes: link.bytesRead + link.bytesWritten, seconds: (clock.now() - startedAtMs) / 1000 };
   } finally {
     await link.close();
+    await line?.save();
   }
 }
 
 /** A board whose power gives way while it tells who it is may be sound the next moment: it is asked twice. */
-async function connectBoard(link: Link, { usb }: Port, options: SessionOptions): Promise<Board> {
-  const { clock, log, signal, reset, connectAttempts: attempts, onAttempt, baudRate } = options;
+async function connectBoard(
+  link: Link,
+  { usb }: Port,
+  options: SessionOptions,
+  line: RememberedLine | undefined,
+): Promise<Board> {
+  const { clock, log, signal, reset, connectAttempts: attempts, onAttempt } = options;
   const context: EspContext = { clock, log, signal };
+  const baudRate = Math.min(options.baudRate, bridgeMaxBaudRate(usb));
+  const boardOptions = { reset, attempts, baudRate, usb, ...(onAttempt && { onAttempt }), ...(line && { line }) };
   try {
-    return await Board.connect(link, context, { reset, attempts, baudRate, usb, ...(onAttempt && { onAttempt }) });
+    return await Board.connect(link, context, boardOptions);
   } catch (error) {
     if (!isLineFault(error)) throw error;
     log.warn('Trying again: identification', { reason: error.message });
-    return Board.connect(link, context, { reset, attempts, baudRate, usb, ...(onAttempt && { onAttempt }) });
+    return Board.connect(link, context, boardOptions);
   }
 }
 

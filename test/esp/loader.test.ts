@@ -211,7 +211,7 @@ describe('a stub', () => {
     const startedAt = on.clock.now();
     assert.equal(await loader.isAlive(), false);
     assert.ok(on.clock.now() - startedAt < 5000);
-    assert.equal(await loader.isAlive(true), false);
+    assert.equal(await loader.isAlive({ attempts: 1, timeoutMs: 300 }), false);
   });
 });
 

@@ -41,6 +41,8 @@ export interface Bench {
 }
 
 export interface BenchOptions extends Partial<Omit<SimulatorOptions, 'clock'>> {
+  /** Of the bridge. */
+  readonly maxBaudRate?: number;
   readonly capabilities?: LinkCapabilities;
   /** Puts something between the board's link and the code under test. */
   readonly through?: ((link: Link, clock: VirtualClock) => Link) | undefined;
@@ -64,14 +66,15 @@ function imageFor(family: Family, sizeBytes: number): Buffer {
 
 /** A board that runs its app (a C3 with 1 MiB unless said otherwise), and a link to it. */
 export function bench(options: BenchOptions = {}): Bench {
-  const { capabilities, through = (link: Link) => link, ...wanted } = options;
+  const { capabilities, maxBaudRate, through = (link: Link) => link, ...wanted } = options;
   const family = wanted.family ?? 'esp32c3';
   const flashSizeBytes = wanted.flashSizeBytes ?? MIB;
   const clock = new VirtualClock();
   clocks.push(clock);
   const content = wanted.content ?? imageFor(family, flashSizeBytes);
   const board = createBoard({ ...wanted, family, flashSizeBytes, content, clock });
-  const link = through(memoryLink(board, { clock, ...(capabilities === undefined ? {} : { capabilities }) }), clock);
+  const linkOptions = { clock, ...(capabilities && { capabilities }), ...(maxBaudRate && { maxBaudRate }) };
+  const link = through(memoryLink(board, linkOptions), clock);
   const abort = new AbortController();
   const context: EspContext = { clock, log: silentLogger, signal: abort.signal };
   return {

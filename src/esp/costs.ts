@@ -1,0 +1,83 @@
+/** What digests and reads of a board cost, measured as it goes. Pure: the caller holds the clock. */
+
+/** Before anything is measured: a chip of middling speed, and a bridge with its usual latency. */
+const PRIOR_DIGEST_BYTES_PER_MS = 3000;
+const PRIOR_ROUND_TRIP_MS = 10;
+/** So much the prior counts for, against what is measured. */
+const PRIOR_DIGEST_BYTES = 64 * 1024;
+const PRIOR_READ_BYTES = 16 * 1024;
+/** Older measurements count half as much after so many bytes or commands. */
+const DIGEST_HALF_LIFE_BYTES = 4 * 1024 * 1024;
+const READ_HALF_LIFE_BYTES = 1024 * 1024;
+const ROUND_TRIP_WEIGHT = 0.2;
+/** Request and answer of SPI_FLASH_MD5 are so much longer than those of READ_REG. */
+const DIGEST_EXTRA_BYTES = 28;
+
+/** Estimates for a planner, in milliseconds. */
+export interface Costs {
+  digestMs(sizeBytes: number): number;
+  readMs(sizeBytes: number): number;
+}
+
+/** Bytes over time, the newer ones counting more. */
+class Throughput {
+  #bytes: number;
+  #ms: number;
+  readonly #halfLifeBytes: number;
+
+  constructor(bytesPerMs: number, weightBytes: number, halfLifeBytes: number) {
+    this.#bytes = weightBytes;
+    this.#ms = weightBytes / bytesPerMs;
+    this.#halfLifeBytes = halfLifeBytes;
+  }
+
+  get bytesPerMs(): number {
+    return this.#bytes / this.#ms;
+  }
+
+  add(bytes: number, ms: number): void {
+    if (bytes <= 0) return;
+    const kept = 0.5 ** (bytes / this.#halfLifeBytes);
+    this.#bytes = this.#bytes * kept + bytes;
+    // A clock's resolution or a round trip that is over-estimated must not make a chip infinitely fast.
+    this.#ms = this.#ms * kept + Math.max(ms, bytes / 1e6);
+  }
+}
+
+export class CostModel {
+  #roundTripMs = PRIOR_ROUND_TRIP_MS;
+  #hasRoundTrip = false;
+  readonly #digests = new Throughput(PRIOR_DIGEST_BYTES_PER_MS, PRIOR_DIGEST_BYTES, DIGEST_HALF_LIFE_BYTES);
+  /** Of what the line could carry, the share that reads have made of it; 1 is every bit of the wire. */
+  readonly #reads = new Throughput(1, PRIOR_READ_BYTES, READ_HALF_LIFE_BYTES);
+
+  /** From a request to its answer, where the chip has nothing to do but answer. */
+  get roundTripMs(): number {
+    return this.#roundTripMs;
+  }
+
+  roundTrip(ms: number): void {
+    this.#roundTripMs = this.#hasRoundTrip ? this.#roundTripMs + ROUND_TRIP_WEIGHT * (ms - this.#roundTripMs) : ms;
+    this.#hasRoundTrip = true;
+  }
+
+  /** A digest of so many bytes was answered after `ms`, over a line that carries `lineBytesPerMs`. */
+  digest(sizeBytes: number, ms: number, lineBytesPerMs: number): void {
+    this.#digests.add(sizeBytes, Math.max(0, ms - this.#roundTripMs - DIGEST_EXTRA_BYTES / lineBytesPerMs));
+  }
+
+  /** So many bytes were read in `ms` over a line that carries `lineBytesPerMs`. */
+  read(sizeBytes: number, ms: number, lineBytesPerMs: number): void {
+    this.#reads.add(sizeBytes, Math.max(0, ms - this.#roundTripMs) * lineBytesPerMs);
+  }
+
+  /** @param lineBytesPerMs that the line carries now */
+  digestMs(sizeBytes: number, lineBytesPerMs: number): number {
+    return this.#roundTripMs + DIGEST_EXTRA_BYTES / lineBytesPerMs + sizeBytes / this.#digests.bytesPerMs;
+  }
+
+  /** @param lineBytesPerMs that the line will carry then */
+  readMs(sizeBytes: number, lineBytesPerMs: number): number {
+    return this.#roundTripMs + sizeBytes / (this.#reads.bytesPerMs * lineBytesPerMs);
+  }
+}

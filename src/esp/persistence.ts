@@ -1,0 +1,125 @@
+/** Goes the ways out of `recovery.ts` when a read or a command fails: counts them, tells of them, and ends in time. */
+
+import { EspdError, hasCode } from '../errors.ts';
+import type { Flasher } from './flasher.ts';
+import { type EspContext, isLineFault } from './loader.ts';
+import { type RecoveryCounts, type RecoveryStep, nextStep } from './recovery.ts';
+
+/**
+ * After so long since its first failure, no further way is tried for a region or a command. What is under way then
+ * ends by limits of its own: `read-failed` comes within six minutes.
+ */
+const LIMIT_MS = 180_000;
+
+export interface Task<T> {
+  /** `read at 0x010000`. */
+  readonly what: string;
+  /** It is a read: other packets and the ROM can help. */
+  readonly isRead: boolean;
+  /** The read before it was to be had through the ROM only. */
+  readonly romWasNeeded?: boolean;
+  /** @param tried the steps gone so far for this task */
+  work(tried: readonly RecoveryStep[]): Promise<T>;
+  /** An attempt has failed, and another one follows. */
+  failed?(error: EspdError): void;
+}
+
+const STEP_TEXT: Readonly<Record<RecoveryStep, string>> = {
+  repeated: 'once more',
+  smallerPackets: 'in smaller packets',
+  lowerBaudRate: 'at a lower baud rate',
+  reconnected: 'over a new connection',
+  romReads: 'through the ROM',
+};
+
+export class Persistence {
+  readonly #flasher: Flasher;
+  readonly #context: EspContext;
+  readonly #counts: Record<RecoveryStep, number> = {
+    repeated: 0,
+    smallerPackets: 0,
+    lowerBaudRate: 0,
+    reconnected: 0,
+    romReads: 0,
+  };
+
+  constructor(flasher: Flasher, context: EspContext) {
+    this.#flasher = flasher;
+    this.#context = context;
+  }
+
+  get counts(): RecoveryCounts {
+    return { ...this.#counts };
+  }
+
+  /** Steps gone so far, of all kinds. */
+  get total(): number {
+    return Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** @throws EspdError `read-failed` when nothing helps; at once what is no fault of the line */
+  async run<T>(task: Task<T>): Promise<T> {
+    const { clock } = this.#context;
+    const { ladder } = this.#flasher;
+    const tried: RecoveryStep[] = [];
+    const before = ladder.save();
+    let giveUpAt = Infinity;
+    for (;;) {
+      try {
+        const result = await task.work(tried);
+        if (isNoFaultOfTheRate(tried)) ladder.restore(before);
+        return result;
+      } catch (error) {
+        if (!isRecoverable(error)) throw error;
+        giveUpAt = Math.min(giveUpAt, clock.now() + LIMIT_MS);
+        const step = clock.now() < giveUpAt ? await this.#stepAfter(tried, task) : null;
+        if (step === null) {
+          ladder.restore(before);
+          throw failure(task.what, tried.length + 1, error);
+        }
+        if (tried.length === 0) this.#flasher.countError();
+        tried.push(step);
+        this.#note(step, task.what, error);
+        task.failed?.(error);
+        if (step === 'lowerBaudRate') this.#flasher.failBaudRate();
+        if (step === 'reconnected') this.#flasher.drop();
+      }
+    }
+  }
+
+  async #stepAfter<T>(tried: readonly RecoveryStep[], task: Task<T>): Promise<RecoveryStep | null> {
+    const flasher = this.#flasher;
+    return nextStep({
+      tried,
+      answers: await flasher.isBack(),
+      isTrial: flasher.isTrial,
+      canLower: flasher.canLowerBaudRate,
+      hasPackets: task.isRead && flasher.loader.kind === 'stub',
+      canUseRom: task.isRead && flasher.canUseRom,
+      romWasNeeded: task.romWasNeeded ?? false,
+    });
+  }
+
+  #note(step: RecoveryStep, what: string, { message: reason }: EspdError): void {
+    const level = this.#counts[step]++ === 0 ? 'warn' : 'debug';
+    this.#context.log[level](`Trying again: ${what}, ${STEP_TEXT[step]}`, { reason });
+  }
+}
+
+/** Lower rates were tried, and then something else helped. */
+function isNoFaultOfTheRate(tried: readonly RecoveryStep[]): boolean {
+  const last = tried.at(-1);
+  return tried.includes('lowerBaudRate') && (last === 'reconnected' || last === 'romReads');
+}
+
+function isRecoverable(error: unknown): error is EspdError {
+  return isLineFault(error) || hasCode(error, 'read-failed', 'digest-mismatch');
+}
+
+function failure(what: string, attempts: number, cause: EspdError): EspdError {
+  const subject = what.charAt(0).toUpperCase() + what.slice(1);
+  return new EspdError('read-failed', `${subject} failed ${attempts} times: ${cause.message}`, {
+    cause,
+    hint: cause.hint || 'Try another cable, another USB port, or a lower serial.baudRate in the config',
+  });
+}

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { BAUD_RATES, BaudLadder } from '../../src/esp/baud-ladder.ts';
+import { type LineFacts, NOTHING_KNOWN } from '../../src/esp/line-memory.ts';
+
+const NOW = new Date('2026-11-25T12:00:00Z');
+const MIB = 1024 * 1024;
+const HIGHEST = 3_000_000;
+
+function ladder(facts: Partial<LineFacts> | null = null, maxBaudRate = HIGHEST): BaudLadder {
+  return new BaudLadder(maxBaudRate, facts === null ? null : { ...NOTHING_KNOWN, ...facts }, NOW);
+}
+
+const daysAgo = (days: number) => new Date(NOW.getTime() - days * 24 * 3600 * 1000).toISOString();
+
+/** The rates gone through for a read of 4 MiB on a line that holds `holds`; a rate that does not fails at once. */
+function climb(of: BaudLadder, holds: number, remainingBytes = 4 * MIB): number[] {
+  const rates = [115200];
+  for (let step = 0; step < 20; step++) {
+    const current = rates.at(-1) as number;
+    if (current <= holds) of.proved(current, 16384);
+    else of.fail(current);
+    const next = of.next({ current, remainingBytes, stepMs: 100, mayClimb: true });
+    if (next === current) return rates;
+    rates.push(next);
+  }
+  assert.fail(`no end: ${rates.join(' ')}`);
+}
+
+describe('the way to a baud rate', () => {
+  it('begins at 921600 on a line that nobody knows, and goes up by one', () => {
+    assert.deepEqual(climb(ladder(), HIGHEST), [115200, 921600, 1_500_000, 2_000_000, 3_000_000]);
+  });
+
+  it('leads down by one rung after a failure, and never back', () => {
+    assert.deepEqual(climb(ladder(), 1_000_000), [115200, 921600, 1_500_000, 921600]);
+    assert.deepEqual(climb(ladder(), 500_000), [115200, 921600, 460800]);
+    assert.deepEqual(climb(ladder(), 115200), [115200, 921600, 460800, 230400, 115200]);
+  });
+
+  it('begins at the best of earlier sessions, and goes on from there', () => {
+    assert.deepEqual(climb(ladder({ bestBaudRate: 2_000_000 }), HIGHEST), [115200, 2_000_000, 3_000_000]);
+    const failed = { bestBaudRate: 1_500_000, failedBaudRate: 2_000_000, failedAt: daysAgo(1) };
+    assert.deepEqual(climb(ladder(failed), HIGHEST), [115200, 1_500_000]);
+  });
+
+  it('tries what has failed again after a week, or after 20 good sessions', () => {
+    const failed = { bestBaudRate: 1_500_000, failedBaudRate: 2_000_000, failedAt: daysAgo(6.9), sessionsSince: 19 };
+    assert.deepEqual(climb(ladder(failed), HIGHEST), [115200, 1_500_000]);
+    assert.equal(climb(ladder({ ...failed, failedAt: daysAgo(7.1) }), HIGHEST).at(-1), HIGHEST);
+    assert.equal(climb(ladder({ ...failed, sessionsSince: 20 }), HIGHEST).at(-1), HIGHEST);
+    assert.deepEqual(
+      climb(ladder({ ...failed, sessionsSince: 20 }), 1_999_999),
+      [115200, 1_500_000, 2_000_000, 1_500_000],
+    );
+  });
+
+  it('stays where the bytes to come are not worth it', () => {
+    assert.deepEqual(climb(ladder(), HIGHEST, 1000), [115200]);
+    assert.deepEqual(climb(ladder(), HIGHEST, 16_384), [115200, 921600]);
+    assert.deepEqual(climb(ladder(), HIGHEST, 100_000), [115200, 921600]);
+    // A rate that is known to hold needs fewer than one that may fail.
+    assert.deepEqual(climb(ladder({ bestBaudRate: 921600 }), HIGHEST, 2000), [115200, 921600]);
+  });
+
+  it('goes no higher than config, chip and bridge, nor climbs where that is not wanted', () => {
+    assert.equal(climb(ladder(null, 2_500_000), HIGHEST).at(-1), 2_000_000);
+    assert.deepEqual(climb(ladder(null, 115200), HIGHEST), [115200]);
+    assert.deepEqual(climb(ladder(null, 9600), HIGHEST), [115200]);
+    assert.deepEqual(climb(ladder({ bestBaudRate: 3_000_000 }, 460800), HIGHEST), [115200, 460800]);
+    const of = ladder();
+    of.proved(921600, 16384);
+    assert.equal(of.next({ current: 921600, remainingBytes: 9 * MIB, stepMs: 100, mayClimb: false }), 921600);
+  });
+
+  it('goes back to the best of the session after a reset, without another trial', () => {
+    const of = ladder();
+    of.proved(1_500_000, 16384);
+    assert.equal(of.next({ current: 115200, remainingBytes: MIB, stepMs: 100, mayClimb: true }), 1_500_000);
+    assert.ok(of.isProven(1_500_000) && of.isTrusted(921600) && !of.isTrusted(2_000_000));
+  });
+
+  it('leads down from a rate that was proven and errs again and again, but not from one that errs now and then', () => {
+    const often = ladder();
+    const seldom = ladder();
+    for (const of of [often, seldom]) of.proved(1_500_000, 16384);
+    for (let error = 0; error < 3; error++) {
+      often.erred(1_500_000);
+      often.proved(1_500_000, 256 * 1024);
+      seldom.erred(1_500_000);
+      seldom.proved(1_500_000, 4 * MIB);
+    }
+    often.erred(1_500_000);
+    const next = { current: 1_500_000, remainingBytes: 0, stepMs: 100, mayClimb: true };
+    assert.deepEqual([often.failed, often.next(next)], [1_500_000, 921600]);
+    assert.deepEqual([seldom.failed, seldom.next(next)], [null, 1_500_000]);
+  });
+
+  it('forgets what was said against rates when lower ones did not help either', () => {
+    const of = ladder();
+    of.proved(921600, MIB);
+    const before = of.save();
+    for (const rate of [921600, 460800, 230400]) of.fail(rate);
+    assert.deepEqual([of.target, of.failed], [115200, 230400]);
+    of.restore(before);
+    assert.deepEqual([of.target, of.failed, of.proven], [921600, null, 921600]);
+  });
+
+  it('says what a large read will run at', () => {
+    assert.equal(ladder().target, 921600);
+    assert.equal(ladder({ bestBaudRate: 2_000_000 }).target, 2_000_000);
+    assert.equal(ladder({ bestBaudRate: 2_000_000 }, 230400).target, 230400);
+  });
+
+  it('ends, at a rung that the line holds and that is allowed, whatever is remembered', () => {
+    const rate = fc.option(fc.integer({ min: -5, max: 6_000_000 }), { nil: null });
+    fc.assert(
+      fc.property(rate, rate, fc.string(), fc.nat(30), fc.nat(4_000_000), fc.nat(4_000_000), (...drawn) => {
+        const [bestBaudRate, failedBaudRate, failedAt, sessionsSince, holds, maxBaudRate] = drawn;
+        const facts = { bestBaudRate, failedBaudRate, failedAt, sessionsSince, acknowledgeEarly: true };
+        const end = climb(new BaudLadder(maxBaudRate, facts, NOW), Math.max(holds, 115200)).at(-1) as number;
+        assert.ok(BAUD_RATES.includes(end) && (end === 115200 || (end <= holds && end <= maxBaudRate)));
+      }),
+    );
+  });
+});

@@ -1,0 +1,363 @@
+/** Baud rate by trial, early acknowledgement and what is remembered of both: on simulated boards. */
+
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { Board } from '../../src/esp/board.ts';
+import type { LineFacts, LineMemory } from '../../src/esp/line-memory.ts';
+import { OPCODE } from '../../src/esp/protocol.ts';
+import { seededRandom } from '../../src/simulator/index.ts';
+import {
+  type Bench,
+  type BenchOptions,
+  KIB,
+  MIB,
+  NO_LINES,
+  bench,
+  enterDownloadByHand,
+  readRegion,
+} from '../support/bench.ts';
+
+const content = seededRandom(5).bytes(MIB);
+const HIGHEST = { baudRate: 3_000_000 };
+
+class Memory implements LineMemory {
+  facts: LineFacts | null;
+  written = 0;
+
+  constructor(facts: Partial<LineFacts> | null = null) {
+    const nothing = {
+      bestBaudRate: null,
+      failedBaudRate: null,
+      failedAt: null,
+      sessionsSince: 0,
+      acknowledgeEarly: true,
+    };
+    this.facts = facts === null ? null : { ...nothing, ...facts };
+  }
+
+  recall(): LineFacts | null {
+    return this.facts;
+  }
+
+  remember(facts: LineFacts): void {
+    this.facts = facts;
+    this.written++;
+  }
+}
+
+async function assertReads(on: Bench, board: Board, offset: number, sizeBytes: number): Promise<void> {
+  assert.ok((await readRegion(board, offset, sizeBytes)).equals(on.board.flash.read(offset, sizeBytes)));
+}
+
+/** Rates that the host was set to, without the first and that of the boot log. */
+const ratesOf = (on: Bench) => on.board.baudRates.slice(1);
+
+const bytesRead = (on: Bench) =>
+  on.board.commands
+    .filter(({ opcode }) => opcode === OPCODE.READ_FLASH)
+    .reduce((sum, { payload }) => sum + payload.readUInt32LE(4), 0);
+
+async function session(options: BenchOptions, memory?: Memory, bytes = MIB): Promise<{ on: Bench; board: Board }> {
+  const on = bench({ content, line: { latencyMs: 1 }, ...options });
+  const board = await on.connect({ ...HIGHEST, ...(memory && { line: memory }) });
+  await assertReads(on, board, 0, bytes);
+  await board.leave();
+  return { on, board };
+}
+
+describe('the baud rate of a read', () => {
+  it('goes up step by step, and no byte is read twice for it', async () => {
+    const { on, board } = await session({});
+    assert.deepEqual(ratesOf(on).slice(0, 4), [921600, 1_500_000, 2_000_000, 3_000_000]);
+    assert.equal(bytesRead(on), MIB);
+    assert.deepEqual([board.retries, on.board.resets], [0, 2]);
+  });
+
+  it('is no matter of digests, and costs an unchanged board nothing', async () => {
+    const on = bench({ content, line: {} });
+    const board = await on.connect(HIGHEST);
+    await board.openFlash();
+    await board.digest(0, MIB);
+    await board.checkIdentity();
+    assert.deepEqual(ratesOf(on), []);
+    await assertReads(on, board, 0, 1000);
+    assert.deepEqual(ratesOf(on), [], 'a thousand bytes are not worth it');
+  });
+
+  it('is raised for many small reads when their sum was said', async () => {
+    const on = bench({ content, line: {} });
+    const board = await on.connect(HIGHEST);
+    board.expect(600_000);
+    await assertReads(on, board, 4096, 1000);
+    assert.deepEqual(ratesOf(on), [921600]);
+  });
+
+  for (const [what, faults] of [
+    ['does not hold a rate at all', [{ kind: 'loses-above', baudRate: 1_000_000, every: 5 }]],
+    ['loses a byte now and then', [{ kind: 'loses-above', baudRate: 1_000_000, every: 3000 }]],
+  ] as const) {
+    it(`comes down again where the bridge ${what}, by one reset at most`, async () => {
+      const { on, board } = await session({ faults: [...faults] });
+      assert.deepEqual(ratesOf(on).slice(0, 2), [921600, 1_500_000]);
+      assert.equal(board.baudRate === 74880 ? 0 : Math.max(...ratesOf(on).slice(2)), 921600);
+      assert.ok(on.board.resets <= 3, `${on.board.resets} resets`);
+      assert.equal(on.board.baudRates.filter((rate) => rate === 1_500_000).length, 1, 'tried once');
+    });
+  }
+
+  it('comes down from a rate that holds the trial and errs later', async () => {
+    const memory = new Memory();
+    const { on, board } = await session(
+      { faults: [{ kind: 'loses-above', baudRate: 1_000_000, every: 60_000 }] },
+      memory,
+    );
+    assert.ok(board.recovery.repeated + board.recovery.lowerBaudRate > 0);
+    assert.equal(board.recovery.reconnected, 0);
+    assert.ok(on.board.resets <= 3);
+  });
+
+  it('is not tried where the port says that it cannot do it', async () => {
+    const { on, board } = await session({ maxBaudRate: 1_000_000 });
+    assert.ok(!on.board.baudRates.some((rate) => rate > 921600));
+    assert.equal(board.retries, 0);
+  });
+
+  it('is found out the hard way where the port does not say', async () => {
+    const through = (link: Bench['link']) =>
+      new Proxy(link, {
+        get(target, name): unknown {
+          if (name === 'canDoBaudRate') return undefined;
+          const member: unknown = Reflect.get(target, name);
+          return typeof member === 'function' ? (member.bind(target) as unknown) : member;
+        },
+      });
+    const memory = new Memory();
+    const { on } = await session({ maxBaudRate: 1_000_000, through }, memory);
+    assert.equal(on.board.resets, 3);
+    assert.deepEqual([memory.facts?.bestBaudRate, memory.facts?.failedBaudRate], [921600, 1_500_000]);
+  });
+
+  it('is proven by a small read before anything is written at it', async () => {
+    const on = bench({ content, line: {} });
+    const board = await on.connect(HIGHEST);
+    await board.write(8192, Buffer.alloc(256 * KIB, 0x33));
+    const opcodes = on.board.commands.map(({ opcode }) => opcode);
+    const written = opcodes.indexOf(OPCODE.FLASH_DEFL_BEGIN);
+    assert.ok(opcodes.indexOf(OPCODE.CHANGE_BAUDRATE) >= 0);
+    assert.ok(opcodes.lastIndexOf(OPCODE.CHANGE_BAUDRATE) < opcodes.lastIndexOf(OPCODE.READ_FLASH, written));
+    assert.ok(on.board.flash.read(8192, 256 * KIB).equals(Buffer.alloc(256 * KIB, 0x33)));
+  });
+
+  it('stays the first one for writing where no read can prove another', async () => {
+    const on = bench({ family: 'esp32', content, line: {}, faults: [{ kind: 'wrong-digest', of: 'read' }] });
+    const board = await on.connect(HIGHEST);
+    for (const offset of [0, 65536]) await board.write(offset, Buffer.alloc(65536, 0x44));
+    assert.ok(on.board.flash.read(0, 131072).equals(Buffer.alloc(131072, 0x44)));
+    assert.equal(board.baudRate, 115200);
+  });
+});
+
+describe('what is remembered', () => {
+  it('is gone to at once, and nothing is written for a board that taught nothing', async () => {
+    const memory = new Memory();
+    await session({}, memory);
+    assert.deepEqual([memory.facts?.bestBaudRate, memory.facts?.failedBaudRate], [3_000_000, null]);
+    const { on } = await session({}, memory);
+    assert.equal(ratesOf(on)[0], 3_000_000);
+    const { written } = memory;
+    const unchanged = bench({ content, line: {} });
+    const board = await unchanged.connect({ ...HIGHEST, line: memory });
+    await board.digest(0, MIB);
+    await board.leave();
+    assert.equal(memory.written, written);
+  });
+
+  it('keeps the next sessions from what has failed, for a week', async () => {
+    const memory = new Memory();
+    const faults = [{ kind: 'loses-above', baudRate: 1_000_000, every: 5 }] as const;
+    await session({ faults: [...faults] }, memory);
+    for (let next = 0; next < 3; next++) {
+      const { on, board } = await session({ faults: [...faults] }, memory);
+      assert.ok(!on.board.baudRates.includes(1_500_000));
+      assert.equal(board.retries, 0);
+    }
+    assert.equal(memory.facts?.sessionsSince, 3);
+    memory.facts = { ...memory.facts, failedAt: '2026-11-01T00:00:00Z' };
+    const mended = await session({}, memory);
+    assert.ok(mended.on.board.baudRates.includes(3_000_000));
+    assert.deepEqual([memory.facts.bestBaudRate, memory.facts.failedBaudRate], [3_000_000, null]);
+  });
+
+  it('is kept of a session that fails, too', async () => {
+    const memory = new Memory();
+    const on = bench({ content, line: {} });
+    const board = await on.connect({ ...HIGHEST, line: memory });
+    on.board.addFault({ kind: 'vanish', when: { direction: 'to-host', byte: 300_000 } });
+    await assert.rejects(readRegion(board, 0, MIB));
+    await board.leave();
+    assert.ok((memory.facts?.bestBaudRate ?? 0) >= 921600);
+  });
+
+  it('is not a word against the baud rate where lower ones did not help', async () => {
+    const memory = new Memory();
+    const { board } = await session(
+      { family: 'esp32', faults: [{ kind: 'wrong-digest', of: 'read' }] },
+      memory,
+      40 * KIB,
+    );
+    assert.ok(board.recovery.romReads > 0);
+    assert.equal(memory.facts?.failedBaudRate, null);
+  });
+
+  it('does no harm where it is hostile', async () => {
+    for (const facts of [
+      { bestBaudRate: 5_000_000, failedBaudRate: 1, failedAt: 'x' },
+      { bestBaudRate: -7, failedBaudRate: 0, failedAt: '2026-11-23T10:00:00Z' },
+      { bestBaudRate: 74880, sessionsSince: 1e9, acknowledgeEarly: false },
+    ]) {
+      const { board } = await session({}, new Memory(facts), 100_000);
+      assert.equal(board.retries, 0);
+    }
+  });
+});
+
+describe('early acknowledgement', () => {
+  for (const effect of ['lost', 'ends-read'] as const) {
+    it(`is given up where it does not work, remembered, and tried again: ${effect}`, async () => {
+      const memory = new Memory();
+      const faults = [{ kind: 'early-acknowledgement', effect }] as const;
+      const { board } = await session({ faults: [...faults] }, memory);
+      assert.equal(board.recovery.repeated, 1);
+      assert.deepEqual([memory.facts?.acknowledgeEarly, memory.facts?.failedBaudRate], [false, null]);
+      const second = await session({ faults: [...faults] }, memory);
+      assert.deepEqual([second.board.retries, memory.facts?.acknowledgeEarly], [0, false]);
+      memory.facts = { ...(memory.facts as LineFacts), sessionsSince: 20 };
+      const third = await session({ faults: [...faults] }, memory);
+      assert.deepEqual([third.board.recovery.repeated, memory.facts.acknowledgeEarly], [1, false]);
+      memory.facts = { ...memory.facts, sessionsSince: 20 };
+      await session({}, memory);
+      assert.equal(memory.facts.acknowledgeEarly, true);
+    });
+  }
+
+  it('is not blamed for changed bytes, nor where late ones fail as well', async () => {
+    const memory = new Memory();
+    const on = bench({ content, line: {} });
+    const board = await on.connect({ ...HIGHEST, line: memory });
+    await board.openFlash();
+    on.board.addFault({ kind: 'flip', direction: 'to-host', byte: 9000 });
+    await assertReads(on, board, 0, 300_000);
+    on.board.addFault({ kind: 'drop', direction: 'to-host', byte: 9000 });
+    on.board.addFault({ kind: 'drop', direction: 'to-host', byte: 30_000 });
+    await assertReads(on, board, 0, 100_000);
+    await board.leave();
+    assert.equal(board.recovery.repeated >= 2, true);
+  });
+
+  for (const effect of ['lost', 'ends-read'] as const) {
+    it(`waits with a stub that somebody left running until it has shown that it can: ${effect}`, async () => {
+      for (const can of [true, false]) {
+        const memory = new Memory();
+        const on = bench({ content, capabilities: NO_LINES, legacyStub: true, line: {} });
+        await enterDownloadByHand(on);
+        await (await on.connect()).openFlash();
+        assert.equal(on.board.mode, 'stub');
+        if (!can) on.board.addFault({ kind: 'early-acknowledgement', effect });
+        const board = await on.connect({ ...HIGHEST, line: memory });
+        const before = on.board.commands.length;
+        await assertReads(on, board, 0, 200_000);
+        const reads = on.board.commands.slice(before).filter(({ opcode }) => opcode === OPCODE.READ_FLASH);
+        assert.equal(reads[0]?.payload.readUInt32LE(4), 8192, 'a small one first');
+        assert.equal(board.recovery.repeated, can ? 0 : 1);
+        await board.leave();
+        // The stub is to blame, not the line.
+        assert.notEqual(memory.facts?.acknowledgeEarly, false);
+      }
+    });
+  }
+});
+
+describe('a bad region', () => {
+  it('is read in smaller packets', async () => {
+    const on = bench({ content, line: {} });
+    const board = await on.connect({ baudRate: 115200 });
+    await board.openFlash();
+    const mend = on.board.addFault({ kind: 'long-frames', bytes: 3000 });
+    await assertReads(on, board, 0, 8192);
+    mend();
+    const { repeated, smallerPackets, reconnected } = board.recovery;
+    assert.deepEqual([repeated, smallerPackets, reconnected], [1, 1, 0]);
+    const before = on.board.commands.length;
+    await assertReads(on, board, 0, 900 * KIB);
+    const sizes = on.board.commands
+      .slice(before)
+      .filter(({ opcode }) => opcode === OPCODE.READ_FLASH)
+      .map(({ payload }) => payload.readUInt32LE(4));
+    assert.ok(sizes.length < 10 && Math.max(...sizes) === 256 * KIB, `recovers: ${sizes.join(' ')}`);
+  });
+
+  it('is read after a reset where the stub has lost its way', async () => {
+    const on = bench({ content, line: {} });
+    const board = await on.connect({ baudRate: 115200 });
+    await board.openFlash();
+    const mend = on.board.addFault({ kind: 'wrong-digest', of: 'read' });
+    const { resets } = on.board;
+    const watch = () => (on.board.resets > resets ? mend() : void on.clock.schedule(5, watch));
+    watch();
+    await assertReads(on, board, 1000, 30_000);
+    const { repeated, smallerPackets, reconnected, romReads } = board.recovery;
+    assert.deepEqual([repeated, smallerPackets, reconnected, romReads], [1, 2, 1, 0]);
+  });
+
+  it('is read through the ROM at last, and the next one through the stub again', async () => {
+    for (const family of ['esp32', 'esp32s3', 'esp32c3'] as const) {
+      const on = bench({ family, content, line: {} });
+      const board = await on.connect({ baudRate: 115200 });
+      await board.openFlash();
+      const mend = on.board.addFault({ kind: 'wrong-digest', of: 'read' });
+      await assertReads(on, board, 0, 16 * KIB);
+      assert.ok(board.recovery.romReads >= 1, family);
+      mend();
+      const before = on.board.commands.length;
+      await assertReads(on, board, 16 * KIB, 100_000);
+      const opcodes = new Set(on.board.commands.slice(before).map(({ opcode }) => opcode));
+      assert.ok(opcodes.has(OPCODE.READ_FLASH) && !opcodes.has(OPCODE.READ_FLASH_SLOW));
+      assert.equal(board.loaderKind, 'stub');
+    }
+  });
+
+  it('after another is not gone through all of it again: 1 MiB of them in bounded time', async () => {
+    const on = bench({
+      family: 'esp32',
+      content,
+      line: { latencyMs: 1 },
+      faults: [{ kind: 'wrong-digest', of: 'read' }],
+    });
+    const board = await on.connect(HIGHEST);
+    const startedAt = on.clock.now();
+    await assertReads(on, board, 0, 512 * KIB);
+    // Through the ROM alone it would take 70 s.
+    assert.ok(on.clock.now() - startedAt < 150_000, `${on.clock.now() - startedAt} ms`);
+    assert.ok(board.recovery.romReads <= 8, `${board.recovery.romReads}`);
+  });
+
+  it('is told of once for each kind of step', async () => {
+    const warnings: string[] = [];
+    const on = bench({ content, line: {} });
+    const log = { ...on.context.log, warn: (message: string) => void warnings.push(message) };
+    const { Board: Boards } = await import('../../src/esp/board.ts');
+    const board = await Boards.connect(
+      on.link,
+      { ...on.context, log },
+      { reset: 'auto', attempts: 3, usb: null, baudRate: 115200 },
+    );
+    await board.openFlash();
+    for (let error = 0; error < 5; error++) {
+      on.board.addFault({ kind: 'flip', direction: 'to-host', byte: 5000 });
+      await assertReads(on, board, 0, 20_000);
+    }
+    assert.equal(board.recovery.repeated, 5);
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0] ?? '', /Trying again: read at 0x000000, once more/);
+  });
+});
