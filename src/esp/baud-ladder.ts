@@ -59,7 +59,8 @@ export class BaudLadder {
       this.#ceiling = Math.min(this.#ceiling, rungBelow(failed));
     }
     // A hostile or outdated memory names rates that are none.
-    this.#remembered = facts?.bestBaudRate != null && facts.bestBaudRate > LOWEST ? facts.bestBaudRate : null;
+    const best = facts?.bestBaudRate ?? 0;
+    this.#remembered = best > LOWEST ? best : null;
     this.#start = BAUD_RATES.findLast((rate) => rate <= (this.#remembered ?? FIRST_TRIAL)) ?? LOWEST;
   }
 

@@ -39,9 +39,9 @@ export function traceLink(link: Link, sink: TraceSink, clock: Clock): Link {
       throw error;
     }
   };
-  const { canDoBaudRate } = link;
+  const canDoBaudRate = link.canDoBaudRate?.bind(link);
   return {
-    ...(canDoBaudRate && { canDoBaudRate: (baudRate: number) => canDoBaudRate.call(link, baudRate) }),
+    ...(canDoBaudRate && { canDoBaudRate }),
     get address() {
       return link.address;
     },

@@ -249,6 +249,41 @@ describe('a serial port with control lines', { skip: noPty }, () => {
     await pty.vanish();
   });
 
+  test('asks the driver what it makes of a rate, and leaves the rate in force', async () => {
+    const pty = openPty();
+    const binding = await SerialPort.binding.open({ path: pty.path, baudRate: 115_200 });
+    const updates: number[] = [];
+    /** As cp210x with a CP2102: 1 Mbaud, whatever more is asked for. */
+    const clamped = new Proxy(binding, {
+      get(target, name): unknown {
+        if (name === 'getBaudRate')
+          return () => Promise.resolve({ baudRate: Math.min(updates.at(-1) ?? 0, 1_000_000) });
+        if (name === 'update') {
+          return ({ baudRate }: { baudRate: number }) => {
+            updates.push(baudRate);
+            return baudRate > 4_000_000 ? Promise.reject(new Error('Invalid argument')) : Promise.resolve();
+          };
+        }
+        const member: unknown = Reflect.get(target, name);
+        return typeof member === 'function' ? (member.bind(target) as unknown) : member;
+      },
+    });
+    const link = new SerialPortLink(pty.path, clamped, undefined, { release: () => Promise.resolve() }, options);
+    await link.prepare(false);
+    for (const [baudRate, can] of [
+      [921_600, true],
+      [1_000_000, true],
+      [1_500_000, false],
+      [5_000_000, false],
+    ] as const) {
+      assert.equal(await link.canDoBaudRate(baudRate), can, String(baudRate));
+      assert.deepEqual(updates.slice(-2), [baudRate, 115_200]);
+      assert.equal(link.baudRate, 115_200);
+    }
+    await link.close();
+    await pty.vanish();
+  });
+
   test('forgets at close what a stuck device does not take, and what is read is flushed by a purge only', async () => {
     const pty = openPty();
     const tty = new FakeTty();
