@@ -16,6 +16,8 @@ const MAX_PIECE_BYTES = 256 * 1024;
 const MIN_PIECE_BYTES = 16 * 1024;
 /** What a stub that was not loaded here has to show that it can be acknowledged early: two packets. */
 const FOREIGN_PIECE_BYTES = 8192;
+/** Once it was blamed in the wrong, early acknowledgement is given up for good after so many pieces in a row. */
+const SUSPICIONS_AFTER_ACQUITTAL = 3;
 /** Read through the ROM where the stub fails; twice as much each time that it fails again at once. */
 const ROM_PIECE_BYTES = 16 * 1024;
 const MAX_ROM_PIECE_BYTES = 256 * 1024;
@@ -41,6 +43,10 @@ export class RegionReader {
   /** Whether a stub that was not loaded here can be acknowledged early. */
   #foreignStubCan: boolean | null = null;
   #acknowledgedEarly: boolean | null = null;
+  /** Early acknowledgement was blamed for what also happens without it. */
+  #isAcquitted = false;
+  /** Pieces in a row that came only when they were acknowledged late. */
+  #suspicions = 0;
   #hasRead = false;
 
   /** @param mayAcknowledgeEarly as the line is remembered */
@@ -68,6 +74,7 @@ export class RegionReader {
   /** Reads some bytes from the offset on; resolves to how many. @throws EspdError `read-failed` when nothing helps */
   async readPiece(request: PieceRequest, sink: ByteSink): Promise<number> {
     let suspect = false;
+    let failures = 0;
     return this.#persistence.run({
       what: `read at ${hexAddress(request.offset)}`,
       isRead: true,
@@ -77,14 +84,13 @@ export class RegionReader {
         const sizeBytes = await this.#read(request, tried, suspect, sink);
         this.#romWasNeeded = false;
         this.#romPieceBytes = ROM_PIECE_BYTES;
+        if (tried.length === 0) this.#suspicions = 0;
         // The same bytes at the same rate came when they were acknowledged late: it may have been that.
-        if (suspect && tried.length === 1 && tried[0] === 'repeated') {
-          this.#mayAcknowledgeEarly = false;
-          this.#acknowledgedEarly = false;
-        }
+        if (suspect && tried.length === 1 && tried[0] === 'repeated') this.#blameEarlyAcknowledgement();
         return sizeBytes;
       },
       failed: (error) => {
+        if (++failures === 1) this.#acquitEarlyAcknowledgement(error);
         suspect = this.#isSuspect(error);
         this.#pieceBytes = MIN_PIECE_BYTES;
       },
@@ -150,6 +156,21 @@ export class RegionReader {
     this.#romWasNeeded = true;
     this.#romPieceBytes = Math.min(2 * this.#romPieceBytes, MAX_ROM_PIECE_BYTES);
     return sizeBytes;
+  }
+
+  #blameEarlyAcknowledgement(): void {
+    this.#suspicions++;
+    if (this.#isAcquitted && this.#suspicions < SUSPICIONS_AFTER_ACQUITTAL) return;
+    this.#mayAcknowledgeEarly = false;
+    this.#acknowledgedEarly = false;
+  }
+
+  /** A read fails the same way when it is acknowledged late: the line loses bytes, whoever says what when. */
+  #acquitEarlyAcknowledgement(error: EspdError): void {
+    if (this.#isAcquitted || this.#acknowledgedEarly !== false || !hasCode(error, 'read-failed')) return;
+    this.#isAcquitted = true;
+    this.#mayAcknowledgeEarly = true;
+    this.#acknowledgedEarly = true;
   }
 
   /** Whether a read that failed may have failed because it was acknowledged early. */

@@ -2,9 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { EspdError } from '../../src/errors.ts';
 import type { Board } from '../../src/esp/board.ts';
 import type { LineFacts, LineMemory } from '../../src/esp/line-memory.ts';
 import { OPCODE } from '../../src/esp/protocol.ts';
+import type { Fault } from '../../src/simulator/index.ts';
 import { seededRandom } from '../../src/simulator/index.ts';
 import {
   type Bench,
@@ -254,6 +257,32 @@ describe('early acknowledgement', () => {
     assert.equal(board.recovery.repeated >= 2, true);
   });
 
+  it('is taken up again on a line that loses bytes with and without it', async () => {
+    const memory = new Memory();
+    const on = bench({
+      content,
+      line: { latencyMs: 8 },
+      faults: [{ kind: 'loses-above', baudRate: 0, every: 150_000 }],
+    });
+    const board = await on.connect({ baudRate: 921600, line: memory });
+    await assertReads(on, board, 0, MIB);
+    await board.leave();
+    assert.ok(board.recovery.repeated >= 3);
+    assert.equal(memory.facts?.acknowledgeEarly, true);
+  });
+
+  it('is given up for good where it does not work and the line loses bytes besides', async () => {
+    const memory = new Memory();
+    const on = bench({ content, line: {}, faults: [{ kind: 'early-acknowledgement', effect: 'ends-read' }] });
+    const board = await on.connect({ baudRate: 921600, line: memory });
+    await assertReads(on, board, 0, 100_000);
+    on.board.addFault({ kind: 'drop', direction: 'to-host', byte: 9000 });
+    await assertReads(on, board, 0, MIB);
+    await board.leave();
+    assert.ok(board.recovery.repeated <= 8, `${board.recovery.repeated}`);
+    assert.equal(memory.facts?.acknowledgeEarly, false);
+  });
+
   for (const effect of ['lost', 'ends-read'] as const) {
     it(`waits with a stub that somebody left running until it has shown that it can: ${effect}`, async () => {
       for (const can of [true, false]) {
@@ -359,5 +388,58 @@ describe('a bad region', () => {
     assert.equal(board.recovery.repeated, 5);
     assert.equal(warnings.length, 1);
     assert.match(warnings[0] ?? '', /Trying again: read at 0x000000, once more/);
+  });
+});
+
+describe('a fault on the way up', () => {
+  it('at any byte ends in the right bytes or an error, in bounded time, and the board is let go', async () => {
+    let right = 0;
+    const fault = fc.oneof(
+      fc.record({
+        kind: fc.constantFrom('drop', 'flip', 'duplicate' as const),
+        direction: fc.constantFrom('to-host', 'to-board' as const),
+        byte: fc.nat(60_000),
+        count: fc.integer({ min: 1, max: 60 }),
+      }),
+      fc.nat(120_000).map((byte): Fault => ({ kind: 'reset', when: { direction: 'to-host', byte } })),
+      fc.nat(120_000).map((byte): Fault => ({ kind: 'stall', durationMs: 4000, when: { direction: 'to-host', byte } })),
+      fc.nat(120_000).map((byte): Fault => ({ kind: 'garbage', when: { direction: 'to-host', byte } })),
+      fc.nat(120_000).map((byte): Fault => ({ kind: 'no-stub', when: { direction: 'to-host', byte } })),
+      fc
+        .tuple(fc.integer({ min: 0, max: 3_000_000 }), fc.integer({ min: 3, max: 40_000 }))
+        .map(([baudRate, every]): Fault => ({ kind: 'loses-above', baudRate, every })),
+      fc
+        .integer({ min: 1, max: 4 })
+        .map((nth): Fault => ({ kind: 'reset', when: { opcode: OPCODE.CHANGE_BAUDRATE, nth } })),
+      fc
+        .integer({ min: 1, max: 4 })
+        .map((nth): Fault => ({ kind: 'mute', when: { opcode: OPCODE.CHANGE_BAUDRATE, nth } })),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom('esp8266', 'esp32', 'esp32c3' as const), fault, async (family, one) => {
+        const memory = new Memory();
+        const on = bench({ family, content, line: { latencyMs: 1 } });
+        const board = await on.connect({ ...HIGHEST, line: memory });
+        await board.openFlash();
+        on.board.addFault(one);
+        const startedAt = on.clock.now();
+        try {
+          await assertReads(on, board, 0, 400 * KIB);
+          right++;
+        } catch (error) {
+          if (!(error instanceof EspdError)) throw error;
+        }
+        assert.ok(on.clock.now() - startedAt < 20 * 60_000, `${on.clock.now() - startedAt} ms`);
+        on.board.clearFaults();
+        await board.leave();
+        await on.pass(200);
+        assert.equal(on.board.mode, 'app');
+        const { bestBaudRate = null, failedBaudRate = null } = memory.facts ?? {};
+        assert.ok(bestBaudRate === null || failedBaudRate === null || bestBaudRate < failedBaudRate);
+        on.clock.clear();
+      }),
+      { numRuns: 60 },
+    );
+    assert.ok(right > 30, `only ${right} of 60`);
   });
 });
