@@ -9,11 +9,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openArchive } from '../src/archive/archive.ts';
 import type { Archive } from '../src/archive/types.ts';
+import { hasCode } from '../src/errors.ts';
 import { encodeFrame } from '../src/esp/slip.ts';
 import { silentLogger } from '../src/log.ts';
-import { VirtualClock, createBoard, demoImage, memoryLink } from '../src/simulator/index.ts';
+import { VirtualClock, createBoard, demoImage, memoryLink, seededRandom } from '../src/simulator/index.ts';
 import type { SimulatedBoard } from '../src/simulator/index.ts';
 import { type BackupOutcome, backupBoard } from '../src/transfer/backup.ts';
+import { type LineMemories, lineMemories } from '../src/transfer/line-memory.ts';
 import { type RestoreOutcome, restoreBoard } from '../src/transfer/restore.ts';
 import { type Progress, type Session, type SessionResult, fixedLink, withBoard } from '../src/transfer/session.ts';
 
@@ -55,8 +57,9 @@ export async function measure(line: Line, onResult: (result: Result) => void): P
     onResult(await bench.restore('restore, 1 sector differs', board));
     board.flash.erase(0, board.flash.sizeBytes);
     onResult(await bench.restore('restore, wiped', board));
-    for (let seed = 2; seed <= 9; seed++) await bench.backup('fleet', bench.board(seed));
-    onResult(await bench.backup('tenth board, same firmware', bench.board(10)));
+    for (let number = 2; number <= 9; number++) await bench.backup('fleet', bench.fleetBoard(number));
+    onResult(await bench.backup('tenth board, same firmware', bench.fleetBoard(10)));
+    onResult(await bench.interrupted('read on after half of it', bench.board(11, seededRandom(11).bytes(4 * MIB))));
   } finally {
     await bench.close();
   }
@@ -75,6 +78,8 @@ class Bench {
   readonly #clock = new VirtualClock();
   readonly #folder: string;
   readonly #archive: Archive;
+  /** All boards are plugged into one port: the first one shows what it holds. */
+  readonly #lines: LineMemories;
 
   private constructor(line: Line, folder: string) {
     this.#line = line;
@@ -85,21 +90,45 @@ class Bench {
       compression: 'none',
       createdBy: 'espd bench',
     });
+    this.#lines = lineMemories(this.#archive.cache, { clock: this.#clock, log: silentLogger });
   }
 
   static async open(line: Line): Promise<Bench> {
     return new Bench(line, await mkdtemp(join(tmpdir(), 'espd-bench-')));
   }
 
-  board(seed: number): SimulatedBoard {
+  /** @param number last byte of the MAC */
+  board(number: number, content = demoImage({ family: 'esp32', seed: number, appBytes: APP_BYTES })): SimulatedBoard {
     return createBoard({
       family: 'esp32',
-      mac: `24:0a:c4:00:00:${seed.toString(16).padStart(2, '0')}`,
-      content: demoImage({ family: 'esp32', seed, appBytes: APP_BYTES }),
+      mac: `24:0a:c4:00:00:${number.toString(16).padStart(2, '0')}`,
+      content,
       clock: this.#clock,
       line: { latencyMs: this.#line.latencyMs },
       speeds: SPEEDS,
     });
+  }
+
+  /** The firmware of board 1, with settings and calibration of its own: 24 KB. */
+  fleetBoard(number: number): SimulatedBoard {
+    const content = demoImage({ family: 'esp32', seed: 1, appBytes: APP_BYTES });
+    seededRandom(number)
+      .bytes(5 * SECTOR_BYTES)
+      .copy(content, 0x9000);
+    seededRandom(100 + number)
+      .bytes(SECTOR_BYTES)
+      .copy(content, 0xf000);
+    return this.board(number, content);
+  }
+
+  /** A backup that is pulled out in the middle, and the one that goes on from there. */
+  async interrupted(scenario: string, board: SimulatedBoard): Promise<Result> {
+    board.addFault({ kind: 'vanish', when: { direction: 'to-host', byte: 2 * MIB } });
+    await this.backup('pulled out', board).catch((error: unknown) => {
+      if (!hasCode(error, 'port-vanished')) throw error;
+    });
+    board.plug();
+    return this.backup(scenario, board);
   }
 
   async backup(scenario: string, board: SimulatedBoard, full = false): Promise<Result> {
@@ -133,6 +162,7 @@ class Bench {
         reset: 'auto',
         connectAttempts: 1,
         baudRate,
+        lines: this.#lines,
         onProgress: (progress) => meter.note(progress),
       },
       work,

@@ -135,9 +135,9 @@ class FileDraft implements Draft {
     });
   }
 
-  async digests(signal?: AbortSignal): Promise<{ md5: string; sha256: string }> {
-    const { md5, sha256 } = await this.#use(() => unlessAborted(this.#allDigests(), signal));
-    return { md5, sha256 };
+  async digests(signal?: AbortSignal): Promise<{ md5: string; sha256: string; blocksMd5: readonly string[] }> {
+    const { md5, sha256, blocks } = await this.#use(() => unlessAborted(this.#allDigests(), signal));
+    return { md5, sha256, blocksMd5: blocks.md5 };
   }
 
   async commit(content: ManifestContent): Promise<Backup> {

@@ -7,6 +7,10 @@ export const FORMAT_VERSION = 1;
 
 const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
 const count = () => z.number().int().nonnegative();
+const seconds = () => z.number().nonnegative();
+/** A key that the first manifests of this version do not have. */
+const later = <S extends z.ZodType>(schema: S, missing: z.core.util.NoUndefined<z.output<S>>) =>
+  schema.default(missing);
 
 export const manifestSchema = z
   .object({
@@ -82,10 +86,39 @@ export const manifestSchema = z
       flashBytesRead: count(),
       digestsAsked: count(),
       /** Bytes of flash that needed no reading, by what explained them. */
-      explained: z.object({ blank: count(), sameAsBackup: count() }),
+      explained: z.object({
+        /** All 0xFF. */
+        blank: count(),
+        /** All 0x00. */
+        zero: later(count(), 0),
+        /** As in the newest backup of the board before this one. */
+        sameAsBackup: count(),
+        /** As in an older one. */
+        olderBackup: later(count(), 0),
+        /** As an interrupted read of the board has left it. */
+        leftover: later(count(), 0),
+        /** As in a backup of another board. */
+        fleet: later(count(), 0),
+      }),
       retries: count(),
+      /** Of the retries, how often each way out of trouble was taken. */
+      recovery: later(
+        z.object({
+          repeated: count(),
+          smallerPackets: count(),
+          lowerBaudRate: count(),
+          reconnected: count(),
+          romReads: count(),
+        }),
+        { repeated: 0, smallerPackets: 0, lowerBaudRate: 0, reconnected: 0, romReads: 0 },
+      ),
+      /** Seconds in each phase of the job. */
+      phases: later(
+        z.object({ connecting: seconds(), comparing: seconds(), reading: seconds(), verifying: seconds() }),
+        { connecting: 0, comparing: 0, reading: 0, verifying: 0 },
+      ),
       baudRate: z.number().int().positive(),
-      seconds: z.number().nonnegative(),
+      seconds: seconds(),
     }),
   })
   .meta({ title: 'espd manifest', description: 'manifest.json of one backup; see FORMAT.md' });

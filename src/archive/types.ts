@@ -88,8 +88,8 @@ export interface Draft {
   readonly imagePath: string;
   write(offset: number, bytes: Uint8Array): Promise<void>;
   read(offset: number, length: number): Promise<Buffer>;
-  /** Lower-case hex MD5 and SHA-256 of the whole image, computed off the event loop. */
-  digests(signal?: AbortSignal): Promise<{ md5: string; sha256: string }>;
+  /** Lower-case hex digests of the whole image and of each 64 KiB block, computed off the event loop. */
+  digests(signal?: AbortSignal): Promise<{ md5: string; sha256: string; blocksMd5: readonly string[] }>;
   /**
    * Makes the backup visible: image, manifest and SHA256SUMS written and fsynced, folders fsynced, one rename, folder
    * fsynced. The id is taken from `content.createdAt`; where the board has a backup of that second or a later one, it

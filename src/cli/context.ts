@@ -9,6 +9,7 @@ import { modeBits } from '../config/schema.ts';
 import { type ResetMode, parseResetSequence } from '../esp/reset.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { listPorts } from '../serial/listing.ts';
+import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
 import type { SessionOptions } from '../transfer/session.ts';
 import { VERSION } from '../version.ts';
 import { Output, type Terminal } from './output.ts';
@@ -28,6 +29,8 @@ export interface CommandContext {
   /** Loads the config again, with the same options. */
   readonly reload: () => Promise<LoadedConfig>;
   readonly archive: Archive;
+  /** What earlier sessions have learnt of ports: kept in the archive's cache. */
+  readonly lines: LineMemories;
   readonly clock: Clock;
   readonly log: ClosableLogger;
   readonly out: Output;
@@ -89,6 +92,7 @@ export async function openContext(
     loaded,
     reload,
     archive,
+    lines: lineMemories(archive.cache, { clock: systemClock, log }),
     clock: systemClock,
     log,
     out,
@@ -122,6 +126,7 @@ export function sessionOptions(context: CommandContext, name: string, isOnlyPort
       out.note(`${name}: no answer yet. A board without auto-reset: hold BOOT, press RESET, let go of BOOT`);
     },
     baudRate: config.serial.baudRate,
+    lines: context.lines,
     onProgress: (progress) => out.progress(name, progress),
   };
 }

@@ -11,6 +11,7 @@ import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
 import type { PortEvent, PortInfo } from '../serial/ports.ts';
 import { type ExistingPolicy, type PortRules, decide, touchExisting } from '../serial/rules.ts';
+import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
 import type { LinkOpener, Progress } from '../transfer/session.ts';
 import { runBackupJob } from './job.ts';
 import { JobQueue } from './queue.ts';
@@ -74,6 +75,7 @@ export class Daemon {
   readonly #slots: Slots;
   readonly #busyMacs = new Set<Mac>();
   readonly #ports: PortSource;
+  readonly #lines: LineMemories;
   /** The ports that are there, by address. */
   readonly #attached = new Map<string, PortInfo>();
   readonly #running = new Map<string, RunningJob>();
@@ -88,6 +90,7 @@ export class Daemon {
     this.#report = new Report(parts.log, parts.onStatus);
     this.#queue = new JobQueue(parts.settings.parallel);
     this.#slots = new Slots(parts.settings.cooldownMs);
+    this.#lines = lineMemories(parts.archive.cache, parts);
     this.#ports = parts.watch((event) => this.#onPortEvent(event));
   }
 
@@ -236,6 +239,7 @@ export class Daemon {
         connectAttempts,
         full,
         inDownloadMode,
+        lines: this.#lines,
         log: log.child({ port: port.address }),
         openLink,
         reset,

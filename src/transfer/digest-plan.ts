@@ -1,128 +1,283 @@
 /**
- * Which parts of a flash differ from what is known, found by asking the chip for digests of smaller and smaller
- * regions. Pure but for the two questions it asks: the chip for a digest, and the caller for an explanation.
+ * Which parts of a flash need no reading, found by asking the chip for digests of regions. Pure but for the questions it
+ * asks: the chip for a digest, and the caller for what is known.
+ *
+ * What is most likely known is asked for first, and everything from its end, where flash is blank most often: block by
+ * block of 64 KiB, in groups while everything is known, and within a block that is not known sector by sector of 4 KiB,
+ * as far as that pays.
  */
 
-import { createHash } from 'node:crypto';
+import { Budget, Chance, type Costs, type UnitCosts, groupToAsk } from './asking.ts';
 
 export interface Region {
   readonly offset: number;
   readonly sizeBytes: number;
 }
 
-/** What explains a region without reading it. */
-export type Explanation = 'blank' | 'same';
-
-export interface ExplainedRegion extends Region {
-  readonly by: Explanation;
+export interface ExplainedRegion<By extends string> extends Region {
+  readonly by: By;
 }
 
-export interface DigestPlan {
+export interface DigestPlan<By extends string> {
   /** Regions that need no reading, in order, neighbours of one kind merged. */
-  readonly explained: readonly ExplainedRegion[];
+  readonly explained: readonly ExplainedRegion<By>[];
   /** Regions that nothing explains, in order, neighbours merged. */
   readonly unexplained: readonly Region[];
-  readonly digestsAsked: number;
-  /** Half the size or less, when the flash repeats itself from there on although it is not blank; else null. */
-  readonly aliasedAtBytes: number | null;
-}
-
-export interface DigestQuestions {
-  /** MD5 of a region of the flash, by the chip: lower-case hex. */
-  ask(offset: number, sizeBytes: number): Promise<string>;
-  /** What a region with this digest is known to be; null = nothing known. */
-  explain(region: Region, digest: string): Promise<Explanation | null> | Explanation | null;
 }
 
 /**
- * @param sizeBytes of the flash
- * @param levels region sizes from large to small; each a multiple of the next, the last a divisor of `sizeBytes`
+ * What speaks for a block being known before anything is asked: an image of this very board, one of another board, or
+ * nothing but that flash is often blank.
  */
-export async function planByDigests(
+export type Evidence = 'own' | 'fleet' | 'none';
+
+export interface Questions<By extends string> {
+  /** MD5 of a region of the flash, by the chip: lower-case hex. */
+  ask(region: Region): Promise<string>;
+  /** What a region with this digest is known to be; null = nothing known. */
+  explain(region: Region, digest: string): Promise<By | null> | By | null;
+  /** @param block index of a block of 64 KiB */
+  evidence(block: number): Evidence;
+}
+
+export interface PlanOptions {
+  readonly costs: Costs;
+  /** Limits what asking may cost; absent: every sector is accounted for, whatever it costs. */
+  readonly budget?: Budget;
+}
+
+export const SECTOR_BYTES = 4096;
+export const BLOCK_BYTES = 65536;
+/** Blocks of which one digest is asked at most: 4 MiB, a second for most chips. */
+const MAX_GROUP = 64;
+/** Where asking does not seem to pay any more, one block in so many is asked for all the same. */
+const PROBE_STRIDE = 8;
+/** Sectors that are asked for in a block that is not known, on an average: what its parts cost. */
+const SECTORS_ASKED = 6;
+
+/** How likely a block is known, and a sector of a block that is not. */
+const START: Readonly<Record<Evidence, { block: number; sector: number }>> = {
+  own: { block: 0.9, sector: 0.85 },
+  fleet: { block: 0.6, sector: 0.7 },
+  none: { block: 0.5, sector: 0.05 },
+};
+/** Behind the last sector in use of an app or a file system, the rest of its last block is blank. */
+const SECTOR_BEFORE_KNOWN = 0.4;
+
+/** @param sizeBytes of the flash, a multiple of 4096 */
+export async function planByDigests<By extends string>(
   sizeBytes: number,
-  levels: readonly number[],
-  questions: DigestQuestions,
-): Promise<DigestPlan> {
-  const explained: ExplainedRegion[] = [];
-  const unexplained: Region[] = [];
-  const topDigests: string[] = [];
-  let digestsAsked = 0;
+  questions: Questions<By>,
+  options: PlanOptions,
+): Promise<DigestPlan<By>> {
+  const planner = new Planner(questions, options);
+  await planner.run(sizeBytes);
+  const unexplained = inOrder(planner.unexplained);
+  const toRead = options.budget === undefined ? unexplained : bridged(unexplained, options.costs);
+  return { explained: without(inOrder(planner.explained), toRead), unexplained: toRead };
+}
 
-  /** Plans the parts of one region. `mustDiffer`: as a whole it is not the same as before. */
-  async function descend(region: Region, level: number, mustDiffer: boolean): Promise<void> {
-    const partBytes = levels[level];
-    if (partBytes === undefined) {
-      append(unexplained, region);
-      return;
+class Planner<By extends string> {
+  readonly explained: ExplainedRegion<By>[] = [];
+  readonly unexplained: Region[] = [];
+  readonly #questions: Questions<By>;
+  readonly #options: PlanOptions;
+  /** Of blocks. */
+  readonly #chances: Readonly<Record<Evidence, Chance>> = {
+    own: new Chance(START.own.block),
+    fleet: new Chance(START.fleet.block),
+    none: new Chance(START.none.block),
+  };
+  /** Blocks in a row whose sectors were asked for and were none of them known. */
+  readonly #vainBlocks: Record<Evidence, number> = { own: 0, fleet: 0, none: 0 };
+  /** Where explained regions begin: what ends there lies before something known. */
+  readonly #knownFrom = new Set<number>();
+
+  constructor(questions: Questions<By>, options: PlanOptions) {
+    this.#questions = questions;
+    this.#options = options;
+  }
+
+  /** What is most likely known comes first: it pays for the rest. */
+  async run(sizeBytes: number): Promise<void> {
+    const runs = runsOf(sizeBytes, (block) => this.#questions.evidence(block));
+    for (const evidence of ['own', 'fleet', 'none'] as const) {
+      for (const run of runs.toReversed()) if (run.evidence === evidence) await this.#goThroughBlocks(run, evidence);
     }
-    const isFinest = level === levels.length - 1;
-    let allSame = true;
-    const end = region.offset + region.sizeBytes;
-    for (let offset = region.offset; offset < end; offset += partBytes) {
-      const part = { offset, sizeBytes: Math.min(partBytes, end - offset) };
-      // A region that differs has a part that differs: when it was none of the others, it is the last. (Of a smallest
-      // part it is asked all the same: it may have become blank, which saves reading it.)
-      const isOnlyCandidate = mustDiffer && allSame && !isFinest && offset + part.sizeBytes === end;
-      let by: Explanation | null = null;
-      if (!isOnlyCandidate) {
-        digestsAsked++;
-        const digest = await questions.ask(part.offset, part.sizeBytes);
-        if (level === 0) topDigests.push(digest);
-        by = await questions.explain(part, digest);
+  }
+
+  async #goThroughBlocks(run: Region, evidence: Evidence): Promise<void> {
+    const chance = this.#chances[evidence];
+    /** Blocks that were not asked for, directly above `end`. */
+    let skipped: Region[] = [];
+    for (let end = run.offset + run.sizeBytes; end > run.offset;) {
+      let count = this.#groupToAsk(BLOCK_BYTES, chance.value, Math.ceil((end - run.offset) / BLOCK_BYTES));
+      const isProbe = count === 0 && skipped.length % PROBE_STRIDE === PROBE_STRIDE - 1;
+      if (isProbe && this.#affords(BLOCK_BYTES)) count = 1;
+      const part = lastUnits({ offset: run.offset, sizeBytes: end - run.offset }, BLOCK_BYTES, Math.max(1, count));
+      end = part.offset;
+      if (count === 0) {
+        skipped.push(part);
+        continue;
       }
-      allSame &&= by === 'same';
-      if (by === null) await descend(part, level + 1, true);
-      else append(explained, { ...part, by });
+      const isKnown = await this.#settle(part, BLOCK_BYTES, chance, evidence);
+      if (isKnown) await this.#goBack(skipped, evidence);
+      else this.unexplained.push(...skipped);
+      skipped = [];
+    }
+    this.unexplained.push(...skipped);
+  }
+
+  /** What was skipped above a block that is known after all: it is known up to some border. */
+  async #goBack(skipped: readonly Region[], evidence: Evidence): Promise<void> {
+    let isKnown = true;
+    for (const block of skipped.toReversed()) {
+      if (isKnown) isKnown = await this.#settle(block, BLOCK_BYTES, this.#chances[evidence], evidence);
+      else this.unexplained.push(block);
     }
   }
 
-  await descend({ offset: 0, sizeBytes }, 0, false);
-  return { explained, unexplained, digestsAsked, aliasedAtBytes: aliasOf(topDigests, sizeBytes, levels[0] ?? 0) };
-}
+  /**
+   * Asks for a group, and where it is not known, for its halves.
+   * @param isSplit not asked for as a whole: the group that it is a half of is not known and the other half is, so that
+   *   this one is most likely not known either
+   * @returns whether all of it is known
+   */
+  async #settle(
+    part: Region,
+    unitBytes: number,
+    chance: Chance,
+    evidence: Evidence,
+    isSplit = false,
+  ): Promise<boolean> {
+    const count = Math.ceil(part.sizeBytes / unitBytes);
+    if (!isSplit || count === 1) {
+      if (!this.#affords(part.sizeBytes)) {
+        this.unexplained.push(part);
+        return false;
+      }
+      this.#options.budget?.asked(part.sizeBytes);
+      const by = await this.#questions.explain(part, await this.#questions.ask(part));
+      if (by !== null) {
+        this.#options.budget?.explained(part.sizeBytes, !this.#isBeforeKnown(part));
+        chance.hit();
+        this.explained.push({ ...part, by });
+        this.#knownFrom.add(part.offset);
+        return true;
+      }
+    }
+    if (count > 1) {
+      const upper = lastUnits(part, unitBytes, Math.floor(count / 2));
+      const lower = { offset: part.offset, sizeBytes: part.sizeBytes - upper.sizeBytes };
+      const isUpperKnown = await this.#settle(upper, unitBytes, chance, evidence);
+      const isLowerKnown = await this.#settle(lower, unitBytes, chance, evidence, isUpperKnown);
+      return isUpperKnown && isLowerKnown;
+    }
+    chance.miss();
+    if (unitBytes === BLOCK_BYTES) await this.#goThroughSectors(part, evidence);
+    else this.unexplained.push(part);
+    return false;
+  }
 
-/** Levels that fit a flash: {@link planByDigests} wants each to divide the one before. */
-export function digestLevels(sizeBytes: number, finest: number): number[] {
-  const levels = [1024 * 1024, 64 * 1024, 4096].filter((level) => level >= finest && level <= sizeBytes / 2);
-  return levels.length > 0 ? levels : [Math.min(finest, sizeBytes)];
-}
+  async #goThroughSectors(block: Region, evidence: Evidence): Promise<void> {
+    const usual = START[evidence].sector / (1 + this.#vainBlocks[evidence]);
+    const chance = new Chance(this.#isBeforeKnown(block) ? Math.max(usual, SECTOR_BEFORE_KNOWN) : usual);
+    let [asked, known] = [false, false];
+    for (let end = block.offset + block.sizeBytes; end > block.offset;) {
+      const left = { offset: block.offset, sizeBytes: end - block.offset };
+      const count = this.#groupToAsk(SECTOR_BYTES, chance.value, Math.ceil(left.sizeBytes / SECTOR_BYTES));
+      if (count === 0) {
+        this.unexplained.push(left);
+        break;
+      }
+      const part = lastUnits(left, SECTOR_BYTES, count);
+      const before = this.explained.length;
+      await this.#settle(part, SECTOR_BYTES, chance, evidence);
+      asked = true;
+      known ||= this.explained.length > before;
+      end = part.offset;
+    }
+    if (asked) this.#vainBlocks[evidence] = known ? 0 : this.#vainBlocks[evidence] + 1;
+  }
 
-function append<R extends Region & { by?: Explanation }>(regions: R[], next: R): void {
-  const last = regions.at(-1);
-  if (last !== undefined && last.offset + last.sizeBytes === next.offset && last.by === next.by) {
-    regions[regions.length - 1] = { ...last, sizeBytes: last.sizeBytes + next.sizeBytes };
-  } else {
-    regions.push(next);
+  #isBeforeKnown({ offset, sizeBytes }: Region): boolean {
+    return this.#knownFrom.has(offset + sizeBytes);
+  }
+
+  #affords(sizeBytes: number): boolean {
+    return this.#options.budget?.affords(sizeBytes) ?? true;
+  }
+
+  /** How many units to ask for at once, as far as the budget goes; 0 = none. */
+  #groupToAsk(unitBytes: number, chance: number, unitsLeft: number): number {
+    const { costs, budget } = this.#options;
+    // In one go with what is around it.
+    const readMs = (costs.readMs(BLOCK_BYTES) * unitBytes) / BLOCK_BYTES;
+    const partsMs = SECTORS_ASKED * costs.digestMs(SECTOR_BYTES);
+    const unitCosts: UnitCosts = {
+      askMs: (count) => costs.digestMs(count * unitBytes),
+      readMs: budget === undefined ? Infinity : readMs,
+      missMs: budget === undefined ? (unitBytes === SECTOR_BYTES ? 0 : partsMs) : readMs,
+    };
+    let count = groupToAsk(unitCosts, chance, Math.min(unitsLeft, MAX_GROUP));
+    while (count > 0 && !this.#affords(count * unitBytes)) count = Math.floor(count / 2);
+    return count;
   }
 }
 
-/** A flash smaller than it claims answers the same again behind its real end: its halves have equal digests. */
-function aliasOf(digests: readonly string[], sizeBytes: number, regionBytes: number): number | null {
-  let alias: number | null = null;
-  let half = sizeBytes / 2;
-  const blank = blankDigest(regionBytes);
-  while (Number.isInteger(half / regionBytes) && half >= regionBytes) {
-    const count = half / regionBytes;
-    const lower = digests.slice(0, count);
-    const repeats = lower.every((digest, index) => digest === digests[count + index]);
-    if (!repeats || lower.every((digest) => digest === blank)) break;
-    alias = half;
-    half /= 2;
-  }
-  return alias;
+interface EvidenceRun extends Region {
+  readonly evidence: Evidence;
 }
 
-const blankDigests = new Map<number, string>();
-
-/** MD5 of `sizeBytes` bytes of 0xFF, lower-case hex; remembered, since few sizes are ever asked for. */
-export function blankDigest(sizeBytes: number): string {
-  let digest = blankDigests.get(sizeBytes);
-  if (digest === undefined) {
-    const hash = createHash('md5');
-    const piece = Buffer.alloc(Math.min(sizeBytes, 65536), 0xff);
-    for (let left = sizeBytes; left > 0; left -= piece.length)
-      hash.update(piece.subarray(0, Math.min(left, piece.length)));
-    digest = hash.digest('hex');
-    blankDigests.set(sizeBytes, digest);
+/** Runs of blocks with the same evidence, in order. */
+function runsOf(sizeBytes: number, evidenceOf: (block: number) => Evidence): EvidenceRun[] {
+  const runs: EvidenceRun[] = [];
+  for (let offset = 0; offset < sizeBytes; offset += BLOCK_BYTES) {
+    const evidence = evidenceOf(offset / BLOCK_BYTES);
+    const length = Math.min(BLOCK_BYTES, sizeBytes - offset);
+    const last = runs.at(-1);
+    if (last?.evidence === evidence) runs[runs.length - 1] = { ...last, sizeBytes: last.sizeBytes + length };
+    else runs.push({ offset, sizeBytes: length, evidence });
   }
-  return digest;
+  return runs;
+}
+
+/** The last `count` units of a region, or all of it. */
+function lastUnits({ offset, sizeBytes }: Region, unitBytes: number, count: number): Region {
+  const begin = Math.max(offset, (Math.ceil((offset + sizeBytes) / unitBytes) - count) * unitBytes);
+  return { offset: begin, sizeBytes: offset + sizeBytes - begin };
+}
+
+/** Where two reads take longer than one that reads what is between them as well, it is one. */
+function bridged(regions: readonly Region[], costs: Costs): Region[] {
+  const reads: Region[] = [];
+  for (const next of regions) {
+    const last = reads.at(-1);
+    const both = last === undefined ? 0 : next.offset + next.sizeBytes - last.offset;
+    if (last !== undefined && costs.readMs(both) < costs.readMs(last.sizeBytes) + costs.readMs(next.sizeBytes)) {
+      reads[reads.length - 1] = { offset: last.offset, sizeBytes: both };
+    } else {
+      reads.push(next);
+    }
+  }
+  return reads;
+}
+
+/** What of `regions` lies in none of `others`, which contain whole regions or none of them; both in order. */
+function without<R extends Region>(regions: readonly R[], others: readonly Region[]): R[] {
+  const isWithin = ({ offset }: R, other: Region) => other.offset <= offset && offset < other.offset + other.sizeBytes;
+  return regions.filter((region) => !others.some((other) => isWithin(region, other)));
+}
+
+function inOrder<R extends Region & { by?: string }>(regions: readonly R[]): R[] {
+  const merged: R[] = [];
+  for (const next of [...regions].sort((one, other) => one.offset - other.offset)) {
+    const last = merged.at(-1);
+    if (last !== undefined && last.offset + last.sizeBytes === next.offset && last.by === next.by) {
+      merged[merged.length - 1] = { ...last, sizeBytes: last.sizeBytes + next.sizeBytes };
+    } else {
+      merged.push(next);
+    }
+  }
+  return merged;
 }

@@ -8,8 +8,8 @@ import type { BoardIdentity } from '../esp/identity.ts';
 import { isLineFault } from '../esp/loader.ts';
 import { hexAddress } from '../esp/flash-read.ts';
 import type { Mac } from '../mac.ts';
-import { digestOf } from './backup.ts';
-import { type Region, digestLevels, planByDigests } from './digest-plan.ts';
+import type { Region } from './digest-plan.ts';
+import { differingRegions } from './flash-compare.ts';
 import type { Session } from './session.ts';
 
 export interface RestoreOptions {
@@ -186,11 +186,9 @@ class RestoreJob {
     for (let round = 1; round <= COMPARE_ROUNDS; round++) {
       this.#session.options.onProgress?.({ phase: 'verifying', doneBytes: 0, totalBytes: sizeBytes });
       if ((await this.#digest(0, sizeBytes)) === this.#backup.manifest.image.md5) return planOf([]);
-      const { unexplained } = await planByDigests(sizeBytes, digestLevels(sizeBytes, SECTOR_BYTES), {
-        ask: (offset, size) => this.#digest(offset, size),
-        explain: async (region, digest) => (digest === (await digestOf(this.#image, region)) ? 'same' : null),
-      });
-      if (unexplained.length > 0) return planOf(unexplained);
+      const ask = ({ offset, sizeBytes: size }: Region) => this.#digest(offset, size);
+      const differing = await differingRegions({ offset: 0, sizeBytes }, this.#image, ask, this.#board.costs);
+      if (differing.length > 0) return planOf(differing);
       // Every part is as it should be, so the digest of the whole was changed on the way: answers carry no checksum.
     }
     throw new EspdError('digest-mismatch', 'The digest of the whole flash contradicts those of its parts', {

@@ -93,9 +93,14 @@ describe('identify, backup, verify --device', { concurrency: 8 }, () => {
     assert.equal(first.sizeBytes, 512 * KIB);
     assert.equal(first.sha256, sha256(content));
     assert.equal(first.unchanged, false);
-    for (const [name, value] of Object.entries(first.transfer)) {
-      if (name !== 'loader') assert.ok(typeof value === 'number' && value >= 0, name);
+    const { loader, explained, recovery, phases, plan, ...counts } = first.transfer;
+    assert.equal(loader, 'stub');
+    for (const [name, value] of Object.entries({ ...counts, ...explained, ...recovery, ...phases })) {
+      assert.ok(typeof value === 'number' && value >= 0, name);
     }
+    const planned = plan.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    assert.equal(planned, 512 * KIB);
+    assert.deepEqual([...new Set(plan.map(({ by }) => by))].sort(), ['blank', 'read']);
     assert.ok(
       first.transfer.flashBytesRead > 0 && first.transfer.flashBytesRead < 512 * KIB,
       'blank flash is not read',

@@ -14,6 +14,13 @@ export interface TransferJson {
   readonly baudRate: number;
   readonly seconds: number;
 }
+export interface BackupTransferJson extends TransferJson {
+  readonly loader: string;
+  readonly explained: Readonly<Record<string, number>>;
+  readonly recovery: Readonly<Record<string, number>>;
+  readonly phases: Readonly<Record<string, number>>;
+  readonly plan: readonly { readonly offset: number; readonly sizeBytes: number; readonly by: string }[];
+}
 export interface BackupJson {
   readonly backups: {
     readonly mac: string;
@@ -22,7 +29,7 @@ export interface BackupJson {
     readonly sizeBytes: number;
     readonly sha256: string;
     readonly unchanged: boolean;
-    readonly transfer: TransferJson;
+    readonly transfer: BackupTransferJson;
   }[];
   readonly failed: FailedJson[];
   readonly error?: ErrorFields;

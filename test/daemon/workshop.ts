@@ -5,6 +5,8 @@ import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { ArchiveOptions } from '../../src/archive/archive.ts';
+import { CACHE } from '../../src/archive/cache.ts';
+import { isPartialName } from '../../src/archive/owner.ts';
 import type { Archive, Backup, BoardHistory } from '../../src/archive/types.ts';
 import { Daemon, type DaemonSettings } from '../../src/daemon/daemon.ts';
 import { EspdError } from '../../src/errors.ts';
@@ -320,10 +322,26 @@ export class Workshop {
     return latest;
   }
 
-  /** What lies in the archive, by board; a draft or any other leftover would show. */
+  /**
+   * What lies in a board's folder, or which boards have anything: a draft would show. Not what may stay behind: the
+   * cache, and the bytes that an interrupted backup leaves.
+   */
   async files(board?: SimulatedBoard): Promise<string[]> {
-    const path = board === undefined ? this.archive.root : join(this.archive.root, macToFolder(macOf(board)));
-    return (await readdir(path).catch(() => [])).sort();
+    if (board !== undefined) return this.#filesIn(macToFolder(macOf(board)));
+    const names = (await readdir(this.archive.root).catch(() => [])).filter((name) => name !== CACHE).sort();
+    const files = await Promise.all(names.map((name) => this.#filesIn(name)));
+    return names.filter((_, index) => files[index]?.length !== 0);
+  }
+
+  /** How many folders with the bytes of interrupted backups a board has. */
+  async partials(board: SimulatedBoard): Promise<number> {
+    const path = join(this.archive.root, macToFolder(macOf(board)));
+    return (await readdir(path).catch(() => [])).filter(isPartialName).length;
+  }
+
+  async #filesIn(folder: string): Promise<string[]> {
+    const names = await readdir(join(this.archive.root, folder)).catch(() => []);
+    return names.filter((name) => !isPartialName(name)).sort();
   }
 
   readonly #open: LinkOpener = async (address, { signal, baudRate, keepControlLines }) => {

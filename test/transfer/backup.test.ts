@@ -113,19 +113,23 @@ for (const family of FAMILIES) {
       assert.ok(found, `${tail} in ${words.join(' ')}`);
     });
 
-    it('reads only what is not blank, in blocks of 64 KiB', async (t) => {
+    it('reads only what is not blank: all of a block in use, but not the blank end behind the last one', async (t) => {
       const bench = await Bench.open(t);
       const board = bench.board({ family });
       const content = board.flash.snapshot();
-      const blocks = Array.from({ length: 8 }, (_, index) => content.subarray(index * 65536, (index + 1) * 65536));
-      const used = blocks.filter((block) => block.some((byte) => byte !== 0xff)).length;
+      const isUsed = (at: number, length: number) => content.subarray(at, at + length).some((byte) => byte !== 0xff);
+      const blocks = Array.from({ length: 8 }, (_, index) => index * 65536);
+      const used = blocks.filter((at) => isUsed(at, 65536)).length;
+      const sectors = Array.from({ length: 128 }, (_, index) => index * SECTOR_BYTES);
+      const usedSectors = sectors.filter((at) => isUsed(at, SECTOR_BYTES)).length;
       assert.ok(used > 0 && used < blocks.length);
       const { transfer, backup } = (await bench.backup(board)).value;
-      assert.equal(transfer.flashBytesRead, used * 65536);
-      assert.equal(backup.manifest.transfer.explained.blank, (blocks.length - used) * 65536);
+      assert.ok(transfer.flashBytesRead <= used * 65536 && transfer.flashBytesRead >= usedSectors * SECTOR_BYTES);
+      assert.ok(transfer.flashBytesRead < used * 65536, 'the last block is not read to its end');
+      assert.equal(backup.manifest.transfer.explained.blank, content.length - transfer.flashBytesRead);
     });
 
-    it('of an unchanged board adds a sighting, asks one digest and reads nothing', async (t) => {
+    it('of an unchanged board adds a sighting, asks a digest or two and reads nothing', async (t) => {
       const bench = await Bench.open(t);
       const board = bench.board({ family });
       const first = (await bench.backup(board)).value.backup;
@@ -135,7 +139,8 @@ for (const family of FAMILIES) {
         { unchanged: value.unchanged, id: value.backup.id, left },
         { unchanged: true, id: first.id, left: 'app' },
       );
-      assert.deepEqual([value.transfer.flashBytesRead, value.transfer.digestsAsked], [0, 1]);
+      assert.equal(value.transfer.flashBytesRead, 0);
+      assert.ok(value.transfer.digestsAsked <= 2, String(value.transfer.digestsAsked));
       assert.equal(readCommands(board), reads);
       const { backups, sightings } = await bench.archive.history(first.mac);
       assert.equal(backups.length, 1);
@@ -280,14 +285,13 @@ describe('backup where the last one is damaged', () => {
 });
 
 describe('backup', () => {
-  it('has nothing to do with backups of another flash size, or of another board', async (t) => {
+  it('is no copy of a backup of another flash size, or of another board', async (t) => {
     const bench = await Bench.open(t);
     const small = bench.board({ flashSizeBytes: 256 * KIB });
     await bench.backup(small);
     const large = bench.board({ flashSizeBytes: MIB, mac: small.mac });
     const { value } = await bench.backup(large);
     assert.equal(value.unchanged, false);
-    assert.equal(value.backup.manifest.transfer.explained.sameAsBackup, 0);
     await bench.assertImages(small.mac, [small.flash.snapshot(), large.flash.snapshot()]);
 
     const other = bench.board({ flashSizeBytes: 256 * KIB, seed: 2 });

@@ -1,0 +1,49 @@
+/** MD5 as chips compute it of their own flash, and the digests of flash that holds one byte all over. */
+
+import { createHash } from 'node:crypto';
+
+/** Hashed at a time, so that no digest of a large region holds up the event loop. */
+const PIECE_BYTES = 256 * 1024;
+
+/** Lower-case hex, as {@link Board.digest} gives it. */
+export function md5Of(bytes: Uint8Array): string {
+  return createHash('md5').update(bytes).digest('hex');
+}
+
+/**
+ * MD5 of a region, read in pieces.
+ * @returns undefined where `read` gives none of a piece
+ */
+export async function md5OfRegion(
+  read: (offset: number, length: number) => Promise<Buffer | undefined>,
+  offset: number,
+  sizeBytes: number,
+): Promise<string | undefined> {
+  const hash = createHash('md5');
+  for (let at = 0; at < sizeBytes; at += PIECE_BYTES) {
+    const piece = await read(offset + at, Math.min(PIECE_BYTES, sizeBytes - at));
+    if (piece === undefined) return undefined;
+    hash.update(piece);
+  }
+  return hash.digest('hex');
+}
+
+/** Erased flash reads 0xFF. */
+export const BLANK = 0xff;
+export const ZERO = 0x00;
+
+const uniform = new Map<string, string>();
+
+/** MD5 of `sizeBytes` times `byte`, lower-case hex; remembered, since few sizes are ever asked for. */
+export function uniformDigest(byte: typeof BLANK | typeof ZERO, sizeBytes: number): string {
+  const key = `${byte}/${sizeBytes}`;
+  let digest = uniform.get(key);
+  if (digest === undefined) {
+    const hash = createHash('md5');
+    const piece = Buffer.alloc(Math.min(sizeBytes, PIECE_BYTES), byte);
+    for (let left = sizeBytes; left > 0; left -= piece.length) hash.update(piece.subarray(0, left));
+    digest = hash.digest('hex');
+    uniform.set(key, digest);
+  }
+  return digest;
+}

@@ -1,0 +1,131 @@
+/**
+ * What a board's flash may hold that need not be read: blank flash, and what some image of the archive has at the same
+ * place. A digest of the chip decides; the bytes are hashed here before they are taken.
+ */
+
+import { distinctCandidates } from '../archive/candidates.ts';
+import type { Candidate } from '../archive/types.ts';
+import { BLOCK_BYTES, type Evidence, type Region } from './digest-plan.ts';
+import { BLANK, ZERO, md5Of, md5OfRegion, uniformDigest } from './digests.ts';
+
+/** What explains a region without reading it. */
+export const EXPLANATIONS = ['blank', 'zero', 'sameAsBackup', 'olderBackup', 'leftover', 'fleet'] as const;
+export type Explanation = (typeof EXPLANATIONS)[number];
+
+const BY_KIND = {
+  leftover: 'leftover',
+  newest: 'sameAsBackup',
+  older: 'olderBackup',
+  fleet: 'fleet',
+} as const satisfies Record<Candidate['kind'], Explanation>;
+
+/** Where the bytes of an explained region go, in pieces, in order. */
+export type RegionSink = (offset: number, bytes: Buffer) => Promise<void>;
+
+/** Images that are hashed for a region which is no single block: the likeliest, since each costs a read of the disk. */
+const MAX_IMAGES = 6;
+const PIECE_BYTES = 256 * 1024;
+
+export class KnownContent {
+  readonly #candidates: readonly Candidate[];
+  /** Whether an interrupted read got as far as a block; what it did not reach is zeros. */
+  readonly #leftoverBlocks = new Map<number, boolean>();
+
+  /** @param candidates the likeliest first */
+  constructor(candidates: readonly Candidate[]) {
+    this.#candidates = candidates;
+  }
+
+  /** Looks where an interrupted read has got to; to be called once, before {@link evidence} is asked. */
+  async prepare(sizeBytes: number): Promise<void> {
+    const leftover = this.#candidates.find(({ kind }) => kind === 'leftover');
+    if (leftover === undefined) return;
+    for (let offset = 0; offset < sizeBytes; offset += BLOCK_BYTES) {
+      const bytes = await leftover.read(offset, Math.min(BLOCK_BYTES, sizeBytes - offset));
+      this.#leftoverBlocks.set(offset / BLOCK_BYTES, bytes?.some((byte) => byte !== ZERO) ?? false);
+    }
+  }
+
+  evidence(block: number): Evidence {
+    let evidence: Evidence = 'none';
+    for (const candidate of this.#candidates) {
+      if (!this.#reaches(candidate, block)) continue;
+      if (candidate.kind !== 'fleet') return 'own';
+      evidence = 'fleet';
+    }
+    return evidence;
+  }
+
+  /**
+   * Where a region with this digest is known, its bytes go to `sink`.
+   * @param digest of the chip, lower-case hex
+   * @returns null = not known, and nothing has gone to the sink that later bytes do not replace
+   */
+  async explain(region: Region, digest: string, sink: RegionSink): Promise<Explanation | null> {
+    for (const [byte, by] of [
+      [BLANK, 'blank'],
+      [ZERO, 'zero'],
+    ] as const) {
+      if (digest !== uniformDigest(byte, region.sizeBytes)) continue;
+      await fill(region, byte, sink);
+      return by;
+    }
+    for (const candidate of this.#holders(region, digest)) {
+      if (await copyProven(candidate, region, digest, sink)) return BY_KIND[candidate.kind];
+    }
+    return null;
+  }
+
+  /** Candidates worth hashing for a region: by their manifests where it is one block, else each content once. */
+  #holders({ offset, sizeBytes }: Region, digest: string): readonly Candidate[] {
+    const first = Math.floor(offset / BLOCK_BYTES);
+    const end = Math.ceil((offset + sizeBytes) / BLOCK_BYTES);
+    const reaching = this.#candidates.filter(
+      (candidate) => this.#reaches(candidate, first) && this.#reaches(candidate, end - 1),
+    );
+    const isBlock = offset === first * BLOCK_BYTES && sizeBytes === BLOCK_BYTES;
+    const holders = isBlock
+      ? reaching.filter((candidate) => (candidate.blockMd5(first) ?? digest) === digest)
+      : distinctCandidates(reaching, first, end - first);
+    return holders.slice(0, MAX_IMAGES);
+  }
+
+  #reaches(candidate: Candidate, block: number): boolean {
+    if (block * BLOCK_BYTES >= candidate.sizeBytes) return false;
+    return candidate.kind !== 'leftover' || (this.#leftoverBlocks.get(block) ?? false);
+  }
+}
+
+async function fill({ offset, sizeBytes }: Region, byte: number, sink: RegionSink): Promise<void> {
+  for (let at = 0; at < sizeBytes; at += PIECE_BYTES) {
+    await sink(offset + at, Buffer.alloc(Math.min(PIECE_BYTES, sizeBytes - at), byte));
+  }
+}
+
+/** Hashes the region first, then copies it, and trusts neither: what was copied is hashed as it goes. */
+async function copyProven(
+  candidate: Candidate,
+  { offset, sizeBytes }: Region,
+  digest: string,
+  sink: RegionSink,
+): Promise<boolean> {
+  if (offset + sizeBytes > candidate.sizeBytes) return false;
+  if (sizeBytes <= PIECE_BYTES) {
+    const bytes = await candidate.read(offset, sizeBytes);
+    if (bytes === undefined || md5Of(bytes) !== digest) return false;
+    await sink(offset, bytes);
+    return true;
+  }
+  const read = (at: number, length: number) => candidate.read(at, length);
+  if ((await md5OfRegion(read, offset, sizeBytes)) !== digest) return false;
+  const copied = await md5OfRegion(
+    async (at, length) => {
+      const bytes = await candidate.read(at, length);
+      if (bytes !== undefined) await sink(at, bytes);
+      return bytes;
+    },
+    offset,
+    sizeBytes,
+  );
+  return copied === digest;
+}
