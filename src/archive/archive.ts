@@ -18,6 +18,8 @@ import { openStoredImage } from './image.ts';
 import { currentOwner, draftName, draftOwner, isTrashName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { printable } from './printable.ts';
+import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
+import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
 import type { Archive, ArchiveProblem, Backup, BoardHistory, Draft, ImageReader, Sighting } from './types.ts';
 import type { VerifyReport, Which } from './types.ts';
@@ -87,7 +89,7 @@ class FolderArchive implements Archive {
     } catch (error) {
       problems.push(toProblem(mac, null, macToFolder(mac), readFault(error)));
     }
-    if (folder === undefined) return { mac, backups, sightings, problems };
+    if (folder === undefined) return { mac, backups, sightings, problems, halfRestored: null };
     for (const id of folder.ids) {
       const judged = await this.#judge(mac, id);
       if (judged?.backup !== undefined) backups.push(judged.backup);
@@ -101,7 +103,7 @@ class FolderArchive implements Archive {
       }
     }
     for (const name of folder.foreign) problems.push(toProblem(mac, null, join(macToFolder(mac), name), FOREIGN));
-    return { mac, backups, sightings, problems };
+    return { mac, backups, sightings, problems, halfRestored: await this.halfRestored(mac) };
   }
 
   async resolveBoard(text: string): Promise<Mac> {
@@ -184,10 +186,7 @@ class FolderArchive implements Archive {
     const { log, clock, compression, createdBy } = this.#options;
     const owner = await this.#self();
     try {
-      const stats = await this.#disk.lstat(this.#pathOf(mac));
-      if (stats !== undefined && !stats.isDirectory()) {
-        throw Object.assign(new Error(`${this.#pathOf(mac)} is no folder`), { code: 'ENOTDIR' });
-      }
+      await this.#refuseOtherThanFolder(this.#pathOf(mac));
       return await createDraft(
         { root: this.root, disk: this.#disk, log, clock, owner, compression, createdBy },
         mac,
@@ -206,6 +205,36 @@ class FolderArchive implements Archive {
     } catch (error) {
       throw toWriteError(error, this.root);
     }
+  }
+
+  async halfRestored(mac: Mac): Promise<HalfRestored | null> {
+    return (await readRestoreRecord(this.#disk, this.#pathOf(mac), mac)) ?? null;
+  }
+
+  async beginRestore(content: RestoreRecordContent): Promise<void> {
+    const { createdBy } = this.#options;
+    const folder = this.#pathOf(content.mac);
+    try {
+      await this.#refuseOtherThanFolder(folder);
+      await this.#disk.makeFolder(folder);
+      await writeRestoreRecord(this.#disk, folder, draftName(await this.#self()), createdBy, content);
+    } catch (error) {
+      throw toWriteError(error, this.root);
+    }
+  }
+
+  async endRestore(mac: Mac): Promise<void> {
+    try {
+      await removeRestoreRecord(this.#disk, this.#pathOf(mac));
+    } catch (error) {
+      throw toWriteError(error, this.root);
+    }
+  }
+
+  async #refuseOtherThanFolder(path: string): Promise<void> {
+    const stats = await this.#disk.lstat(path);
+    if (stats === undefined || stats.isDirectory()) return;
+    throw Object.assign(new Error(`${path} is no folder`), { code: 'ENOTDIR' });
   }
 
   #self(): Promise<Owner> {
@@ -236,7 +265,10 @@ class FolderArchive implements Archive {
     if (stats.isSymbolicLink()) throw Object.assign(new Error('is a link'), { code: 'ELOOP' });
     const names = (await this.#disk.fs.readdir(path)).sort();
     const isOurs = (name: string) =>
-      isBackupId(name) || name === SIGHTINGS || draftOwner(name) !== undefined || isTrashName(name);
+      isBackupId(name) ||
+      [SIGHTINGS, RESTORE_RECORD].includes(name) ||
+      draftOwner(name) !== undefined ||
+      isTrashName(name);
     return {
       path,
       ids: names.filter(isBackupId),

@@ -3,6 +3,7 @@
 import type { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
+import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 
 /** One complete backup: a folder with a backup id as its name. */
 export interface Backup {
@@ -28,6 +29,8 @@ export interface BoardHistory {
   readonly sightings: readonly Sighting[];
   /** Folders and files that could not be understood; reported, never touched. */
   readonly problems: readonly ArchiveProblem[];
+  /** Set while a restore has begun on this board and not ended: see {@link Archive.beginRestore}. */
+  readonly halfRestored: HalfRestored | null;
 }
 
 export interface ArchiveProblem {
@@ -126,4 +129,14 @@ export interface Archive {
   begin(mac: Mac, sizeBytes: number): Promise<Draft>;
   /** Appends a sighting, fsynced. */
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
+  /** Whether a restore has begun on this board and not ended; null = no. */
+  halfRestored(mac: Mac): Promise<HalfRestored | null>;
+  /**
+   * To be called before the first sector of a board is erased: from now on, also after a crash, the board counts as half
+   * restored. On the disk when it resolves. Makes the board's folder where it is missing.
+   * @throws EspdError `archive-unwritable`, `disk-full`
+   */
+  beginRestore(content: RestoreRecordContent): Promise<void>;
+  /** The chip has confirmed the content of this board: it is whole again. Nothing where no restore had begun. */
+  endRestore(mac: Mac): Promise<void>;
 }

@@ -1,7 +1,9 @@
 /** `espd list` and `espd show`: what the archive holds. */
 
+import type { HalfRestored } from '../archive/restore-record.ts';
 import type { ArchiveProblem, Backup, BoardHistory } from '../archive/types.ts';
 import type { Mac } from '../mac.ts';
+import { finishCommand, halfRestoredText } from '../transfer/half-restored.ts';
 import type { CommandContext } from './context.ts';
 import { bold, dim, formatSize, printable } from './text.ts';
 
@@ -10,10 +12,12 @@ export async function list(context: CommandContext): Promise<undefined> {
   const { macs, problems } = await archive.boards();
   const found: ArchiveProblem[] = [...problems];
   const boards: ReturnType<typeof boardJson>[] = [];
+  const unfinished: { message: string; hint: string }[] = [];
   for (const mac of macs) {
     const history = await archive.history(mac);
     found.push(...history.problems);
     boards.push(boardJson(mac, history));
+    if (history.halfRestored !== null) unfinished.push(halfRestoredText(mac, history.halfRestored));
   }
   out.document({ boards, problems: found.map(problemJson) });
   if (boards.length === 0) out.line(`No backups yet in ${archive.root}`);
@@ -29,6 +33,10 @@ export async function list(context: CommandContext): Promise<undefined> {
       board.firmware ?? '-',
     ]);
     out.table([heading, ...rows]);
+  }
+  for (const { message, hint } of unfinished) {
+    out.line(message);
+    out.line(`  ${hint}`);
   }
   noteProblems(context, found);
   return undefined;
@@ -47,12 +55,17 @@ export async function show(context: CommandContext, board: string, which: string
     problems: history.problems.map(problemJson),
   });
   out.line(bold(`${mac}  ${summary.chip ?? ''}`));
+  if (history.halfRestored !== null) {
+    const { message, hint } = halfRestoredText(mac, history.halfRestored);
+    out.line(`  ${message}`);
+    out.line(`  ${hint}`);
+  }
   for (const backup of backups) printBackup(context, backup, history, which !== undefined || backup === backups.at(-1));
   noteProblems(context, history.problems);
   return undefined;
 }
 
-function boardJson(mac: Mac, { backups, sightings }: BoardHistory) {
+function boardJson(mac: Mac, { backups, sightings, halfRestored }: BoardHistory) {
   const latest = backups.at(-1);
   const moments = [latest?.manifest.createdAt, ...sightings.map((sighting) => sighting.at)].filter(
     (at) => at !== undefined,
@@ -67,7 +80,15 @@ function boardJson(mac: Mac, { backups, sightings }: BoardHistory) {
     latest: latest?.id ?? null,
     lastSeen: moments.toSorted().at(-1) ?? null,
     firmware: latest === undefined ? null : firmwareText(latest),
+    halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored),
   };
+}
+
+/** Of a record that cannot be read, only that it is there. */
+function halfRestoredJson({ record, problem }: HalfRestored): object {
+  if (record === null) return { from: null, startedAt: null, why: null, parts: null, snapshot: null, problem };
+  const { from, startedAt, why, parts, snapshot } = record;
+  return { from, startedAt, why, parts, snapshot, finish: finishCommand(record) };
 }
 
 function backupJson(backup: Backup, { sightings }: BoardHistory): object {

@@ -3,7 +3,8 @@
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { hexAddress } from '../esp/flash-read.ts';
-import { type RestorePlan, restoreBoard } from '../transfer/restore.ts';
+import { restoreBoard } from '../transfer/restore.ts';
+import type { RestorePlan } from '../transfer/restore-plan.ts';
 import { stuckError, withBoard } from '../transfer/session.ts';
 import { findBoard, selectPorts } from './boards.ts';
 import { type CommandContext, sessionOptions } from './context.ts';

@@ -7,6 +7,7 @@ import type { ResetSequence } from '../esp/reset.ts';
 import type { Mac } from '../mac.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { type BackupOutcome, backupBoard } from '../transfer/backup.ts';
+import { guardHalfRestored } from '../transfer/half-restored.ts';
 import { type LinkOpener, type SessionOptions, type SessionResult, withBoard } from '../transfer/session.ts';
 
 export interface BackupJobOptions extends SessionOptions {
@@ -71,6 +72,7 @@ async function backUpOnce(port: PortInfo, options: BackupJobOptions): Promise<Se
       }
       busyMacs.add(mac);
       try {
+        await guardHalfRestored(session, options.archive, false);
         return await backupBoard(session, options);
       } finally {
         busyMacs.delete(mac);

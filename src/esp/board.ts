@@ -1,12 +1,13 @@
 /**
- * One board from connect to leave: who it is, and its flash to hash, read and write. All that `transfer/` needs of the
- * protocol; it survives lost bytes and resets of the chip by connecting again, but never answers for another board.
+ * One board from connect to leave: who it is, and its flash to hash and read. All that a backup needs of the protocol;
+ * it survives lost bytes and resets of the chip by connecting again, but never answers for another board. Writing is a
+ * file of its own, `board-writer.ts`, out of the daemon's reach.
  */
 
 import { EspdError, hasCode } from '../errors.ts';
 import type { Link } from '../serial/link.ts';
 import { FrameChannel } from './channel.ts';
-import { type Chip, USB_OTG_BLOCK_BYTES, type UsbConnection } from './chips/chip.ts';
+import type { Chip, UsbConnection } from './chips/chip.ts';
 import { connect } from './connect.ts';
 import { detectChip } from './detect.ts';
 import { flashSizeBytes } from './flash-ids.ts';
@@ -18,13 +19,12 @@ import {
   readThroughRom,
   readThroughStub,
 } from './flash-read.ts';
-import { STUB_BLOCK_BYTES, writeRegion } from './flash-write.ts';
 import { Flasher, type FlasherOptions } from './flasher.ts';
 import { type BoardIdentity, identify } from './identity.ts';
 import { type LeaveOutcome, leaveDownloadMode } from './leave.ts';
 import { type EspContext, type Loader, isLineFault } from './loader.ts';
 import { registersOf } from './registers.ts';
-import { type JedecId, digestRegion, readJedecId } from './spi-flash.ts';
+import { type JedecId, digestRegion, readJedecId, readStatusRegister } from './spi-flash.ts';
 
 export interface FlashFacts extends JedecId {
   readonly sizeBytes: number;
@@ -140,14 +140,15 @@ export class Board {
     await this.#persist('check of the MAC', () => this.#flasher.checkIdentity());
   }
 
-  /**
-   * Erases and programs whole sectors. Not verified: compare digests afterwards.
-   * @throws EspdError `chip-error`, `chip-timeout`: after {@link reconnect} the same may be written again
-   */
-  async write(offset: number, bytes: Buffer): Promise<void> {
+  /** The flash's first status register, which holds its write protection; undefined where it reads differently each time. */
+  async flashStatus(): Promise<number | undefined> {
     await this.openFlash();
-    const maxBlockBytes = this.identity.usbConnection === 'usb-otg' ? USB_OTG_BLOCK_BYTES : STUB_BLOCK_BYTES;
-    await writeRegion(await this.#flasher.ready(), this.#chip, offset, bytes, maxBlockBytes);
+    return this.#persist('status of the flash', (loader) => readStatusRegister(loader, this.#chip));
+  }
+
+  /** The loader at work on the flash, and what it runs on: for work beyond hashing and reading. */
+  async flashLoader(): Promise<{ readonly loader: Loader; readonly chip: Chip }> {
+    return { loader: await this.#flasher.ready(), chip: this.#chip };
   }
 
   /**

@@ -133,17 +133,15 @@ export class Bench {
     backup: Backup,
     options: JobOptions & Partial<Omit<RestoreOptions, 'archive' | 'backup'>> = {},
   ): Promise<SessionResult<RestoreOutcome>> {
-    const { targetMac = backup.mac, dryRun = false, confirm } = options;
+    const { targetMac = backup.mac, dryRun = false } = options;
+    const { confirm, onPlan, overrides, part, snapshot, why } = options;
+    const given = Object.entries({ confirm, onPlan, overrides, part, snapshot, why }).filter(
+      ([, value]) => value !== undefined,
+    );
     return this.session(
       board,
       (session) =>
-        restoreBoard(session, {
-          archive: this.archive,
-          backup,
-          targetMac,
-          dryRun,
-          ...(confirm === undefined ? {} : { confirm }),
-        }),
+        restoreBoard(session, { archive: this.archive, backup, targetMac, dryRun, ...Object.fromEntries(given) }),
       options,
     );
   }
@@ -162,6 +160,12 @@ export class Bench {
     const names = await nodeFs.readdir(join(this.root, macToFolder(board))).catch(() => []);
     const ids = backups.map(({ id }) => id);
     assert.deepEqual(names.filter((name) => name !== SIGHTINGS).sort(), ids, 'something else lies beside the backups');
+    return Promise.all(backups.map(imageOf));
+  }
+
+  /** Image bytes of the backups of `mac`, oldest first, whatever lies beside them. */
+  async imagesOf(mac: string): Promise<Buffer[]> {
+    const { backups } = await this.archive.history(macOf(mac));
     return Promise.all(backups.map(imageOf));
   }
 
