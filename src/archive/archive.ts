@@ -20,6 +20,8 @@ import type { Owner } from './owner.ts';
 import { printable } from './printable.ts';
 import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
+import { RESTORES, appendRestore, readRestores } from './restores.ts';
+import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
 import type { Archive, ArchiveProblem, Backup, BoardHistory, Draft, ImageReader, Sighting } from './types.ts';
 import type { VerifyReport, Which } from './types.ts';
@@ -223,11 +225,27 @@ class FolderArchive implements Archive {
     }
   }
 
-  async endRestore(mac: Mac): Promise<void> {
+  async endRestore(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
+    const folder = this.#pathOf(mac);
     try {
-      await removeRestoreRecord(this.#disk, this.#pathOf(mac));
+      const record = (await readRestoreRecord(this.#disk, folder, mac))?.record;
+      if (record && outcome === 'done') {
+        const { from, snapshot, parts } = record;
+        const at = this.#options.clock.date().toISOString();
+        await appendRestore(this.#disk, folder, { at, from, snapshot, partial: parts !== null });
+      }
+      await removeRestoreRecord(this.#disk, folder);
     } catch (error) {
       throw toWriteError(error, this.root);
+    }
+  }
+
+  async restores(mac: Mac): Promise<readonly CompletedRestore[]> {
+    try {
+      return await readRestores(this.#disk, this.#pathOf(mac));
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return [];
+      throw toProblem(mac, null, join(macToFolder(mac), RESTORES), readFault(error)).error;
     }
   }
 
@@ -266,7 +284,7 @@ class FolderArchive implements Archive {
     const names = (await this.#disk.fs.readdir(path)).sort();
     const isOurs = (name: string) =>
       isBackupId(name) ||
-      [SIGHTINGS, RESTORE_RECORD].includes(name) ||
+      [SIGHTINGS, RESTORE_RECORD, RESTORES].includes(name) ||
       draftOwner(name) !== undefined ||
       isTrashName(name);
     return {

@@ -4,6 +4,7 @@ import type { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
+import type { CompletedRestore } from './restores.ts';
 
 /** One complete backup: a folder with a backup id as its name. */
 export interface Backup {
@@ -137,6 +138,12 @@ export interface Archive {
    * @throws EspdError `archive-unwritable`, `disk-full`
    */
   beginRestore(content: RestoreRecordContent): Promise<void>;
-  /** The chip has confirmed the content of this board: it is whole again. Nothing where no restore had begun. */
-  endRestore(mac: Mac): Promise<void>;
+  /**
+   * The board is whole again: `done` when the chip has confirmed what was to be written, which is then noted among
+   * {@link Archive.restores}. Nothing where no restore had begun.
+   * @throws EspdError `archive-unwritable`, `disk-full`
+   */
+  endRestore(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void>;
+  /** Restores of this board that are done, oldest first; lines that are none are passed over. */
+  restores(mac: Mac): Promise<readonly CompletedRestore[]>;
 }

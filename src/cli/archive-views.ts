@@ -49,9 +49,11 @@ export async function show(context: CommandContext, board: string, which: string
   const history = await archive.history(mac);
   const backups = which === undefined ? history.backups : [await archive.resolveBackup(mac, which)];
   const summary = boardJson(mac, history);
+  const restores = await archive.restores(mac);
   out.document({
     board: summary,
     backups: backups.map((backup) => backupJson(backup, history)),
+    restores,
     problems: history.problems.map(problemJson),
   });
   out.line(bold(`${mac}  ${summary.chip ?? ''}`));
@@ -61,6 +63,10 @@ export async function show(context: CommandContext, board: string, which: string
     out.line(`  ${hint}`);
   }
   for (const backup of backups) printBackup(context, backup, history, which !== undefined || backup === backups.at(-1));
+  for (const { at, from, snapshot, partial } of restores.slice(-5)) {
+    const what = `${partial ? 'a part of ' : ''}${from.id}${from.mac === mac ? '' : ` of ${from.mac}`}`;
+    out.line(`  restored ${at}: ${what}${snapshot === null ? '' : `; before it: ${snapshot}`}`);
+  }
   noteProblems(context, history.problems);
   return undefined;
 }

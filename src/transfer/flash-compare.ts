@@ -2,7 +2,9 @@
 
 import { createHash } from 'node:crypto';
 import type { ImageReader } from '../archive/types.ts';
-import { type Region, digestLevels, planByDigests } from './digest-plan.ts';
+import { type Region, blankDigest, digestLevels, planByDigests } from './digest-plan.ts';
+
+export { blankDigest };
 
 /** MD5 of a region of the flash, by the chip. */
 export type AskDigest = (region: Region) => Promise<string>;

@@ -7,6 +7,7 @@ import type { HalfRestored, RestoreRecord } from '../archive/restore-record.ts';
 import type { Archive } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import type { Region } from './digest-plan.ts';
 import type { Session } from './session.ts';
 
 /** The command that finishes a restore, as a person would type it. */
@@ -49,8 +50,9 @@ export async function guardHalfRestored(session: Session, archive: Archive, allo
   const half = await archive.halfRestored(mac);
   if (half === null) return;
   const { message, hint } = halfRestoredText(mac, half);
-  if (await isWhole(session, archive, half)) {
-    await archive.endRestore(mac);
+  const found = await lookAt(session, archive, half);
+  if (found !== 'half') {
+    await archive.endRestore(mac, found);
     options.log.info('The board counted as half restored, but its flash is whole', { mac, half: message });
     return;
   }
@@ -62,23 +64,39 @@ export async function guardHalfRestored(session: Session, archive: Archive, allo
   options.log.warn('Backing up a half restored board as it is', { mac, half: message });
 }
 
-/** Whether the flash holds what the restore was to put there, or what some backup of the board holds. */
-async function isWhole({ board, options }: Session, archive: Archive, { record }: HalfRestored): Promise<boolean> {
-  const { mac } = board.identity;
+/** `done`: the flash holds what the restore was to put there. `nothing-written`: it holds another backup of the board. */
+async function lookAt(
+  { board, options }: Session,
+  archive: Archive,
+  { record }: HalfRestored,
+): Promise<'done' | 'nothing-written' | 'half'> {
   const { sizeBytes } = await board.openFlash();
-  const ask = (offset: number, length: number) => {
+  const ask = ({ offset, sizeBytes: length }: Region) => {
     options.signal.throwIfAborted();
     return board.digest(offset, length);
   };
-  const whole = await ask(0, sizeBytes);
-  const { backups } = await archive.history(mac);
-  if (backups.some(({ manifest: { image } }) => image.sizeBytes === sizeBytes && image.md5 === whole)) return true;
-  if (record === null) return false;
+  const whole = await ask({ offset: 0, sizeBytes });
+  if (record !== null && (await holds(record.done, sizeBytes, whole, ask))) return 'done';
+  const { backups } = await archive.history(board.identity.mac);
+  const isKnown = backups.some(({ manifest: { image } }) => image.sizeBytes === sizeBytes && image.md5 === whole);
+  return isKnown ? 'nothing-written' : 'half';
+}
+
+/** A record may come from anywhere: only one whose parts are the whole flash says something about it. */
+async function holds(
+  done: RestoreRecord['done'],
+  flashBytes: number,
+  whole: string,
+  ask: (region: Region) => Promise<string>,
+): Promise<boolean> {
   let end = 0;
-  for (const { offset, sizeBytes: length, md5 } of record.done) {
-    if (offset !== end || offset + length > sizeBytes) return false;
-    if ((length === sizeBytes ? whole : await ask(offset, length)) !== md5) return false;
-    end = offset + length;
+  for (const { offset, sizeBytes } of done) {
+    if (offset !== end || sizeBytes === 0) return false;
+    end = offset + sizeBytes;
   }
-  return end === sizeBytes;
+  if (end !== flashBytes) return false;
+  for (const { md5, ...region } of done) {
+    if ((region.sizeBytes === flashBytes ? whole : await ask(region)) !== md5) return false;
+  }
+  return true;
 }

@@ -54,12 +54,12 @@ export interface RestorePlan {
 
 /**
  * `made`: what is on the board is backed up first. `exists`: backup `id` holds it already. `none`: the person does not
- * want one, or (`half-restored`) there is nothing worth keeping.
+ * want one, or there is nothing worth keeping: a blank flash, or half of two images.
  */
 export type SnapshotPlan =
   | { readonly kind: 'made' }
   | { readonly kind: 'exists'; readonly id: string }
-  | { readonly kind: 'none'; readonly because: 'not-wanted' | 'half-restored' | 'nothing-to-write' };
+  | { readonly kind: 'none'; readonly because: 'blank' | 'not-wanted' | 'half-restored' | 'nothing-to-write' };
 
 export interface Estimate {
   /** Of writing and proving; the snapshot is not in it. */

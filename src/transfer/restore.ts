@@ -18,7 +18,7 @@ import {
 import type { Mac } from '../mac.ts';
 import { backupBoard } from './backup.ts';
 import type { Region } from './digest-plan.ts';
-import { overlap } from './flash-compare.ts';
+import { blankDigest, overlap } from './flash-compare.ts';
 import { finishCommand, halfRestoredText } from './half-restored.ts';
 import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection } from './restore-guards.ts';
 import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './restore-parts.ts';
@@ -160,7 +160,7 @@ class RestoreJob {
     }
     const regions = await this.#proof.compare();
     if (regions.length === 0) {
-      if (half !== null && !dryRun) await this.#clearRecord();
+      if (half !== null && !dryRun) await this.#clearRecord('done');
       return this.#outcome(await this.#plan([], { kind: 'none', because: 'nothing-to-write' }, undefined), true, null);
     }
     const status = await this.#board.flashStatus();
@@ -185,7 +185,7 @@ class RestoreJob {
       await this.#onFailure();
       throw error;
     }
-    await this.#clearRecord();
+    await this.#clearRecord('done');
     if (half !== null) log.info('The interrupted restore is finished', { mac: this.#board.identity.mac });
     return this.#outcome(plan, true, snapshot);
   }
@@ -209,8 +209,8 @@ class RestoreJob {
     const { mac } = this.#board.identity;
     const { backups } = await archive.history(mac);
     const candidates = backups.filter(({ manifest }) => manifest.image.sizeBytes === flash.sizeBytes);
-    if (candidates.length === 0) return { kind: 'made' };
     const md5 = await this.#proof.flashDigest();
+    if (md5 === blankDigest(flash.sizeBytes)) return { kind: 'none', because: 'blank' };
     for (const { id } of candidates.toReversed().filter(({ manifest }) => manifest.image.md5 === md5)) {
       // Rotten by now, it is no snapshot.
       const damage = await archive.verifyBackup(mac, id, this.#session.options.signal);
@@ -254,7 +254,7 @@ class RestoreJob {
     const { mac } = this.#board.identity;
     if (!this.#rewriter.hasBegun) {
       // Not a sector was erased: the board is what it was.
-      if (this.#facts.half === null) await this.#clearRecord();
+      if (this.#facts.half === null) await this.#clearRecord('nothing-written');
       return;
     }
     const parts = this.#named?.map((part) => ({ ...part })) ?? null;
@@ -266,10 +266,10 @@ class RestoreJob {
   }
 
   /** A record that cannot be removed now is at the next look at the board. */
-  async #clearRecord(): Promise<void> {
+  async #clearRecord(outcome: 'done' | 'nothing-written'): Promise<void> {
     const { mac } = this.#board.identity;
     try {
-      await this.#options.archive.endRestore(mac);
+      await this.#options.archive.endRestore(mac, outcome);
     } catch (error) {
       if (!(error instanceof EspdError)) throw error;
       this.#session.options.log.warn('The record of the restore cannot be removed, though the board is whole', {

@@ -9,6 +9,7 @@ import type { TestContext } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { openArchive } from '../../src/archive/archive.ts';
 import type { FileSystem } from '../../src/archive/disk.ts';
+import { RESTORES } from '../../src/archive/restores.ts';
 import { SIGHTINGS } from '../../src/archive/sightings.ts';
 import type { ArchiveOptions } from '../../src/archive/archive.ts';
 import type { Archive, Backup } from '../../src/archive/types.ts';
@@ -159,7 +160,11 @@ export class Bench {
     const { backups } = await this.archive.history(board);
     const names = await nodeFs.readdir(join(this.root, macToFolder(board))).catch(() => []);
     const ids = backups.map(({ id }) => id);
-    assert.deepEqual(names.filter((name) => name !== SIGHTINGS).sort(), ids, 'something else lies beside the backups');
+    assert.deepEqual(
+      names.filter((name) => ![SIGHTINGS, RESTORES].includes(name)).sort(),
+      ids,
+      'something else lies beside the backups',
+    );
     return Promise.all(backups.map(imageOf));
   }
 
