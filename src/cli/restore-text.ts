@@ -4,6 +4,7 @@ import type { RestorePlan, SnapshotPlan } from '../transfer/restore-plan.ts';
 import { formatSize, formatTable, plural, printable } from './text.ts';
 
 const LABEL_WIDTH = 11;
+const TEXT_WIDTH = 80 - 2 - LABEL_WIDTH;
 
 /** Lines without styles, for a terminal or a file. */
 export function planLines(plan: RestorePlan): string[] {
@@ -21,12 +22,23 @@ export function planLines(plan: RestorePlan): string[] {
     ...labelled('differs', differenceLines(plan)),
     ...(plan.sectors === 0 ? [] : labelled('takes', [timeText(plan)])),
     ...(plan.sectors === 0 ? [] : labelled('kept', [snapshotText(plan.snapshot)])),
-    ...labelled('at risk', plan.risks),
+    ...labelled('at risk', plan.risks.flatMap(wrapped)),
     ...labelled(
       'bound',
       plan.boundToMac.map(({ part, offset, what }) => `${part}${offset === null ? '' : ` at ${hex(offset)}`} ${what}`),
     ),
   ].map((line) => printable(line));
+}
+
+/** Broken between words where a terminal of 80 columns ends; what follows is indented. */
+function wrapped(text: string): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= TEXT_WIDTH) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(last === undefined ? word : `  ${word}`);
+  }
+  return lines;
 }
 
 function labelled(label: string, lines: readonly string[]): string[] {

@@ -233,9 +233,7 @@ export function risksOf(facts: RiskFacts): string[] {
   const risks: string[] = [];
   if (parts.length === 0) return risks;
   if (parts.some(({ kind }) => kind === 'bootloader' || kind === 'partition-table') || writesEsp8266Boot(parts)) {
-    risks.push(
-      'What starts the board is written anew: if it loses power now, it does not start until the restore is finished',
-    );
+    risks.push('Without power in the middle of it, the board does not start until the restore is finished');
   }
   const apps = parts.filter(({ type }) => type === 'app').map(({ name }) => name);
   if (apps.length > 0) risks.push(`The app is replaced${firmwareText(contents)}: ${apps.join(', ')}`);
