@@ -141,6 +141,43 @@ for (const [index, family] of FAMILIES.entries()) {
       }
     });
 
+    it('of a part, under a fault at any command, touches nothing else and is finished by a second one', async (t) => {
+      const part = { offset: 14 * 4096, sizeBytes: 20 * 4096 };
+      const expectedOf = ({ image, before }: Scene) =>
+        Buffer.concat([
+          before.subarray(0, part.offset),
+          image.subarray(part.offset, part.offset + part.sizeBytes),
+          before.subarray(part.offset + part.sizeBytes),
+        ]);
+      const first = await sceneOf(t, family);
+      const course = await courseOf(first.board, () => first.bench.restore(first.board, first.backup, { part }));
+      assert.ok(first.board.flash.snapshot().equals(expectedOf(first)));
+      for (const { name, fault } of faultsByCommand(course).filter((_, place) => place % 40 === index * 10)) {
+        const scene = await sceneOf(t, family);
+        const { bench, board, backup, before } = scene;
+        const expected = expectedOf(scene);
+        board.addFault(fault);
+        const outcome = await bench.restore(board, backup, { part }).then(
+          ({ value }) => value,
+          (error: unknown) => knownError(error),
+        );
+        const flash = board.flash.snapshot();
+        const outside = (bytes: Buffer) =>
+          Buffer.concat([bytes.subarray(0, part.offset), bytes.subarray(part.offset + part.sizeBytes)]);
+        assert.ok(outside(flash).equals(outside(before)), `${name}: something else was touched`);
+        if (!(outcome instanceof Error)) assert.ok(flash.equals(expected), name);
+        const half = await bench.archive.halfRestored(backup.mac);
+        if (!flash.equals(expected) && !flash.equals(before)) assert.notEqual(half, null, name);
+        board.clearFaults();
+        board.plug();
+        await bench.pass(2 * 60_000);
+        assert.equal((await bench.restore(board, backup, { part })).value.verified, true);
+        assert.ok(board.flash.snapshot().equals(expected), name);
+        assert.equal(await bench.archive.halfRestored(backup.mac), null);
+        bench.clock.clear();
+      }
+    });
+
     it('under a fault at any byte is exact, or finished by a second one', async (t) => {
       const faults = faultsByByte(await courseOfRestore(t, family));
       await fc.assert(
