@@ -2,6 +2,7 @@
 
 import type { HalfRestored } from '../archive/restore-record.ts';
 import type { ArchiveProblem, Backup, BoardHistory } from '../archive/types.ts';
+import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { finishCommand, halfRestoredText } from '../transfer/half-restored.ts';
 import type { CommandContext } from './context.ts';
@@ -49,7 +50,12 @@ export async function show(context: CommandContext, board: string, which: string
   const history = await archive.history(mac);
   const backups = which === undefined ? history.backups : [await archive.resolveBackup(mac, which)];
   const summary = boardJson(mac, history);
-  const restores = await archive.restores(mac);
+  const notes: string[] = [];
+  const restores = await archive.restores(mac).catch((error: unknown) => {
+    if (!(error instanceof EspdError)) throw error;
+    notes.push(error.message);
+    return [];
+  });
   out.document({
     board: summary,
     backups: backups.map((backup) => backupJson(backup, history)),
@@ -67,6 +73,7 @@ export async function show(context: CommandContext, board: string, which: string
     const what = `${partial ? 'a part of ' : ''}${from.id}${from.mac === mac ? '' : ` of ${from.mac}`}`;
     out.line(`  restored ${at}: ${what}${snapshot === null ? '' : `; before it: ${snapshot}`}`);
   }
+  for (const note of notes) out.note(`problem: ${note}`);
   noteProblems(context, history.problems);
   return undefined;
 }

@@ -18,7 +18,7 @@ export function planLines(plan: RestorePlan): string[] {
       `${backup.chip}, ${formatSize(backup.sizeBytes)}${firmware === '' ? '' : `, ${firmware}`}`,
     ]),
     ...(plan.scope === null ? [] : labelled('only', plan.scope.map(scopeText))),
-    ...(plan.halfRestored ? labelled('unfinished', ['an earlier restore of this board was interrupted']) : []),
+    ...(plan.halfRestored === null ? [] : labelled('unfinished', unfinishedLines(plan.halfRestored.snapshot))),
     ...labelled('differs', differenceLines(plan)),
     ...(plan.sectors === 0 ? [] : labelled('takes', [timeText(plan)])),
     ...(plan.sectors === 0 ? [] : labelled('kept', [snapshotText(plan.snapshot)])),
@@ -43,6 +43,11 @@ function wrapped(text: string): string[] {
 
 function labelled(label: string, lines: readonly string[]): string[] {
   return lines.map((line, index) => `  ${(index === 0 ? label : '').padEnd(LABEL_WIDTH)}${line}`);
+}
+
+function unfinishedLines(snapshot: string | null): string[] {
+  const lines = ['an earlier restore of this board was interrupted'];
+  return snapshot === null ? lines : [...lines, `what was on it before that is in the archive: ${snapshot}`];
 }
 
 function scopeText({ name, offset, sizeBytes }: { name: string | null; offset: number; sizeBytes: number }): string {

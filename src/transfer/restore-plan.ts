@@ -2,6 +2,7 @@
 
 import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
+import type { HalfRestored } from '../archive/restore-record.ts';
 import type { Backup, ImageReader } from '../archive/types.ts';
 import type { FlashFacts } from '../esp/board.ts';
 import {
@@ -46,8 +47,8 @@ export interface RestorePlan {
   /** Sentences for people, without a full stop. */
   readonly risks: readonly string[];
   readonly snapshot: SnapshotPlan;
-  /** An earlier restore of this board has not ended; true also where nothing is known of it. */
-  readonly halfRestored: boolean;
+  /** An earlier restore of this board has not ended; `snapshot`: the backup of what was there before that, if known. */
+  readonly halfRestored: { readonly snapshot: string | null } | null;
   /** What in the image belongs to the board that it was taken from; empty on that board. */
   readonly boundToMac: readonly BoundPlace[];
 }
@@ -91,7 +92,7 @@ export interface PlanFacts {
   readonly flash: FlashFacts;
   readonly contents: FirmwareSummary;
   /** Set where an earlier restore of this board has not ended. */
-  readonly half: object | null;
+  readonly half: HalfRestored | null;
   readonly regions: readonly Region[];
   readonly parts: readonly FlashPart[];
   readonly scope: readonly NamedRegion[] | null;
@@ -145,7 +146,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       otherFlashId: ids.image === ids.board ? null : ids,
     }),
     snapshot,
-    halfRestored: facts.half !== null,
+    halfRestored: facts.half === null ? null : { snapshot: facts.half.record?.snapshot ?? null },
     boundToMac: bound,
   };
 }

@@ -117,6 +117,15 @@ export class FlashProof {
     }
   }
 
+  /** Whether the rest is what an earlier job, which did not end, found there; true where that says nothing about it. */
+  async restIsStill(before: readonly DigestedRegion[]): Promise<boolean> {
+    for (const region of this.rest) {
+      const known = before.find(({ offset, sizeBytes }) => offset === region.offset && sizeBytes === region.sizeBytes);
+      if (known !== undefined && (await this.#agreedDigest(region)) !== known.md5) return false;
+    }
+    return true;
+  }
+
   /** The whole flash in parts, with the digests that they have when all is written. */
   async whenDone(): Promise<DigestedRegion[]> {
     const done: DigestedRegion[] = [...this.#restBefore];

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import type { HalfRestored } from '../archive/restore-record.ts';
 import type { Archive, Backup, ImageReader } from '../archive/types.ts';
-import { EspdError, hasCode } from '../errors.ts';
+import { EspdError } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
 import {
   type FirmwareSummary,
@@ -16,14 +16,14 @@ import {
   revisionRequirements,
 } from '../firmware/index.ts';
 import type { Mac } from '../mac.ts';
-import { backupBoard } from './backup.ts';
 import type { Region } from './digest-plan.ts';
-import { blankDigest, overlap } from './flash-compare.ts';
+import { overlap } from './flash-compare.ts';
 import { finishCommand, halfRestoredText } from './half-restored.ts';
 import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection } from './restore-guards.ts';
 import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './restore-parts.ts';
 import { type RestorePlan, type SnapshotPlan, makePlan } from './restore-plan.ts';
 import { FlashProof } from './restore-proof.ts';
+import { type Snapshot, makeSnapshot, planSnapshot } from './restore-snapshot.ts';
 import { FlashRewriter } from './restore-write.ts';
 import type { Session } from './session.ts';
 
@@ -57,23 +57,13 @@ export interface RestoreOutcome {
   readonly verified: boolean;
   readonly scope: 'flash' | 'region';
   /** The backup that holds what was on the board before; null where none was made or wanted. */
-  readonly snapshot: { readonly id: string; readonly isNew: boolean } | null;
+  readonly snapshot: Snapshot | null;
   /** This finished an earlier restore that had been interrupted. */
   readonly finished: boolean;
   readonly transfer: { readonly digestsAsked: number; readonly retries: number; readonly baudRate: number };
 }
 
 const HASH_BYTES = 1024 * 1024;
-/** Failures that keep the snapshot alone from being made. */
-const SNAPSHOT_FAULTS = [
-  'archive-unreadable',
-  'archive-unwritable',
-  'digest-mismatch',
-  'disk-full',
-  'no-stub-read',
-  'read-failed',
-] as const;
-
 /**
  * Restores `options.backup` on the board of `session`.
  *
@@ -151,21 +141,33 @@ class RestoreJob {
   }
 
   async run(): Promise<RestoreOutcome> {
-    const { dryRun, confirm, onPlan, overrides } = this.#options;
-    const { half, image, contents } = this.#facts;
+    const { archive, dryRun, confirm, onPlan, overrides } = this.#options;
+    const { half, image, flash, contents } = this.#facts;
     const { signal, log } = this.#session.options;
     this.#guardUnfinished();
     if (this.#named !== null && !overrides.layout) {
       await guardLayout(this.#board, image, contents, this.#named, (region) => this.#proof.digest(region));
     }
     const regions = await this.#proof.compare();
+    if (half?.record && this.#named !== null && !(await this.#proof.restIsStill(half.record.done))) {
+      // The app may have run and written there; or the flash is smaller than it says.
+      log.warn('The rest of the flash is not what it was when the interrupted restore began', {
+        mac: this.#board.identity.mac,
+        snapshot: half.record.snapshot,
+      });
+    }
     if (regions.length === 0) {
       if (half !== null && !dryRun) await this.#clearRecord('done');
       return this.#outcome(await this.#plan([], { kind: 'none', because: 'nothing-to-write' }, undefined), true, null);
     }
     const status = await this.#board.flashStatus();
     guardWriteProtection(status, overrides);
-    const plan = await this.#plan(regions, await this.#planSnapshot(), status);
+    const snapshotPlan = await planSnapshot({
+      ...{ session: this.#session, archive, flash, half },
+      isWanted: this.#options.snapshot ?? true,
+      flashDigest: () => this.#proof.flashDigest(),
+    });
+    const plan = await this.#plan(regions, snapshotPlan, status);
     onPlan?.(plan);
     if (dryRun) return this.#outcome(plan, false, null);
     if (confirm !== undefined && !(await confirm(plan))) {
@@ -174,7 +176,7 @@ class RestoreJob {
     signal.throwIfAborted();
     // A person may have taken their time to answer, with other boards at hand.
     await this.#board.checkIdentity();
-    const snapshot = await this.#snapshot(plan.snapshot);
+    const snapshot = await makeSnapshot(this.#session, archive, plan.snapshot);
     await this.#proof.keepRest();
     await this.#board.checkIdentity();
     await this.#record(plan, snapshot);
@@ -201,41 +203,8 @@ class RestoreJob {
     throw new EspdError('half-restored', message, { hint: `A part alone does not finish that. ${hint}` });
   }
 
-  async #planSnapshot(): Promise<SnapshotPlan> {
-    const { archive, snapshot = true } = this.#options;
-    const { flash, half } = this.#facts;
-    if (half !== null) return { kind: 'none', because: 'half-restored' };
-    if (!snapshot) return { kind: 'none', because: 'not-wanted' };
-    const { mac } = this.#board.identity;
-    const { backups } = await archive.history(mac);
-    const candidates = backups.filter(({ manifest }) => manifest.image.sizeBytes === flash.sizeBytes);
-    const md5 = await this.#proof.flashDigest();
-    if (md5 === blankDigest(flash.sizeBytes)) return { kind: 'none', because: 'blank' };
-    for (const { id } of candidates.toReversed().filter(({ manifest }) => manifest.image.md5 === md5)) {
-      // Rotten by now, it is no snapshot.
-      const damage = await archive.verifyBackup(mac, id, this.#session.options.signal);
-      if (damage.length === 0) return { kind: 'exists', id };
-    }
-    return { kind: 'made' };
-  }
-
-  async #snapshot(plan: SnapshotPlan): Promise<RestoreOutcome['snapshot']> {
-    if (plan.kind === 'none') return null;
-    if (plan.kind === 'exists') return { id: plan.id, isNew: false };
-    try {
-      const { backup, unchanged } = await backupBoard(this.#session, { archive: this.#options.archive, full: false });
-      return { id: backup.id, isNew: !unchanged };
-    } catch (error) {
-      if (!hasCode(error, ...SNAPSHOT_FAULTS)) throw error;
-      throw new EspdError(error.code, `No snapshot of what is on the board could be made: ${error.message}`, {
-        cause: error,
-        hint: `Nothing was written. ${error.hint === '' ? '' : `${error.hint}. `}--no-snapshot restores without one`,
-      });
-    }
-  }
-
   /** From here on the board counts as half restored, whatever happens to this process. */
-  async #record(plan: RestorePlan, snapshot: RestoreOutcome['snapshot']): Promise<void> {
+  async #record(plan: RestorePlan, snapshot: Snapshot | null): Promise<void> {
     const { archive, backup, why = '' } = this.#options;
     await archive.beginRestore({
       mac: this.#board.identity.mac,
@@ -295,7 +264,7 @@ class RestoreJob {
     });
   }
 
-  #outcome(plan: RestorePlan, verified: boolean, snapshot: RestoreOutcome['snapshot']): RestoreOutcome {
+  #outcome(plan: RestorePlan, verified: boolean, snapshot: Snapshot | null): RestoreOutcome {
     return {
       plan,
       sectorsWritten: this.#rewriter.sectorsWritten,

@@ -92,6 +92,22 @@ describe('restore', { concurrency: 4 }, () => {
     assert.notEqual(await bench.archive.halfRestored(parseMac(MAC)!), null);
   });
 
+  test('a worn sector is named by address and partition, for people and scripts', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard({ ...theBoard, wornSectors: [32] });
+    await bench.run(['backup', '--port', address]);
+    // Cells that are to be cleared again, and cannot be.
+    board.flash.erase(32 * SECTOR, SECTOR);
+    const restore = ['restore', '--mac', MAC, '--port', address];
+    const people = await bench.run(restore);
+    checkError(people, 'write-mismatch');
+    assert.match(people.stderr, /1 sector does not hold what was written: 0x020000 in app0 \(write-mismatch\)/);
+    assert.match(people.stderr, /is half restored.*\n.*Finish with: /);
+    const { json } = await bench.runJson<{ failedSectors: object[]; halfRestored: object }>(restore);
+    assert.deepEqual(json.failedSectors, [{ offset: 32 * SECTOR, part: 'app0' }]);
+    assert.ok('finish' in json.halfRestored);
+  });
+
   test('--partition and --offset write only that, and say so', async (t) => {
     const bench = await Bench.open(t);
     const { board, address } = await bench.addBoard(theBoard);
