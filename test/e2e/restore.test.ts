@@ -58,4 +58,26 @@ describe('restore', { concurrency: 2, timeout: 300_000 }, () => {
       assert.equal(await bench.archive.halfRestored(parseMac(MAC)!), null);
     });
   }
+
+  test('SIGINT in the middle of writing: status 130, the board in its app, and what finishes it', async (t) => {
+    const bench = await Bench.open(t);
+    const speeds = { eraseSectorMs: 150, eraseBlockMs: 600 };
+    const { board, address } = await bench.addBoard({ family: 'esp32', mac: MAC, speeds }, { linked: false });
+    await bench.run(['backup', '--port', address]);
+    const image = board.flash.snapshot();
+    for (let at = 0x20000; at < 0x50000; at += 0x2000) board.flash.load(at, Buffer.alloc(4096, 'other '));
+    const restore = ['restore', '--mac', MAC, '--port', address, '--yes'];
+    const stopped = new EspdProcess(t, bench, restore);
+    const begun = () => board.commands.filter(({ opcode }) => opcode === OPCODE.flashDeflBegin).length > 3;
+    await until(begun, 'it writes', 60_000);
+    stopped.kill('SIGINT');
+    assert.equal(await stopped.status(), 130, stopped.stderr);
+    assert.match(stopped.stderr, /is half restored to \S+, since .*\n {2}Finish with: espd restore --mac /);
+    await until(() => board.mode === 'app', 'the app runs');
+    const finished = new EspdProcess(t, bench, restore);
+    assert.equal(await finished.status(), 0, finished.stderr);
+    assert.match(finished.stdout, /restore finished: \d+ sectors written, whole flash verified by the chip/);
+    assert.match(finished.stderr, /unfinished +an earlier restore of this board was interrupted/);
+    assert.ok(board.flash.snapshot().equals(image));
+  });
 });
