@@ -81,7 +81,18 @@ export const ERROR_CODES = {
   'other-mac': { exit: EXIT.refused, meaning: 'The board has another MAC than the image' },
   'other-chip': { exit: EXIT.refused, meaning: 'The board is another chip than the image was taken from' },
   'other-size': { exit: EXIT.refused, meaning: "The image's size is not that of the board's flash" },
-  encrypted: { exit: EXIT.refused, meaning: 'Flash encryption or secure boot makes writing this image unsafe' },
+  'old-revision': { exit: EXIT.refused, meaning: "The chip's revision is not one that the image says it runs on" },
+  'other-layout': {
+    exit: EXIT.refused,
+    meaning: "The board's partition table does not have the partition where the image has it",
+  },
+  encrypted: { exit: EXIT.refused, meaning: 'Flash encryption of the board or the image: written, it would not run' },
+  'secure-boot': { exit: EXIT.refused, meaning: 'Secure boot of the board or the image: written, it may not boot' },
+  'write-protected': { exit: EXIT.refused, meaning: 'The flash is locked against writing by its own protection' },
+  'half-restored': {
+    exit: EXIT.refused,
+    meaning: 'An interrupted restore left the board with neither its old content nor the new',
+  },
   declined: { exit: EXIT.refused, meaning: 'The question whether to write was not answered with yes' },
 
   interrupted: { exit: EXIT.interrupted, meaning: 'Stopped by a signal (Ctrl-C, SIGTERM)' },

@@ -195,6 +195,26 @@ function check(sources: Sources): string[] {
   return [...violations, ...findCycles(graph)];
 }
 
+/** Files that `from` loads, by way of imports that are more than types; each with one way that leads there. */
+function reachedFrom(sources: Sources, from: string): Map<string, string[]> {
+  const ways = new Map([[from, [from]]]);
+  for (const [file, way] of ways) {
+    for (const { specifier, typeOnly } of readFacts(file, sources.get(file) ?? '').imports) {
+      if (typeOnly || !specifier.startsWith('.')) continue;
+      const target = path.posix.join(path.posix.dirname(file), specifier);
+      if (!ways.has(target)) ways.set(target, [...way, target]);
+    }
+  }
+  return ways;
+}
+
+/** The code that erases or programs flash, and what calls it. */
+const WRITERS = ['esp/flash-write.ts', 'esp/board-writer.ts', 'transfer/restore-write.ts', 'transfer/restore.ts'];
+/** Commands that erase or program. */
+const WRITING_OPCODES = /OPCODE\.(?:FLASH_|ERASE_)\w+/;
+/** An empty FLASH_BEGIN, which erases nothing, is how the ESP8266's ROM is told to attach its flash. */
+const MAY_NAME_OPCODES = ['esp/flash-write.ts', 'esp/spi-flash.ts', 'esp/protocol.ts'];
+
 /** One cycle for each file that closes one, found depth first; types count: a cycle of thoughts is one. */
 function findCycles(graph: ReadonlyMap<string, readonly string[]>): string[] {
   const cycles: string[] = [];
@@ -254,6 +274,27 @@ describe('the house', () => {
     const sources = readSources();
     assert.ok(sources.size > 5, 'src is there');
     assert.deepEqual(check(sources), []);
+  });
+
+  test('the daemon cannot write flash: nothing that it loads leads to the code that does', () => {
+    const sources = readSources();
+    for (const writer of WRITERS) assert.ok(sources.has(writer), writer);
+    for (const start of ['daemon/daemon.ts', 'daemon/job.ts', 'cli/backup.ts', 'cli/identify.ts']) {
+      const reached = reachedFrom(sources, start);
+      assert.ok(reached.size > 20, start);
+      for (const writer of WRITERS) assert.equal(reached.get(writer)?.join(' -> '), undefined);
+    }
+    assert.ok(reachedFrom(sources, 'transfer/restore.ts').has('esp/flash-write.ts'), 'the walk finds what is there');
+  });
+
+  test('commands that erase or program flash are given in one file', () => {
+    const users = [...readSources()].filter(
+      ([file, text]) => file.startsWith('esp/') && !MAY_NAME_OPCODES.includes(file) && WRITING_OPCODES.test(text),
+    );
+    assert.deepEqual(
+      users.map(([file]) => file),
+      [],
+    );
   });
 
   test('no file names a folder of the machine that it was written on', () => {

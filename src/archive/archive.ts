@@ -23,6 +23,10 @@ import { currentOwner, draftName, draftOwner, isPartialName, isTrashName } from 
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
 import { printable } from './printable.ts';
+import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
+import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
+import { RESTORES, appendRestore, readRestores } from './restores.ts';
+import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
 import type { Archive, ArchiveProblem, Backup, BoardHistory, Candidates, Draft, ImageReader } from './types.ts';
 import type { Sighting, VerifyReport, Which } from './types.ts';
@@ -99,7 +103,7 @@ class FolderArchive implements Archive {
     } catch (error) {
       problems.push(toProblem(mac, null, macToFolder(mac), readFault(error)));
     }
-    if (folder === undefined) return { mac, backups, sightings, problems };
+    if (folder === undefined) return { mac, backups, sightings, problems, halfRestored: null };
     for (const id of folder.ids) {
       const judged = await this.#judge(mac, id);
       if (judged?.backup !== undefined) backups.push(judged.backup);
@@ -113,7 +117,7 @@ class FolderArchive implements Archive {
       }
     }
     for (const name of folder.foreign) problems.push(toProblem(mac, null, join(macToFolder(mac), name), FOREIGN));
-    return { mac, backups, sightings, problems };
+    return { mac, backups, sightings, problems, halfRestored: await this.halfRestored(mac) };
   }
 
   async resolveBoard(text: string): Promise<Mac> {
@@ -203,10 +207,7 @@ class FolderArchive implements Archive {
     const { log, clock, compression, createdBy } = this.#options;
     const owner = await this.#self();
     try {
-      const stats = await this.#disk.lstat(this.#pathOf(mac));
-      if (stats !== undefined && !stats.isDirectory()) {
-        throw Object.assign(new Error(`${this.#pathOf(mac)} is no folder`), { code: 'ENOTDIR' });
-      }
+      await this.#refuseOtherThanFolder(this.#pathOf(mac));
       return await createDraft(
         {
           ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
@@ -229,6 +230,52 @@ class FolderArchive implements Archive {
     } catch (error) {
       throw toWriteError(error, this.root);
     }
+  }
+
+  async halfRestored(mac: Mac): Promise<HalfRestored | null> {
+    return (await readRestoreRecord(this.#disk, this.#pathOf(mac), mac)) ?? null;
+  }
+
+  async beginRestore(content: RestoreRecordContent): Promise<void> {
+    const { createdBy } = this.#options;
+    const folder = this.#pathOf(content.mac);
+    try {
+      await this.#refuseOtherThanFolder(folder);
+      await this.#disk.makeFolder(folder);
+      await writeRestoreRecord(this.#disk, folder, draftName(await this.#self()), createdBy, content);
+    } catch (error) {
+      throw toWriteError(error, this.root);
+    }
+  }
+
+  async endRestore(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
+    const folder = this.#pathOf(mac);
+    try {
+      const record = (await readRestoreRecord(this.#disk, folder, mac))?.record;
+      if (record && outcome === 'done') {
+        const { from, snapshot, parts } = record;
+        const at = this.#options.clock.date().toISOString();
+        await appendRestore(this.#disk, folder, { at, from, snapshot, partial: parts !== null });
+      }
+      await removeRestoreRecord(this.#disk, folder);
+    } catch (error) {
+      throw toWriteError(error, this.root);
+    }
+  }
+
+  async restores(mac: Mac): Promise<readonly CompletedRestore[]> {
+    try {
+      return await readRestores(this.#disk, this.#pathOf(mac));
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return [];
+      throw toProblem(mac, null, join(macToFolder(mac), RESTORES), readFault(error)).error;
+    }
+  }
+
+  async #refuseOtherThanFolder(path: string): Promise<void> {
+    const stats = await this.#disk.lstat(path);
+    if (stats === undefined || stats.isDirectory()) return;
+    throw Object.assign(new Error(`${path} is no folder`), { code: 'ENOTDIR' });
   }
 
   #self(): Promise<Owner> {
@@ -265,7 +312,7 @@ class FolderArchive implements Archive {
     const names = (await this.#disk.fs.readdir(path)).sort();
     const isOurs = (name: string) =>
       isBackupId(name) ||
-      name === SIGHTINGS ||
+      [SIGHTINGS, RESTORE_RECORD, RESTORES].includes(name) ||
       draftOwner(name) !== undefined ||
       isPartialName(name) ||
       isTrashName(name);

@@ -3,6 +3,8 @@
 import type { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
+import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
+import type { CompletedRestore } from './restores.ts';
 
 /** One complete backup: a folder with a backup id as its name. */
 export interface Backup {
@@ -28,6 +30,8 @@ export interface BoardHistory {
   readonly sightings: readonly Sighting[];
   /** Folders and files that could not be understood; reported, never touched. */
   readonly problems: readonly ArchiveProblem[];
+  /** Set while a restore has begun on this board and not ended: see {@link Archive.beginRestore}. */
+  readonly halfRestored: HalfRestored | null;
 }
 
 export interface ArchiveProblem {
@@ -178,4 +182,20 @@ export interface Archive {
   candidates(mac: Mac, options?: { signal?: AbortSignal; history?: BoardHistory }): Promise<Candidates>;
   /** Appends a sighting, fsynced. What an interrupted backup left of the board is of no use any more, and is removed. */
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
+  /** Whether a restore has begun on this board and not ended; null = no. */
+  halfRestored(mac: Mac): Promise<HalfRestored | null>;
+  /**
+   * To be called before the first sector of a board is erased: from now on, also after a crash, the board counts as half
+   * restored. On the disk when it resolves. Makes the board's folder where it is missing.
+   * @throws EspdError `archive-unwritable`, `disk-full`
+   */
+  beginRestore(content: RestoreRecordContent): Promise<void>;
+  /**
+   * The board is whole again: `done` when the chip has confirmed what was to be written, which is then noted among
+   * {@link Archive.restores}. Nothing where no restore had begun.
+   * @throws EspdError `archive-unwritable`, `disk-full`
+   */
+  endRestore(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void>;
+  /** Restores of this board that are done, oldest first; lines that are none are passed over. */
+  restores(mac: Mac): Promise<readonly CompletedRestore[]>;
 }

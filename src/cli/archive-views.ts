@@ -1,7 +1,10 @@
 /** `espd list` and `espd show`: what the archive holds. */
 
+import type { HalfRestored } from '../archive/restore-record.ts';
 import type { ArchiveProblem, Backup, BoardHistory } from '../archive/types.ts';
+import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import { finishCommand, halfRestoredText } from '../transfer/half-restored.ts';
 import type { CommandContext } from './context.ts';
 import { bold, dim, formatSize, printable } from './text.ts';
 
@@ -10,10 +13,12 @@ export async function list(context: CommandContext): Promise<undefined> {
   const { macs, problems } = await archive.boards();
   const found: ArchiveProblem[] = [...problems];
   const boards: ReturnType<typeof boardJson>[] = [];
+  const unfinished: { message: string; hint: string }[] = [];
   for (const mac of macs) {
     const history = await archive.history(mac);
     found.push(...history.problems);
     boards.push(boardJson(mac, history));
+    if (history.halfRestored !== null) unfinished.push(halfRestoredText(mac, history.halfRestored));
   }
   out.document({ boards, problems: found.map(problemJson) });
   if (boards.length === 0) out.line(`No backups yet in ${archive.root}`);
@@ -30,6 +35,10 @@ export async function list(context: CommandContext): Promise<undefined> {
     ]);
     out.table([heading, ...rows]);
   }
+  for (const { message, hint } of unfinished) {
+    out.line(message);
+    out.line(`  ${hint}`);
+  }
   noteProblems(context, found);
   return undefined;
 }
@@ -41,18 +50,35 @@ export async function show(context: CommandContext, board: string, which: string
   const history = await archive.history(mac);
   const backups = which === undefined ? history.backups : [await archive.resolveBackup(mac, which)];
   const summary = boardJson(mac, history);
+  const notes: string[] = [];
+  const restores = await archive.restores(mac).catch((error: unknown) => {
+    if (!(error instanceof EspdError)) throw error;
+    notes.push(error.message);
+    return [];
+  });
   out.document({
     board: summary,
     backups: backups.map((backup) => backupJson(backup, history)),
+    restores,
     problems: history.problems.map(problemJson),
   });
   out.line(bold(`${mac}  ${summary.chip ?? ''}`));
+  if (history.halfRestored !== null) {
+    const { message, hint } = halfRestoredText(mac, history.halfRestored);
+    out.line(`  ${message}`);
+    out.line(`  ${hint}`);
+  }
   for (const backup of backups) printBackup(context, backup, history, which !== undefined || backup === backups.at(-1));
+  for (const { at, from, snapshot, partial } of restores.slice(-5)) {
+    const what = `${partial ? 'a part of ' : ''}${from.id}${from.mac === mac ? '' : ` of ${from.mac}`}`;
+    out.line(`  restored ${at}: ${what}${snapshot === null ? '' : `; before it: ${snapshot}`}`);
+  }
+  for (const note of notes) out.note(`problem: ${note}`);
   noteProblems(context, history.problems);
   return undefined;
 }
 
-function boardJson(mac: Mac, { backups, sightings }: BoardHistory) {
+function boardJson(mac: Mac, { backups, sightings, halfRestored }: BoardHistory) {
   const latest = backups.at(-1);
   const moments = [latest?.manifest.createdAt, ...sightings.map((sighting) => sighting.at)].filter(
     (at) => at !== undefined,
@@ -67,7 +93,15 @@ function boardJson(mac: Mac, { backups, sightings }: BoardHistory) {
     latest: latest?.id ?? null,
     lastSeen: moments.toSorted().at(-1) ?? null,
     firmware: latest === undefined ? null : firmwareText(latest),
+    halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored),
   };
+}
+
+/** Of a record that cannot be read, only that it is there. */
+function halfRestoredJson({ record, problem }: HalfRestored): object {
+  if (record === null) return { from: null, startedAt: null, why: null, parts: null, snapshot: null, problem };
+  const { from, startedAt, why, parts, snapshot } = record;
+  return { from, startedAt, why, parts, snapshot, finish: finishCommand(record) };
 }
 
 function backupJson(backup: Backup, { sightings }: BoardHistory): object {

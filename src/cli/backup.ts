@@ -3,7 +3,8 @@
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type BackupOutcome, backupBoard } from '../transfer/backup.ts';
-import { guardMac } from '../transfer/restore.ts';
+import { guardMac } from '../transfer/guard-mac.ts';
+import { guardHalfRestored } from '../transfer/half-restored.ts';
 import { stuckError } from '../transfer/session.ts';
 import {
   type Failure,
@@ -23,6 +24,8 @@ export interface BackupCommandOptions {
   readonly port?: string;
   readonly mac?: Mac;
   readonly full: boolean;
+  /** Back up a half restored board as it is. */
+  readonly halfRestored?: boolean;
   /** Also write the image to this new file. */
   readonly output?: string;
 }
@@ -46,6 +49,7 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
     const { mac } = session.board.identity;
     if (options.mac !== undefined) guardMac(session.board.identity, options.mac);
     claim(busyMacs, mac);
+    await guardHalfRestored(session, archive, options.halfRestored === true);
     return backupBoard(session, { archive, full: options.full || config.transfer.full });
   });
   for (const outcome of outcomes) printOutcome(context, outcome);

@@ -99,11 +99,15 @@ export async function findBoard(context: CommandContext, mac: Mac): Promise<Port
     });
   }
   if (second !== undefined) {
-    throw new EspdError('board-ambiguous', `Several boards answer as ${mac}: ${port.address} and ${second.address}`, {
-      hint: 'Name one with --port',
-    });
+    throw ambiguousBoard(mac, port, second);
   }
   return port;
+}
+
+export function ambiguousBoard(mac: Mac, one: Port, another: Port): EspdError {
+  return new EspdError('board-ambiguous', `Several boards answer as ${mac}: ${one.address} and ${another.address}`, {
+    hint: 'Name one with --port',
+  });
 }
 
 async function askBoards(context: CommandContext, mac: Mac): Promise<Port[]> {

@@ -4,7 +4,7 @@ import { Writable } from 'node:stream';
 import type { EspdError } from '../errors.ts';
 import type { Progress } from '../transfer/session.ts';
 import { ProgressLine } from './progress.ts';
-import { bold, formatTable, jsonText, printable } from './text.ts';
+import { bold, formatTable, jsonLine, jsonText, printable } from './text.ts';
 
 /** One of the two streams of a process, as far as it is used here. */
 export interface TerminalStream {
@@ -51,6 +51,11 @@ export class Output {
   /** The one JSON document of a command. Nothing when the output is for people. */
   document(value: unknown): void {
     if (this.json) this.#terminal.stdout.write(`${jsonText(value)}\n`);
+  }
+
+  /** One of many JSON objects, a line each, of a command that goes on. Nothing when the output is for people. */
+  event(value: unknown): void {
+    if (this.json) this.#terminal.stdout.write(`${jsonLine(value)}\n`);
   }
 
   /** A line of the result, for people. Nothing with `--json`. */

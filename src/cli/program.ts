@@ -1,16 +1,17 @@
 /** The command line: options, help and errors of all commands; each command is a file of its own beside this one. */
 
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
-import { type Mac, parseMac } from '../mac.ts';
 import { VERSION } from '../version.ts';
 import { list, show } from './archive-views.ts';
 import { type BackupCommandOptions, backup } from './backup.ts';
 import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
 import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
+import { PORT_HELP, macArgument } from './arguments.ts';
 import { identify } from './identify.ts';
 import type { Output } from './output.ts';
+import { addRestore } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
 import { type VerifyCommandOptions, verify } from './verify.ts';
 
@@ -23,8 +24,6 @@ Exit status:
   ${EXIT.damaged}    verification found damage or a difference
   ${EXIT.refused}    refused for safety
   ${EXIT.interrupted}  interrupted`;
-
-const PORT_HELP = 'device path, rfc2217://host:port, or socket://host:port (raw TCP, board in download mode)';
 
 /**
  * Runs one command line.
@@ -98,21 +97,16 @@ function buildProgram(host: Host, run: Runner): Command {
     .option('--port <port>', PORT_HELP)
     .option('--mac <mac>', 'only the attached board with this MAC', macArgument)
     .option('--full', 'read every byte, whatever the digests say', false)
+    .option('--half-restored', 'keep a half restored board as it is now', false)
     .option('--output <file>', 'also write the image to this new file')
     .action((options: BackupCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => backup(context, options)),
     );
 
-  add('restore', 'put an archived image back on the board with that MAC')
-    .requiredOption('--mac <mac>', 'board whose backup is restored')
-    .option('--at <which>', 'latest, first, a backup id, or an ISO date (the newest backup not after it)', 'latest')
-    .option('--port <port>', PORT_HELP)
-    .option('--to <mac>', 'write it to this other board on purpose; its MAC typed in full', macArgument)
-    .option('--dry-run', 'show what would be written, write nothing', false)
-    .option('--yes', 'do not ask', false)
-    .action((options: RestoreCommandOptions, command: Command) =>
+  addRestore(add('restore', 'put an archived image back on the board with that MAC')).action(
+    (options: RestoreCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => restore(context, options)),
-    );
+  );
 
   add('list', 'the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
 
@@ -135,12 +129,6 @@ function buildProgram(host: Host, run: Runner): Command {
     run(command.optsWithGlobals(), (context) => demo(context.out, host)),
   );
   return program;
-}
-
-function macArgument(text: string): Mac {
-  const mac = parseMac(text);
-  if (mac === undefined) throw new InvalidArgumentError('A MAC looks like 50:02:91:c3:37:a5.');
-  return mac;
 }
 
 async function runCommand(

@@ -2,7 +2,7 @@
 
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import { guardMac } from '../transfer/restore.ts';
+import { guardMac } from '../transfer/guard-mac.ts';
 import { verifyDevice } from '../transfer/verify-device.ts';
 import { failuresJson, findBoard, noteFailures, onBoards, overallError, selectPorts } from './boards.ts';
 import type { CommandContext } from './context.ts';

@@ -292,8 +292,11 @@ export class Daemon {
   }
 }
 
-/** What the daemon's last reset in a job that is over leads to. */
-function lastReset({ mac, resets }: RunningJob, failure: unknown): ResetInto {
+/**
+ * What the last reset in a job that is over leads to.
+ * @param job `mac` is undefined when no board had answered; `resets` = the lines may be moved
+ */
+export function lastReset({ mac, resets }: Pick<RunningJob, 'mac' | 'resets'>, failure: unknown): ResetInto {
   if (!resets) return 'nothing';
   if (hasCode(failure, 'port-vanished')) return mac === undefined ? 'download-mode' : 'nothing';
   const wasOpened = mac !== undefined || !hasCode(failure, 'port-denied', 'port-missing', 'port-busy', 'port-failed');

@@ -57,6 +57,10 @@ export class Report {
     } else if (error.code === 'no-answer' && mac === undefined && decide(port, rules).known === 'bridge') {
       // Silence of something that was only perhaps a board is no fault.
       this.#log.info(error.message, { ...fields, note: 'left alone until it is plugged in again' });
+    } else if (error.code === 'half-restored') {
+      // No fault of this job; but somebody must finish what they began.
+      this.#failures++;
+      this.#log.warn(error.message, fields);
     } else {
       this.#error(port, mac, error);
     }

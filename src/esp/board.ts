@@ -1,18 +1,18 @@
 /**
- * One board from connect to leave: who it is, and its flash to hash, read and write. All that `transfer/` needs of the
- * protocol; it survives lost bytes and resets of the chip by connecting again, but never answers for another board.
+ * One board from connect to leave: who it is, and its flash to hash and read. All that a backup needs of the protocol;
+ * it survives lost bytes and resets of the chip by connecting again, but never answers for another board. Writing is a
+ * file of its own, `board-writer.ts`, out of the daemon's reach.
  */
 
 import { EspdError } from '../errors.ts';
 import type { Link } from '../serial/link.ts';
 import { FrameChannel } from './channel.ts';
-import { type Chip, USB_OTG_BLOCK_BYTES, type UsbConnection } from './chips/chip.ts';
+import type { Chip, UsbConnection } from './chips/chip.ts';
 import { connect } from './connect.ts';
 import { CostModel, type Costs } from './costs.ts';
 import { detectChip } from './detect.ts';
 import { flashSizeBytes } from './flash-ids.ts';
 import { type ByteSink, hexAddress } from './flash-read.ts';
-import { STUB_BLOCK_BYTES, writeRegion } from './flash-write.ts';
 import { Flasher, type FlasherOptions } from './flasher.ts';
 import { type BoardIdentity, type EfuseWords, type Identification, identify, readEfuseWords } from './identity.ts';
 import { type LeaveOutcome, leaveDownloadMode } from './leave.ts';
@@ -22,7 +22,7 @@ import { Persistence } from './persistence.ts';
 import type { RecoveryCounts } from './recovery.ts';
 import { RegionReader } from './region-reader.ts';
 import { type KnownWords, registersOf } from './registers.ts';
-import { type JedecId, digestRegion, readJedecId } from './spi-flash.ts';
+import { type JedecId, digestRegion, readJedecId, readStatusRegister } from './spi-flash.ts';
 
 export interface FlashFacts extends JedecId {
   readonly sizeBytes: number;
@@ -192,22 +192,28 @@ export class Board {
     await this.#persist('check of the MAC', () => this.#flasher.checkIdentity());
   }
 
+  /** The flash's first status register, which holds its write protection; undefined where it reads differently each time. */
+  async flashStatus(): Promise<number | undefined> {
+    await this.openFlash();
+    return this.#persist('status of the flash', (loader) => readStatusRegister(loader, this.#chip));
+  }
+
   /**
-   * Erases and programs whole sectors. Not verified: compare digests afterwards.
-   * @throws EspdError `chip-error`, `chip-timeout`: after {@link reconnect} the same may be written again
+   * Moves bytes between host and flash otherwise than {@link read} does, at a rate that a read has proven.
+   * @param offset where in the flash, for the read that proves the rate
+   * @throws what `work` throws; then {@link reconnect}, and the same may be tried again
    */
-  async write(offset: number, bytes: Buffer): Promise<void> {
+  async move(offset: number, sizeBytes: number, work: (loader: Loader, chip: Chip) => Promise<void>): Promise<void> {
     const flash = await this.openFlash();
-    const bytesToMove = Math.max(bytes.length, this.#expectedBytes) * WRITTEN_SHARE;
+    const bytesToMove = Math.max(sizeBytes, this.#expectedBytes) * WRITTEN_SHARE;
     await this.#proveBaudRate(offset, flash.sizeBytes - offset, bytesToMove);
-    const maxBlockBytes = this.identity.usbConnection === 'usb-otg' ? USB_OTG_BLOCK_BYTES : STUB_BLOCK_BYTES;
     try {
-      await writeRegion(await this.#flasher.ready(), this.#chip, offset, bytes, maxBlockBytes);
+      await work(await this.#flasher.ready(), this.#chip);
     } catch (error) {
       if (isLineFault(error)) this.#flasher.countError();
       throw error;
     }
-    this.#moved(bytes.length);
+    this.#moved(sizeBytes);
   }
 
   /**

@@ -8,6 +8,11 @@ import { agreeingRegisters } from './registers.ts';
 
 /** JEDEC "read identification" command, answered with three bytes by every NOR flash. */
 const RDID = 0x9f;
+/**
+ * "Read status register", one byte on every NOR flash. The second and third registers are left alone: their command of
+ * one maker (35h) switches the flash of another into a mode in which it answers no more (Macronix, EQIO).
+ */
+const RDSR = 0x05;
 
 /** USER register: phases of a USR transaction (ESP32 Technical Reference Manual, SPI_USER_REG). */
 const USER_COMMAND = 0x80000000;
@@ -48,6 +53,11 @@ export async function readJedecId(loader: Loader, chip: Chip): Promise<JedecId> 
   throw new EspdError('flash-unknown', 'The flash gives another id each time it is asked', {
     hint: 'Check cable and power of the board',
   });
+}
+
+/** The first status register, asked until two answers in a row agree; undefined where it never settles. */
+export async function readStatusRegister(loader: Loader, chip: Chip): Promise<number | undefined> {
+  return agreedTransaction(loader, chip, RDSR, 8);
 }
 
 function parseJedecId(id: number): JedecId {

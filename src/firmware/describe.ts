@@ -90,6 +90,11 @@ const BOOTLOADER_OFFSETS: ReadonlyMap<string, number> = new Map([
   ['esp32p4', 0x2000],
 ]);
 
+/** Where the chip's ROM looks for the bootloader. */
+export function bootloaderOffset(family: string): number {
+  return BOOTLOADER_OFFSETS.get(family) ?? 0;
+}
+
 /**
  * Describes what a flash holds. Never throws on content, however broken or hostile: it rejects only if `read` does. Reads at
  * most 2 MiB. Encrypted flash is ciphertext in which nothing is found.
@@ -105,7 +110,8 @@ export async function describeFirmware(read: ReadFlash, sizeBytes: number, famil
   return { ...summary, problems: summary.problems.slice(0, MAX_PROBLEMS) };
 }
 
-async function findTable(flash: BoundedFlash, family: string): Promise<PartitionTable | null> {
+/** The table, at whatever place it has on this family; or null. */
+export async function findTable(flash: BoundedFlash, family: string): Promise<PartitionTable | null> {
   const facts = { sizeBytes: flash.sizeBytes, family };
   const table = findPartitionTable(await flash.read(0, TABLE_SEARCH_BYTES), facts);
   if (table !== null || family !== 'esp8266') return table;
@@ -121,11 +127,11 @@ async function describeEspIdf(
   table: PartitionTable | null,
   family: string,
 ): Promise<FirmwareSummary> {
-  const bootloaderOffset = BOOTLOADER_OFFSETS.get(family) ?? 0;
-  const bootloader = await findImage(flash, bootloaderOffset, table?.offset ?? flash.sizeBytes, family);
+  const loaderOffset = bootloaderOffset(family);
+  const bootloader = await findImage(flash, loaderOffset, table?.offset ?? flash.sizeBytes, family);
   const problems = [...problemsOf(bootloader, family), ...(table?.problems ?? [])];
   if (table === null && bootloader?.image)
-    problems.push(`There is an image at ${hex(bootloaderOffset)} but no partition table`);
+    problems.push(`There is an image at ${hex(loaderOffset)} but no partition table`);
 
   const partitions = table?.partitions ?? [];
   const active = await findActiveApp(flash, partitions, family, problems);
@@ -143,13 +149,13 @@ async function describeEspIdf(
   };
 }
 
-interface ActiveApp {
+export interface ActiveApp {
   readonly partition: Partition;
   readonly image: Image;
 }
 
 /** The first app in boot order with a whole image; what is wrong with those before it is added to `problems`. */
-async function findActiveApp(
+export async function findActiveApp(
   flash: BoundedFlash,
   partitions: readonly Partition[],
   family: string,

@@ -81,6 +81,8 @@ export interface ImageHeader {
     readonly chipFamily: string | null;
     /** Major * 100 + minor. */
     readonly minRevision: number;
+    /** What builds before ESP-IDF 4.4.2 have instead: a major version, or on ESP32-C3 a minor one. */
+    readonly oldMinRevision: number;
     /** Null where the image names none. */
     readonly maxRevision: number | null;
     readonly digestAppended: boolean;
@@ -125,6 +127,7 @@ function parseExtendedHeader(bytes: Buffer): ImageHeader['extended'] {
     chipId,
     chipFamily: CHIP_FAMILIES.get(chipId) ?? null,
     minRevision: bytes.readUInt16LE(15),
+    oldMinRevision: bytes.readUInt8(14),
     maxRevision: maxRevision === 0 || maxRevision === NO_MAX_REVISION ? null : maxRevision,
     digestAppended: bytes.readUInt8(23) === 1,
   };

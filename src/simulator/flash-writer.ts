@@ -28,6 +28,7 @@ export interface FlashWriter {
 }
 
 export function createFlashWriter(context: LoaderContext, plan: WritePlan): FlashWriter {
+  context.flash.unlock();
   return new Writer(context, plan);
 }
 

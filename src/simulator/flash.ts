@@ -22,6 +22,11 @@ export interface FlashOptions {
   readonly wornSectors?: readonly number[];
   /** Addresses at which reading gives the lowest bit inverted, each time. */
   readonly flippedReads?: readonly number[];
+  /**
+   * Status register at the start (W25Q32 data sheet): bits 2 to 4 protect the upper 1/64 (1) to 1/2 (6) or all (7) of
+   * the array; with bit 7 the WP pin, taken to be low, forbids changing them.
+   */
+  readonly status?: number;
 }
 
 export class Flash {
@@ -31,6 +36,7 @@ export class Flash {
   readonly #worn: Set<number>;
   readonly #flipped: Set<number>;
   jedec: readonly [number, number, number];
+  status: number;
 
   constructor(options: FlashOptions) {
     const { sizeBytes, content } = options;
@@ -43,6 +49,7 @@ export class Flash {
       throw new RangeError(`a chip of ${sizeBytes} bytes cannot wrap at ${this.#arrayBytes}`);
     }
     this.jedec = options.jedec;
+    this.status = options.status ?? 0;
     this.#worn = new Set(options.wornSectors ?? []);
     this.#flipped = new Set(options.flippedReads ?? []);
     if (content !== undefined) this.load(0, content);
@@ -72,6 +79,7 @@ export class Flash {
   /** Clears the bits that are 0 in `data`; bits that are 0 already stay so. */
   program(address: number, data: Uint8Array): void {
     this.#eachPiece(address, data.length, (sector, from, length, done) => {
+      if (this.#isProtected(sector)) return;
       const cells = this.#sectorForWriting(sector);
       const worn = this.#worn.has(sector);
       for (let index = 0; index < length; index++) {
@@ -86,8 +94,20 @@ export class Flash {
   erase(address: number, length: number): void {
     const last = address + length;
     for (let at = address - (address % SECTOR_BYTES); at < last; at += SECTOR_BYTES) {
-      this.#sectors.delete((at % this.#arrayBytes) / SECTOR_BYTES);
+      const sector = (at % this.#arrayBytes) / SECTOR_BYTES;
+      if (!this.#isProtected(sector)) this.#sectors.delete(sector);
     }
+  }
+
+  /** What a loader does before it writes: takes the block protection off, unless that is locked. */
+  unlock(): void {
+    if ((this.status & 0x80) === 0) this.status &= ~0x1c;
+  }
+
+  #isProtected(sector: number): boolean {
+    const blockProtect = (this.status >> 2) & 7;
+    if (blockProtect === 0) return false;
+    return sector * SECTOR_BYTES >= this.#arrayBytes - this.#arrayBytes / 2 ** (7 - blockProtect);
   }
 
   eraseChip(): void {

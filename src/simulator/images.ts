@@ -26,6 +26,8 @@ export interface DemoImageOptions {
   readonly version?: string;
   /** Bytes of the app image; default 700 KiB, or what fits. */
   readonly appBytes?: number;
+  /** Least chip revision that the app asks for, major * 100 + minor; default any. Not on ESP8266. */
+  readonly minRevision?: number;
 }
 
 const PARTITION_TABLE = 0x8000;
@@ -39,7 +41,8 @@ export function demoImage(options: DemoImageOptions): Buffer {
   return settings.family === 'esp8266' ? esp8266Image(settings) : espImage(settings);
 }
 
-type Settings = Required<Omit<DemoImageOptions, 'appBytes'>> & Pick<DemoImageOptions, 'appBytes'>;
+type Settings = Required<Omit<DemoImageOptions, 'appBytes' | 'minRevision'>> &
+  Pick<DemoImageOptions, 'appBytes' | 'minRevision'>;
 
 function espImage(settings: Settings): Buffer {
   const { family, sizeBytes, seed, projectName, version } = settings;
@@ -60,7 +63,7 @@ function espImage(settings: Settings): Buffer {
     [0x3c0e0020, rodata],
     [0x42000020, programLike(code, appBytes - rodata.length)],
   ];
-  image(chipId ?? 0, sizeBytes, segments).copy(flash, APP_OFFSET);
+  image(chipId ?? 0, sizeBytes, segments, settings.minRevision).copy(flash, APP_OFFSET);
   return flash;
 }
 
@@ -121,10 +124,11 @@ function partition(label: string, type: number, subtype: number, offset: number,
 type Segment = readonly [address: number, data: Buffer];
 
 /** Header, extended header, segments, checksum at the end of a 16-byte line, SHA-256 of all before it. */
-function image(chipId: number, sizeBytes: number, segments: readonly Segment[]): Buffer {
+function image(chipId: number, sizeBytes: number, segments: readonly Segment[], minRevision = 0): Buffer {
   const extended = Buffer.alloc(16);
   extended[0] = 0xee; // WP pin not set by eFuse
   extended.writeUInt16LE(chipId, 4);
+  extended.writeUInt16LE(minRevision, 7);
   extended[15] = 1; // a digest follows
   const body = Buffer.concat([header(segments.length, sizeBytes), extended, ...segments.map(segment)]);
   const whole = withChecksum(body, segments);

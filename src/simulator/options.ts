@@ -26,6 +26,8 @@ export interface BoardOptions {
   readonly aliasedAtBytes?: number;
   readonly wornSectors?: readonly number[];
   readonly flippedReads?: readonly number[];
+  /** The flash's status register: see `FlashOptions.status`. */
+  readonly flashStatus?: number;
   readonly crystalMHz?: number;
   readonly revision?: { readonly major: number; readonly minor: number };
   readonly packageVersion?: number;
@@ -109,6 +111,7 @@ export function planOf(options: BoardOptions): BoardPlan {
     ...(options.aliasedAtBytes === undefined ? {} : { aliasedAtBytes: options.aliasedAtBytes }),
     ...(options.wornSectors === undefined ? {} : { wornSectors: options.wornSectors }),
     ...(options.flippedReads === undefined ? {} : { flippedReads: options.flippedReads }),
+    ...(options.flashStatus === undefined ? {} : { status: options.flashStatus }),
   });
   return {
     model,

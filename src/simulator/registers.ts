@@ -123,7 +123,8 @@ export class RegisterFile {
   #answer(command: number): Buffer {
     if (command === 0x9f) return this.flashAttached ? Buffer.from(this.#events.jedec()) : Buffer.alloc(3);
     if (command === 0x9e) return Buffer.from(this.#flash.jedec);
-    // Status registers: ready. SFDP (0x5a) is not there and reads as zero.
+    if (command === 0x05) return this.flashAttached ? Buffer.of(this.#flash.status) : Buffer.alloc(1);
+    // Further status registers: ready. SFDP (0x5a) is not there and reads as zero.
     return Buffer.alloc(4);
   }
 }

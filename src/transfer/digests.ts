@@ -14,15 +14,15 @@ export function md5Of(bytes: Uint8Array): string {
  * MD5 of a region, read in pieces.
  * @returns undefined where `read` gives none of a piece
  */
-export async function md5OfRegion(
-  read: (offset: number, length: number) => Promise<Buffer | undefined>,
+export async function md5OfRegion<Piece extends Buffer | undefined>(
+  read: (offset: number, length: number) => Promise<Piece>,
   offset: number,
   sizeBytes: number,
-): Promise<string | undefined> {
+): Promise<string | (Piece & undefined)> {
   const hash = createHash('md5');
   for (let at = 0; at < sizeBytes; at += PIECE_BYTES) {
     const piece = await read(offset + at, Math.min(PIECE_BYTES, sizeBytes - at));
-    if (piece === undefined) return undefined;
+    if (piece === undefined) return piece as Piece & undefined;
     hash.update(piece);
   }
   return hash.digest('hex');

@@ -33,6 +33,13 @@ export async function differingRegions(
 }
 
 /** MD5 of a region of an image, lower-case hex. */
-export async function imageDigest(image: Readable, { offset, sizeBytes }: Region): Promise<string | undefined> {
+export async function imageDigest(image: Readable, { offset, sizeBytes }: Region): Promise<string> {
   return md5OfRegion((at, length) => image.read(at, length), offset, sizeBytes);
+}
+
+/** The part of `region` that lies inside `other`; undefined for none. */
+export function overlap(region: Region, other: Region): Region | undefined {
+  const offset = Math.max(region.offset, other.offset);
+  const sizeBytes = Math.min(region.offset + region.sizeBytes, other.offset + other.sizeBytes) - offset;
+  return sizeBytes > 0 ? { offset, sizeBytes } : undefined;
 }

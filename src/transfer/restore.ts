@@ -1,113 +1,92 @@
-/** Puts an archived image back: guards first, then only the sectors that differ, then the chip confirms the whole. */
+/**
+ * Puts an archived image back, or a part of it: guards first, then a plan, a snapshot of what is there, a record that
+ * a restore has begun, only the sectors that differ, and the chip's own digest of the whole before any reset.
+ */
 
 import { createHash } from 'node:crypto';
+import type { HalfRestored } from '../archive/restore-record.ts';
 import type { Archive, Backup, ImageReader } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
-import type { BoardIdentity } from '../esp/identity.ts';
-import { isLineFault } from '../esp/loader.ts';
-import { hexAddress } from '../esp/flash-read.ts';
+import {
+  type FirmwareSummary,
+  type FlashPart,
+  describeFirmware,
+  mapFlash,
+  revisionRequirements,
+} from '../firmware/index.ts';
 import type { Mac } from '../mac.ts';
 import type { Region } from './digest-plan.ts';
-import { differingRegions } from './flash-compare.ts';
+import { overlap } from './flash-compare.ts';
+import { finishCommand, halfRestoredText } from './half-restored.ts';
+import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection } from './restore-guards.ts';
+import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './restore-parts.ts';
+import { type RestorePlan, type SnapshotPlan, makePlan } from './restore-plan.ts';
+import { FlashProof } from './restore-proof.ts';
+import { type Snapshot, makeSnapshot, planSnapshot } from './restore-snapshot.ts';
+import { FlashRewriter } from './restore-write.ts';
 import type { Session } from './session.ts';
 
 export interface RestoreOptions {
   readonly archive: Archive;
+  /** Chosen by the caller before anything is added to the archive: `latest` never means the snapshot. */
   readonly backup: Backup;
   /** The MAC that the board must have: the backup's own, or another one that the person has typed in full. */
   readonly targetMac: Mac;
   readonly dryRun: boolean;
+  /** Absent = the whole flash. */
+  readonly part?: RestorePart;
+  readonly overrides?: Partial<Overrides>;
+  /** False: what is on the board is not backed up first. Default true. */
+  readonly snapshot?: boolean;
+  /** Why this backup, for the plan and the record: `latest of 5`. */
+  readonly why?: string;
+  /** Told the plan as soon as it is known, when something differs or in a dry run. */
+  readonly onPlan?: (plan: RestorePlan) => void;
   /** Asked once the plan is known and something differs; false = leave the board as it is. */
   readonly confirm?: (plan: RestorePlan) => Promise<boolean>;
-}
-
-export interface RestorePlan {
-  /** Regions that differ, whole sectors, in order. */
-  readonly regions: readonly Region[];
-  readonly sectors: number;
-  readonly bytes: number;
 }
 
 export interface RestoreOutcome {
   readonly plan: RestorePlan;
   readonly sectorsWritten: number;
-  /** The chip's digest of the whole flash equals the image's. False only after a dry run with differences. */
+  /**
+   * The chip's digest of all of `scope` equals the image's, and the rest of the flash is what it was. False only after a
+   * dry run with differences.
+   */
   readonly verified: boolean;
+  readonly scope: 'flash' | 'region';
+  /** The backup that holds what was on the board before; null where none was made or wanted. */
+  readonly snapshot: Snapshot | null;
+  /** This finished an earlier restore that had been interrupted. */
+  readonly finished: boolean;
   readonly transfer: { readonly digestsAsked: number; readonly retries: number; readonly baudRate: number };
 }
 
-const SECTOR_BYTES = 4096;
-/** Written and verified at a time: compressed in memory, and what an error costs. */
-const WRITE_BYTES = 256 * 1024;
-const WRITE_ATTEMPTS = 3;
-const COMPARE_ROUNDS = 3;
 const HASH_BYTES = 1024 * 1024;
-
-/**
- * Refuses what must not be written, before anything is written.
- * @throws EspdError `other-mac`, `other-chip`, `other-size`, `encrypted`
- */
-export function guardRestore(backup: Backup, targetMac: Mac, identity: BoardIdentity, flash: FlashFacts): void {
-  const { manifest } = backup;
-  guardMac(identity, targetMac, `To put this image on this board on purpose, name the board: --to ${identity.mac}`);
-  if (identity.family !== manifest.chip.family) {
-    throw new EspdError(
-      'other-chip',
-      `The board is an ${identity.chipName}, the image is of an ${manifest.chip.name}`,
-      {
-        hint: 'An image runs only on the kind of chip that it was taken from',
-      },
-    );
-  }
-  if (flash.sizeBytes !== manifest.flash.sizeBytes) {
-    throw new EspdError(
-      'other-size',
-      `The image has ${manifest.flash.sizeBytes} bytes, the flash of the board ${flash.sizeBytes}`,
-      { hint: 'An image fits only a flash of its own size' },
-    );
-  }
-  guardSecurity(backup, identity);
-}
-
-/** @throws EspdError `other-mac` */
-export function guardMac(identity: BoardIdentity, wanted: Mac, hint = ''): void {
-  if (identity.mac === wanted) return;
-  throw new EspdError('other-mac', `The board that answers is ${identity.mac}, not ${wanted}`, { hint });
-}
-
-function guardSecurity({ manifest, mac }: Backup, { security, mac: boardMac }: BoardIdentity): void {
-  const isProtected = (state: typeof security) => state.flashEncryption || state.secureBoot;
-  if (!isProtected(security) && !isProtected(manifest.security)) return;
-  const sameState =
-    security.flashEncryption === manifest.security.flashEncryption &&
-    security.secureBoot === manifest.security.secureBoot;
-  // Ciphertext is worth something only on the chip that holds the key, in the state in which it was made.
-  if (sameState && mac === boardMac) return;
-  throw new EspdError(
-    'encrypted',
-    sameState
-      ? 'The image is bound to its chip by flash encryption or secure boot and runs on no other'
-      : 'Flash encryption or secure boot of the board are not as they were when the image was taken',
-    { hint: 'Written now, this image would not boot' },
-  );
-}
-
 /**
  * Restores `options.backup` on the board of `session`.
  *
- * @throws EspdError see {@link guardRestore}; `archive-damaged` before anything is written; `declined`;
- *   `write-mismatch` when the flash does not hold what was written
+ * @throws EspdError see {@link guardBoard}, {@link guardRevision}, {@link guardWriteProtection}, {@link regionsOf} and
+ *   {@link guardLayout}; `archive-damaged`; `declined`; `half-restored`; what the snapshot or its record meet: all before
+ *   anything is written. `write-mismatch` when the flash does not hold what was written
  */
 export async function restoreBoard(session: Session, options: RestoreOptions): Promise<RestoreOutcome> {
   const { board } = session;
   const { archive, backup } = options;
   const flash = await board.openFlash();
-  guardRestore(backup, options.targetMac, board.identity, flash);
+  const overrides = { ...NO_OVERRIDES, ...options.overrides };
+  guardBoard(backup, options.targetMac, { identity: board.identity, flash }, options.part !== undefined, overrides);
   const image = await archive.openImage(backup);
   try {
     await checkImage(image, backup, session.options.signal);
-    return await new RestoreJob(session, image, backup).run(options);
+    const { family } = board.identity;
+    const read = (offset: number, length: number) => image.read(offset, length);
+    const contents = await describeFirmware(read, image.sizeBytes, family);
+    guardRevision(await revisionRequirements(read, image.sizeBytes, family), board.identity, overrides);
+    const half = await archive.halfRestored(board.identity.mac);
+    const job = new RestoreJob(session, { ...options, overrides }, { image, flash, contents, half });
+    return await job.run();
   } finally {
     await image.close();
   }
@@ -128,135 +107,176 @@ async function checkImage(image: ImageReader, { mac, id, manifest }: Backup, sig
   });
 }
 
+interface JobFacts {
+  readonly image: ImageReader;
+  readonly flash: FlashFacts;
+  readonly contents: FirmwareSummary;
+  readonly half: HalfRestored | null;
+}
+
 class RestoreJob {
   readonly #session: Session;
   readonly #board: Board;
-  readonly #image: ImageReader;
-  readonly #backup: Backup;
-  #digestsAsked = 0;
-  #sectorsWritten = 0;
+  readonly #options: RestoreOptions & { readonly overrides: Overrides };
+  readonly #facts: JobFacts;
+  readonly #rewriter: FlashRewriter;
+  readonly #proof: FlashProof;
+  readonly #parts: readonly FlashPart[];
+  /** What the restore is confined to; null = the whole image. */
+  readonly #named: readonly NamedRegion[] | null;
 
-  constructor(session: Session, image: ImageReader, backup: Backup) {
+  constructor(session: Session, options: RestoreOptions & { readonly overrides: Overrides }, facts: JobFacts) {
+    const { image, flash, contents } = facts;
+    const { identity } = session.board;
     this.#session = session;
     this.#board = session.board;
-    this.#image = image;
-    this.#backup = backup;
+    this.#options = options;
+    this.#facts = facts;
+    this.#parts = mapFlash(contents.partitions, contents.tableOffset, { ...flash, family: identity.family });
+    this.#named = options.part === undefined ? null : regionsOf(options.part, contents, image.sizeBytes);
+    const scope = this.#named ?? [{ offset: 0, sizeBytes: image.sizeBytes }];
+    const { md5 } = options.backup.manifest.image;
+    this.#proof = new FlashProof(session, { reader: image, md5 }, scope, flash.sizeBytes);
+    this.#rewriter = new FlashRewriter(session, image);
   }
 
-  async run(options: RestoreOptions): Promise<RestoreOutcome> {
-    const plan = await this.#compare();
-    if (plan.sectors === 0) return this.#outcome(plan, true);
-    if (options.dryRun) return this.#outcome(plan, false);
-    if (options.confirm !== undefined && !(await options.confirm(plan))) {
+  async run(): Promise<RestoreOutcome> {
+    const { archive, dryRun, confirm, onPlan, overrides } = this.#options;
+    const { half, image, flash, contents } = this.#facts;
+    const { signal, log } = this.#session.options;
+    this.#guardUnfinished();
+    if (this.#named !== null && !overrides.layout) {
+      await guardLayout(this.#board, image, contents, this.#named, (region) => this.#proof.digest(region));
+    }
+    const regions = await this.#proof.compare();
+    if (half?.record && this.#named !== null && !(await this.#proof.restIsStill(half.record.done))) {
+      // The app may have run and written there; or the flash is smaller than it says.
+      log.warn('The rest of the flash is not what it was when the interrupted restore began', {
+        mac: this.#board.identity.mac,
+        snapshot: half.record.snapshot,
+      });
+    }
+    if (regions.length === 0) {
+      if (half !== null && !dryRun) await this.#clearRecord('done');
+      return this.#outcome(await this.#plan([], { kind: 'none', because: 'nothing-to-write' }, undefined), true, null);
+    }
+    const status = await this.#board.flashStatus();
+    guardWriteProtection(status, overrides);
+    const snapshotPlan = await planSnapshot({
+      ...{ session: this.#session, archive, flash, half },
+      isWanted: this.#options.snapshot ?? true,
+      flashDigest: () => this.#proof.flashDigest(),
+    });
+    const plan = await this.#plan(regions, snapshotPlan, status);
+    onPlan?.(plan);
+    if (dryRun) return this.#outcome(plan, false, null);
+    if (confirm !== undefined && !(await confirm(plan))) {
       throw new EspdError('declined', 'Nothing was written', { hint: 'Answer yes, or pass --yes in a script' });
     }
-    this.#session.options.signal.throwIfAborted();
+    signal.throwIfAborted();
     // A person may have taken their time to answer, with other boards at hand.
     await this.#board.checkIdentity();
+    const snapshot = await makeSnapshot(this.#session, archive, plan.snapshot);
+    await this.#proof.keepRest();
+    await this.#board.checkIdentity();
+    await this.#record(plan, snapshot);
     try {
-      await this.#writeUntilEqual(plan);
+      await this.#rewriter.writeUntilEqual(regions, () => this.#proof.compare(), this.#parts);
+      await this.#proof.proveRest();
     } catch (error) {
-      this.#session.options.log.error('The board is half restored: run the same command again to finish it', {
-        mac: this.#board.identity.mac,
-        id: this.#backup.id,
-      });
+      await this.#onFailure();
       throw error;
     }
-    return this.#outcome(plan, true);
+    await this.#clearRecord('done');
+    if (half !== null) log.info('The interrupted restore is finished', { mac: this.#board.identity.mac });
+    return this.#outcome(plan, true, snapshot);
   }
 
-  async #writeUntilEqual(plan: RestorePlan): Promise<void> {
-    let pending = plan;
-    for (let attempt = 1; pending.sectors > 0; attempt++) {
-      if (attempt > WRITE_ATTEMPTS) throw this.#mismatch(pending);
-      if (attempt > 1) {
-        this.#session.options.log.warn('Some sectors do not hold what was written; writing them again', {
-          sectors: pending.sectors,
-          attempt,
-        });
-      }
-      await this.#write(pending, plan.bytes);
-      pending = await this.#compare();
-    }
+  /** A part alone makes a half restored board no whole one. */
+  #guardUnfinished(): void {
+    const { half } = this.#facts;
+    if (half === null || this.#named === null) return;
+    const named = this.#named;
+    const isInside = (region: Region) => named.some((part) => overlap(region, part)?.sizeBytes === region.sizeBytes);
+    if (half.record?.regions.every(isInside) === true) return;
+    const { message, hint } = halfRestoredText(this.#board.identity.mac, half);
+    throw new EspdError('half-restored', message, { hint: `A part alone does not finish that. ${hint}` });
   }
 
-  /** Where the flash differs from the image. An empty plan means that the digest of the whole flash is the image's. */
-  async #compare(): Promise<RestorePlan> {
-    const { sizeBytes } = this.#image;
-    for (let round = 1; round <= COMPARE_ROUNDS; round++) {
-      this.#session.options.onProgress?.({ phase: 'verifying', doneBytes: 0, totalBytes: sizeBytes });
-      if ((await this.#digest(0, sizeBytes)) === this.#backup.manifest.image.md5) return planOf([]);
-      const ask = ({ offset, sizeBytes: size }: Region) => this.#digest(offset, size);
-      const differing = await differingRegions({ offset: 0, sizeBytes }, this.#image, ask, this.#board.costs);
-      if (differing.length > 0) return planOf(differing);
-      // Every part is as it should be, so the digest of the whole was changed on the way: answers carry no checksum.
-    }
-    throw new EspdError('digest-mismatch', 'The digest of the whole flash contradicts those of its parts', {
-      hint: 'The line changes bytes: try another cable or a lower serial.baudRate in the config',
+  /** From here on the board counts as half restored, whatever happens to this process. */
+  async #record(plan: RestorePlan, snapshot: Snapshot | null): Promise<void> {
+    const { archive, backup, why = '' } = this.#options;
+    await archive.beginRestore({
+      mac: this.#board.identity.mac,
+      from: { mac: backup.mac, id: backup.id },
+      startedAt: this.#session.options.clock.date().toISOString(),
+      why,
+      regions: plan.regions.map(({ offset, sizeBytes }) => ({ offset, sizeBytes })),
+      done: await this.#proof.whenDone(),
+      parts: this.#named?.map((part) => ({ ...part })) ?? null,
+      snapshot: snapshot?.id ?? this.#facts.half?.record?.snapshot ?? null,
     });
   }
 
-  async #digest(offset: number, sizeBytes: number): Promise<string> {
-    this.#session.options.signal.throwIfAborted();
-    this.#digestsAsked++;
-    return this.#board.digest(offset, sizeBytes);
-  }
-
-  async #write(plan: RestorePlan, totalBytes: number): Promise<void> {
-    const { onProgress, signal } = this.#session.options;
-    let doneBytes = 0;
-    for (const region of plan.regions) {
-      const end = region.offset + region.sizeBytes;
-      for (let offset = region.offset; offset < end; offset += WRITE_BYTES) {
-        signal.throwIfAborted();
-        const length = Math.min(WRITE_BYTES, end - offset);
-        await this.#writePiece(offset, await this.#image.read(offset, length));
-        this.#sectorsWritten += length / SECTOR_BYTES;
-        doneBytes += length;
-        onProgress?.({ phase: 'writing', doneBytes, totalBytes });
-      }
+  async #onFailure(): Promise<void> {
+    const { backup } = this.#options;
+    const { mac } = this.#board.identity;
+    if (!this.#rewriter.hasBegun) {
+      // Not a sector was erased: the board is what it was.
+      if (this.#facts.half === null) await this.#clearRecord('nothing-written');
+      return;
     }
-  }
-
-  /** A line that loses bytes breaks a write off: the board is connected again, and the piece written anew. */
-  async #writePiece(offset: number, bytes: Buffer): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await this.#board.write(offset, bytes);
-        return;
-      } catch (error) {
-        if (!isLineFault(error) || attempt === WRITE_ATTEMPTS) throw error;
-        this.#session.options.log.warn(`Writing again at ${hexAddress(offset)}`, { attempt, reason: error.message });
-        await this.#board.reconnect();
-      }
-    }
-  }
-
-  #mismatch(pending: RestorePlan): EspdError {
-    const where = pending.regions
-      .slice(0, 4)
-      .map((region) => hexAddress(region.offset))
-      .join(', ');
-    return new EspdError('write-mismatch', `${pending.sectors} sectors do not hold what was written (${where})`, {
-      hint: 'The flash of this board may be worn out; its content is not the image',
+    const parts = this.#named?.map((part) => ({ ...part })) ?? null;
+    this.#session.options.log.error('The board is half restored: run the same command again to finish it', {
+      mac,
+      id: backup.id,
+      finish: finishCommand({ from: { mac: backup.mac, id: backup.id }, mac, parts }),
     });
   }
 
-  #outcome(plan: RestorePlan, verified: boolean): RestoreOutcome {
+  /** A record that cannot be removed now is at the next look at the board. */
+  async #clearRecord(outcome: 'done' | 'nothing-written'): Promise<void> {
+    const { mac } = this.#board.identity;
+    try {
+      await this.#options.archive.endRestore(mac, outcome);
+    } catch (error) {
+      if (!(error instanceof EspdError)) throw error;
+      this.#session.options.log.warn('The record of the restore cannot be removed, though the board is whole', {
+        mac,
+        reason: error.message,
+      });
+    }
+  }
+
+  async #plan(regions: readonly Region[], snapshot: SnapshotPlan, status: number | undefined): Promise<RestorePlan> {
+    const { backup, why = '' } = this.#options;
+    return makePlan({
+      session: this.#session,
+      backup,
+      why,
+      ...this.#facts,
+      regions,
+      parts: this.#parts,
+      scope: this.#named,
+      snapshot,
+      status,
+      digestSeconds: this.#proof.digestSeconds,
+    });
+  }
+
+  #outcome(plan: RestorePlan, verified: boolean, snapshot: Snapshot | null): RestoreOutcome {
     return {
       plan,
-      sectorsWritten: this.#sectorsWritten,
+      sectorsWritten: this.#rewriter.sectorsWritten,
       verified,
+      scope: this.#proof.rest.length === 0 ? 'flash' : 'region',
+      snapshot,
+      finished: this.#facts.half !== null && verified,
       transfer: {
-        digestsAsked: this.#digestsAsked,
+        digestsAsked: this.#proof.digestsAsked,
         retries: this.#board.retries,
         baudRate: this.#board.baudRate,
       },
     };
   }
-}
-
-function planOf(regions: readonly Region[]): RestorePlan {
-  const bytes = regions.reduce((sum, region) => sum + region.sizeBytes, 0);
-  return { regions, sectors: bytes / SECTOR_BYTES, bytes };
 }

@@ -69,7 +69,13 @@ async function flipBit(path: string, bit: number): Promise<void> {
 test('an archive that was never written to is empty, and stays unmade by reading', async (t) => {
   const archive = await newArchive(t);
   assert.deepEqual(await archive.boards(), { macs: [], problems: [] });
-  assert.deepEqual(await archive.history(MAC), { mac: MAC, backups: [], sightings: [], problems: [] });
+  assert.deepEqual(await archive.history(MAC), {
+    mac: MAC,
+    backups: [],
+    sightings: [],
+    problems: [],
+    halfRestored: null,
+  });
   assert.deepEqual(await archive.verify({}), { checked: 0, damaged: [] });
   await assert.rejects(archive.resolveBoard('50:02:91:c3:37:a5'), { code: 'archive-unknown-board', hint: /empty/ });
   await assert.rejects(archive.resolveBackup(MAC, 'latest'), { code: 'archive-unknown-board' });
@@ -81,7 +87,7 @@ test('boards, history and verify of a sound archive; reading changes nothing', a
   const backups = await threeBackups(archive);
   const before = await snapshot(archive.root);
   assert.deepEqual(await archive.boards(), { macs: [OTHER_MAC, MAC], problems: [] });
-  assert.deepEqual(await archive.history(MAC), { mac: MAC, backups, sightings: [], problems: [] });
+  assert.deepEqual(await archive.history(MAC), { mac: MAC, backups, sightings: [], problems: [], halfRestored: null });
   const seen: string[] = [];
   assert.deepEqual(await archive.verify({ onProgress: (mac, id) => seen.push(`${mac} ${id}`) }), {
     checked: 4,

@@ -50,6 +50,7 @@ test('list: every field of the contract', async (t) => {
       latest: ID1,
       lastSeen: T1,
       firmware: 'blink 1.0',
+      halfRestored: null,
     },
     {
       mac: MAC,
@@ -61,6 +62,7 @@ test('list: every field of the contract', async (t) => {
       latest: ID1,
       lastSeen: '2026-11-25T08:30:00.000Z',
       firmware: 'blink 1.0',
+      halfRestored: null,
     },
   ]);
   assert.deepEqual(json.problems, []);

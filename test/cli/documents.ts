@@ -1,5 +1,6 @@
 /** The documents that `--json` prints: the stable part of PRODUCT.md's section 2, as far as tests look at it. */
 
+import type { RestorePlan } from '../../src/transfer/restore-plan.ts';
 import type { ErrorFields, FailedJson } from '../support/cli.ts';
 
 export interface IdentifyJson {
@@ -42,7 +43,10 @@ export interface RestoreJson {
   readonly sectorsWritten: number;
   readonly verified: boolean;
   readonly transfer: TransferJson;
-  readonly plan?: { readonly regions: { offset: number; sizeBytes: number }[]; sectors: number; bytes: number };
+  readonly plan: RestorePlan;
+  readonly scope: 'flash' | 'region';
+  readonly snapshot: string | null;
+  readonly finished: boolean;
 }
 export interface VerifyDeviceJson {
   readonly checked: number;

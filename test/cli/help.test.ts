@@ -7,8 +7,7 @@ import { VERSION } from '../../src/version.ts';
 import { Bench, assertPlain } from '../support/cli.ts';
 
 const COMMANDS = ['daemon', 'identify', 'backup', 'restore', 'list', 'show', 'verify', 'demo'];
-const NOT_THERE =
-  /\b(diff|prune|pin|unpin|label|import|export|status|watch|wait|doctor|hooks?|webhooks?|metrics|API)\b/i;
+const NOT_THERE = /\b(diff|prune|pin|unpin|label|import|export|status|watch|doctor|hooks?|webhooks?|metrics|API)\b/i;
 
 test('the help of the program names every command and every common option', async (t) => {
   const bench = await Bench.open(t);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { SimulatedBoard } from '../../src/simulator/index.ts';
 import { sha256 } from '../archive/support.ts';
+import { parseMac } from '../../src/mac.ts';
 import { Bench, KIB, checkError, screenOf } from '../support/cli.ts';
 import type { BackupJson, RestoreJson } from './documents.ts';
 
@@ -33,26 +34,31 @@ describe('restore', { concurrency: 8 }, () => {
 
     const dry = await bench.runJson<RestoreJson>(['restore', '--mac', MAC, '--dry-run']);
     assert.equal(dry.status, 0, dry.stderr);
-    assert.deepEqual(dry.json.plan, {
-      regions: [
-        { offset: 0x40000, sizeBytes: 2 * SECTOR },
-        { offset: 0x60000, sizeBytes: SECTOR },
-      ],
-      sectors: 3,
-      bytes: 3 * SECTOR,
-    });
+    const { plan } = dry.json;
+    assert.deepEqual(plan.regions, [
+      { offset: 0x40000, sizeBytes: 2 * SECTOR },
+      { offset: 0x60000, sizeBytes: SECTOR },
+    ]);
+    assert.deepEqual([plan.sectors, plan.bytes], [3, 3 * SECTOR]);
+    // The app of the how-to's board lies outside any image that a header names.
+    const parts = plan.parts.map(({ name, sectors }) => ({ name, sectors }));
+    assert.deepEqual(parts, [{ name: 'outside any partition', sectors: 3 }]);
+    assert.deepEqual([plan.backup.id, plan.backup.why], [kept.backups[0]?.id, 'the only one']);
+    assert.ok(plan.estimate.seconds > 0 && plan.estimate.seconds < 60);
+    assert.deepEqual([plan.snapshot, plan.halfRestored, plan.scope], [{ kind: 'made' }, null, null]);
     assert.deepEqual([dry.json.sectorsWritten, dry.json.verified], [0, false]);
     assert.deepEqual(board.flash.snapshot(), changedContent, 'a dry run writes nothing');
     assert.equal(board.mode, 'app');
     const shown = await bench.run(['restore', '--mac', MAC, '--dry-run']);
-    assert.match(
-      shown.stdout,
-      /^3 sectors of flash differ \(12 KB\); nothing was written\n {2}0x0*40000 {2}8 KB\n {2}0x0*60000 {2}4 KB\n$/,
-    );
+    assert.match(shown.stdout, /^Restore of 50:02:91:c3:37:a5 \(ESP8266EX v0\.0 at rfc2217:/);
+    assert.match(shown.stdout, /\n {2}backup {5}\S+Z, just made, the only one; verified\n/);
+    assert.match(shown.stdout, /\n {2}differs {4}3 of 128 sectors, 12 KB\n/);
+    assert.match(shown.stdout, /\n {2}0x0*40000 {2}8 KB\n {2}0x0*60000 {2}4 KB\nNothing was written\n$/);
 
     const { status, json } = await bench.runJson<RestoreJson>(['restore', '--mac', '50-02-91-C3-37-A5']);
     assert.equal(status, 0);
-    const { transfer, ...result } = json;
+    const { transfer, plan: written, snapshot, ...result } = json;
+    assert.equal(written.sectors, 3);
     assert.deepEqual(result, {
       mac: MAC,
       id: kept.backups[0]?.id,
@@ -60,7 +66,14 @@ describe('restore', { concurrency: 8 }, () => {
       sha256: sha256(before),
       sectorsWritten: 3,
       verified: true,
+      scope: 'flash',
+      finished: false,
     });
+    const snapshots = (await bench.archive.history(parseMac(MAC)!)).backups.slice(1);
+    assert.deepEqual(
+      snapshots.map(({ id, manifest }) => [id, manifest.image.sha256]),
+      [[snapshot, sha256(changedContent)]],
+    );
     for (const name of ['wireBytes', 'digestsAsked', 'retries', 'baudRate', 'seconds'] as const) {
       assert.equal(typeof transfer[name], 'number', name);
     }

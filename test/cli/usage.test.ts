@@ -17,7 +17,7 @@ test('wrong usage: status 2, one sentence, a hint', async (t) => {
     [['list', '--frobnicate'], /unknown option '--frobnicate'/],
     [['list', 'extra'], /too many arguments/],
     [['show'], /missing required argument 'board'/],
-    [['restore'], /required option '--mac <mac>' not specified/],
+    [['restore'], /Name a board/],
     [['restore', '--mac'], /argument missing/],
     [['backup', '--mac', 'nonsense'], /A MAC looks like 50:02:91:c3:37:a5/],
     [['backup', '--mac', '50:02:91:c3:37'], /A MAC looks like/],

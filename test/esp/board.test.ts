@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { EspdError, hasCode } from '../../src/errors.ts';
+import { preparePiece, writeFlash } from '../../src/esp/board-writer.ts';
 import { Board } from '../../src/esp/board.ts';
 import { chips } from '../../src/esp/chips/index.ts';
 import { OPCODE } from '../../src/esp/protocol.ts';
@@ -65,7 +66,7 @@ describe('a board', () => {
     for (const work of [
       (board: Board) => board.digest(0, 4096),
       (board: Board) => readRegion(board, 0, 10),
-      (board: Board) => board.write(0, Buffer.alloc(4096)),
+      async (board: Board) => writeFlash(board, await preparePiece(0, Buffer.alloc(4096))),
       (board: Board) => board.openFlash(),
     ]) {
       const on = bench();

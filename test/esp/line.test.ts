@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { preparePiece, writeFlash } from '../../src/esp/board-writer.ts';
 import fc from 'fast-check';
 import { EspdError } from '../../src/errors.ts';
 import type { Board } from '../../src/esp/board.ts';
@@ -143,7 +144,7 @@ describe('the baud rate of a read', () => {
   it('is proven by a small read before anything is written at it', async () => {
     const on = bench({ content, line: {} });
     const board = await on.connect(HIGHEST);
-    await board.write(8192, Buffer.alloc(256 * KIB, 0x33));
+    await writeFlash(board, await preparePiece(8192, Buffer.alloc(256 * KIB, 0x33)));
     const opcodes = on.board.commands.map(({ opcode }) => opcode);
     const written = opcodes.indexOf(OPCODE.FLASH_DEFL_BEGIN);
     assert.ok(opcodes.indexOf(OPCODE.CHANGE_BAUDRATE) >= 0);
@@ -154,7 +155,9 @@ describe('the baud rate of a read', () => {
   it('stays the first one for writing where no read can prove another', async () => {
     const on = bench({ family: 'esp32', content, line: {}, faults: [{ kind: 'wrong-digest', of: 'read' }] });
     const board = await on.connect(HIGHEST);
-    for (const offset of [0, 65536]) await board.write(offset, Buffer.alloc(65536, 0x44));
+    for (const offset of [0, 65536]) {
+      await writeFlash(board, await preparePiece(offset, Buffer.alloc(65536, 0x44)));
+    }
     assert.ok(on.board.flash.read(0, 131072).equals(Buffer.alloc(131072, 0x44)));
     assert.equal(board.baudRate, 115200);
   });

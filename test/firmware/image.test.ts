@@ -45,7 +45,14 @@ describe('parseImageHeader', () => {
       flashFrequencyMHz: 80,
       flashSizeBytes: 16 * MIB,
       entryAddress: 0x40081234,
-      extended: { chipId: 9, chipFamily: 'esp32s3', minRevision: 102, maxRevision: 399, digestAppended: true },
+      extended: {
+        chipId: 9,
+        chipFamily: 'esp32s3',
+        minRevision: 102,
+        oldMinRevision: 0,
+        maxRevision: 399,
+        digestAppended: true,
+      },
     });
   });
 

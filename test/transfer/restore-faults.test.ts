@@ -8,6 +8,7 @@ import type { Link } from '../../src/serial/link.ts';
 import { OPCODE } from '../../src/simulator/index.ts';
 import type { Family, SimulatedBoard } from '../../src/simulator/index.ts';
 import type { RestoreOutcome } from '../../src/transfer/restore.ts';
+import { guardHalfRestored } from '../../src/transfer/half-restored.ts';
 import type { Progress, SessionResult } from '../../src/transfer/session.ts';
 import { courseOf, faultsByByte, faultsByCommand, passingFaults } from './fault-cases.ts';
 import type { Course, FaultCase } from './fault-cases.ts';
@@ -33,6 +34,8 @@ interface Scene {
   readonly board: SimulatedBoard;
   readonly backup: Backup;
   readonly image: Buffer;
+  /** What the board holds before the restore: what the snapshot must hold. */
+  readonly before: Buffer;
 }
 
 async function sceneOf(t: TestContext, family: Family): Promise<Scene> {
@@ -40,8 +43,9 @@ async function sceneOf(t: TestContext, family: Family): Promise<Scene> {
   const image = smallImage(family, SIZE_BYTES);
   const board = bench.board({ family, flashSizeBytes: SIZE_BYTES, content: image });
   const { backup } = (await bench.backup(board)).value;
-  board.flash.load(0, withSectors(image, [3, 9, ...Array.from({ length: 20 }, (_, index) => 14 + index), 50]));
-  return { bench, board, backup, image };
+  const before = withSectors(image, [3, 9, ...Array.from({ length: 20 }, (_, index) => 14 + index), 50]);
+  board.flash.load(0, before);
+  return { bench, board, backup, image, before };
 }
 
 async function courseOfRestore(t: TestContext, family: Family): Promise<Course> {
@@ -50,11 +54,13 @@ async function courseOfRestore(t: TestContext, family: Family): Promise<Course> 
 }
 
 /**
- * What the command says is true: "restored" means bit for bit; after an error the same restore again, with the fault
- * gone, finishes it. Either way the board is let go and the archive as before.
+ * What the command says is true: "restored" means bit for bit; after an error either the old content is on the board, or
+ * the archive says that it is half restored, no backup of it is made, and the same restore again, with the fault gone,
+ * finishes it. Either way the board is let go, and what was on it before is in the archive before it is gone.
  */
 async function assertFinishes(scene: Scene, work: Promise<SessionResult<RestoreOutcome>>): Promise<'restored' | Error> {
-  const { bench, board, backup, image } = scene;
+  const { bench, board, backup, image, before } = scene;
+  const mac = backup.mac;
   let outcome: 'restored' | Error;
   try {
     const { value } = await work;
@@ -64,9 +70,23 @@ async function assertFinishes(scene: Scene, work: Promise<SessionResult<RestoreO
   } catch (error) {
     if (error instanceof assert.AssertionError) throw error;
     outcome = knownError(error);
-    const half = !board.flash.snapshot().equals(image) && writingCommands(board).length > 0;
-    if (half) assert.match(bench.log.of('error').join('\n'), /half restored/);
   }
+  const flash = board.flash.snapshot();
+  const half = await bench.archive.halfRestored(mac);
+  if (flash.equals(image) && outcome === 'restored') assert.equal(half, null);
+  if (!flash.equals(image) && !flash.equals(before)) {
+    assert.match(bench.log.of('error').join('\n'), /half restored/);
+    assert.ok(half?.record);
+    assert.deepEqual([half.record.from.id, half.record.mac], [backup.id, mac]);
+  }
+  // Before the first sector was erased, what it held was in the archive.
+  const kept = await bench.imagesOf(mac);
+  const wasWritten = writingCommands(board).length > 0;
+  if (wasWritten || outcome === 'restored')
+    assert.ok(
+      kept.some((one) => one.equals(before)),
+      'no snapshot',
+    );
   assert.equal(board.onTransmit, undefined, 'the link is still open');
   await bench.pass(50);
   if (board.attached) assert.ok(board.mode === 'app', `the chip is in mode ${board.mode}`);
@@ -74,10 +94,20 @@ async function assertFinishes(scene: Scene, work: Promise<SessionResult<RestoreO
     board.clearFaults();
     board.plug();
     await bench.pass(2 * 60_000); // what floods or stalls is over then
+    if (half !== null) {
+      const backedUp = bench.session(board, (session) => guardHalfRestored(session, bench.archive, false));
+      if (flash.equals(image) || flash.equals(before)) {
+        await backedUp;
+        assert.equal(await bench.archive.halfRestored(mac), null);
+      } else {
+        assert.equal((await failureOf(backedUp)).code, 'half-restored');
+      }
+    }
     assert.equal((await bench.restore(board, backup)).value.verified, true);
     assert.ok(board.flash.snapshot().equals(image), 'the second restore is wrong');
   }
-  await bench.assertImages(board.mac, [image]);
+  assert.equal(await bench.archive.halfRestored(mac), null);
+  await bench.assertImages(board.mac, (await bench.imagesOf(mac)).length === 1 ? [image] : [image, before]);
   return outcome;
 }
 
@@ -108,6 +138,43 @@ for (const [index, family] of FAMILIES.entries()) {
       const cases = passingFaults(await courseOfRestore(t, family));
       for (const one of cases.filter((_, place) => place % 10 === index)) {
         assert.equal(await restoreUnder(t, family, one), 'restored', one.name);
+      }
+    });
+
+    it('of a part, under a fault at any command, touches nothing else and is finished by a second one', async (t) => {
+      const part = { offset: 14 * 4096, sizeBytes: 20 * 4096 };
+      const expectedOf = ({ image, before }: Scene) =>
+        Buffer.concat([
+          before.subarray(0, part.offset),
+          image.subarray(part.offset, part.offset + part.sizeBytes),
+          before.subarray(part.offset + part.sizeBytes),
+        ]);
+      const first = await sceneOf(t, family);
+      const course = await courseOf(first.board, () => first.bench.restore(first.board, first.backup, { part }));
+      assert.ok(first.board.flash.snapshot().equals(expectedOf(first)));
+      for (const { name, fault } of faultsByCommand(course).filter((_, place) => place % 40 === index * 10)) {
+        const scene = await sceneOf(t, family);
+        const { bench, board, backup, before } = scene;
+        const expected = expectedOf(scene);
+        board.addFault(fault);
+        const outcome = await bench.restore(board, backup, { part }).then(
+          ({ value }) => value,
+          (error: unknown) => knownError(error),
+        );
+        const flash = board.flash.snapshot();
+        const outside = (bytes: Buffer) =>
+          Buffer.concat([bytes.subarray(0, part.offset), bytes.subarray(part.offset + part.sizeBytes)]);
+        assert.ok(outside(flash).equals(outside(before)), `${name}: something else was touched`);
+        if (!(outcome instanceof Error)) assert.ok(flash.equals(expected), name);
+        const half = await bench.archive.halfRestored(backup.mac);
+        if (!flash.equals(expected) && !flash.equals(before)) assert.notEqual(half, null, name);
+        board.clearFaults();
+        board.plug();
+        await bench.pass(2 * 60_000);
+        assert.equal((await bench.restore(board, backup, { part })).value.verified, true);
+        assert.ok(board.flash.snapshot().equals(expected), name);
+        assert.equal(await bench.archive.halfRestored(backup.mac), null);
+        bench.clock.clear();
       }
     });
 

@@ -10,6 +10,7 @@ import { gunzipSync } from 'node:zlib';
 import { openArchive } from '../../src/archive/archive.ts';
 import type { FileSystem } from '../../src/archive/disk.ts';
 import { isPartialName } from '../../src/archive/owner.ts';
+import { RESTORES } from '../../src/archive/restores.ts';
 import { SIGHTINGS } from '../../src/archive/sightings.ts';
 import type { ArchiveOptions } from '../../src/archive/archive.ts';
 import type { Archive, Backup } from '../../src/archive/types.ts';
@@ -134,17 +135,15 @@ export class Bench {
     backup: Backup,
     options: JobOptions & Partial<Omit<RestoreOptions, 'archive' | 'backup'>> = {},
   ): Promise<SessionResult<RestoreOutcome>> {
-    const { targetMac = backup.mac, dryRun = false, confirm } = options;
+    const { targetMac = backup.mac, dryRun = false } = options;
+    const { confirm, onPlan, overrides, part, snapshot, why } = options;
+    const given = Object.entries({ confirm, onPlan, overrides, part, snapshot, why }).filter(
+      ([, value]) => value !== undefined,
+    );
     return this.session(
       board,
       (session) =>
-        restoreBoard(session, {
-          archive: this.archive,
-          backup,
-          targetMac,
-          dryRun,
-          ...(confirm === undefined ? {} : { confirm }),
-        }),
+        restoreBoard(session, { archive: this.archive, backup, targetMac, dryRun, ...Object.fromEntries(given) }),
       options,
     );
   }
@@ -165,8 +164,14 @@ export class Bench {
     const { backups } = await this.archive.history(board);
     const names = await nodeFs.readdir(join(this.root, macToFolder(board))).catch(() => []);
     const ids = backups.map(({ id }) => id);
-    const others = names.filter((name) => name !== SIGHTINGS && !isPartialName(name));
+    const others = names.filter((name) => ![SIGHTINGS, RESTORES].includes(name) && !isPartialName(name));
     assert.deepEqual(others.sort(), ids, 'something else lies beside the backups');
+    return Promise.all(backups.map(imageOf));
+  }
+
+  /** Image bytes of the backups of `mac`, oldest first, whatever lies beside them. */
+  async imagesOf(mac: string): Promise<Buffer[]> {
+    const { backups } = await this.archive.history(macOf(mac));
     return Promise.all(backups.map(imageOf));
   }
 

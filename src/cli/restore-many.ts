@@ -1,0 +1,196 @@
+/** `espd restore --many`: one image on each board that is plugged in from now on. */
+
+import type { Backup } from '../archive/types.ts';
+import { ERROR_CODES, EXIT, EspdError, toEspdError } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import { finishCommand } from '../transfer/half-restored.ts';
+import { type RestoreOutcome, restoreBoard } from '../transfer/restore.ts';
+import { WriteMismatchError } from '../transfer/restore-write.ts';
+import { type SessionResult, stuckError } from '../transfer/session.ts';
+import type { CommandContext } from './context.ts';
+import type { PlugIn, PlugIns } from './plug-ins.ts';
+import { formatSize, plural } from './text.ts';
+import { plugInsOf, workOnPlugIn } from './wait-for-board.ts';
+
+export interface ManyOptions {
+  readonly yes: boolean;
+  /** Ends after so many boards that were cloned. */
+  readonly count?: number;
+}
+
+/** `skip`: refused for safety, and not written to. */
+interface CloneResult {
+  readonly verdict: 'pass' | 'fail' | 'skip';
+  readonly port: string;
+  readonly mac: Mac | null;
+  readonly result?: SessionResult<RestoreOutcome>;
+  readonly error?: EspdError;
+  /** The command that finishes what was begun. */
+  readonly finish?: string;
+}
+
+/**
+ * Boards that are there already are left alone, and so is every board that is no twin of the one that the image is of:
+ * other chips, other flash sizes, boards with flash encryption or secure boot. Each is backed up first. One that fails
+ * stops no other.
+ *
+ * @returns the error of the first board that failed, or else was refused
+ */
+export async function restoreMany(
+  context: CommandContext,
+  backup: Backup,
+  why: string,
+  options: ManyOptions,
+): Promise<EspdError | undefined> {
+  const { out, signal, config } = context;
+  await agree(context, backup, options.yes);
+  const enough = new AbortController();
+  const plugIns = plugInsOf(context, AbortSignal.any([signal, enough.signal]));
+  await plugIns.ignorePresent();
+  out.note('Boards that are plugged in now are left alone. Plug the next one in; Ctrl-C ends');
+
+  const results: CloneResult[] = [];
+  const running = new Set<Promise<void>>();
+  const busy = new Set<Mac>();
+  const passed = () => results.filter(({ verdict }) => verdict === 'pass').length;
+  const isFull = () =>
+    running.size >= config.jobs.parallel ||
+    (running.size > 0 && passed() + running.size >= (options.count ?? Infinity));
+  try {
+    for await (const plugIn of plugIns.next(Infinity)) {
+      while (isFull()) await Promise.race(running);
+      if (enough.signal.aborted) break;
+      const job: Promise<void> = clone(context, plugIns, plugIn, { backup, why, busy }).then((result) => {
+        results.push(result);
+        print(context, result);
+        running.delete(job);
+        if (passed() >= (options.count ?? Infinity)) enough.abort();
+      });
+      running.add(job);
+    }
+  } catch (error) {
+    // Ctrl-C is how this command is meant to end.
+    if (!signal.aborted && !enough.signal.aborted) throw error;
+  }
+  await Promise.all(running);
+  return report(context, backup, results);
+}
+
+/** Whoever says yes once says it for every board that follows. */
+async function agree({ out }: CommandContext, { mac, id, manifest }: Backup, yes: boolean): Promise<void> {
+  const { flashEncryption, secureBoot } = manifest.security;
+  if (flashEncryption || secureBoot) {
+    throw new EspdError(
+      flashEncryption ? 'encrypted' : 'secure-boot',
+      `The image is of a board with ${flashEncryption ? 'flash encryption' : 'secure boot'}, and no other board can be its clone`,
+      { hint: 'Name each board with --to, if you know that it can' },
+    );
+  }
+  const { name } = manifest.chip;
+  const size = formatSize(manifest.image.sizeBytes);
+  const what = `every ${name} with ${size} of flash that is plugged in from now on is overwritten with ${mac} ${id}`;
+  if (yes) return;
+  if (!out.canAsk) {
+    throw new EspdError('usage', 'Nobody can be asked here, and --many overwrites every board that is plugged in', {
+      hint: `Add --yes: ${what}`,
+    });
+  }
+  if (await out.confirm(`${what.charAt(0).toUpperCase()}${what.slice(1)}. Begin?`)) return;
+  throw new EspdError('declined', 'Nothing was written', { hint: 'Answer yes, or pass --yes in a script' });
+}
+
+async function clone(
+  context: CommandContext,
+  plugIns: PlugIns,
+  plugIn: PlugIn,
+  job: { backup: Backup; why: string; busy: Set<Mac> },
+): Promise<CloneResult> {
+  const { archive, signal } = context;
+  const { backup, why, busy } = job;
+  const port = plugIn.port.address;
+  const found: { mac: Mac | null } = { mac: null };
+  try {
+    const result = await workOnPlugIn(context, plugIns, plugIn, async (session) => {
+      const { mac } = session.board.identity;
+      found.mac = mac;
+      if (busy.has(mac)) throw new EspdError('board-ambiguous', `Another port answers as ${mac} too`);
+      busy.add(mac);
+      try {
+        return await restoreBoard(session, { archive, backup, targetMac: mac, why: `${why}, --many`, dryRun: false });
+      } finally {
+        busy.delete(mac);
+      }
+    });
+    const error = result.left === 'stuck' ? stuckError(plugIn.port) : undefined;
+    return { verdict: error === undefined ? 'pass' : 'fail', port, ...found, result, ...(error && { error }) };
+  } catch (thrown) {
+    const error = signal.aborted ? new EspdError('interrupted', 'Interrupted') : toEspdError(thrown);
+    const half = found.mac === null ? null : await archive.halfRestored(found.mac).catch(() => null);
+    const record = half?.record ?? null;
+    const isRefused = ERROR_CODES[error.code].exit === EXIT.refused && record === null;
+    const finish = record === null ? {} : { finish: finishCommand(record) };
+    return { verdict: isRefused ? 'skip' : 'fail', port, ...found, error, ...finish };
+  }
+}
+
+function print({ out }: CommandContext, result: CloneResult): void {
+  const { verdict, port, mac, error, finish } = result;
+  out.event({ board: boardJson(result) });
+  const name = mac ?? port;
+  if (error === undefined) {
+    const { sectorsWritten = 0, snapshot = null } = result.result?.value ?? {};
+    const before = snapshot === null ? '' : `; before: ${snapshot.id}`;
+    const what = sectorsWritten === 0 ? 'holds the image already' : `${plural(sectorsWritten, 'sector')} written`;
+    out.line(`pass  ${name}  ${what}, verified by the chip, ${(result.result?.seconds ?? 0).toFixed(1)} s${before}`);
+    return;
+  }
+  out.line(`${verdict === 'skip' ? 'skip' : 'FAIL'}  ${name}  ${error.message} (${error.code})`);
+  if (finish !== undefined) out.line(`      half restored; finish with: ${finish}`);
+}
+
+function boardJson({ verdict, port, mac, result, error, finish }: CloneResult): object {
+  return {
+    verdict,
+    port,
+    mac,
+    ...(result === undefined
+      ? {}
+      : {
+          sectorsWritten: result.value.sectorsWritten,
+          verified: result.value.verified,
+          snapshot: result.value.snapshot?.id ?? null,
+          boundToMac: result.value.plan.boundToMac,
+          transfer: { ...result.value.transfer, wireBytes: result.wireBytes, seconds: result.seconds },
+        }),
+    ...(error instanceof WriteMismatchError ? { failedSectors: error.failedSectors } : {}),
+    ...(finish === undefined ? {} : { finish }),
+    ...(error === undefined ? {} : { error }),
+  };
+}
+
+function report(
+  { out, clock }: CommandContext,
+  backup: Backup,
+  results: readonly CloneResult[],
+): EspdError | undefined {
+  const of = (verdict: CloneResult['verdict']) => results.filter((result) => result.verdict === verdict);
+  const [pass, fail, skip] = [of('pass'), of('fail'), of('skip')];
+  const error = (fail[0] ?? skip[0])?.error;
+  out.event({
+    report: {
+      from: { mac: backup.mac, id: backup.id, sha256: backup.manifest.image.sha256 },
+      at: clock.date().toISOString(),
+      passed: pass.length,
+      failed: fail.length,
+      skipped: skip.length,
+      boards: results.map(boardJson),
+    },
+  });
+  out.line(`${backup.mac} ${backup.id}: ${pass.length} passed, ${fail.length} failed, ${skip.length} skipped`);
+  const bound = pass[0]?.result?.value.plan.boundToMac ?? [];
+  if (bound.length > 0) {
+    const parts = [...new Set(bound.map(({ part }) => part))].join(', ');
+    out.note(`Bound to the board of the image, and now the same on every clone: ${parts}`);
+  }
+  return error;
+}

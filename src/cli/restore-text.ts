@@ -1,0 +1,105 @@
+/** A plan of a restore as people read it. Pure. */
+
+import type { RestorePlan, SnapshotPlan } from '../transfer/restore-plan.ts';
+import { formatSize, formatTable, plural, printable } from './text.ts';
+
+const LABEL_WIDTH = 11;
+const TEXT_WIDTH = 80 - 2 - LABEL_WIDTH;
+
+/** Lines without styles, for a terminal or a file. */
+export function planLines(plan: RestorePlan): string[] {
+  const { backup, board } = plan;
+  const firmware = [backup.firmware?.name ?? '', backup.firmware?.version ?? ''].join(' ').trim();
+  const of = backup.mac === board.mac ? '' : ` of ${backup.mac}`;
+  return [
+    `Restore of ${board.mac} (${board.chip} ${board.revision} at ${board.port})`,
+    ...labelled('backup', [
+      `${backup.id}${of}, ${formatAge(backup.ageSeconds)}, ${backup.why}; verified`,
+      `${backup.chip}, ${formatSize(backup.sizeBytes)}${firmware === '' ? '' : `, ${firmware}`}`,
+    ]),
+    ...(plan.scope === null ? [] : labelled('only', plan.scope.map(scopeText))),
+    ...(plan.halfRestored === null ? [] : labelled('unfinished', unfinishedLines(plan.halfRestored.snapshot))),
+    ...labelled('differs', differenceLines(plan)),
+    ...(plan.sectors === 0 ? [] : labelled('takes', [timeText(plan)])),
+    ...(plan.sectors === 0 ? [] : labelled('kept', [snapshotText(plan.snapshot)])),
+    ...labelled('at risk', plan.risks.flatMap(wrapped)),
+    ...labelled(
+      'bound',
+      plan.boundToMac.map(({ part, offset, what }) => `${part}${offset === null ? '' : ` at ${hex(offset)}`} ${what}`),
+    ),
+  ].map((line) => printable(line));
+}
+
+/** Broken between words where a terminal of 80 columns ends; what follows is indented. */
+function wrapped(text: string): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= TEXT_WIDTH) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(last === undefined ? word : `  ${word}`);
+  }
+  return lines;
+}
+
+function labelled(label: string, lines: readonly string[]): string[] {
+  return lines.map((line, index) => `  ${(index === 0 ? label : '').padEnd(LABEL_WIDTH)}${line}`);
+}
+
+function unfinishedLines(snapshot: string | null): string[] {
+  const lines = ['an earlier restore of this board was interrupted'];
+  return snapshot === null ? lines : [...lines, `what was on it before that is in the archive: ${snapshot}`];
+}
+
+function scopeText({ name, offset, sizeBytes }: { name: string | null; offset: number; sizeBytes: number }): string {
+  return `${name === null ? '' : `${name}, `}${hex(offset)} to ${hex(offset + sizeBytes)} (${formatSize(sizeBytes)})`;
+}
+
+function differenceLines({ parts, sectors, bytes, backup }: RestorePlan): string[] {
+  if (sectors === 0) return ['nothing: the flash holds it already'];
+  const rows = parts.map((part) => [
+    part.name,
+    part.kind === 'partition' ? `${part.type}/${part.subtype}` : '',
+    `from ${hex(part.offset)}`,
+    plural(part.sectors, 'sector'),
+    formatSize(part.bytes),
+  ]);
+  return [`${sectors} of ${plural(backup.sizeBytes / 4096, 'sector')}, ${formatSize(bytes)}`, ...formatTable(rows)];
+}
+
+function timeText({ estimate, snapshot }: RestorePlan): string {
+  const seconds = Math.max(1, Math.ceil(estimate.seconds));
+  return `about ${formatSeconds(seconds)}${snapshot.kind === 'made' ? ', and before that the time of a backup' : ''}`;
+}
+
+function snapshotText(snapshot: SnapshotPlan): string {
+  if (snapshot.kind === 'made') return 'what is on the board now is backed up first';
+  if (snapshot.kind === 'exists') return `what is on the board now is in the archive: ${snapshot.id}`;
+  const reasons = {
+    blank: 'nothing: the flash is blank',
+    'not-wanted': 'nothing of what is on the board now (--no-snapshot)',
+    'half-restored': 'nothing of what is on the board now: half of two images',
+    'nothing-to-write': '',
+  };
+  return reasons[snapshot.because];
+}
+
+/** `12 minutes old`. */
+export function formatAge(seconds: number): string {
+  const units: [number, string][] = [
+    [24 * 3600, 'day'],
+    [3600, 'hour'],
+    [60, 'minute'],
+  ];
+  for (const [length, name] of units) {
+    if (seconds >= length) return `${plural(Math.floor(seconds / length), name)} old`;
+  }
+  return 'just made';
+}
+
+function formatSeconds(seconds: number): string {
+  return seconds < 120 ? `${seconds} s` : `${Math.ceil(seconds / 60)} minutes`;
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}

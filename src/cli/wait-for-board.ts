@@ -1,0 +1,95 @@
+/** `--wait`: until the board that is meant is plugged in. */
+
+import { EspdError, hasCode, toEspdError } from '../errors.ts';
+import { lastReset } from '../daemon/daemon.ts';
+import { type PlugInJobOptions, onPlugIn } from '../daemon/job.ts';
+import type { Mac } from '../mac.ts';
+import { macFromUsb } from '../serial/rules.ts';
+import type { Port, Session, SessionResult } from '../transfer/session.ts';
+import { ambiguousBoard } from './boards.ts';
+import { type CommandContext, sessionOptions } from './context.ts';
+import { type PlugIn, PlugIns } from './plug-ins.ts';
+
+export function plugInsOf(context: CommandContext, signal: AbortSignal): PlugIns {
+  const { watch, jobs } = context.config;
+  return new PlugIns({
+    list: () => context.listPorts(),
+    rules: { allow: watch.allow, deny: watch.deny },
+    clock: context.clock,
+    signal,
+    cooldownMs: jobs.cooldownMs,
+  });
+}
+
+/** Does `work` on the board that was plugged in, and lets `plugIns` know what that does to the port. */
+export async function workOnPlugIn<T>(
+  context: CommandContext,
+  plugIns: PlugIns,
+  { port, inDownloadMode }: PlugIn,
+  work: (session: Session) => Promise<T>,
+): Promise<SessionResult<T>> {
+  const usual = sessionOptions(context, port.address, false);
+  let mac: Mac | undefined;
+  const options: PlugInJobOptions = {
+    ...usual,
+    inDownloadMode,
+    onProgress: (progress) => {
+      const { phase, identity } = progress;
+      if (phase === 'leaving') plugIns.leaving(port);
+      if (phase === 'identified' && identity !== undefined) plugIns.identified(port, (mac = identity.mac));
+      usual.onProgress?.(progress);
+    },
+  };
+  let failure: unknown;
+  plugIns.started(port);
+  try {
+    return await onPlugIn(port, options, work);
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    context.out.progressEnd(port.address);
+    plugIns.released(port, lastReset({ mac, resets: options.reset !== 'none' }, failure));
+  }
+}
+
+/**
+ * The port of the board with this MAC, as soon as it is there. Each likely board is asked once, and again only when it
+ * is plugged in anew; one on its own USB says who it is without a reset.
+ *
+ * @param waitMs undefined = until the command is interrupted
+ * @throws EspdError `board-not-found` when the time is over; `board-ambiguous`
+ */
+export async function waitForBoard(context: CommandContext, mac: Mac, waitMs: number | undefined): Promise<Port> {
+  const { clock, out, log, signal } = context;
+  const plugIns = plugInsOf(context, signal);
+  const isMeant = async (plugIn: PlugIn): Promise<boolean> => {
+    const byUsb = macFromUsb(plugIn.port);
+    if (byUsb !== undefined) return byUsb === mac;
+    try {
+      const { value } = await workOnPlugIn(context, plugIns, plugIn, ({ board }) =>
+        Promise.resolve(board.identity.mac),
+      );
+      return value === mac;
+    } catch (error) {
+      signal.throwIfAborted();
+      const { message, code } = toEspdError(error);
+      const isLeaving = hasCode(error, 'port-vanished');
+      log[isLeaving ? 'debug' : 'warn'](message, { port: plugIn.port.address, code });
+      return false;
+    }
+  };
+  const present: Port[] = [];
+  for await (const plugIn of plugIns.next(clock.now())) if (await isMeant(plugIn)) present.push(plugIn.port);
+  const [first, second] = present;
+  if (first !== undefined && second !== undefined) throw ambiguousBoard(mac, first, second);
+  if (first !== undefined) return first;
+  const limit = waitMs === undefined ? '' : `, at most ${Math.round(waitMs / 1000)} s`;
+  out.note(`Waiting for ${mac}: plug it in${limit} (Ctrl-C ends)`);
+  for await (const plugIn of plugIns.next(clock.now() + (waitMs ?? Infinity))) {
+    if (await isMeant(plugIn)) return plugIn.port;
+  }
+  throw new EspdError('board-not-found', `${mac} was not plugged in within ${Math.round((waitMs ?? 0) / 1000)} s`, {
+    hint: 'A board without auto-reset needs BOOT held while it is plugged in',
+  });
+}

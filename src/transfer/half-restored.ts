@@ -1,0 +1,102 @@
+/**
+ * Boards on which a restore has begun and not ended: how the next job finds that out, and what it may do. Everything
+ * here only reads: the daemon comes this way too.
+ */
+
+import type { HalfRestored, RestoreRecord } from '../archive/restore-record.ts';
+import type { Archive } from '../archive/types.ts';
+import { EspdError } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import type { Region } from './digest-plan.ts';
+import type { Session } from './session.ts';
+
+/** The command that finishes a restore, as a person would type it. */
+export function finishCommand({ from, mac, parts }: Pick<RestoreRecord, 'from' | 'mac' | 'parts'>): string {
+  const to = from.mac === mac ? [] : ['--to', mac];
+  return ['espd restore', '--mac', from.mac, ...to, '--at', from.id, ...(parts ?? []).flatMap(partOptions)].join(' ');
+}
+
+/** Names come out of partition tables: one that a shell could take for more is left to the place. */
+function partOptions({ name, offset, sizeBytes }: NonNullable<RestoreRecord['parts']>[number]): string[] {
+  if (name !== null && /^[\w.][\w.-]*$/.test(name)) return ['--partition', name];
+  return ['--offset', `0x${offset.toString(16)}`, '--size', `0x${sizeBytes.toString(16)}`];
+}
+
+/** One sentence and a hint for people, without a full stop. */
+export function halfRestoredText(mac: Mac, { record, problem }: HalfRestored): { message: string; hint: string } {
+  if (record === null) {
+    return {
+      message: `${mac} is half restored, and the record of it (restoring.json) ${problem}`,
+      hint: `Restore the backup that it should hold: espd restore --mac ${mac} --at WHICH`,
+    };
+  }
+  const of = record.from.mac === mac ? '' : ` of ${record.from.mac}`;
+  return {
+    message: `${mac} is half restored to ${record.from.id}${of}, since ${record.startedAt}`,
+    hint: `Finish with: ${finishCommand(record)}`,
+  };
+}
+
+/**
+ * Keeps a half restored board out of the history of backups. If its flash turns out to be whole, by the chip's digests,
+ * what says otherwise is removed.
+ *
+ * @param allow the person wants a backup of the half restored board as it is
+ * @throws EspdError `half-restored`
+ */
+export async function guardHalfRestored(session: Session, archive: Archive, allow: boolean): Promise<void> {
+  const { board, options } = session;
+  const { mac } = board.identity;
+  const half = await archive.halfRestored(mac);
+  if (half === null) return;
+  const { message, hint } = halfRestoredText(mac, half);
+  const found = await lookAt(session, archive, half);
+  if (found !== 'half') {
+    await archive.endRestore(mac, found);
+    options.log.info('The board counted as half restored, but its flash is whole', { mac, half: message });
+    return;
+  }
+  if (!allow) {
+    throw new EspdError('half-restored', message, {
+      hint: `${hint}. "espd backup --half-restored" keeps it as it is now`,
+    });
+  }
+  options.log.warn('Backing up a half restored board as it is', { mac, half: message });
+}
+
+/** `done`: the flash holds what the restore was to put there. `nothing-written`: it holds another backup of the board. */
+async function lookAt(
+  { board, options }: Session,
+  archive: Archive,
+  { record }: HalfRestored,
+): Promise<'done' | 'nothing-written' | 'half'> {
+  const { sizeBytes } = await board.openFlash();
+  const ask = ({ offset, sizeBytes: length }: Region) => {
+    options.signal.throwIfAborted();
+    return board.digest(offset, length);
+  };
+  const whole = await ask({ offset: 0, sizeBytes });
+  if (record !== null && (await holds(record.done, sizeBytes, whole, ask))) return 'done';
+  const { backups } = await archive.history(board.identity.mac);
+  const isKnown = backups.some(({ manifest: { image } }) => image.sizeBytes === sizeBytes && image.md5 === whole);
+  return isKnown ? 'nothing-written' : 'half';
+}
+
+/** A record may come from anywhere: only one whose parts are the whole flash says something about it. */
+async function holds(
+  done: RestoreRecord['done'],
+  flashBytes: number,
+  whole: string,
+  ask: (region: Region) => Promise<string>,
+): Promise<boolean> {
+  let end = 0;
+  for (const { offset, sizeBytes } of done) {
+    if (offset !== end || sizeBytes === 0) return false;
+    end = offset + sizeBytes;
+  }
+  if (end !== flashBytes) return false;
+  for (const { md5, ...region } of done) {
+    if ((region.sizeBytes === flashBytes ? whole : await ask(region)) !== md5) return false;
+  }
+  return true;
+}

@@ -1,0 +1,161 @@
+/**
+ * What forbids writing an image to a board: each reason with a code of its own, and each with an option of its own to
+ * write all the same, where that can make sense. Pure: everything is asked before the first sector is erased.
+ */
+
+import type { Backup } from '../archive/types.ts';
+import { EspdError } from '../errors.ts';
+import type { FlashFacts } from '../esp/board.ts';
+import type { BoardIdentity } from '../esp/identity.ts';
+import { type RevisionRequirement, formatRevision, parseRevision } from '../firmware/index.ts';
+import type { Mac } from '../mac.ts';
+import { guardMac } from './guard-mac.ts';
+
+/** What the person has said yes to, each by its own option. */
+export interface Overrides {
+  readonly revision: boolean;
+  readonly flashSize: boolean;
+  readonly security: boolean;
+  readonly writeProtect: boolean;
+  readonly layout: boolean;
+}
+
+export const NO_OVERRIDES: Overrides = {
+  revision: false,
+  flashSize: false,
+  security: false,
+  writeProtect: false,
+  layout: false,
+};
+
+export interface BoardFacts {
+  readonly identity: BoardIdentity;
+  readonly flash: FlashFacts;
+}
+
+/**
+ * @param targetMac the MAC that the board must have
+ * @param isPartial only a part of the flash is to be written
+ * @throws EspdError `other-mac`, `other-chip`, `other-size`, `encrypted`, `secure-boot`
+ */
+export function guardBoard(
+  backup: Backup,
+  targetMac: Mac,
+  { identity, flash }: BoardFacts,
+  isPartial: boolean,
+  overrides: Overrides,
+): void {
+  const { manifest } = backup;
+  guardMac(identity, targetMac, `To put this image on this board on purpose, name the board: --to ${identity.mac}`);
+  if (identity.family !== manifest.chip.family) {
+    throw new EspdError(
+      'other-chip',
+      `The board is an ${identity.chipName}, the image is of an ${manifest.chip.name}`,
+      { hint: 'An image runs only on the kind of chip that it was taken from; there is no option against that' },
+    );
+  }
+  guardSize(manifest.flash.sizeBytes, flash.sizeBytes, overrides);
+  guardEncryption(backup, identity, isPartial, overrides);
+  guardSecureBoot(backup, identity, overrides);
+}
+
+function guardSize(imageBytes: number, flashBytes: number, overrides: Overrides): void {
+  if (flashBytes === imageBytes || (flashBytes > imageBytes && overrides.flashSize)) return;
+  throw new EspdError('other-size', `The image has ${imageBytes} bytes, the flash of the board ${flashBytes}`, {
+    hint:
+      flashBytes < imageBytes
+        ? 'It does not fit; there is no option against that'
+        : 'Some firmware keeps settings at the end of the flash and will not find them. --ignore-flash-size writes the image to the beginning of the flash and leaves the rest as it is',
+  });
+}
+
+function guardEncryption(
+  { manifest, mac }: Backup,
+  identity: BoardIdentity,
+  isPartial: boolean,
+  overrides: Overrides,
+): void {
+  const [image, board] = [manifest.security.flashEncryption, identity.security.flashEncryption];
+  const refuse = (message: string, hint: string) => new EspdError('encrypted', message, { hint });
+  // Ciphertext is worth something only on the chip that holds the key.
+  if (image && mac !== identity.mac) {
+    throw refuse(
+      'The image is ciphertext, bound to the chip that it was taken from by a key in its eFuses',
+      'On any other chip it is noise; there is no option against that',
+    );
+  }
+  if (image && !board) {
+    throw refuse(
+      'The image is ciphertext, and this board does not decrypt its flash any more',
+      'Written now, it would not boot; there is no option against that',
+    );
+  }
+  if (!image && board && !(isPartial && overrides.security)) {
+    throw refuse(
+      'The board decrypts its flash, and the image was taken without flash encryption',
+      isPartial
+        ? 'A partition that the firmware does not encrypt can be put back with --ignore-security'
+        : 'Written now, it would not boot. A partition that is not encrypted can be put back with --partition and --ignore-security',
+    );
+  }
+}
+
+function guardSecureBoot({ manifest, mac }: Backup, identity: BoardIdentity, overrides: Overrides): void {
+  const [image, board] = [manifest.security.secureBoot, identity.security.secureBoot];
+  if (!image && !board) return;
+  if ((image && board && mac === identity.mac) || overrides.security) return;
+  const message =
+    image && board
+      ? 'Image and board have secure boot, but the image is of another board, whose signing key may be another'
+      : board
+        ? 'The board has secure boot, and the image was taken without it'
+        : 'The image is of a board with secure boot, which this board does not have';
+  throw new EspdError('secure-boot', message, {
+    hint: board
+      ? 'If bootloader and app are not signed with the key of this board, it will not boot. --ignore-security writes it all the same'
+      : 'Its bootloader may burn eFuses at the first start. --ignore-security writes it all the same',
+  });
+}
+
+/** @throws EspdError `old-revision` where bootloader or app say that they do not run on this revision of the chip */
+export function guardRevision(
+  requirements: readonly RevisionRequirement[],
+  identity: BoardIdentity,
+  overrides: Overrides,
+): void {
+  const revision = parseRevision(identity.revision);
+  if (revision === undefined || overrides.revision) return;
+  for (const { by, minRevision, maxRevision } of requirements) {
+    const isTooOld = revision < minRevision;
+    if (!isTooOld && (maxRevision === null || revision <= maxRevision)) continue;
+    const wanted = isTooOld ? `at least ${formatRevision(minRevision)}` : `at most ${formatRevision(maxRevision ?? 0)}`;
+    throw new EspdError('old-revision', `The chip is revision ${identity.revision}, and ${by} asks for ${wanted}`, {
+      hint: 'Written now, it would not boot. --ignore-revision writes it all the same',
+    });
+  }
+}
+
+/** Block protect bits 0 to 2, and the bit by which the WP pin locks them: alike in the data sheets of all common makers. */
+const BLOCK_PROTECT = 0x1c;
+const STATUS_LOCKED = 0x80;
+
+/** Block protection that is on: `locked` where the loader cannot take it off; null where it is off. */
+export function writeProtectionOf(status: number | undefined): 'on' | 'locked' | null {
+  if (status === undefined || (status & BLOCK_PROTECT) === 0) return null;
+  return (status & STATUS_LOCKED) === 0 ? 'on' : 'locked';
+}
+
+/**
+ * What the status register tells of write protection. Loaders take ordinary block protection off before they write; bits
+ * that are locked they cannot. Protection by other registers, by eFuse or by wiring cannot be seen: there the digest after
+ * the write tells.
+ *
+ * @throws EspdError `write-protected`
+ */
+export function guardWriteProtection(status: number | undefined, overrides: Overrides): void {
+  if (writeProtectionOf(status) !== 'locked' || overrides.writeProtect) return;
+  const shown = (status ?? 0).toString(16).padStart(2, '0');
+  throw new EspdError('write-protected', `The flash is locked against writing (status register 0x${shown})`, {
+    hint: 'Its block protection is on, and its WP pin forbids taking it off. If that pin is not used on this board, --ignore-write-protect tries it',
+  });
+}

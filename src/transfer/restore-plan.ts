@@ -1,0 +1,282 @@
+/** What a restore is going to do, told before it does anything. Nothing but a look at some of the image. */
+
+import { promisify } from 'node:util';
+import { deflate } from 'node:zlib';
+import type { HalfRestored } from '../archive/restore-record.ts';
+import type { Backup, ImageReader } from '../archive/types.ts';
+import type { FlashFacts } from '../esp/board.ts';
+import {
+  type BoundPlace,
+  type FirmwareSummary,
+  type FlashPart,
+  type PartShare,
+  boundToMac,
+  sharesOf,
+} from '../firmware/index.ts';
+import type { Mac } from '../mac.ts';
+import type { Region } from './digest-plan.ts';
+import { overlap } from './flash-compare.ts';
+import { writeProtectionOf } from './restore-guards.ts';
+import type { NamedRegion } from './restore-parts.ts';
+import type { Session } from './session.ts';
+
+const deflateAsync = promisify(deflate);
+
+export interface RestorePlan {
+  /** Regions that differ, whole sectors, in order. */
+  readonly regions: readonly Region[];
+  readonly sectors: number;
+  readonly bytes: number;
+  /** The same by partition, and what lies outside any. */
+  readonly parts: readonly PartShare[];
+  /** What the restore is confined to; null = the whole flash. */
+  readonly scope: readonly NamedRegion[] | null;
+  readonly backup: {
+    readonly mac: Mac;
+    readonly id: string;
+    readonly createdAt: string;
+    readonly ageSeconds: number;
+    /** Why this one: `latest of 5`. */
+    readonly why: string;
+    readonly chip: string;
+    readonly firmware: { readonly name: string; readonly version: string | null; readonly sdk: string | null } | null;
+    readonly sizeBytes: number;
+  };
+  readonly board: { readonly mac: Mac; readonly chip: string; readonly revision: string; readonly port: string };
+  readonly estimate: Estimate;
+  /** Sentences for people, without a full stop. */
+  readonly risks: readonly string[];
+  readonly snapshot: SnapshotPlan;
+  /** An earlier restore of this board has not ended; `snapshot`: the backup of what was there before that, if known. */
+  readonly halfRestored: { readonly snapshot: string | null } | null;
+  /** What in the image belongs to the board that it was taken from; empty on that board. */
+  readonly boundToMac: readonly BoundPlace[];
+}
+
+/**
+ * `made`: what is on the board is backed up first. `exists`: backup `id` holds it already. `none`: the person does not
+ * want one, or there is nothing worth keeping: a blank flash, or half of two images.
+ */
+export type SnapshotPlan =
+  | { readonly kind: 'made' }
+  | { readonly kind: 'exists'; readonly id: string }
+  | { readonly kind: 'none'; readonly because: 'blank' | 'not-wanted' | 'half-restored' | 'nothing-to-write' };
+
+export interface Estimate {
+  /** Of writing and proving; the snapshot is not in it. */
+  readonly seconds: number;
+  readonly eraseSeconds: number;
+  readonly programSeconds: number;
+  readonly lineSeconds: number;
+  readonly verifySeconds: number;
+  readonly wireBytes: number;
+}
+
+const SECTOR_BYTES = 4096;
+const BLOCK_BYTES = 65536;
+const PAGE_BYTES = 256;
+/** Winbond W25Q32JV data sheet, AC characteristics, typical: tSE, tBE2, tPP. Others are within a factor of two. */
+const ERASE_SECTOR_SECONDS = 0.045;
+const ERASE_BLOCK_SECONDS = 0.15;
+const PROGRAM_PAGE_SECONDS = 0.0004;
+/** Bits on the wire for each byte: start, eight, stop. */
+const BITS_PER_BYTE = 10;
+/** Round trip and headers of one piece; a guess that fits USB bridges with their 1 to 16 ms of latency. */
+const PIECE_SECONDS = 0.05;
+
+export interface PlanFacts {
+  readonly session: Session;
+  readonly backup: Backup;
+  readonly why: string;
+  readonly image: ImageReader;
+  readonly flash: FlashFacts;
+  readonly contents: FirmwareSummary;
+  /** Set where an earlier restore of this board has not ended. */
+  readonly half: HalfRestored | null;
+  readonly regions: readonly Region[];
+  readonly parts: readonly FlashPart[];
+  readonly scope: readonly NamedRegion[] | null;
+  readonly snapshot: SnapshotPlan;
+  /** The flash's status register. */
+  readonly status: number | undefined;
+  /** What the chip took to hash its whole flash. */
+  readonly digestSeconds: number;
+}
+
+/** What a chip's own USB carries, in place of a baud rate: some hundred kilobytes a second. */
+const NATIVE_USB_BAUD_RATE = 4_000_000;
+
+export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
+  const { session, backup, image, flash, contents, regions, scope, snapshot } = facts;
+  const { board, options, port } = session;
+  const { identity } = board;
+  const { manifest } = backup;
+  const parts = sharesOf(facts.parts, regions);
+  const bytes = regions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const isOtherBoard = identity.mac !== backup.mac;
+  const bound = isOtherBoard ? await boundParts(facts) : [];
+  const baudRate = identity.usbConnection === 'none' ? board.baudRate : NATIVE_USB_BAUD_RATE;
+  const ids = { image: idOf(manifest.flash), board: idOf(flash) };
+  return {
+    regions,
+    sectors: bytes / SECTOR_BYTES,
+    bytes,
+    parts,
+    scope,
+    backup: {
+      mac: backup.mac,
+      id: backup.id,
+      createdAt: manifest.createdAt,
+      ageSeconds: Math.max(0, Math.round((options.clock.date().getTime() - Date.parse(manifest.createdAt)) / 1000)),
+      why: facts.why,
+      chip: manifest.chip.name,
+      firmware: contents.firmware,
+      sizeBytes: manifest.image.sizeBytes,
+    },
+    board: { mac: identity.mac, chip: identity.chipName, revision: identity.revision, port: port.address },
+    estimate: estimateOf(regions, await compressedShare(image, regions), baudRate, facts.digestSeconds),
+    risks: risksOf({
+      parts,
+      contents,
+      scope,
+      snapshot,
+      boundToMac: bound,
+      isOtherBoard,
+      isProtected: writeProtectionOf(facts.status) !== null,
+      otherFlashId: ids.image === ids.board ? null : ids,
+    }),
+    snapshot,
+    halfRestored: facts.half === null ? null : { snapshot: facts.half.record?.snapshot ?? null },
+    boundToMac: bound,
+  };
+}
+
+/** What of the parts that are restored belongs to the board that the image was taken from. */
+function boundParts({ image, parts, scope, backup }: PlanFacts): Promise<BoundPlace[]> {
+  const whole = { offset: 0, sizeBytes: image.sizeBytes };
+  const inScope = parts.flatMap((part) =>
+    (scope ?? [whole]).flatMap((region) => {
+      const common = overlap(part, region);
+      return common === undefined ? [] : [{ ...part, ...common }];
+    }),
+  );
+  return boundToMac((offset, length) => image.read(offset, length), inScope, backup.mac);
+}
+
+function idOf({ manufacturer, device }: { manufacturer: string; device: string }): string {
+  return `${manufacturer} ${device}`;
+}
+
+/**
+ * @param compressed bytes on the wire for each byte of flash
+ * @param verifySeconds what the chip took for the digest of the whole
+ */
+export function estimateOf(
+  regions: readonly Region[],
+  compressed: number,
+  baudRate: number,
+  verifySeconds: number,
+): Estimate {
+  let eraseSeconds = 0;
+  let bytes = 0;
+  for (const { offset, sizeBytes } of regions) {
+    const end = offset + sizeBytes;
+    bytes += sizeBytes;
+    for (let at = offset; at < end;) {
+      const isBlock = at % BLOCK_BYTES === 0 && end - at >= BLOCK_BYTES;
+      eraseSeconds += isBlock ? ERASE_BLOCK_SECONDS : ERASE_SECTOR_SECONDS;
+      at += isBlock ? BLOCK_BYTES : SECTOR_BYTES;
+    }
+  }
+  const programSeconds = (bytes / PAGE_BYTES) * PROGRAM_PAGE_SECONDS;
+  const wireBytes = Math.ceil(bytes * compressed);
+  const lineSeconds = (wireBytes * BITS_PER_BYTE) / baudRate + regions.length * PIECE_SECONDS;
+  // The stub takes the next block in while it works on the one before.
+  const seconds = Math.max(eraseSeconds + programSeconds, lineSeconds) + verifySeconds;
+  return { seconds, eraseSeconds, programSeconds, lineSeconds, verifySeconds, wireBytes };
+}
+
+const SAMPLE_BYTES = 16 * 1024;
+const SAMPLES = 16;
+
+/** How well what is to be written compresses, by samples: bytes on the wire for each byte of flash, 0 to 1 or a little more. */
+export async function compressedShare(image: ImageReader, regions: readonly Region[]): Promise<number> {
+  const total = regions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const step = Math.max(SAMPLE_BYTES, Math.ceil(total / SAMPLES));
+  let [read, packed, skipped] = [0, 0, 0];
+  for (const { offset, sizeBytes } of regions) {
+    for (let at = offset + skipped; at < offset + sizeBytes; at += step) {
+      const bytes = await image.read(at, Math.min(SAMPLE_BYTES, offset + sizeBytes - at));
+      read += bytes.length;
+      packed += (await deflateAsync(bytes, { level: 1 })).length;
+    }
+    skipped = Math.max(0, skipped + Math.ceil((sizeBytes - skipped) / step) * step - sizeBytes);
+  }
+  return read === 0 ? 1 : packed / read;
+}
+
+export interface RiskFacts {
+  readonly parts: readonly PartShare[];
+  readonly contents: FirmwareSummary;
+  readonly scope: readonly NamedRegion[] | null;
+  readonly snapshot: SnapshotPlan;
+  readonly boundToMac: readonly BoundPlace[];
+  readonly isOtherBoard: boolean;
+  /** The flash's block protection is on, and the loader takes it off. */
+  readonly isProtected: boolean;
+  /** Ids of the flash chip then and now, where they differ. */
+  readonly otherFlashId: { readonly image: string; readonly board: string } | null;
+}
+
+/** What somebody who is about to say yes should know, the weightiest first. */
+export function risksOf(facts: RiskFacts): string[] {
+  const { parts, contents, scope, snapshot, boundToMac, isOtherBoard } = facts;
+  const risks: string[] = [];
+  if (parts.length === 0) return risks;
+  if (parts.some(({ kind }) => kind === 'bootloader' || kind === 'partition-table') || writesEsp8266Boot(parts)) {
+    risks.push('Without power in the middle of it, the board does not start until the restore is finished');
+  }
+  const apps = parts.filter(({ type }) => type === 'app').map(({ name }) => name);
+  if (apps.length > 0) risks.push(`The app is replaced${firmwareText(contents)}: ${apps.join(', ')}`);
+  if (parts.some(({ subtype }) => subtype === 'ota')) {
+    const active = contents.activePartition;
+    risks.push(`Which app starts changes${active === null ? '' : `: to ${active}`} (OTA selection)`);
+  }
+  const settings = namesOf(parts, ['nvs', 'nvs_keys', 'system_param', 'fat', 'spiffs', 'littlefs', 'undefined']);
+  if (settings.length > 0) {
+    risks.push(
+      `Settings and files on the board (such as Wi-Fi and pairings) become those of then: ${settings.join(', ')}`,
+    );
+  }
+  const calibration = namesOf(parts, ['phy', 'rf_cal']);
+  if (calibration.length > 0) risks.push(`Radio calibration becomes that of then: ${calibration.join(', ')}`);
+  if (isOtherBoard && boundToMac.length > 0) {
+    risks.push('Parts of the image are bound to the board that it was taken from, and may not fit this one');
+  }
+  if (scope !== null) risks.push('The rest of the flash stays as it is: nobody can say whether both fit together');
+  if (facts.isProtected) risks.push('The block protection of the flash is on; the loader takes it off');
+  if (facts.otherFlashId !== null) {
+    const { image, board } = facts.otherFlashId;
+    risks.push(`The flash chip is another than then (${board}, was ${image})`);
+  }
+  if (snapshot.kind === 'none' && snapshot.because === 'not-wanted') {
+    risks.push('What is on the board now is lost: no snapshot is made');
+  }
+  if (snapshot.kind === 'none' && snapshot.because === 'half-restored') {
+    risks.push('What is on the board now is half of two images, and not kept');
+  }
+  return risks;
+}
+
+/** The ESP8266's ROM runs what lies at 0, without a partition table. */
+function writesEsp8266Boot(parts: readonly PartShare[]): boolean {
+  return parts.some(({ subtype, offset }) => subtype.startsWith('image_v') && offset === 0);
+}
+
+function namesOf(parts: readonly PartShare[], subtypes: readonly string[]): string[] {
+  return parts.filter(({ subtype }) => subtypes.includes(subtype)).map(({ name }) => name);
+}
+
+function firmwareText({ firmware }: FirmwareSummary): string {
+  return firmware === null ? '' : ` by ${[firmware.name, firmware.version ?? ''].join(' ').trim()}`;
+}

@@ -1,0 +1,148 @@
+/** What a flash holds, by the chip's digests: where it differs from the image, and that the rest of it is untouched. */
+
+import type { ImageReader } from '../archive/types.ts';
+import { EspdError } from '../errors.ts';
+import type { Region } from './digest-plan.ts';
+import { differingRegions, imageDigest } from './flash-compare.ts';
+import { restOf } from './restore-parts.ts';
+import type { Session } from './session.ts';
+
+/** Answers carry no checksum: one that says "different" may have suffered on the line. */
+const ROUNDS = 3;
+
+export interface DigestedRegion extends Region {
+  readonly md5: string;
+}
+
+export class FlashProof {
+  /** What is not to be written, in order. */
+  readonly rest: readonly Region[];
+  readonly #session: Session;
+  readonly #image: ImageReader;
+  readonly #imageMd5: string;
+  readonly #scope: readonly Region[];
+  readonly #flashBytes: number;
+  #restBefore: readonly DigestedRegion[] = [];
+  digestsAsked = 0;
+  /** What the chip took for the largest digest. */
+  digestSeconds = 0;
+
+  /** @param scope what is to become equal to the image, in order */
+  constructor(
+    session: Session,
+    image: { readonly reader: ImageReader; readonly md5: string },
+    scope: readonly Region[],
+    flashBytes: number,
+  ) {
+    this.#session = session;
+    this.#image = image.reader;
+    this.#imageMd5 = image.md5;
+    this.#scope = scope;
+    this.#flashBytes = flashBytes;
+    this.rest = restOf(scope, flashBytes);
+  }
+
+  async digest({ offset, sizeBytes }: Region): Promise<string> {
+    const { clock, signal } = this.#session.options;
+    signal.throwIfAborted();
+    this.digestsAsked++;
+    const startedMs = clock.now();
+    const digest = await this.#session.board.digest(offset, sizeBytes);
+    this.digestSeconds = Math.max(this.digestSeconds, (clock.now() - startedMs) / 1000);
+    return digest;
+  }
+
+  /** Of the whole flash. */
+  flashDigest(): Promise<string> {
+    return this.digest({ offset: 0, sizeBytes: this.#flashBytes });
+  }
+
+  /**
+   * Where the flash differs from the image. None means that the digest of each region of the scope is the image's.
+   * @throws EspdError `digest-mismatch` for digests that contradict each other
+   */
+  async compare(): Promise<Region[]> {
+    const differing: Region[] = [];
+    for (const region of this.#scope) differing.push(...(await this.#compareRegion(region)));
+    return differing;
+  }
+
+  async #compareRegion(region: Region): Promise<Region[]> {
+    const expected = await this.#expected(region);
+    for (let round = 1; round <= ROUNDS; round++) {
+      this.#session.options.onProgress?.({ phase: 'verifying', doneBytes: 0, totalBytes: region.sizeBytes });
+      if ((await this.digest(region)) === expected) return [];
+      const differing = await differingRegions(
+        region,
+        this.#image,
+        (part) => this.digest(part),
+        this.#session.board.costs,
+      );
+      if (differing.length > 0) return differing;
+      // Every part is as it should be, so the digest of the whole was changed on the way.
+    }
+    throw unsteady('The digest of the flash contradicts those of its parts');
+  }
+
+  #expected(region: Region): Promise<string> {
+    const isWhole = region.sizeBytes === this.#image.sizeBytes;
+    return isWhole ? Promise.resolve(this.#imageMd5) : imageDigest(this.#image, region);
+  }
+
+  /** Remembers what the rest of the flash holds. Each digest is asked until two answers agree. */
+  async keepRest(): Promise<void> {
+    const kept: DigestedRegion[] = [];
+    for (const region of this.rest) kept.push({ ...region, md5: await this.#agreedDigest(region) });
+    this.#restBefore = kept;
+  }
+
+  async #agreedDigest(region: Region): Promise<string> {
+    let last = await this.digest(region);
+    for (let round = 1; round <= ROUNDS; round++) {
+      const again = await this.digest(region);
+      if (again === last) return again;
+      last = again;
+    }
+    throw unsteady('The chip gives another digest each time it is asked');
+  }
+
+  /**
+   * The rest is as {@link keepRest} found it.
+   * @throws EspdError `write-mismatch`
+   */
+  async proveRest(): Promise<void> {
+    for (const { md5, ...region } of this.#restBefore) {
+      let round = 1;
+      while ((await this.digest(region)) !== md5) {
+        if (round++ < ROUNDS) continue;
+        throw new EspdError('write-mismatch', 'Flash outside the part that was restored has changed', {
+          hint: 'It may be smaller than it says. "espd show" names the snapshot that was made before: restore that',
+        });
+      }
+    }
+  }
+
+  /** Whether the rest is what an earlier job, which did not end, found there; true where that says nothing about it. */
+  async restIsStill(before: readonly DigestedRegion[]): Promise<boolean> {
+    for (const region of this.rest) {
+      const known = before.find(({ offset, sizeBytes }) => offset === region.offset && sizeBytes === region.sizeBytes);
+      if (known !== undefined && (await this.#agreedDigest(region)) !== known.md5) return false;
+    }
+    return true;
+  }
+
+  /** The whole flash in parts, with the digests that they have when all is written. */
+  async whenDone(): Promise<DigestedRegion[]> {
+    const done: DigestedRegion[] = [...this.#restBefore];
+    for (const { offset, sizeBytes } of this.#scope) {
+      done.push({ offset, sizeBytes, md5: await this.#expected({ offset, sizeBytes }) });
+    }
+    return done.sort((a, b) => a.offset - b.offset);
+  }
+}
+
+function unsteady(message: string): EspdError {
+  return new EspdError('digest-mismatch', message, {
+    hint: 'The line changes bytes: try another cable or a lower serial.baudRate in the config',
+  });
+}

@@ -1,0 +1,72 @@
+/** What is on a board is backed up before it is overwritten, unless it is kept already or there is nothing to keep. */
+
+import type { HalfRestored } from '../archive/restore-record.ts';
+import type { Archive } from '../archive/types.ts';
+import { EspdError, hasCode } from '../errors.ts';
+import type { FlashFacts } from '../esp/board.ts';
+import { backupBoard } from './backup.ts';
+import { BLANK, uniformDigest } from './digests.ts';
+import type { SnapshotPlan } from './restore-plan.ts';
+import type { Session } from './session.ts';
+
+/** The backup that holds what was on the board. */
+export interface Snapshot {
+  readonly id: string;
+  /** It was made for this restore; else the archive held that content already. */
+  readonly isNew: boolean;
+}
+
+/** Failures that keep the snapshot alone from being made. */
+const SNAPSHOT_FAULTS = [
+  'archive-unreadable',
+  'archive-unwritable',
+  'digest-mismatch',
+  'disk-full',
+  'no-stub-read',
+  'read-failed',
+] as const;
+
+export interface SnapshotFacts {
+  readonly session: Session;
+  readonly archive: Archive;
+  readonly flash: FlashFacts;
+  readonly half: HalfRestored | null;
+  /** False: the person wants none. */
+  readonly isWanted: boolean;
+  /** The chip's digest of its whole flash. */
+  readonly flashDigest: () => Promise<string>;
+}
+
+/** Asks for one digest; changes nothing. */
+export async function planSnapshot(facts: SnapshotFacts): Promise<SnapshotPlan> {
+  const { session, archive, flash, half, isWanted, flashDigest } = facts;
+  if (half !== null) return { kind: 'none', because: 'half-restored' };
+  if (!isWanted) return { kind: 'none', because: 'not-wanted' };
+  const { mac } = session.board.identity;
+  const { backups } = await archive.history(mac);
+  const md5 = await flashDigest();
+  if (md5 === uniformDigest(BLANK, flash.sizeBytes)) return { kind: 'none', because: 'blank' };
+  for (const { id, manifest } of backups.toReversed()) {
+    if (manifest.image.sizeBytes !== flash.sizeBytes || manifest.image.md5 !== md5) continue;
+    // Rotten by now, it is no snapshot.
+    const damage = await archive.verifyBackup(mac, id, session.options.signal);
+    if (damage.length === 0) return { kind: 'exists', id };
+  }
+  return { kind: 'made' };
+}
+
+/** @throws EspdError what a backup throws; then nothing may be written */
+export async function makeSnapshot(session: Session, archive: Archive, plan: SnapshotPlan): Promise<Snapshot | null> {
+  if (plan.kind === 'none') return null;
+  if (plan.kind === 'exists') return { id: plan.id, isNew: false };
+  try {
+    const { backup, unchanged } = await backupBoard(session, { archive, full: false });
+    return { id: backup.id, isNew: !unchanged };
+  } catch (error) {
+    if (!hasCode(error, ...SNAPSHOT_FAULTS)) throw error;
+    throw new EspdError(error.code, `No snapshot of what is on the board could be made: ${error.message}`, {
+      cause: error,
+      hint: `Nothing was written. ${error.hint === '' ? '' : `${error.hint}. `}--no-snapshot restores without one`,
+    });
+  }
+}

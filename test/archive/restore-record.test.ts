@@ -1,0 +1,135 @@
+/** restoring.json and restored.jsonl: on the disk when it counts, and nothing to be afraid of when they come from elsewhere. */
+
+import assert from 'node:assert/strict';
+import * as nodeFs from 'node:fs/promises';
+import { mkdtemp, mkdir, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import fc from 'fast-check';
+import { openArchive } from '../../src/archive/archive.ts';
+import type { FileSystem } from '../../src/archive/disk.ts';
+import { RESTORE_RECORD, type RestoreRecordContent, parseRestoreRecord } from '../../src/archive/restore-record.ts';
+import { RESTORES, parseRestores } from '../../src/archive/restores.ts';
+import { systemClock } from '../../src/clock.ts';
+import { hasCode } from '../../src/errors.ts';
+import { silentLogger } from '../../src/log.ts';
+import { parseMac } from '../../src/mac.ts';
+
+const MAC = parseMac('50:02:91:c3:37:a5')!;
+const OTHER = parseMac('24:0a:c4:12:45:56')!;
+const content: RestoreRecordContent = {
+  mac: MAC,
+  from: { mac: OTHER, id: '2026-11-23T10-00-00Z' },
+  startedAt: '2026-11-24T10:00:00.000Z',
+  why: 'latest of 5',
+  regions: [{ offset: 0x9000, sizeBytes: 4096 }],
+  done: [{ offset: 0, sizeBytes: 4194304, md5: '0'.repeat(32) }],
+  parts: null,
+  snapshot: '2026-11-24T09-59-00Z',
+};
+
+async function archiveOf(t: TestContext, fs?: Partial<FileSystem>) {
+  const folder = await mkdtemp(join(tmpdir(), 'espd-record-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const root = join(folder, 'archive');
+  const archive = openArchive(root, {
+    log: silentLogger,
+    clock: systemClock,
+    compression: 'none',
+    createdBy: 'espd test',
+    ...(fs === undefined ? {} : { fs: { ...nodeFs, ...fs } }),
+  });
+  return { archive, board: join(root, '50-02-91-c3-37-a5') };
+}
+
+describe('the record of a restore', () => {
+  it('is written, read, replaced and removed; it is not foreign', async (t) => {
+    const { archive, board } = await archiveOf(t);
+    assert.equal(await archive.halfRestored(MAC), null);
+    await archive.endRestore(MAC, 'done');
+    await archive.beginRestore(content);
+    const half = await archive.halfRestored(MAC);
+    assert.deepEqual(half, { record: { formatVersion: 1, createdBy: 'espd test', ...content }, problem: null });
+    const history = await archive.history(MAC);
+    assert.deepEqual([history.halfRestored, history.problems], [half, []]);
+    await archive.beginRestore({ ...content, why: 'again' });
+    assert.equal((await archive.halfRestored(MAC))?.record?.why, 'again');
+    assert.deepEqual(await readdir(board), [RESTORE_RECORD]);
+    assert.equal((await nodeFs.stat(join(board, RESTORE_RECORD))).mode & 0o777, 0o600);
+    await archive.endRestore(MAC, 'done');
+    assert.equal(await archive.halfRestored(MAC), null);
+    const [restore] = await archive.restores(MAC);
+    assert.deepEqual(
+      { ...restore, at: '' },
+      { at: '', from: content.from, snapshot: content.snapshot, partial: false },
+    );
+    assert.deepEqual((await archive.history(MAC)).problems, []);
+    assert.deepEqual((await archive.verify({})).damaged, []);
+  });
+
+  it('leaves no note of a restore that wrote nothing', async (t) => {
+    const { archive } = await archiveOf(t);
+    await archive.beginRestore(content);
+    await archive.endRestore(MAC, 'nothing-written');
+    assert.deepEqual(await archive.restores(MAC), []);
+    assert.equal(await archive.halfRestored(MAC), null);
+  });
+
+  it('is the old or the new one at every failing call, and begins to count only when it is on the disk', async (t) => {
+    for (const call of ['open', 'rename', 'mkdir'] as const) {
+      const fail = () => Promise.reject(Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' }));
+      const { archive, board } = await archiveOf(t, { [call]: fail });
+      await assert.rejects(archive.beginRestore(content), (error) => hasCode(error, 'disk-full'));
+      assert.deepEqual(await readdir(board).catch(() => []), [], call);
+    }
+  });
+
+  it('of a link, a folder, a file too large or of another board is one that cannot be understood', async (t) => {
+    const { archive, board } = await archiveOf(t);
+    await mkdir(board, { recursive: true });
+    const file = join(board, RESTORE_RECORD);
+    const problem = async () => {
+      const half = await archive.halfRestored(MAC);
+      assert.ok(half !== null && half.record === null);
+      await rm(file, { recursive: true });
+      return half.problem;
+    };
+    await symlink('/etc/passwd', file);
+    assert.match(await problem(), /link/);
+    await mkdir(file);
+    assert.match(await problem(), /no regular file/);
+    await writeFile(file, ' '.repeat(1024 * 1024 + 1));
+    assert.match(await problem(), /larger/);
+    await writeFile(file, JSON.stringify({ formatVersion: 1, createdBy: 'x', ...content, mac: OTHER }));
+    assert.match(await problem(), /another board/);
+    await archive.beginRestore(content);
+    await writeFile(file, (await readFile(file, 'utf8')).slice(0, -20));
+    assert.match(await problem(), /no JSON/);
+  });
+
+  it('never throws and shows nothing that steers a terminal', () => {
+    const base = { formatVersion: 1, createdBy: 'x', ...content };
+    const evil = parseRestoreRecord(JSON.stringify({ ...base, why: 'a\u001b[2Jb\u202e' }), MAC);
+    assert.match(evil.record?.why ?? '', /^[\x20-\x7e]*$/);
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.constantFrom(...Object.keys(base)), (value, key) => {
+        parseRestoreRecord(JSON.stringify({ ...base, [key]: value }), MAC);
+        parseRestoreRecord(JSON.stringify(value), MAC);
+      }),
+    );
+    for (const name of ['__proto__', 'constructor']) parseRestoreRecord(`{"${name}": 1}`, MAC);
+  });
+
+  it('lines of restored.jsonl that are none are passed over', async (t) => {
+    const line = JSON.stringify({ at: content.startedAt, from: content.from, snapshot: null, partial: true });
+    assert.equal(parseRestores(['', '{', '[]', 'null', line, line.slice(1)]).length, 1);
+    const { archive, board } = await archiveOf(t);
+    assert.deepEqual(await archive.restores(MAC), []);
+    await mkdir(board, { recursive: true });
+    await writeFile(join(board, RESTORES), 'torn');
+    await archive.beginRestore(content);
+    await archive.endRestore(MAC, 'done');
+    assert.equal((await archive.restores(MAC)).length, 1);
+  });
+});
