@@ -29,10 +29,11 @@ export class Budget {
     this.#sizeBytes = sizeBytes;
   }
 
-  affords(sizeBytes: number): boolean {
+  /** Whether so many digests of so many bytes each may be asked for. */
+  affords(sizeBytes: number, times = 1): boolean {
     const straightMs = this.#costs.readMs(this.#sizeBytes);
     const savedMs = (straightMs * this.#explainedBytes) / this.#sizeBytes - this.#moreReads * this.#costs.readMs(0);
-    return this.#spentMs + this.#costs.digestMs(sizeBytes) <= ALLOWANCE * straightMs + savedMs;
+    return this.#spentMs + times * this.#costs.digestMs(sizeBytes) <= ALLOWANCE * straightMs + savedMs;
   }
 
   asked(sizeBytes: number): void {

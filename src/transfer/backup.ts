@@ -5,7 +5,14 @@ import type { Board, FlashFacts } from '../esp/board.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import { Budget } from './asking.ts';
 import { type TransferReport, manifestOf } from './backup-manifest.ts';
-import { BLOCK_BYTES, type DigestPlan, type ExplainedRegion, type Region, planByDigests } from './digest-plan.ts';
+import {
+  BLOCK_BYTES,
+  type DigestPlan,
+  type ExplainedRegion,
+  type Region,
+  planByDigests,
+  scattered,
+} from './digest-plan.ts';
 import { BLANK, uniformDigest } from './digests.ts';
 import { differingRegions } from './flash-compare.ts';
 import { type Explanation, KnownContent } from './known-content.ts';
@@ -16,6 +23,8 @@ export interface BackupOptions {
   readonly archive: Archive;
   /** Every byte crosses the wire: digests explain nothing. */
   readonly full: boolean;
+  /** MD5 of the whole flash, which the chip has given in this session; else it is asked for where that pays. */
+  readonly flashMd5?: string;
 }
 
 export interface BackupOutcome {
@@ -27,6 +36,8 @@ export interface BackupOutcome {
 
 /** How often regions that the chip does not confirm are read again: an app cannot run meanwhile, so once is rare. */
 const CONFIRM_ROUNDS = 3;
+/** A digest of the whole flash is asked for where the budget allows of that many times its size. */
+const WHOLE_AND_MORE = 1.25;
 const NOTHING_ASKED: DigestPlan<Explanation> = { explained: [], unexplained: [] };
 
 /**
@@ -39,7 +50,7 @@ const NOTHING_ASKED: DigestPlan<Explanation> = { explained: [], unexplained: [] 
 export async function backupBoard(session: Session, options: BackupOptions): Promise<BackupOutcome> {
   const flash = await session.board.openFlash();
   const history = await options.archive.history(session.board.identity.mac);
-  return new BackupJob(session, options.archive, flash, history).run(options.full);
+  return new BackupJob(session, options.archive, flash, history).run(options);
 }
 
 class BackupJob {
@@ -75,15 +86,13 @@ class BackupJob {
     this.#baseIsLatest = !history.problems.some(({ id }) => id !== null && id > (latest?.id ?? ''));
   }
 
-  async run(full: boolean): Promise<BackupOutcome> {
+  async run({ full, flashMd5 }: BackupOptions): Promise<BackupOutcome> {
     this.#phases.begin('comparing');
-    if (!full && this.#base !== undefined && (await this.#maySeemUnchanged(this.#base))) {
-      this.#budget.asked(this.#flash.sizeBytes);
-      const known = await this.#keptAlready(await this.#digest({ offset: 0, sizeBytes: this.#flash.sizeBytes }));
-      if (known !== undefined) {
-        await this.#board.checkIdentity();
-        return this.#seenUnchanged(known);
-      }
+    const md5 = full ? undefined : (flashMd5 ?? (await this.#wholeDigest()));
+    const known = md5 === undefined ? undefined : await this.#keptAlready(md5);
+    if (known !== undefined) {
+      await this.#board.checkIdentity();
+      return this.#seenUnchanged(known);
     }
     const draft = await this.#archive.begin(this.#board.identity.mac, this.#flash.sizeBytes);
     try {
@@ -121,6 +130,13 @@ class BackupJob {
     return { backup: await draft.commit(content), unchanged: false, transfer: this.#report() };
   }
 
+  /** Of the whole flash, where it may well be that of the last backup; else undefined. */
+  async #wholeDigest(): Promise<string | undefined> {
+    if (this.#base === undefined || !(await this.#maySeemUnchanged(this.#base))) return undefined;
+    this.#budget.asked(this.#flash.sizeBytes);
+    return this.#digest({ offset: 0, sizeBytes: this.#flash.sizeBytes });
+  }
+
   /**
    * Whether a digest of the whole flash is worth asking for, which a slow chip takes its time for: not when it would
    * take more than the budget allows, unless single blocks show that the board is most likely as before.
@@ -128,7 +144,8 @@ class BackupJob {
   async #maySeemUnchanged(base: Backup): Promise<boolean> {
     const { md5 } = base.manifest.blocks;
     for (const block of scattered(md5.length)) {
-      if (this.#budget.affords(this.#flash.sizeBytes)) return true;
+      // Should it have changed all the same, something must be left to look for where.
+      if (this.#budget.affords(this.#flash.sizeBytes * WHOLE_AND_MORE)) return true;
       if (!this.#budget.affords(BLOCK_BYTES)) return false;
       const region = { offset: block * BLOCK_BYTES, sizeBytes: BLOCK_BYTES };
       this.#budget.asked(BLOCK_BYTES);
@@ -200,17 +217,12 @@ class BackupJob {
     return planByDigests<Explanation>(
       this.#flash.sizeBytes,
       {
-        ask: (region) => this.#probedOrAsked(region),
+        ask: (region) => this.#digest(region),
         explain: (region, digest) => known.explain(region, digest, (offset, bytes) => draft.write(offset, bytes)),
         evidence: (block) => known.evidence(block),
       },
-      { costs: this.#board.costs, budget: this.#budget },
+      { costs: this.#board.costs, budget: this.#budget, probed: this.#probed },
     );
-  }
-
-  #probedOrAsked(region: Region): Promise<string> {
-    const probed = region.sizeBytes === BLOCK_BYTES ? this.#probed.get(region.offset / BLOCK_BYTES) : undefined;
-    return probed === undefined ? this.#digest(region) : Promise.resolve(probed);
   }
 
   async #read(draft: Draft, regions: readonly Region[]): Promise<void> {
@@ -306,18 +318,6 @@ function explainedBytes(regions: readonly ExplainedRegion<Explanation>[]): Trans
 
 function bytesIn(regions: readonly Region[]): number {
   return regions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-}
-
-/** All of 0 to `count` - 1, neighbours far apart, so that the first few tell of the whole. */
-function scattered(count: number): number[] {
-  // Steps of the golden ratio spread evenly however many are taken; a step without a common divisor reaches all.
-  let step = Math.max(1, Math.round(count * 0.618));
-  while (greatestCommonDivisor(step, count) !== 1) step++;
-  return Array.from({ length: count }, (_, index) => (index * step) % count);
-}
-
-function greatestCommonDivisor(one: number, other: number): number {
-  return other === 0 ? one : greatestCommonDivisor(other, one % other);
 }
 
 /** A flash smaller than it claims answers the same again behind its real end: its halves are equal and not blank. */

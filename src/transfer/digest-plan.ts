@@ -44,12 +44,18 @@ export interface PlanOptions {
   readonly costs: Costs;
   /** Limits what asking may cost; absent: every sector is accounted for, whatever it costs. */
   readonly budget?: Budget;
+  /** Digests of single blocks that have been asked, and paid, for before; by index. */
+  readonly probed?: ReadonlyMap<number, string>;
 }
 
 export const SECTOR_BYTES = 4096;
 export const BLOCK_BYTES = 65536;
 /** Blocks of which one digest is asked at most: 4 MiB, a second for most chips. */
 const MAX_GROUP = 64;
+/** Single blocks of each evidence that are asked for first, here and there, where the budget is small... */
+const MAX_PROBES = 8;
+/** ... that is, where it would not last for so many blocks in a row. */
+const BLOCKS_IN_A_ROW = 24;
 /** Where asking does not seem to pay any more, one block in so many is asked for all the same. */
 const PROBE_STRIDE = 8;
 /** Sectors that are asked for in a block that is not known, on an average: what its parts cost. */
@@ -90,6 +96,8 @@ class Planner<By extends string> {
   };
   /** Blocks in a row whose sectors were asked for and were none of them known. */
   readonly #vainBlocks: Record<Evidence, number> = { own: 0, fleet: 0, none: 0 };
+  /** Blocks that were asked for and are not known. */
+  readonly #missed = new Set<number>();
   /** Where explained regions begin: what ends there lies before something known. */
   readonly #knownFrom = new Set<number>();
 
@@ -100,10 +108,37 @@ class Planner<By extends string> {
 
   /** What is most likely known comes first: it pays for the rest. */
   async run(sizeBytes: number): Promise<void> {
-    const runs = runsOf(sizeBytes, (block) => this.#questions.evidence(block));
+    const evidences = Array.from({ length: Math.ceil(sizeBytes / BLOCK_BYTES) }, (_, block) =>
+      this.#questions.evidence(block),
+    );
     for (const evidence of ['own', 'fleet', 'none'] as const) {
-      for (const run of runs.toReversed()) if (run.evidence === evidence) await this.#goThroughBlocks(run, evidence);
+      const blocks = evidences.flatMap((each, block) => (each === evidence ? [block] : []));
+      const known = await this.#probe(blocks, sizeBytes);
+      const runs = runsOf(
+        blocks.filter((block) => !known.has(block)),
+        sizeBytes,
+      );
+      for (const run of runs.toReversed()) await this.#goThroughBlocks(run, evidence);
     }
+  }
+
+  /**
+   * In order, what is not known could use up a small budget before anything known is met: single blocks here and there
+   * find what pays for the rest.
+   * @returns those that are known
+   */
+  async #probe(blocks: readonly number[], sizeBytes: number): Promise<ReadonlySet<number>> {
+    const known = new Set<number>();
+    const order = scattered(blocks.length).map((index) => blocks[index] ?? 0);
+    const asked = order.filter((block) => this.#options.probed?.has(block));
+    for (const block of [...asked, ...order.filter((each) => !asked.includes(each))].slice(0, MAX_PROBES)) {
+      const isFree = this.#options.probed?.has(block) ?? false;
+      if (!isFree && (this.#affords(BLOCK_BYTES, BLOCKS_IN_A_ROW) || !this.#affords(BLOCK_BYTES))) break;
+      const offset = block * BLOCK_BYTES;
+      if (await this.#isKnown({ offset, sizeBytes: Math.min(BLOCK_BYTES, sizeBytes - offset) })) known.add(block);
+      else this.#missed.add(block);
+    }
+    return known;
   }
 
   async #goThroughBlocks(run: Region, evidence: Evidence): Promise<void> {
@@ -151,18 +186,13 @@ class Planner<By extends string> {
     isSplit = false,
   ): Promise<boolean> {
     const count = Math.ceil(part.sizeBytes / unitBytes);
-    if (!isSplit || count === 1) {
+    if ((!isSplit || count === 1) && !this.#hasMissed(part)) {
       if (!this.#affords(part.sizeBytes)) {
         this.unexplained.push(part);
         return false;
       }
-      this.#options.budget?.asked(part.sizeBytes);
-      const by = await this.#questions.explain(part, await this.#questions.ask(part));
-      if (by !== null) {
-        this.#options.budget?.explained(part.sizeBytes, !this.#isBeforeKnown(part));
+      if (await this.#isKnown(part)) {
         chance.hit();
-        this.explained.push({ ...part, by });
-        this.#knownFrom.add(part.offset);
         return true;
       }
     }
@@ -176,6 +206,30 @@ class Planner<By extends string> {
     chance.miss();
     if (unitBytes === BLOCK_BYTES) await this.#goThroughSectors(part, evidence);
     else this.unexplained.push(part);
+    return false;
+  }
+
+  /** Asks for a region and notes what it is known to be. */
+  async #isKnown(region: Region): Promise<boolean> {
+    const { budget, probed } = this.#options;
+    let digest = region.sizeBytes === BLOCK_BYTES ? probed?.get(region.offset / BLOCK_BYTES) : undefined;
+    if (digest === undefined) {
+      budget?.asked(region.sizeBytes);
+      digest = await this.#questions.ask(region);
+    }
+    const by = await this.#questions.explain(region, digest);
+    if (by === null) return false;
+    budget?.explained(region.sizeBytes, !this.#isBeforeKnown(region));
+    this.explained.push({ ...region, by });
+    this.#knownFrom.add(region.offset);
+    return true;
+  }
+
+  /** Whether a block that is not known lies within: then asking for the whole region is in vain. */
+  #hasMissed({ offset, sizeBytes }: Region): boolean {
+    if (this.#missed.size === 0 || sizeBytes < BLOCK_BYTES) return false;
+    for (let at = offset; at < offset + sizeBytes; at += BLOCK_BYTES)
+      if (this.#missed.has(at / BLOCK_BYTES)) return true;
     return false;
   }
 
@@ -204,8 +258,8 @@ class Planner<By extends string> {
     return this.#knownFrom.has(offset + sizeBytes);
   }
 
-  #affords(sizeBytes: number): boolean {
-    return this.#options.budget?.affords(sizeBytes) ?? true;
+  #affords(sizeBytes: number, times = 1): boolean {
+    return this.#options.budget?.affords(sizeBytes, times) ?? true;
   }
 
   /** How many units to ask for at once, as far as the budget goes; 0 = none. */
@@ -225,21 +279,26 @@ class Planner<By extends string> {
   }
 }
 
-interface EvidenceRun extends Region {
-  readonly evidence: Evidence;
+/** Blocks, given in order, as regions of neighbours. */
+function runsOf(blocks: readonly number[], sizeBytes: number): Region[] {
+  return inOrder(
+    blocks.map((block) => {
+      const offset = block * BLOCK_BYTES;
+      return { offset, sizeBytes: Math.min(BLOCK_BYTES, sizeBytes - offset) };
+    }),
+  );
 }
 
-/** Runs of blocks with the same evidence, in order. */
-function runsOf(sizeBytes: number, evidenceOf: (block: number) => Evidence): EvidenceRun[] {
-  const runs: EvidenceRun[] = [];
-  for (let offset = 0; offset < sizeBytes; offset += BLOCK_BYTES) {
-    const evidence = evidenceOf(offset / BLOCK_BYTES);
-    const length = Math.min(BLOCK_BYTES, sizeBytes - offset);
-    const last = runs.at(-1);
-    if (last?.evidence === evidence) runs[runs.length - 1] = { ...last, sizeBytes: last.sizeBytes + length };
-    else runs.push({ offset, sizeBytes: length, evidence });
-  }
-  return runs;
+/** All of 0 to `count` - 1, neighbours far apart, so that the first few tell of the whole. */
+export function scattered(count: number): number[] {
+  // Steps of the golden ratio spread evenly however many are taken; a step without a common divisor reaches all.
+  let step = Math.max(1, Math.round(count * 0.618));
+  while (greatestCommonDivisor(step, count) !== 1) step++;
+  return Array.from({ length: count }, (_, index) => (index * step) % count);
+}
+
+function greatestCommonDivisor(one: number, other: number): number {
+  return other === 0 ? one : greatestCommonDivisor(other, one % other);
 }
 
 /** The last `count` units of a region, or all of it. */

@@ -23,6 +23,7 @@ export class FlashProof {
   readonly #scope: readonly Region[];
   readonly #flashBytes: number;
   #restBefore: readonly DigestedRegion[] = [];
+  #flashDigest: string | undefined;
   digestsAsked = 0;
   /** What the chip took for the largest digest. */
   digestSeconds = 0;
@@ -52,9 +53,10 @@ export class FlashProof {
     return digest;
   }
 
-  /** Of the whole flash. */
-  flashDigest(): Promise<string> {
-    return this.digest({ offset: 0, sizeBytes: this.#flashBytes });
+  /** Of the whole flash, before anything is written. */
+  async flashDigest(): Promise<string> {
+    this.#flashDigest ??= await this.digest({ offset: 0, sizeBytes: this.#flashBytes });
+    return this.#flashDigest;
   }
 
   /**
@@ -71,7 +73,9 @@ export class FlashProof {
     const expected = await this.#expected(region);
     for (let round = 1; round <= ROUNDS; round++) {
       this.#session.options.onProgress?.({ phase: 'verifying', doneBytes: 0, totalBytes: region.sizeBytes });
-      if ((await this.digest(region)) === expected) return [];
+      const digest = await this.digest(region);
+      if (region.sizeBytes === this.#flashBytes) this.#flashDigest ??= digest;
+      if (digest === expected) return [];
       const differing = await differingRegions(
         region,
         this.#image,

@@ -55,12 +55,20 @@ export async function planSnapshot(facts: SnapshotFacts): Promise<SnapshotPlan> 
   return { kind: 'made' };
 }
 
-/** @throws EspdError what a backup throws; then nothing may be written */
-export async function makeSnapshot(session: Session, archive: Archive, plan: SnapshotPlan): Promise<Snapshot | null> {
+/**
+ * @param flashMd5 the chip's digest of its whole flash
+ * @throws EspdError what a backup throws; then nothing may be written
+ */
+export async function makeSnapshot(
+  session: Session,
+  archive: Archive,
+  plan: SnapshotPlan,
+  flashMd5: () => Promise<string>,
+): Promise<Snapshot | null> {
   if (plan.kind === 'none') return null;
   if (plan.kind === 'exists') return { id: plan.id, isNew: false };
   try {
-    const { backup, unchanged } = await backupBoard(session, { archive, full: false });
+    const { backup, unchanged } = await backupBoard(session, { archive, full: false, flashMd5: await flashMd5() });
     return { id: backup.id, isNew: !unchanged };
   } catch (error) {
     if (!hasCode(error, ...SNAPSHOT_FAULTS)) throw error;

@@ -162,10 +162,11 @@ class RestoreJob {
     }
     const status = await this.#board.flashStatus();
     guardWriteProtection(status, overrides);
+    const flashDigest = () => this.#proof.flashDigest();
     const snapshotPlan = await planSnapshot({
       ...{ session: this.#session, archive, flash, half },
       isWanted: this.#options.snapshot ?? true,
-      flashDigest: () => this.#proof.flashDigest(),
+      flashDigest,
     });
     const plan = await this.#plan(regions, snapshotPlan, status);
     onPlan?.(plan);
@@ -176,7 +177,7 @@ class RestoreJob {
     signal.throwIfAborted();
     // A person may have taken their time to answer, with other boards at hand.
     await this.#board.checkIdentity();
-    const snapshot = await makeSnapshot(this.#session, archive, plan.snapshot);
+    const snapshot = await makeSnapshot(this.#session, archive, plan.snapshot, flashDigest);
     await this.#proof.keepRest();
     await this.#board.checkIdentity();
     await this.#record(plan, snapshot);

@@ -21,6 +21,7 @@ interface Trial {
   readonly exact: boolean;
   /** Default: `own` where something is known, else `none`. */
   readonly evidence?: (block: number) => Evidence;
+  readonly probed?: ReadonlyMap<number, string>;
 }
 
 interface Tried {
@@ -55,7 +56,11 @@ async function tryPlan({ flash, known, costs, exact, ...trial }: Trial): Promise
       },
       evidence: trial.evidence ?? (() => (known === undefined ? 'none' : 'own')),
     },
-    { costs, ...(exact ? {} : { budget: new Budget(costs, flash.length) }) },
+    {
+      costs,
+      ...(exact ? {} : { budget: new Budget(costs, flash.length) }),
+      ...(trial.probed === undefined ? {} : { probed: trial.probed }),
+    },
   );
   return { plan, asked };
 }
@@ -210,6 +215,29 @@ describe('planning by digests', () => {
       evidence: (block) => (block < 32 ? 'own' : 'fleet'),
     });
     assert.deepEqual(plan.explained, [{ offset: 0, sizeBytes: 2 * MIB, by: 'same' }]);
+  });
+
+  it('does not use a small budget up before it meets what is known', async () => {
+    const known = firmware(4 * MIB, 4 * MIB);
+    const flash = Buffer.from(known);
+    flash.fill('new', 3 * MIB);
+    // 2000000 baud with 8 ms each way.
+    const { plan } = await tryPlan({ flash, known, costs: costsOf(17, 4096, 198), exact: false });
+    assert.ok(bytesOf(plan.unexplained) < 1.3 * MIB, String(bytesOf(plan.unexplained)));
+  });
+
+  it('takes digests that were asked before for nothing', async () => {
+    const known = firmware(MIB, MIB);
+    const flash = Buffer.from(known);
+    flash.fill('new', 5 * BLOCK_BYTES, 6 * BLOCK_BYTES);
+    const probed = new Map(
+      [2, 5].map((block) => [block, md5Of(flash.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES))]),
+    );
+    const { plan, asked } = await tryPlan({ flash, known, costs: USUAL, exact: false, probed });
+    assert.deepEqual(plan.unexplained, [{ offset: 5 * BLOCK_BYTES, sizeBytes: BLOCK_BYTES }]);
+    const isAsked = (block: number) =>
+      asked.some((r) => r.offset === block * BLOCK_BYTES && r.sizeBytes === BLOCK_BYTES);
+    assert.deepEqual([2, 5].map(isAsked), [false, false]);
   });
 
   it('asks for nothing that it cannot afford', async () => {
