@@ -10,10 +10,12 @@ import type { TestContext } from 'node:test';
 import { ReadStream } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import { loadPtySystem } from '../../src/simulator/serve/pty-native.ts';
-import type { Bench } from '../support/cli.ts';
+import { isPartialName } from '../../src/archive/owner.ts';
+import { type Bench, archiveEntries } from '../support/cli.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const COMMAND = ['--import', 'tsx', 'src/main.ts'];
+/** Not tsx alone: threads are to run TypeScript as well. */
+const COMMAND = ['--import', './scripts/tsx.mjs', 'src/main.ts'];
 
 /** How long anything that must happen may take on a machine that has other things to do. */
 const PATIENCE_MS = 60_000;
@@ -167,6 +169,14 @@ export class EspdOnTerminal {
   async status(): Promise<number | null> {
     return (await this.#exited).status;
   }
+}
+
+/** No backup, no draft: nothing but what an interrupted backup leaves for the next one of its board, once. */
+export async function assertOnlyPartial(bench: Bench): Promise<void> {
+  const { ids, others } = await archiveEntries(bench.archivePath);
+  assert.deepEqual(ids, []);
+  assert.equal(others.length, 1, others.join());
+  assert.ok(others.every(isPartialName), others.join());
 }
 
 function environment(bench: Bench, more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {

@@ -219,8 +219,8 @@ export function screenOf(text: string): string {
 }
 
 /**
- * What the archive holds, the folders of all boards together: names of backups, and of everything else (drafts, foreign files) but
- * trash, which an interrupted backup may leave for the next one of its board (FORMAT.md).
+ * What the archive holds, the folders of all boards together: names of backups, and of everything else (drafts,
+ * partials, foreign files) but trash, which a removal that was broken off leaves for the next backup (FORMAT.md).
  */
 export async function archiveEntries(archivePath: string): Promise<{ ids: string[]; others: string[] }> {
   const boards = (await readdir(archivePath).catch(() => [])).filter((name) => name !== 'cache');
