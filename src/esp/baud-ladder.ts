@@ -69,6 +69,11 @@ export class BaudLadder {
     return Math.min(this.#ceiling, this.#top > LOWEST ? this.#top : this.#start);
   }
 
+  /** The rate that a large read may get to, if the line holds whatever is tried. */
+  get ceiling(): number {
+    return this.#ceiling;
+  }
+
   /** Highest rate above the lowest that a read has proven in this session; null where none has. */
   get proven(): number | null {
     return this.#top > LOWEST ? this.#top : null;

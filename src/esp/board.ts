@@ -50,6 +50,7 @@ export class Board {
   readonly costs: Costs = {
     digestMs: (sizeBytes) => this.#costs.digestMs(sizeBytes, this.#flasher.lineBytesPerMs(this.baudRate)),
     readMs: (sizeBytes) => this.#costs.readMs(sizeBytes, this.#flasher.expectedBytesPerMs()),
+    leastReadMs: (sizeBytes) => this.#costs.readMs(sizeBytes, this.#flasher.mostBytesPerMs()),
   };
   #flash: FlashFacts | undefined;
   /** Bytes that are still to be moved, as far as was said. */

@@ -1,10 +1,13 @@
 /** What digests and reads of a board cost, measured as it goes. Pure: the caller holds the clock. */
 
-/** Before anything is measured: a chip of middling speed, and a bridge with its usual latency. */
-const PRIOR_DIGEST_BYTES_PER_MS = 3000;
+/**
+ * Before anything is measured: a slow chip, since a large digest that takes longer than foretold cannot be taken back,
+ * and a bridge with its usual latency.
+ */
+const PRIOR_DIGEST_BYTES_PER_MS = 1000;
 const PRIOR_ROUND_TRIP_MS = 10;
 /** So much the prior counts for, against what is measured. */
-const PRIOR_DIGEST_BYTES = 64 * 1024;
+const PRIOR_DIGEST_BYTES = 4 * 1024;
 const PRIOR_READ_BYTES = 16 * 1024;
 /** Older measurements count half as much after so many bytes or commands. */
 const DIGEST_HALF_LIFE_BYTES = 4 * 1024 * 1024;
@@ -16,7 +19,10 @@ const DIGEST_EXTRA_BYTES = 28;
 /** Estimates for a planner, in milliseconds. */
 export interface Costs {
   digestMs(sizeBytes: number): number;
+  /** Of a read, as is to be expected. */
   readMs(sizeBytes: number): number;
+  /** Of a read at the best rate that the line may turn out to hold. */
+  leastReadMs(sizeBytes: number): number;
 }
 
 /** Bytes over time, the newer ones counting more. */

@@ -30,6 +30,8 @@ const CHANGE_ATTEMPTS = 2;
 const TRIAL_PATIENCE = { attempts: 2, timeoutMs: 400 };
 /** Full speed USB through a CDC-ACM driver, roughly, before it is measured. */
 const USB_BYTES_PER_MS = 500;
+/** What full speed USB has room for: 19 bulk packets of 64 bytes a millisecond (USB 2.0, table 5-9). */
+const MOST_USB_BYTES_PER_MS = 1216;
 /** What a change of the rate takes beside round trips: see `baud-change.ts`. */
 const RATE_CHANGE_MS = 60;
 const RATE_CHANGE_ROUND_TRIPS = 3;
@@ -104,6 +106,10 @@ export class Flasher {
   /** The ROM answers because nothing else was tried yet. */
   get #willLoadStub(): boolean {
     return this.#state !== 'ready' && this.#chip.stubStart(this.#description, this.#identity.security).kind !== 'none';
+  }
+
+  get #canRaise(): boolean {
+    return this.hasBaudRate && (canChangeBaudRate(this.#loader, this.#chip) || this.#willLoadStub);
   }
 
   get #baudRate(): number {
@@ -194,8 +200,13 @@ export class Flasher {
 
   /** What the line will carry in a large read, at the rate that will be in force then. */
   expectedBytesPerMs(): number {
-    const isRaised = this.hasBaudRate && (canChangeBaudRate(this.#loader, this.#chip) || this.#willLoadStub);
-    return this.lineBytesPerMs(isRaised ? Math.max(this.ladder.target, this.#baudRate) : this.#baudRate);
+    return this.lineBytesPerMs(this.#canRaise ? Math.max(this.ladder.target, this.#baudRate) : this.#baudRate);
+  }
+
+  /** What the line will carry at most, at the best rate that may still be tried. */
+  mostBytesPerMs(): number {
+    if (this.#identity.usbConnection !== 'none') return MOST_USB_BYTES_PER_MS;
+    return this.lineBytesPerMs(this.#canRaise ? Math.max(this.ladder.ceiling, this.#baudRate) : this.#baudRate);
   }
 
   /**

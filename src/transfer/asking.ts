@@ -3,12 +3,22 @@
  * asking pays mostly; but a slow chip behind a fast line can make it a waste. Pure: costs come in, decisions go out.
  */
 
+/** The smallest part of a flash that is asked for; flash sizes are multiples of it. */
+export const SECTOR_BYTES = 4096;
+
+export interface Region {
+  readonly offset: number;
+  readonly sizeBytes: number;
+}
+
 /** What the board at hand needs, measured as it goes. */
 export interface Costs {
   /** Asking for the digest of so many bytes, in ms: round trip and hashing. */
   digestMs(sizeBytes: number): number;
-  /** Reading so many bytes in one go, in ms; of 0 bytes what the command costs by itself. */
+  /** Reading so many bytes in one go, in ms, as is to be expected; of 0 bytes what the command costs by itself. */
   readMs(sizeBytes: number): number;
+  /** The same, should the line turn out as fast as it may be: what reading straight through would take at least. */
+  leastReadMs(sizeBytes: number): number;
 }
 
 /** What a job may lose by asking, against reading straight through. The rest of the contract's 3 % is for errors of the estimate. */
@@ -19,7 +29,8 @@ export class Budget {
   readonly #costs: Costs;
   readonly #sizeBytes: number;
   #spentMs = 0;
-  #explainedBytes = 0;
+  /** Offsets of sectors: a block that was asked for by itself may be asked for again in a group. */
+  readonly #explained = new Set<number>();
   /** Reads more than one, because something explained lies between. */
   #moreReads = 0;
 
@@ -31,8 +42,9 @@ export class Budget {
 
   /** Whether so many digests of so many bytes each may be asked for. */
   affords(sizeBytes: number, times = 1): boolean {
-    const straightMs = this.#costs.readMs(this.#sizeBytes);
-    const savedMs = (straightMs * this.#explainedBytes) / this.#sizeBytes - this.#moreReads * this.#costs.readMs(0);
+    const straightMs = this.#costs.leastReadMs(this.#sizeBytes);
+    const explainedShare = (this.#explained.size * SECTOR_BYTES) / this.#sizeBytes;
+    const savedMs = straightMs * explainedShare - this.#moreReads * this.#costs.readMs(0);
     return this.#spentMs + times * this.#costs.digestMs(sizeBytes) <= ALLOWANCE * straightMs + savedMs;
   }
 
@@ -41,8 +53,8 @@ export class Budget {
   }
 
   /** @param dividesReads whether reading would have to stop and begin anew for it */
-  explained(sizeBytes: number, dividesReads: boolean): void {
-    this.#explainedBytes += sizeBytes;
+  explained({ offset, sizeBytes }: Region, dividesReads: boolean): void {
+    for (let at = offset; at < offset + sizeBytes; at += SECTOR_BYTES) this.#explained.add(at);
     if (dividesReads) this.#moreReads++;
   }
 }

@@ -133,8 +133,9 @@ class BackupJob {
   /** Of the whole flash, where it may well be that of the last backup; else undefined. */
   async #wholeDigest(): Promise<string | undefined> {
     if (this.#base === undefined || !(await this.#maySeemUnchanged(this.#base))) return undefined;
+    const digest = await this.#digest({ offset: 0, sizeBytes: this.#flash.sizeBytes });
     this.#budget.asked(this.#flash.sizeBytes);
-    return this.#digest({ offset: 0, sizeBytes: this.#flash.sizeBytes });
+    return digest;
   }
 
   /**
@@ -148,11 +149,11 @@ class BackupJob {
       if (this.#budget.affords(this.#flash.sizeBytes * WHOLE_AND_MORE)) return true;
       if (!this.#budget.affords(BLOCK_BYTES)) return false;
       const region = { offset: block * BLOCK_BYTES, sizeBytes: BLOCK_BYTES };
-      this.#budget.asked(BLOCK_BYTES);
       const digest = await this.#digest(region);
+      this.#budget.asked(BLOCK_BYTES);
       this.#probed.set(block, digest);
       if (digest !== md5[block]) return false;
-      this.#budget.explained(BLOCK_BYTES, false);
+      this.#budget.explained(region, true);
     }
     return true;
   }

@@ -7,12 +7,9 @@
  * as far as that pays.
  */
 
-import { Budget, Chance, type Costs, type UnitCosts, groupToAsk } from './asking.ts';
+import { type Budget, Chance, type Costs, type Region, SECTOR_BYTES, type UnitCosts, groupToAsk } from './asking.ts';
 
-export interface Region {
-  readonly offset: number;
-  readonly sizeBytes: number;
-}
+export { SECTOR_BYTES, type Region } from './asking.ts';
 
 export interface ExplainedRegion<By extends string> extends Region {
   readonly by: By;
@@ -48,7 +45,6 @@ export interface PlanOptions {
   readonly probed?: ReadonlyMap<number, string>;
 }
 
-export const SECTOR_BYTES = 4096;
 export const BLOCK_BYTES = 65536;
 /** Blocks of which one digest is asked at most: 4 MiB, a second for most chips. */
 const MAX_GROUP = 64;
@@ -129,14 +125,17 @@ class Planner<By extends string> {
    */
   async #probe(blocks: readonly number[], sizeBytes: number): Promise<ReadonlySet<number>> {
     const known = new Set<number>();
-    const order = scattered(blocks.length).map((index) => blocks[index] ?? 0);
-    const asked = order.filter((block) => this.#options.probed?.has(block));
-    for (const block of [...asked, ...order.filter((each) => !asked.includes(each))].slice(0, MAX_PROBES)) {
-      const isFree = this.#options.probed?.has(block) ?? false;
-      if (!isFree && (this.#affords(BLOCK_BYTES, BLOCKS_IN_A_ROW) || !this.#affords(BLOCK_BYTES))) break;
+    const ask = async (block: number) => {
       const offset = block * BLOCK_BYTES;
       if (await this.#isKnown({ offset, sizeBytes: Math.min(BLOCK_BYTES, sizeBytes - offset) })) known.add(block);
       else this.#missed.add(block);
+    };
+    const wasProbed = (block: number) => this.#options.probed?.has(block) ?? false;
+    for (const block of blocks.filter(wasProbed)) await ask(block);
+    const others = blocks.filter((block) => !wasProbed(block));
+    for (const index of scattered(others.length).slice(0, MAX_PROBES)) {
+      if (this.#affords(BLOCK_BYTES, BLOCKS_IN_A_ROW) || !this.#affords(BLOCK_BYTES)) break;
+      await ask(others[index] ?? 0);
     }
     return known;
   }
@@ -214,12 +213,13 @@ class Planner<By extends string> {
     const { budget, probed } = this.#options;
     let digest = region.sizeBytes === BLOCK_BYTES ? probed?.get(region.offset / BLOCK_BYTES) : undefined;
     if (digest === undefined) {
-      budget?.asked(region.sizeBytes);
       digest = await this.#questions.ask(region);
+      // By what it has cost: the first one of a slow chip tells how slow it is.
+      budget?.asked(region.sizeBytes);
     }
     const by = await this.#questions.explain(region, digest);
     if (by === null) return false;
-    budget?.explained(region.sizeBytes, !this.#isBeforeKnown(region));
+    budget?.explained(region, !this.#isBeforeKnown(region));
     this.explained.push({ ...region, by });
     this.#knownFrom.add(region.offset);
     return true;

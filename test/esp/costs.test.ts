@@ -9,7 +9,7 @@ const near = (actual: number, expected: number, share: number) =>
 describe('the cost model', () => {
   it('has sensible ideas before anything is measured', () => {
     const model = new CostModel();
-    near(model.digestMs(3 * MIB, 1e9), 1058, 0.01);
+    near(model.digestMs(MIB, 1e9), 1059, 0.01);
     near(model.readMs(MIB, 92.16), MIB / 92.16, 0.01);
   });
 

@@ -34,6 +34,7 @@ function costsOf(latencyMs: number, digestRate: number, readRate: number): Costs
   return {
     digestMs: (sizeBytes) => latencyMs + sizeBytes / digestRate,
     readMs: (sizeBytes) => 2 * latencyMs + sizeBytes / readRate,
+    leastReadMs: (sizeBytes) => 2 * latencyMs + sizeBytes / readRate,
   };
 }
 
@@ -251,7 +252,8 @@ describe('planning by digests', () => {
     const known = firmware(MIB, MIB);
     const flash = Buffer.from(known);
     for (const at of [0x40000, 0x42000]) flash.fill(1, at, at + SECTOR_BYTES);
-    const costs: Costs = { digestMs: () => 0.01, readMs: (sizeBytes) => 40 + sizeBytes / 300 };
+    const readMs = (sizeBytes: number) => 40 + sizeBytes / 300;
+    const costs: Costs = { digestMs: () => 0.01, readMs, leastReadMs: readMs };
     const { plan } = await tryPlan({ flash, known, costs, exact: false });
     assert.deepEqual(plan.unexplained, [{ offset: 0x40000, sizeBytes: 3 * SECTOR_BYTES }]);
   });

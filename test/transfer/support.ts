@@ -32,6 +32,7 @@ import {
 import type { BoardOptions, Family, SimulatedBoard } from '../../src/simulator/index.ts';
 import { backupBoard } from '../../src/transfer/backup.ts';
 import type { BackupOutcome } from '../../src/transfer/backup.ts';
+import type { LineMemories } from '../../src/transfer/line-memory.ts';
 import { restoreBoard } from '../../src/transfer/restore.ts';
 import type { RestoreOptions, RestoreOutcome } from '../../src/transfer/restore.ts';
 import { fixedLink, withBoard } from '../../src/transfer/session.ts';
@@ -50,6 +51,8 @@ export interface JobOptions {
   readonly connectAttempts?: number;
   readonly usb?: UsbFacts | null;
   readonly onProgress?: (progress: Progress) => void;
+  /** What is remembered of lines; nothing where it is left out. */
+  readonly lines?: LineMemories;
   /** Puts something between the link and the job. */
   readonly through?: (link: Link) => Link;
 }
@@ -116,6 +119,7 @@ export class Bench {
         connectAttempts: options.connectAttempts ?? 3,
         baudRate: options.baudRate ?? 921600,
         ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
+        ...(options.lines === undefined ? {} : { lines: options.lines }),
       },
       work,
       fixedLink(link),
