@@ -1,22 +1,26 @@
 /** Cables pulled out at the worst moments. */
 
 import assert from 'node:assert/strict';
-import { makeBoard } from '../lab.ts';
+import { field, makeBoard } from '../lab.ts';
 import { systemTest } from '../session.ts';
+import { Witness } from '../usb/plug.ts';
 import { assertAtRest, openDescriptors } from './at-rest.ts';
 import { FAILURE, MIB, noise, plugAndBackUp, usbSerialJtagBoard, whenSent } from './backup.ts';
 
-systemTest('pulled out in the middle of a read, and backed up in another socket', async (lab) => {
+systemTest('pulled out in the middle of a read, and backed up in another socket as another tty', async (lab) => {
   const board = makeBoard({ family: 'esp32', content: noise(11) });
   const failure = lab.journal.next(FAILURE);
   const plugged = await lab.plug(1, board, { kind: 'cp210x' });
-  await whenSent(board, 0.6 * MIB);
+  await whenSent(board, MIB);
   plugged.unplug();
-  assert.match(await failure, / code=port-vanished/);
+  assert.match(await failure, / port=\/dev\/ttyUSB0 .*code=port-vanished/);
   await assertAtRest(lab);
   assert.deepEqual(await lab.backupIds(board.mac), [], 'nothing incomplete is in the archive');
 
-  await plugAndBackUp(lab, 4, board, { kind: 'cp210x' });
+  await lab.plugGadget(2, new Witness(), { kind: 'cp210x', product: 'Zigbee stick' });
+  await lab.until('the gadget has the old number', 'test -e /dev/ttyUSB0');
+  const { line } = await plugAndBackUp(lab, 4, board, { kind: 'cp210x' });
+  assert.equal(field(line, 'port'), '/dev/ttyUSB1');
 });
 
 systemTest('pulled out five times, on each kind of port, and the daemon is at rest and ready', async (lab) => {
