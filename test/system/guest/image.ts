@@ -116,7 +116,7 @@ async function debootstrap(root: string): Promise<void> {
     await execute('debootstrap', args, DEBOOTSTRAP_LIMIT_MS);
   } catch (error) {
     const lines = (error as Error).message.split('\n');
-    const complaints = lines.filter((line) => /^[EW]: /.test(line)).slice(-2);
+    const complaints = [...new Set(lines.filter((line) => /^[EW]: /.test(line)))].slice(-2);
     throw new GuestUnavailable(`debootstrap: ${complaints.join('; ') || (lines[0] ?? '')}`, { cause: error });
   }
 }
