@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { execute } from './execute.ts';
@@ -29,6 +29,9 @@ const INITRD_MODULES = ['virtio_pci', 'virtio_blk', 'ext4'];
 const DISK_SIZE = '2G';
 /** Half a minute where the mirror is near. */
 const DEBOOTSTRAP_LIMIT_MS = 10 * 60_000;
+/** Folders in the cache that are being made. */
+const WORKSHOP = 'building-';
+const ABANDONED_MS = 60 * 60_000;
 /** They only cost time at each start. */
 const NEEDLESS_UNITS = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'fstrim.timer', 'e2scrub_reap.service'];
 
@@ -69,7 +72,8 @@ export async function guestImage(log: (line: string) => void): Promise<GuestImag
   const image = { kernel: join(folder, 'vmlinux'), initrd: join(folder, 'initrd.img'), disk: join(folder, 'disk.img') };
   if (existsSync(folder)) return image;
   await mkdir(cacheFolder(), { recursive: true });
-  const workshop = await mkdtemp(join(cacheFolder(), 'building-'));
+  await removeAbandoned();
+  const workshop = await mkdtemp(join(cacheFolder(), WORKSHOP));
   try {
     log(`building the guest (once, some minutes) in ${folder}`);
     await build(workshop);
@@ -78,10 +82,23 @@ export async function guestImage(log: (line: string) => void): Promise<GuestImag
       if (!existsSync(folder)) throw error;
     });
   } finally {
-    // Not into what debootstrap may have left mounted.
-    await execute('rm', ['-rf', '--one-file-system', workshop]).catch(() => undefined);
+    await remove(workshop);
   }
   return image;
+}
+
+/** What builders left that were killed. */
+async function removeAbandoned(): Promise<void> {
+  for (const name of await readdir(cacheFolder())) {
+    const path = join(cacheFolder(), name);
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Infinity }));
+    if (name.startsWith(WORKSHOP) && mtimeMs < Date.now() - ABANDONED_MS) await remove(path);
+  }
+}
+
+/** Without what debootstrap may have left mounted in it. */
+async function remove(folder: string): Promise<void> {
+  await execute('rm', ['-rf', '--one-file-system', folder]).catch(() => undefined);
 }
 
 /** `$XDG_CACHE_HOME/espd-system-tests`; may be removed at any time. */
