@@ -12,7 +12,7 @@ import { QemuSerial } from './usb/qemu-serial.ts';
 export const ARCHIVE = '/var/lib/espd';
 const MIB = 1024 * 1024;
 /** The guest runs some ten times slower than its host. */
-const OUTCOME_TIMEOUT_MS = 240_000;
+const OUTCOME_TIMEOUT_MS = 300_000;
 
 export class Lab {
   readonly guest: Machine;
@@ -30,7 +30,7 @@ export class Lab {
     try {
       const lab = new Lab(guest);
       const started = lab.journal.next(/Watching for boards/);
-      await guest.check(await readmeScript('npm install --global'), 180_000);
+      await guest.check(await readmeScript('npm install --global'), 300_000);
       await started;
       options.log('espd is installed and runs');
       return lab;
@@ -100,7 +100,7 @@ export class Lab {
   }
 
   /** Waits until a shell command succeeds. @throws Error when it does not in time */
-  async until(what: string, command: string, timeoutMs = 60_000): Promise<void> {
+  async until(what: string, command: string, timeoutMs = 180_000): Promise<void> {
     const end = Date.now() + timeoutMs;
     for (;;) {
       const { status, stdout, stderr } = await this.guest.run(command);

@@ -30,6 +30,8 @@ export interface MachineOptions {
 
 /** A stock kernel on working KVM is up in seconds; where KVM opens but does not run one, nothing ever comes. */
 const BOOT_LIMIT_MS: Readonly<Record<Accelerator, number>> = { kvm: 40_000, tcg: 240_000 };
+/** On a machine that does much else besides. */
+const COMMAND_LIMIT_MS = 120_000;
 const CONSOLE_TAIL_CHARACTERS = 4000;
 
 export class Machine {
@@ -112,7 +114,7 @@ export class Machine {
   }
 
   /** Runs a shell command as root. @throws Error when the guest is gone, or silent beyond `timeoutMs` */
-  async run(command: string, timeoutMs = 60_000): Promise<CommandResult> {
+  async run(command: string, timeoutMs = COMMAND_LIMIT_MS): Promise<CommandResult> {
     return this.#alive(this.#agent.run(command, timeoutMs));
   }
 
