@@ -4,23 +4,21 @@ import type { Lab } from '../lab.ts';
 
 export const CONFIG = '/etc/espd/config.yaml';
 
-/** Runs `work` with a config of just this YAML; the daemon is restarted with it, and with the old one afterwards. */
+/** Runs `work` with a config of just this YAML, with which the daemon is restarted. Afterwards it has the old one. */
 export async function withConfig(lab: Lab, yaml: string, work: () => Promise<void>): Promise<void> {
   await keepingConfig(lab, async () => {
     await lab.guest.check(`echo '${yaml}' > ${CONFIG}`);
     await lab.restartDaemon();
     await work();
   });
-  await lab.restartDaemon();
 }
 
-/** Puts the config back as it was, whatever `work` did to it. */
+/** Puts the config back as it was after `work`, and waits until the daemon has taken it over, which must run then. */
 export async function keepingConfig(lab: Lab, work: () => Promise<void>): Promise<void> {
   const kept = `${CONFIG}.kept`;
   await lab.guest.check(`cp -p ${CONFIG} ${kept}`);
-  try {
-    await work();
-  } finally {
-    await lab.guest.check(`mv ${kept} ${CONFIG}`);
-  }
+  await work();
+  const reloaded = lab.journal.next(/Config reloaded/);
+  await lab.guest.check(`mv ${kept} ${CONFIG}; systemctl reload espd`);
+  await reloaded;
 }
