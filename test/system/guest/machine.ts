@@ -29,7 +29,7 @@ export interface MachineOptions {
 }
 
 /** A stock kernel on working KVM is up in seconds; where KVM opens but does not run one, nothing ever comes. */
-const BOOT_LIMIT_MS: Readonly<Record<Accelerator, number>> = { kvm: 40_000, tcg: 240_000 };
+const BOOT_LIMIT_MS: Readonly<Record<Accelerator, number>> = { kvm: 40_000, tcg: 420_000 };
 /** On a machine that does much else besides. */
 const COMMAND_LIMIT_MS = 120_000;
 const CONSOLE_TAIL_CHARACTERS = 4000;
