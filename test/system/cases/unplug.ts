@@ -7,7 +7,7 @@ import { Witness } from '../usb/plug.ts';
 import { assertAtRest, openDescriptors } from './at-rest.ts';
 import { FAILURE, MIB, noise, plugAndBackUp, usbSerialJtagBoard, whenSent } from './backup.ts';
 
-systemTest('pulled out in the middle of a read, and backed up in another socket as another tty', async (lab) => {
+systemTest('pulled out in the middle of a read, and resumed in another socket as another tty', async (lab) => {
   const board = makeBoard({ family: 'esp32', content: noise(11) });
   const failure = lab.journal.next(FAILURE);
   const plugged = await lab.plug(1, board, { kind: 'cp210x' });
@@ -21,6 +21,9 @@ systemTest('pulled out in the middle of a read, and backed up in another socket 
   await lab.until('the gadget has the old number', 'test -e /dev/ttyUSB0');
   const { line } = await plugAndBackUp(lab, 4, board, { kind: 'cp210x' });
   assert.equal(field(line, 'port'), '/dev/ttyUSB1');
+  // 1 of 2 MiB had been sent before the accident. Some of it was still on its way to the archive.
+  const readAgain = Number(field(line, 'flashBytesRead'));
+  assert.ok(readAgain <= 1.5 * MIB, `${readAgain} bytes were read, as if nothing had been kept`);
 });
 
 systemTest('pulled out five times, on each kind of port, and the daemon is at rest and ready', async (lab) => {
