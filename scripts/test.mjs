@@ -6,6 +6,7 @@
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { reporterArguments } from './counts-reporter.mjs';
 import { ensureBuilt, ensureInstalled, root, shellStatus, StepFailed } from './prepare.mjs';
 
 /** A test that hangs fails after this long, instead of holding up whoever waits for the result. */
@@ -36,8 +37,7 @@ const runner = spawn(
   process.execPath,
   [
     ...['--import', './scripts/tsx.mjs', '--test', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT_MS}`],
-    // Without a terminal Node 20 would write TAP.
-    ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
+    ...reporterArguments(),
     ...files,
   ],
   { cwd: root, stdio: 'inherit' },

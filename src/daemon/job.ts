@@ -24,10 +24,10 @@ export interface BackupJobOptions extends PlugInJobOptions {
 }
 
 /**
- * A tty belongs to root until udev has set its group (150 to 400 ms were measured on an idle machine). So long a port
- * that is new may be missing or forbidden.
+ * A tty belongs to root until udev has set its group: 150 to 400 ms were measured on an idle machine, more than 2 s on
+ * a busy one with slow rules. So long a port that is new may be missing or forbidden.
  */
-const UDEV_MS = 2000;
+const UDEV_MS = 10_000;
 const UDEV_RETRY_MS = 250;
 
 /** No step at all. (The reset mode `none` would leave the lines alone also when the board is let go.) */

@@ -112,7 +112,10 @@ test('readers do not see a partial', async (t) => {
   await breakOff(archive, [[0, SIZE]]);
   const before = await snapshot(archive.root);
   assert.deepEqual(await archive.boards(), { macs: [MAC], problems: [] });
-  assert.deepEqual(await archive.history(MAC), { mac: MAC, backups: [], sightings: [], problems: [] });
+  assert.deepEqual(await archive.history(MAC), {
+    ...{ mac: MAC, backups: [], sightings: [], problems: [] },
+    halfRestored: null,
+  });
   assert.deepEqual(await archive.verify({}), { checked: 0, damaged: [] });
   await assert.rejects(archive.resolveBackup(MAC, 'latest'), { code: 'archive-unknown-backup' });
   assert.deepEqual(await snapshot(archive.root), before);

@@ -149,15 +149,15 @@ describe('a port that does not open', () => {
   }
 
   for (const code of ['port-denied', 'port-missing'] as const) {
-    it(`is tried again for two seconds after ${code}: udev has not set its group yet`, async (t) => {
+    it(`is tried again for ten seconds after ${code}: udev has not set its group yet`, async (t) => {
       const shop = await Workshop.started(t);
       const device = shop.board();
-      failing(shop, code, 8);
+      failing(shop, code, 40);
       const before = shop.clock.now();
       shop.plug(device);
       await shop.said('Backed up and verified');
-      assert.equal(shop.opened.length, 9);
-      assert.ok(shop.clock.now() - before < 5000);
+      assert.equal(shop.opened.length, 41);
+      assert.ok(shop.clock.now() - before < 13_000);
       assert.deepEqual(shop.complaints, []);
     });
 
@@ -169,7 +169,7 @@ describe('a port that does not open', () => {
       shop.plug(device);
       await shop.until(() => shop.complaints.length > 0, 'an error');
       const tookMs = shop.clock.now() - before;
-      assert.ok(tookMs >= 2000 && tookMs <= 2500, `${tookMs} ms`);
+      assert.ok(tookMs >= 10_000 && tookMs <= 10_500, `${tookMs} ms`);
       await shop.pass(60_000);
       const [{ level, fields }, ...more] = shop.complaints as [(typeof shop.lines)[0]];
       assert.deepEqual(

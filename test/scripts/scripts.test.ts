@@ -1,4 +1,4 @@
-/** scripts/run.mjs and scripts/test.mjs in a small project of their own, with the packages of this one. */
+/** scripts/run.mjs, scripts/test.mjs and scripts/test-system.mjs in a small project of their own, with the packages of this one. */
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -39,10 +39,18 @@ interface Outcome {
   readonly stderr: string;
 }
 
+/** Beyond that of this process, for the scripts; emptied for each test. */
+let environment: Record<string, string> = {};
+beforeEach(() => (environment = {}));
+
 function start(script: string, ...args: string[]) {
   const child = spawn(process.execPath, [at(`scripts/${script}.mjs`), ...args], {
     // Without what the runner of this test tells its children, and with no npm in reach: node_modules is borrowed.
-    env: { ...process.env, NODE_OPTIONS: '', NODE_TEST_CONTEXT: undefined, PATH: '', npm_execpath: undefined },
+    env: {
+      ...process.env,
+      ...{ NODE_OPTIONS: '', NODE_TEST_CONTEXT: undefined, PATH: '', npm_execpath: undefined },
+      ...environment,
+    },
     stdio: 'pipe',
   });
   let stdout = '';
@@ -124,4 +132,25 @@ test('test.mjs runs the files that match, shows the closing lines and keeps the 
   const none = await run('test', 'nothing');
   assert.deepEqual([none.status, none.stdout], [1, '']);
   assert.match(none.stderr, /no test file matches nothing/);
+});
+
+test('the counts of a run are for one file, and for the runs of none of its tests', async () => {
+  const tests = {
+    'passes.test.ts': 'test("one", () => undefined); test("two", () => undefined);',
+    'fails.test.ts': 'test("three", () => { throw new Error("no"); }); test("four", { skip: true }, () => undefined);',
+    'asks.test.ts': 'test("five", () => { if (process.env.ESPD_TEST_COUNTS) throw new Error("it is there"); });',
+  };
+  for (const [name, text] of Object.entries(tests))
+    write(`test/counted/${name}`, `import { test } from 'node:test';\n${text}`);
+  environment = { ESPD_TEST_COUNTS: at('counts') };
+  assert.equal((await run('test', 'counted')).status, 1);
+  assert.equal(fs.readFileSync(at('counts'), 'utf8'), '3 1 1\n');
+});
+
+test('system tests that are skipped say so and why, count as one, and are no failure', async () => {
+  environment = { ESPD_SKIP_SYSTEM_TESTS: '1', ESPD_TEST_COUNTS: at('counts') };
+  const { status, stderr } = await run('test-system');
+  assert.equal(status, 0);
+  assert.match(stderr, /SKIPPED: .*ESPD_SKIP_SYSTEM_TESTS=1/);
+  assert.equal(fs.readFileSync(at('counts'), 'utf8'), '0 0 1\n');
 });

@@ -7,16 +7,17 @@ import type { CommandResult } from './guest/agent-client.ts';
 import { Machine, type MachineOptions } from './guest/machine.ts';
 import { readmeScript } from './guest/readme.ts';
 import { PluggedBoard, PluggedDevice, type PlugOptions, type Witness } from './usb/plug.ts';
+import { QemuSerial } from './usb/qemu-serial.ts';
 
 export const ARCHIVE = '/var/lib/espd';
 const MIB = 1024 * 1024;
 /** The guest runs some ten times slower than its host. */
-const OUTCOME_TIMEOUT_MS = 240_000;
+const OUTCOME_TIMEOUT_MS = 300_000;
 
 export class Lab {
   readonly guest: Machine;
   readonly journal: Journal;
-  readonly #plugged = new Set<{ unplug(): void }>();
+  readonly #plugged = new Set<{ unplug(): void | Promise<void> }>();
 
   private constructor(guest: Machine) {
     this.guest = guest;
@@ -29,7 +30,7 @@ export class Lab {
     try {
       const lab = new Lab(guest);
       const started = lab.journal.next(/Watching for boards/);
-      await guest.check(await readmeScript('npm install --global'), 180_000);
+      await guest.check(await readmeScript('npm install --global'), 300_000);
       await started;
       options.log('espd is installed and runs');
       return lab;
@@ -40,7 +41,8 @@ export class Lab {
   }
 
   async close(): Promise<void> {
-    this.unplugAll();
+    this.journal.close();
+    await this.unplugAll().catch(() => undefined);
     await this.guest.stop();
   }
 
@@ -58,15 +60,23 @@ export class Lab {
     return plugged;
   }
 
+  /** Plugs a board in behind the bridge that QEMU itself models. */
+  async plugByHand(board: SimulatedBoard): Promise<QemuSerial> {
+    const plugged = await QemuSerial.plug(this.guest, board);
+    this.#plugged.add(plugged);
+    return plugged;
+  }
+
   /** Pulls everything out, and waits until the kernel has noticed. */
   async clear(): Promise<void> {
-    this.unplugAll();
+    await this.unplugAll();
     await this.until('no tty is there', 'test -z "$(ls /dev | grep -E "^tty(USB|ACM)")"');
   }
 
-  unplugAll(): void {
-    for (const plugged of this.#plugged) plugged.unplug();
+  async unplugAll(): Promise<void> {
+    const all = [...this.#plugged];
     this.#plugged.clear();
+    for (const plugged of all) await plugged.unplug();
   }
 
   /** Runs an espd command as the service's user, as the README says. */
@@ -90,7 +100,7 @@ export class Lab {
   }
 
   /** Waits until a shell command succeeds. @throws Error when it does not in time */
-  async until(what: string, command: string, timeoutMs = 60_000): Promise<void> {
+  async until(what: string, command: string, timeoutMs = 180_000): Promise<void> {
     const end = Date.now() + timeoutMs;
     for (;;) {
       const { status, stdout, stderr } = await this.guest.run(command);
@@ -116,10 +126,18 @@ export class Lab {
     return Number(await this.guest.check('systemctl show --property=MainPID --value espd'));
   }
 
-  /** Restarts the service, so that a test begins with a daemon that remembers nothing. */
+  /** Restarts the service, also with a new config: it remembers nothing then. */
   async restartDaemon(): Promise<void> {
+    await this.#systemctl('restart');
+  }
+
+  async startDaemon(): Promise<void> {
+    await this.#systemctl('start');
+  }
+
+  async #systemctl(verb: string): Promise<void> {
     const started = this.journal.next(/Watching for boards/);
-    await this.guest.check('systemctl restart espd', 120_000);
+    await this.guest.check(`systemctl ${verb} espd`, 180_000);
     await started;
   }
 }
@@ -128,19 +146,23 @@ export class Lab {
 export class Journal {
   readonly lines: string[] = [];
   readonly #listeners = new Set<(line: string) => void>();
+  readonly #closed = new AbortController();
 
   constructor(guest: Machine) {
+    const show = process.env['ESPD_TEST_JOURNAL'] === '1';
     guest.follow('journalctl --follow --lines=all --output=cat --unit=espd', (line) => {
       this.lines.push(line);
+      if (show) process.stderr.write(`${new Date().toISOString()} ${line}\n`);
       for (const listener of [...this.#listeners]) listener(line);
     });
   }
 
   /** The next line, from now on, that fits. @throws Error with the last lines when none comes in time */
   next(pattern: RegExp, timeoutMs = OUTCOME_TIMEOUT_MS): Promise<string> {
-    return new Promise((resolve, reject) => {
+    const found = new Promise<string>((resolve, reject) => {
       const end = () => {
         clearTimeout(timer);
+        this.#closed.signal.removeEventListener('abort', end);
         this.#listeners.delete(listener);
       };
       const listener = (line: string) => {
@@ -152,8 +174,17 @@ export class Journal {
         end();
         reject(new Error(`no ${String(pattern)} in the journal within ${timeoutMs / 1000} s:\n${this.tail()}`));
       }, timeoutMs);
+      this.#closed.signal.addEventListener('abort', end);
       this.#listeners.add(listener);
     });
+    // A test that failed before it came to wait for the line.
+    found.catch(() => undefined);
+    return found;
+  }
+
+  /** Lets nothing wait any longer. */
+  close(): void {
+    this.#closed.abort();
   }
 
   tail(count = 25): string {

@@ -5,17 +5,11 @@ import type { SimulatedBoard } from '../../../src/simulator/index.ts';
 import { makeBoard } from '../lab.ts';
 import { systemTest } from '../session.ts';
 import type { PlugOptions } from '../usb/plug.ts';
-import { plugAndBackUp } from './backup.ts';
+import { plugAndBackUp, usbSerialJtagBoard } from './backup.ts';
 
 interface Connection {
   readonly name: string;
   readonly make: () => { board: SimulatedBoard; options: PlugOptions };
-}
-
-export function usbSerialJtagBoard(more: Partial<Parameters<typeof makeBoard>[0]> = {}) {
-  const board = makeBoard({ family: 'esp32c3', usb: 'usb-serial-jtag', ...more });
-  const options: PlugOptions = { kind: 'cdcAcm', serialNumber: board.mac.toUpperCase() };
-  return { board, options };
 }
 
 const CONNECTIONS: readonly Connection[] = [
@@ -42,6 +36,7 @@ for (const { name, make } of CONNECTIONS) {
     const factory = board.flash.snapshot();
     board.flash.erase(0, board.flash.sizeBytes);
     board.powerCycle();
+    assert.notEqual(board.mode, 'download', 'it is for espd to reset it into download mode');
     const { status, stdout, stderr } = await lab.espd(`restore --mac ${board.mac} --yes --json`);
     assert.equal(status, 0, stderr + stdout);
     assert.ok((JSON.parse(stdout) as { verified: boolean }).verified);

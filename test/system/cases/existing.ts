@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { makeBoard } from '../lab.ts';
 import { systemTest } from '../session.ts';
-import { nextBackup } from './backup.ts';
-import { usbSerialJtagBoard } from './bridges.ts';
+import { nextBackup, usbSerialJtagBoard } from './backup.ts';
 
 systemTest('of two boards present at the start, the one known by its USB ids is backed up', async (lab) => {
   const bridged = makeBoard({ family: 'esp32' });
@@ -16,7 +15,7 @@ systemTest('of two boards present at the start, the one known by its USB ids is 
   await lab.guest.check('udevadm settle');
   const leftAlone = lab.journal.next(/Left alone: it was there before the start.* port=\/dev\/ttyUSB0/);
   const outcome = nextBackup(lab, native.mac);
-  await lab.guest.check('systemctl start espd', 120_000);
+  await lab.startDaemon();
   await Promise.all([leftAlone, outcome]);
   assert.deepEqual(bridged.lineHistory, [], 'the other was not even opened');
   assert.equal(native.mode, 'app');

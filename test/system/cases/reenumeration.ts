@@ -4,8 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemTest } from '../session.ts';
 import { Witness } from '../usb/plug.ts';
-import { nextBackup, OUTCOME } from './backup.ts';
-import { usbSerialJtagBoard } from './bridges.ts';
+import { nextBackup, OUTCOME, usbSerialJtagBoard } from './backup.ts';
 
 /** Longer than the cooldown of the default config: what still comes then would come for ever. */
 const SETTLE_MS = 20_000;
@@ -22,7 +21,7 @@ for (const takesOtherName of [false, true]) {
       plugged.onGone = async () => {
         plugged.onGone = undefined;
         await lab.plugGadget(2, new Witness(), { kind: 'cdcAcm', product: 'Zigbee stick' });
-        await lab.until('the gadget has the number', 'test -e /dev/ttyACM0', 10_000);
+        await lab.until('the gadget has the number', 'test -e /dev/ttyACM0');
       };
     }
     await outcome;

@@ -52,7 +52,7 @@ export class AgentClient {
   }
 
   /** Runs a shell command. @throws Error when the guest does not answer in time; a failing command is no error */
-  run(command: string, timeoutMs = 60_000): Promise<CommandResult> {
+  run(command: string, timeoutMs: number): Promise<CommandResult> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process';
 export function execute(
   command: string,
   args: readonly string[],
-  timeoutMs = 60_000,
+  timeoutMs = 300_000,
   cwd?: string,
 ): Promise<{ stdout: string; stderr: string }> {
   return new Promise((resolve, reject) => {

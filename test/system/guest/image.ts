@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { execute } from './execute.ts';
@@ -27,6 +27,11 @@ const PACKAGES = [
 /** What the kernel needs to find its disk; everything else comes from the disk. */
 const INITRD_MODULES = ['virtio_pci', 'virtio_blk', 'ext4'];
 const DISK_SIZE = '2G';
+/** Half a minute where the mirror is near. */
+const DEBOOTSTRAP_LIMIT_MS = 10 * 60_000;
+/** Folders in the cache that are being made. */
+const WORKSHOP = 'building-';
+const ABANDONED_MS = 60 * 60_000;
 /** They only cost time at each start. */
 const NEEDLESS_UNITS = ['apt-daily.timer', 'apt-daily-upgrade.timer', 'fstrim.timer', 'e2scrub_reap.service'];
 
@@ -54,22 +59,46 @@ const FILES: Readonly<Record<string, string>> = {
     'echo "Inside the guest: journalctl -u espd, lsusb -t, espd list, ... Leave with: poweroff"\n',
 };
 
-/** The cached image, built now if there is none. Needs root and debootstrap, and takes two to three minutes then. */
+/** This machine gets no Debian: no network, no mirror, no right to make device nodes. */
+export class GuestUnavailable extends Error {}
+
+/**
+ * The cached image, built now if there is none. Needs root and debootstrap, and takes two to three minutes then.
+ *
+ * @throws GuestUnavailable
+ */
 export async function guestImage(log: (line: string) => void): Promise<GuestImage> {
   const folder = join(cacheFolder(), await recipeKey());
   const image = { kernel: join(folder, 'vmlinux'), initrd: join(folder, 'initrd.img'), disk: join(folder, 'disk.img') };
   if (existsSync(folder)) return image;
   await mkdir(cacheFolder(), { recursive: true });
-  const workshop = await mkdtemp(join(cacheFolder(), 'building-'));
+  await removeAbandoned();
+  const workshop = await mkdtemp(join(cacheFolder(), WORKSHOP));
   try {
     log(`building the guest (once, some minutes) in ${folder}`);
     await build(workshop);
-    // A folder with its final name is complete.
-    await rename(workshop, folder);
+    // A folder with its final name is complete. Somebody else may have been quicker.
+    await rename(workshop, folder).catch((error: unknown) => {
+      if (!existsSync(folder)) throw error;
+    });
   } finally {
-    await rm(workshop, { recursive: true, force: true });
+    await remove(workshop);
   }
   return image;
+}
+
+/** What builders left that were killed. */
+async function removeAbandoned(): Promise<void> {
+  for (const name of await readdir(cacheFolder())) {
+    const path = join(cacheFolder(), name);
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Infinity }));
+    if (name.startsWith(WORKSHOP) && mtimeMs < Date.now() - ABANDONED_MS) await remove(path);
+  }
+}
+
+/** Without what debootstrap may have left mounted in it. */
+async function remove(folder: string): Promise<void> {
+  await execute('rm', ['-rf', '--one-file-system', folder]).catch(() => undefined);
 }
 
 /** `$XDG_CACHE_HOME/espd-system-tests`; may be removed at any time. */
@@ -79,8 +108,7 @@ export function cacheFolder(): string {
 
 async function build(workshop: string): Promise<void> {
   const root = join(workshop, 'root');
-  const include = `--include=${PACKAGES.join(',')}`;
-  await execute('debootstrap', ['--variant=minbase', include, SUITE, root, await debianMirror()], 20 * 60_000);
+  await debootstrap(root);
   for (const [path, content] of Object.entries(FILES)) await writeInto(root, path, content);
   await mkdir(join(root, 'opt/payload'));
   // The machine's own Node: what the tests run with, espd runs with.
@@ -96,6 +124,18 @@ async function build(workshop: string): Promise<void> {
   await execute('rm', ['-rf', join(root, 'var/cache/apt'), join(root, 'var/lib/apt/lists'), join(root, 'boot')]);
   await execute('mke2fs', ['-q', '-t', 'ext4', '-d', root, join(workshop, 'disk.img'), DISK_SIZE]);
   await rm(root, { recursive: true });
+}
+
+/** @throws GuestUnavailable with what debootstrap complained about */
+async function debootstrap(root: string): Promise<void> {
+  const args = ['--variant=minbase', `--include=${PACKAGES.join(',')}`, SUITE, root, await debianMirror()];
+  try {
+    await execute('debootstrap', args, DEBOOTSTRAP_LIMIT_MS);
+  } catch (error) {
+    const lines = (error as Error).message.split('\n');
+    const complaints = [...new Set(lines.filter((line) => /^[EW]: /.test(line)))].slice(-2);
+    throw new GuestUnavailable(`debootstrap: ${complaints.join('; ') || (lines[0] ?? '')}`, { cause: error });
+  }
 }
 
 /** Debian's initrd with three drivers instead of all: the emulated machine unpacks it in a second instead of ten. */
@@ -131,12 +171,12 @@ async function writeInto(root: string, path: string, content: string): Promise<v
   await writeFile(target, content);
 }
 
-/** Where this machine itself gets Debian's packages from. */
+/** Where this machine itself gets Debian's packages from. @throws GuestUnavailable */
 async function debianMirror(): Promise<string> {
   const filter = ['Created-By: Packages', `Codename: ${SUITE}`, 'Component: main'];
   const { stdout } = await execute('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filter]);
   const [uri] = stdout.split('\n').filter((line) => line !== '');
-  if (uri === undefined) throw new Error(`the apt sources of this machine have no ${SUITE}`);
+  if (uri === undefined) throw new GuestUnavailable(`the apt sources of this machine have no Debian ${SUITE}`);
   return uri;
 }
 

@@ -12,9 +12,13 @@ import { AgentClient, type CommandResult } from './agent-client.ts';
 import { execute } from './execute.ts';
 import { cacheFolder, guestImage } from './image.ts';
 import { buildPayload } from './payload.ts';
+import { Qmp } from './qmp.ts';
 
 /** USB sockets of the guest: the ports of its xHCI controller, one hub for all. */
 export const SOCKETS = 12;
+/** One more, for the serial bridge that QEMU itself models (`usb/qemu-serial.ts`). */
+const OWN_SERIAL_PORT = SOCKETS + 1;
+const OWN_SERIAL_CHARDEV = 'own-serial';
 
 type Accelerator = 'kvm' | 'tcg';
 
@@ -25,21 +29,26 @@ export interface MachineOptions {
 }
 
 /** A stock kernel on working KVM is up in seconds; where KVM opens but does not run one, nothing ever comes. */
-const BOOT_LIMIT_MS: Readonly<Record<Accelerator, number>> = { kvm: 40_000, tcg: 240_000 };
+const BOOT_LIMIT_MS: Readonly<Record<Accelerator, number>> = { kvm: 40_000, tcg: 420_000 };
+/** On a machine that does much else besides. */
+const COMMAND_LIMIT_MS = 120_000;
 const CONSOLE_TAIL_CHARACTERS = 4000;
 
 export class Machine {
   readonly #folder: string;
   readonly #qemu: ChildProcess;
   readonly #agent: AgentClient;
+  /** QEMU's control channel. */
+  readonly qmp: Qmp;
   /** The first reason why the guest can be of no more use. */
   readonly #gone: Promise<never>;
   #stopping = false;
 
-  private constructor(folder: string, qemu: ChildProcess, agent: AgentClient) {
+  private constructor(folder: string, qemu: ChildProcess, agent: AgentClient, qmp: Qmp) {
     this.#folder = folder;
     this.#qemu = qemu;
     this.#agent = agent;
+    this.qmp = qmp;
     this.#gone = new Promise((_resolve, reject) => {
       qemu.once('exit', (status) => {
         if (!this.#stopping) reject(new Error(`QEMU ended with status ${String(status)}\n${this.consoleTail()}`));
@@ -92,7 +101,8 @@ export class Machine {
     closeSync(output);
     qemu.once('error', () => undefined);
     const agent = new AgentClient(await connectWhenThere(join(folder, 'agent.sock'), qemu));
-    const machine = new Machine(folder, qemu, agent);
+    const qmp = await Qmp.open(await connectWhenThere(join(folder, 'qmp.sock'), qemu));
+    const machine = new Machine(folder, qemu, agent, qmp);
     try {
       await machine.#within(BOOT_LIMIT_MS[accelerator], agent.ready, `the guest did not start (${accelerator})`);
       log(`the guest runs (${accelerator}, ${((Date.now() - started) / 1000).toFixed(0)} s)`);
@@ -104,7 +114,7 @@ export class Machine {
   }
 
   /** Runs a shell command as root. @throws Error when the guest is gone, or silent beyond `timeoutMs` */
-  async run(command: string, timeoutMs = 60_000): Promise<CommandResult> {
+  async run(command: string, timeoutMs = COMMAND_LIMIT_MS): Promise<CommandResult> {
     return this.#alive(this.#agent.run(command, timeoutMs));
   }
 
@@ -122,6 +132,11 @@ export class Machine {
   /** Where a device is plugged in: connecting is the plug-in, closing the connection is pulling it out. */
   socketPath(socket: number): string {
     return join(this.#folder, `usb${socket}.sock`);
+  }
+
+  /** Where QEMU's own serial bridge belongs, and the other end of its wire. */
+  get ownSerial(): { readonly port: number; readonly chardev: string; readonly path: string } {
+    return { port: OWN_SERIAL_PORT, chardev: OWN_SERIAL_CHARDEV, path: join(this.#folder, 'serial.sock') };
   }
 
   /** The last lines of the guest's console, for messages. */
@@ -204,7 +219,9 @@ function qemuArguments({ kernel, initrd, disk, payload, folder, accelerator }: P
     ...['-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci'],
     ...['-chardev', `socket,id=agent,path=${join(folder, 'agent.sock')},server=on,wait=off`],
     ...['-device', 'virtserialport,chardev=agent,name=test-agent'],
-    ...['-device', `qemu-xhci,id=xhci,p2=${SOCKETS},p3=1`],
+    ...['-qmp', `unix:${join(folder, 'qmp.sock')},server=on,wait=off`],
+    ...['-chardev', `socket,id=${OWN_SERIAL_CHARDEV},path=${join(folder, 'serial.sock')},server=on,wait=off`],
+    ...['-device', `qemu-xhci,id=xhci,p2=${OWN_SERIAL_PORT},p3=1`],
     ...sockets,
   ];
 }

@@ -29,7 +29,7 @@ export async function buildPayload(folder: string): Promise<string> {
 /** What would be published: a file that `package.json` forgets is missing in the guest, too. */
 async function unpackTarball(folder: string, target: string): Promise<void> {
   const pack = ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder];
-  await execute('npm', pack, 60_000, REPOSITORY);
+  await execute('npm', pack, 180_000, REPOSITORY);
   const tarball = (await readdir(folder)).find((name) => name.endsWith('.tgz'));
   if (tarball === undefined) throw new Error('npm pack made no tarball');
   await mkdir(target);
@@ -40,7 +40,7 @@ async function unpackTarball(folder: string, target: string): Promise<void> {
 
 /** The guest has no network for `npm install`, so it gets what npm installed here, without what is for development. */
 async function copyDependencies(target: string): Promise<void> {
-  const { stdout } = await execute('npm', ['ls', '--omit=dev', '--all', '--parseable'], 60_000, REPOSITORY);
+  const { stdout } = await execute('npm', ['ls', '--omit=dev', '--all', '--parseable'], 180_000, REPOSITORY);
   const packages = stdout.split('\n').filter((path) => path.includes('/node_modules/'));
   for (const path of packages) {
     const within = relative(join(REPOSITORY, 'node_modules'), path);

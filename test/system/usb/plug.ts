@@ -109,7 +109,8 @@ export class PluggedBoard {
       this.reenumerations++;
       const gone = this.onGone?.() ?? Promise.resolve();
       board.onAppear = () => {
-        void gone.then(() => this.#connect());
+        // It fails when the guest is gone, which its own calls tell.
+        void gone.then(() => this.#connect()).catch(() => undefined);
       };
     };
   }
