@@ -328,7 +328,8 @@ function without<R extends Region>(regions: readonly R[], others: readonly Regio
   return regions.filter((region) => !others.some((other) => isWithin(region, other)));
 }
 
-function inOrder<R extends Region & { by?: string }>(regions: readonly R[]): R[] {
+/** Sorted by place, neighbours of one kind merged. */
+export function inOrder<R extends Region & { by?: string }>(regions: readonly R[]): R[] {
   const merged: R[] = [];
   for (const next of [...regions].sort((one, other) => one.offset - other.offset)) {
     const last = merged.at(-1);

@@ -1,8 +1,10 @@
 /** Where a flash differs from an image, to the sector, by digests of the chip. */
 
 import type { Costs } from './asking.ts';
-import { type Region, planByDigests } from './digest-plan.ts';
-import { md5OfRegion } from './digests.ts';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES, inOrder, planByDigests } from './digest-plan.ts';
+import { BLANK, md5OfRegion, uniformDigest } from './digests.ts';
+
+const BLANK_SECTOR = Buffer.alloc(SECTOR_BYTES, BLANK);
 
 /** MD5 of a region of the flash, by the chip. */
 export type AskDigest = (region: Region) => Promise<string>;
@@ -12,7 +14,10 @@ interface Readable {
   read(offset: number, length: number): Promise<Buffer>;
 }
 
-/** The sectors within `within` whose digest is not that of the image, neighbours merged. */
+/**
+ * The sectors within `within` that the flash holds otherwise than the image, neighbours merged. Where flash is blank,
+ * the image itself tells which sectors those are.
+ */
 export async function differingRegions(
   within: Region,
   image: Readable,
@@ -20,16 +25,36 @@ export async function differingRegions(
   costs: Costs,
 ): Promise<Region[]> {
   const at = ({ offset, sizeBytes }: Region): Region => ({ offset: within.offset + offset, sizeBytes });
-  const { unexplained } = await planByDigests<'same'>(
+  const { explained, unexplained } = await planByDigests<'same' | 'blank'>(
     within.sizeBytes,
     {
       ask: (region) => ask(at(region)),
-      explain: async (region, digest) => ((await imageDigest(image, at(region))) === digest ? 'same' : null),
+      explain: async (region, digest) => {
+        if (digest === (await imageDigest(image, at(region)))) return 'same';
+        return digest === uniformDigest(BLANK, region.sizeBytes) ? 'blank' : null;
+      },
       evidence: () => 'own',
     },
     { costs },
   );
-  return unexplained.map(at);
+  const differing = unexplained.map(at);
+  for (const region of explained) if (region.by === 'blank') differing.push(...(await usedSectors(image, at(region))));
+  return inOrder(differing);
+}
+
+/** Sectors of an image that are not blank. */
+async function usedSectors(image: Readable, { offset, sizeBytes }: Region): Promise<Region[]> {
+  const used: Region[] = [];
+  for (let at = offset; at < offset + sizeBytes; at += BLOCK_BYTES) {
+    const block = await image.read(at, Math.min(BLOCK_BYTES, offset + sizeBytes - at));
+    for (let start = 0; start < block.length; start += SECTOR_BYTES) {
+      const sector = block.subarray(start, start + SECTOR_BYTES);
+      if (!sector.equals(BLANK_SECTOR.subarray(0, sector.length))) {
+        used.push({ offset: at + start, sizeBytes: sector.length });
+      }
+    }
+  }
+  return used;
 }
 
 /** MD5 of a region of an image, lower-case hex. */
