@@ -253,9 +253,12 @@ class FolderArchive implements Archive {
     try {
       const record = (await readRestoreRecord(this.#disk, folder, mac))?.record;
       if (record && outcome === 'done') {
-        const { from, snapshot, parts } = record;
+        const { from, snapshot, snapshotIsNew, parts } = record;
         const at = this.#options.clock.date().toISOString();
-        await appendRestore(this.#disk, folder, { at, from, snapshot, partial: parts !== null });
+        await appendRestore(this.#disk, folder, {
+          ...{ at, from, snapshot, snapshotIsNew },
+          partial: parts !== null,
+        });
       }
       await removeRestoreRecord(this.#disk, folder);
     } catch (error) {

@@ -51,6 +51,8 @@ const recordSchema = z.object({
     .nullable(),
   /** The backup that holds what was on the board before; null where none was made. */
   snapshot: z.string().refine(isBackupId).nullable(),
+  /** The snapshot was made for this restore; else the archive held that content before. */
+  snapshotIsNew: z.boolean().default(true),
 });
 
 /** What is known of a restore that has begun and not ended. Texts are printable. */

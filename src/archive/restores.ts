@@ -20,6 +20,8 @@ const schema = z.object({
   }),
   /** The backup of what was on the board before; null where none was made. */
   snapshot: z.string().refine(isBackupId).nullable(),
+  /** That backup was made for the restore; else the archive held the content before. */
+  snapshotIsNew: z.boolean().default(true),
   /** Only a part of the flash was written. */
   partial: z.boolean(),
 });

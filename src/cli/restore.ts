@@ -162,10 +162,13 @@ async function latestMeant(archive: Archive, mac: Mac, target: Mac): Promise<{ i
   const record = (await archive.halfRestored(target))?.record;
   if (record?.from.mac === mac) return { id: record.from.id, why: 'to finish the interrupted restore' };
   if (target !== mac) return undefined;
-  const last = (await archive.restores(mac)).at(-1);
-  if (last?.from.mac !== mac || last.snapshot === null) return undefined;
-  const newest = (await archive.history(mac)).backups.at(-1)?.id;
-  return newest === last.snapshot ? { id: last.from.id, why: 'what was restored last' } : undefined;
+  const snapshots = new Set(
+    (await archive.restores(mac)).map(({ snapshot, snapshotIsNew }) => snapshotIsNew && snapshot),
+  );
+  const ids = (await archive.history(mac)).backups.map(({ id }) => id);
+  const meant = ids.findLast((id) => !snapshots.has(id));
+  if (meant === undefined || meant === ids.at(-1)) return undefined;
+  return { id: meant, why: 'the latest but for snapshots of restores' };
 }
 
 async function portOf(context: CommandContext, mac: Mac, { port, wait }: RestoreCommandOptions): Promise<Port> {

@@ -7,7 +7,7 @@
 const PRIOR_DIGEST_BYTES_PER_MS = 1000;
 const PRIOR_ROUND_TRIP_MS = 10;
 /** So much the prior counts for, against what is measured. */
-const PRIOR_DIGEST_BYTES = 4 * 1024;
+const PRIOR_DIGEST_BYTES = 1024;
 const PRIOR_READ_BYTES = 16 * 1024;
 /** Older measurements count half as much after so many bytes or commands. */
 const DIGEST_HALF_LIFE_BYTES = 4 * 1024 * 1024;

@@ -10,6 +10,7 @@ import {
   type DigestPlan,
   type ExplainedRegion,
   type Region,
+  SECTOR_BYTES,
   planByDigests,
   scattered,
 } from './digest-plan.ts';
@@ -88,6 +89,7 @@ class BackupJob {
 
   async run({ full, flashMd5 }: BackupOptions): Promise<BackupOutcome> {
     this.#phases.begin('comparing');
+    if (!full) await this.#measureDigests();
     const md5 = full ? undefined : (flashMd5 ?? (await this.#wholeDigest()));
     const known = md5 === undefined ? undefined : await this.#keptAlready(md5);
     if (known !== undefined) {
@@ -128,6 +130,13 @@ class BackupJob {
       transfer: this.#report(),
     });
     return { backup: await draft.commit(content), unchanged: false, transfer: this.#report() };
+  }
+
+  /** Of a chip that nobody has asked yet the slowest is believed: a small flash could then afford nothing at all. */
+  async #measureDigests(): Promise<void> {
+    if (this.#budget.affords(BLOCK_BYTES) || !this.#budget.affords(SECTOR_BYTES)) return;
+    await this.#digest({ offset: 0, sizeBytes: SECTOR_BYTES });
+    this.#budget.asked(SECTOR_BYTES);
   }
 
   /** Of the whole flash, where it may well be that of the last backup; else undefined. */

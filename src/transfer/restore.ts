@@ -216,6 +216,7 @@ class RestoreJob {
       done: await this.#proof.whenDone(),
       parts: this.#named?.map((part) => ({ ...part })) ?? null,
       snapshot: snapshot?.id ?? this.#facts.half?.record?.snapshot ?? null,
+      snapshotIsNew: snapshot?.isNew ?? this.#facts.half?.record?.snapshotIsNew ?? true,
     });
   }
 

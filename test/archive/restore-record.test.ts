@@ -27,6 +27,7 @@ const content: RestoreRecordContent = {
   done: [{ offset: 0, sizeBytes: 4194304, md5: '0'.repeat(32) }],
   parts: null,
   snapshot: '2026-11-24T09-59-00Z',
+  snapshotIsNew: true,
 };
 
 async function archiveOf(t: TestContext, fs?: Partial<FileSystem>) {
@@ -62,7 +63,7 @@ describe('the record of a restore', () => {
     const [restore] = await archive.restores(MAC);
     assert.deepEqual(
       { ...restore, at: '' },
-      { at: '', from: content.from, snapshot: content.snapshot, partial: false },
+      { at: '', from: content.from, snapshot: content.snapshot, snapshotIsNew: true, partial: false },
     );
     assert.deepEqual((await archive.history(MAC)).problems, []);
     assert.deepEqual((await archive.verify({})).damaged, []);

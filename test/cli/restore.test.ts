@@ -101,6 +101,29 @@ describe('restore', { concurrency: 8 }, () => {
     await bench.fails(['restore', '--mac', MAC, '--port', address, '--at', '1999-12-31'], 'archive-unknown-backup');
   });
 
+  test('latest is the newest backup but for snapshots that restores have made', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    const backUp = async () => (await bench.runJson<BackupJson>(['backup', '--port', address])).json.backups[0]?.id;
+    const restored = async (...args: string[]) =>
+      (await bench.runJson<RestoreJson>(['restore', '--mac', MAC, ...args])).json.id;
+    const first = await backUp();
+    change(board, 0x40000);
+    const second = await backUp();
+    // What is on the board is the second backup: no snapshot is made, and latest stays what it was.
+    assert.equal(await restored('--at', 'first'), first);
+    assert.equal(await restored(), second);
+    // Now there is a snapshot, newer than both.
+    change(board, 0x50000, 2);
+    assert.equal(await restored('--at', 'first'), first);
+    assert.equal((await bench.archive.history(parseMac(MAC)!)).backups.length, 3);
+    assert.equal(await restored(), second);
+    change(board, 0x60000, 2);
+    assert.equal(await backUp().then((id) => id !== second), true);
+    const newest = (await bench.archive.history(parseMac(MAC)!)).backups.at(-1)?.id;
+    assert.equal(await restored('--dry-run'), newest);
+  });
+
   test('on a terminal restore asks; only yes writes', async (t) => {
     const bench = await Bench.open(t);
     const { board, address } = await bench.addBoard(theBoard);

@@ -68,7 +68,7 @@ describe('the snapshot', () => {
     const [restore] = await bench.archive.restores(backup.mac);
     assert.deepEqual(
       { ...restore, at: '' },
-      { at: '', from: { mac: backup.mac, id: backup.id }, snapshot: snapshot?.id, partial: false },
+      { at: '', from: { mac: backup.mac, id: backup.id }, snapshot: snapshot?.id, snapshotIsNew: true, partial: false },
     );
   });
 
