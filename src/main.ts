@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The process edge: arguments, signals, exit status. The only place that ends the process. */
 
+import './cli/small-heap.ts';
 import { createInterface } from 'node:readline/promises';
 import { runCommandLine } from './cli/program.ts';
 import type { Terminal } from './cli/output.ts';

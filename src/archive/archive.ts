@@ -156,7 +156,7 @@ class FolderArchive implements Archive {
     const { backups } = history ?? (await this.history(mac));
     signal?.throwIfAborted();
     const openImage = (path: string, sizeBytes: number, owner: Mac) => this.#openImage(path, sizeBytes, owner);
-    return makeCandidates({ root: this.root, log: this.#options.log, openImage }, mac, backups, fleet);
+    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, backups, fleet);
   }
 
   async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<ArchiveProblem[]> {

@@ -7,16 +7,23 @@ import type { Mac } from '../mac.ts';
 import { MD5_BYTES, blockCount } from './block-file.ts';
 import type { NewestBackup } from './block-file.ts';
 import { BLOCK_BYTES } from './digest.ts';
-import { isWithin } from './image.ts';
+import { GZIP_IMAGE, isWithin } from './image.ts';
 import type { Backup, Candidate, Candidates, ImageReader } from './types.ts';
 
-/** An image that was compressed takes room on the disk while it is open, so there are not many at a time. */
-const MAX_OPEN = 4;
+/** Open files of images that are stored as they are. */
+const MAX_OPEN = 6;
+/**
+ * Compressed images that are ever opened for one list. Each is inflated as a whole, takes its room on the disk until the
+ * end, and costs a second on a small computer: opened again and again, they would take longer than reading the flash.
+ */
+const MAX_INFLATED = 4;
 
 export interface CandidateParts {
   readonly root: string;
   readonly log: Logger;
   readonly openImage: (path: string, sizeBytes: number, mac: Mac) => Promise<ImageReader>;
+  /** Once it is aborted, nothing can be read any more. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -32,13 +39,13 @@ export function makeCandidates(
   const shelf = new Shelf(parts);
   const list: Candidate[] = own.toReversed().map(({ id, manifest }, index) => {
     const { sizeBytes, file } = manifest.image;
-    const digests = () => manifest.blocks.md5.join('');
+    const digests = () => Buffer.from(manifest.blocks.md5.join(''), 'hex');
     return new StoredCandidate(shelf, { kind: index === 0 ? 'newest' : 'older', mac, id, sizeBytes, file, digests });
   });
   const others = [...fleet].filter(([other]) => other !== mac);
   others.sort(([macA, a], [macB, b]) => compare(b.id, a.id) || compare(macA, macB));
   for (const [other, { id, sizeBytes, file, md5s }] of others) {
-    const digests = () => md5s.toString('hex');
+    const digests = () => md5s;
     list.push(new StoredCandidate(shelf, { kind: 'fleet', mac: other, id, sizeBytes, file, digests }));
   }
   return { list, close: () => shelf.close() };
@@ -47,22 +54,25 @@ export function makeCandidates(
 /**
  * Of `list` those that may differ in blocks `first` to `first + count - 1`: of several with the same digests there the
  * first one. Who tries candidates one by one so reads no bytes twice. One that ends before, or within, is left out; one
- * without digests stays.
+ * without digests stays. At most `limit`, the first ones.
  */
-export function distinctCandidates(list: readonly Candidate[], first: number, count: number): readonly Candidate[] {
+export function distinctCandidates(
+  list: readonly Candidate[],
+  first: number,
+  count: number,
+  limit = Infinity,
+): readonly Candidate[] {
   const seen = new Set<string>();
-  return list.filter((candidate) => {
-    if (candidate.sizeBytes <= (first + count - 1) * BLOCK_BYTES) return false;
-    let key = '';
-    for (let index = first; index < first + count; index++) {
-      const md5 = candidate.blockMd5(index);
-      if (md5 === undefined) return true;
-      key += md5;
-    }
-    if (seen.has(key)) return false;
-    seen.add(key);
-    return true;
-  });
+  const distinct: Candidate[] = [];
+  for (const candidate of list) {
+    if (distinct.length >= limit) break;
+    if (candidate.sizeBytes <= (first + count - 1) * BLOCK_BYTES) continue;
+    const md5s = candidate.blockMd5(first, count);
+    if (md5s !== undefined && seen.has(md5s)) continue;
+    if (md5s !== undefined) seen.add(md5s);
+    distinct.push(candidate);
+  }
+  return distinct;
 }
 
 function compare(a: string, b: string): number {
@@ -76,8 +86,8 @@ interface Facts {
   readonly id: string;
   readonly sizeBytes: number;
   readonly file: string;
-  /** All digests, one after the other, in hex: asked for once. */
-  digests(): string;
+  /** All digests, one after the other: asked for once. */
+  digests(): Buffer;
 }
 
 class StoredCandidate implements Candidate {
@@ -88,7 +98,7 @@ class StoredCandidate implements Candidate {
   readonly file: string;
   readonly #shelf: Shelf;
   readonly #facts: Facts;
-  #hex: string | undefined;
+  #md5s: Buffer | undefined;
 
   constructor(shelf: Shelf, facts: Facts) {
     this.kind = facts.kind;
@@ -100,15 +110,20 @@ class StoredCandidate implements Candidate {
     this.#facts = facts;
   }
 
-  blockMd5(index: number): string | undefined {
-    if (!Number.isInteger(index) || index < 0 || index >= blockCount(this.sizeBytes)) return undefined;
-    this.#hex ??= this.#facts.digests();
-    return this.#hex.slice(index * MD5_BYTES * 2, (index + 1) * MD5_BYTES * 2);
+  blockMd5(index: number, count = 1): string | undefined {
+    if (!isWithin(index, count, blockCount(this.sizeBytes)) || count === 0) return undefined;
+    // As text only now: a thousand images of 16 MiB would be 8 MB of it, for each board at work.
+    this.#md5s ??= this.#facts.digests();
+    return this.#md5s.toString('hex', index * MD5_BYTES, (index + count) * MD5_BYTES);
   }
 
   async read(offset: number, length: number): Promise<Buffer | undefined> {
     return isWithin(offset, length, this.sizeBytes) ? this.#shelf.read(this, offset, length) : undefined;
   }
+}
+
+function isCompressed({ file }: StoredCandidate): boolean {
+  return file === GZIP_IMAGE;
 }
 
 interface Opened {
@@ -122,13 +137,15 @@ class Shelf {
   readonly #open = new Map<StoredCandidate, Opened>();
   readonly #unreadable = new Set<StoredCandidate>();
   #maxOpen = MAX_OPEN;
+  #inflated = 0;
 
   constructor(parts: CandidateParts) {
     this.#parts = parts;
   }
 
   async read(candidate: StoredCandidate, offset: number, length: number): Promise<Buffer | undefined> {
-    if (this.#maxOpen === 0 || this.#unreadable.has(candidate)) return undefined;
+    if (this.#maxOpen === 0 || this.#unreadable.has(candidate) || this.#parts.signal?.aborted) return undefined;
+    if (isCompressed(candidate) && !this.#open.has(candidate) && this.#inflated++ >= MAX_INFLATED) return undefined;
     const opened = this.#open.get(candidate) ?? { reader: this.#openImage(candidate), users: 0 };
     this.#open.delete(candidate);
     this.#open.set(candidate, opened);
@@ -167,7 +184,8 @@ class Shelf {
   /** Closes what nobody is reading from, the one used longest ago first, until no more are open than may be. */
   async #closeSome(): Promise<void> {
     for (const [candidate, { reader, users }] of this.#open) {
-      if (this.#open.size <= this.#maxOpen && !this.#unreadable.has(candidate)) continue;
+      const mayStay = this.#open.size <= this.#maxOpen || (isCompressed(candidate) && this.#maxOpen > 0);
+      if (mayStay && !this.#unreadable.has(candidate)) continue;
       if (users > 0) continue;
       this.#open.delete(candidate);
       await reader.then((image) => image.close()).catch(() => undefined);

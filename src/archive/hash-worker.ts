@@ -18,7 +18,7 @@ export interface HashJob {
 export type HashAnswer =
   { readonly id: number; readonly digests: StoredDigests } | { readonly id: number; readonly failure: Failure };
 
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 
 parentPort?.on('message', (job: HashJob) => void answer(job));
 

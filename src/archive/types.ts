@@ -59,8 +59,11 @@ export interface Candidate {
   /** Backup id; null for a leftover. */
   readonly id: string | null;
   readonly sizeBytes: number;
-  /** MD5 of block `index` of 64 KiB, as the manifest says; undefined where unknown (leftover) or behind the end. */
-  blockMd5(index: number): string | undefined;
+  /**
+   * MD5 of block `index` of 64 KiB, as the manifest says; of several blocks one behind the other. Undefined where unknown
+   * (leftover) or behind the end.
+   */
+  blockMd5(index: number, count?: number): string | undefined;
   /**
    * Opens lazily. Undefined where the image cannot be read (damaged, gone, no rights, no room to inflate it), which is
    * logged once and stays so; also beyond its end, and after `close`.

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 
 /** Hashed at a time, so that no digest of a large region holds up the event loop. */
-const PIECE_BYTES = 256 * 1024;
+const PIECE_BYTES = 64 * 1024;
 
 /** Lower-case hex, as {@link Board.digest} gives it. */
 export function md5Of(bytes: Uint8Array): string {

@@ -24,16 +24,27 @@ export type RegionSink = (offset: number, bytes: Buffer) => Promise<void>;
 
 /** Images that are hashed for a region which is no single block: the likeliest, since each costs a read of the disk. */
 const MAX_IMAGES = 6;
-const PIECE_BYTES = 256 * 1024;
+/** Read, hashed and written at a time: larger pieces are no faster, and each is memory until the next collection. */
+const PIECE_BYTES = 64 * 1024;
+const UNIFORM_PIECES = { [BLANK]: Buffer.alloc(PIECE_BYTES, BLANK), [ZERO]: Buffer.alloc(PIECE_BYTES, ZERO) } as const;
 
 export class KnownContent {
   readonly #candidates: readonly Candidate[];
   /** Whether an interrupted read got as far as a block; what it did not reach is zeros. */
   readonly #leftoverBlocks = new Map<number, boolean>();
+  /** How far the largest image of each kind reaches. */
+  readonly #reach: Readonly<Record<'own' | 'fleet', number>>;
 
   /** @param candidates the likeliest first */
   constructor(candidates: readonly Candidate[]) {
     this.#candidates = candidates;
+    const reach = { own: 0, fleet: 0 };
+    for (const { kind, sizeBytes } of candidates) {
+      if (kind === 'leftover') continue;
+      const whose = kind === 'fleet' ? 'fleet' : 'own';
+      reach[whose] = Math.max(reach[whose], sizeBytes);
+    }
+    this.#reach = reach;
   }
 
   /** Looks where an interrupted read has got to; to be called once, before {@link evidence} is asked. */
@@ -47,13 +58,9 @@ export class KnownContent {
   }
 
   evidence(block: number): Evidence {
-    let evidence: Evidence = 'none';
-    for (const candidate of this.#candidates) {
-      if (!this.#reaches(candidate, block)) continue;
-      if (candidate.kind !== 'fleet') return 'own';
-      evidence = 'fleet';
-    }
-    return evidence;
+    const offset = block * BLOCK_BYTES;
+    if (offset < this.#reach.own || this.#leftoverBlocks.get(block) === true) return 'own';
+    return offset < this.#reach.fleet ? 'fleet' : 'none';
   }
 
   /**
@@ -84,10 +91,8 @@ export class KnownContent {
       (candidate) => this.#reaches(candidate, first) && this.#reaches(candidate, end - 1),
     );
     const isBlock = offset === first * BLOCK_BYTES && sizeBytes === BLOCK_BYTES;
-    const holders = isBlock
-      ? reaching.filter((candidate) => (candidate.blockMd5(first) ?? digest) === digest)
-      : distinctCandidates(reaching, first, end - first);
-    return holders.slice(0, MAX_IMAGES);
+    if (!isBlock) return distinctCandidates(reaching, first, end - first, MAX_IMAGES);
+    return reaching.filter((candidate) => (candidate.blockMd5(first) ?? digest) === digest).slice(0, MAX_IMAGES);
   }
 
   #reaches(candidate: Candidate, block: number): boolean {
@@ -96,9 +101,9 @@ export class KnownContent {
   }
 }
 
-async function fill({ offset, sizeBytes }: Region, byte: number, sink: RegionSink): Promise<void> {
+async function fill({ offset, sizeBytes }: Region, byte: typeof BLANK | typeof ZERO, sink: RegionSink): Promise<void> {
   for (let at = 0; at < sizeBytes; at += PIECE_BYTES) {
-    await sink(offset + at, Buffer.alloc(Math.min(PIECE_BYTES, sizeBytes - at), byte));
+    await sink(offset + at, UNIFORM_PIECES[byte].subarray(0, sizeBytes - at));
   }
 }
 

@@ -28,9 +28,12 @@ function candidate(
     id: kind === 'leftover' ? null : '2026-11-23T10-00-00Z',
     sizeBytes: image.length,
     reads,
-    blockMd5: (index) => {
-      const block = image.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
-      return kind === 'leftover' || block.length === 0 ? undefined : md5Of(block);
+    blockMd5: (index, count = 1) => {
+      const blocks = Array.from({ length: count }, (_, number) => index + number).map((each) =>
+        image.subarray(each * BLOCK_BYTES, (each + 1) * BLOCK_BYTES),
+      );
+      if (kind === 'leftover' || blocks.some(({ length }) => length === 0)) return undefined;
+      return blocks.map(md5Of).join('');
     },
     read: (offset, sizeBytes) => {
       reads.push({ offset, sizeBytes });
