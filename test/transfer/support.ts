@@ -61,7 +61,7 @@ export interface JobOptions {
 export type BoardWishes = Partial<Omit<BoardOptions, 'clock'>>;
 
 /** Node's file system without fsync, which test/archive is about, and which takes most of the time of a small backup. */
-const hastyFileSystem: FileSystem = {
+export const hastyFileSystem: FileSystem = {
   ...nodeFs,
   open: async (...args: Parameters<typeof nodeFs.open>) => {
     const handle = await nodeFs.open(...args);
