@@ -17,6 +17,8 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** USER_HZ of Linux on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100;
 const IDLE_SECONDS = 30;
+/** An idle daemon has come to rest: V8 has compiled what it will. */
+const SETTLING_SECONDS = 15;
 
 interface Usage {
   readonly cpuSeconds: number;
@@ -155,11 +157,12 @@ async function withBoards<T>(
 
 async function idle(): Promise<void> {
   const daemon = await Daemon.start(false);
+  await sleep(SETTLING_SECONDS * 1000);
   const before = daemon.usage();
   await sleep(IDLE_SECONDS * 1000);
   const after = daemon.usage();
   const share = (after.cpuSeconds - before.cpuSeconds) / IDLE_SECONDS;
-  say('idle daemon', `${percent(share)} CPU, ${after.residentMb.toFixed(0)} MB resident`);
+  say('idle daemon', `${percent(share, 2)} CPU, ${after.residentMb.toFixed(0)} MB resident`);
   await daemon.stop();
 }
 
@@ -189,8 +192,8 @@ function say(name: string, text: string): void {
   process.stdout.write(`${name}: ${text}\n`);
 }
 
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
+function percent(share: number, digits = 1): string {
+  return `${(share * 100).toFixed(digits)} %`;
 }
 
 await idle();

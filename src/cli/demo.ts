@@ -104,7 +104,7 @@ class DemoRun {
   }
 
   async #unchangedBoard(board: DemoBoard): Promise<void> {
-    this.#title('A board that did not change is plugged in again: one digest, and no second copy');
+    this.#title('A board that did not change is plugged in again: some digests, and no second copy');
     await this.#hub.unplug(board);
     const { flashBytesRead } = await this.#plugIn(board, 'Unchanged since its last backup');
     check(flashBytesRead === 0, 'nothing was read');
