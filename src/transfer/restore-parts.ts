@@ -5,7 +5,7 @@ import { EspdError } from '../errors.ts';
 import type { Board } from '../esp/board.ts';
 import { hexAddress } from '../esp/flash-read.ts';
 import { type FirmwareSummary, type PartitionSummary, parsePartitionTable } from '../firmware/index.ts';
-import type { Region } from './digest-plan.ts';
+import { type Region, SECTOR_BYTES } from './digest-plan.ts';
 import { imageDigest } from './flash-compare.ts';
 
 /** What the person asked for. */
@@ -16,8 +16,6 @@ export interface NamedRegion extends Region {
   /** Of the partition; null for a range. */
   readonly name: string | null;
 }
-
-export const SECTOR_BYTES = 4096;
 
 /**
  * The regions that `part` means, in order, whole sectors: partitions by the table of the image.

@@ -14,7 +14,7 @@ import {
   sharesOf,
 } from '../firmware/index.ts';
 import type { Mac } from '../mac.ts';
-import type { Region } from './digest-plan.ts';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from './digest-plan.ts';
 import { overlap } from './flash-compare.ts';
 import { writeProtectionOf } from './restore-guards.ts';
 import type { NamedRegion } from './restore-parts.ts';
@@ -72,8 +72,6 @@ export interface Estimate {
   readonly wireBytes: number;
 }
 
-const SECTOR_BYTES = 4096;
-const BLOCK_BYTES = 65536;
 const PAGE_BYTES = 256;
 /** Winbond W25Q32JV data sheet, AC characteristics, typical: tSE, tBE2, tPP. Others are within a factor of two. */
 const ERASE_SECTOR_SECONDS = 0.045;

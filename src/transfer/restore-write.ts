@@ -7,8 +7,7 @@ import { type FlashPiece, preparePiece, writeFlash } from '../esp/board-writer.t
 import { hexAddress } from '../esp/flash-read.ts';
 import { isLineFault } from '../esp/loader.ts';
 import { type FlashPart, partAt } from '../firmware/index.ts';
-import type { Region } from './digest-plan.ts';
-import { SECTOR_BYTES } from './restore-parts.ts';
+import { type Region, SECTOR_BYTES } from './digest-plan.ts';
 import type { Session } from './session.ts';
 
 /** Written in one go: compressed in memory (two at a time), and what an error costs. Whole 64 KiB blocks, aligned. */
