@@ -16,7 +16,7 @@ import { VirtualClock, createBoard, demoImage, memoryLink, seededRandom } from '
 import type { SimulatedBoard } from '../src/simulator/index.ts';
 import { type BackupOutcome, backupBoard } from '../src/transfer/backup.ts';
 import { type LineMemories, lineMemories } from '../src/transfer/line-memory.ts';
-import { type RestoreOutcome, restoreBoard } from '../src/transfer/restore.ts';
+import { type RestoreOutcome, restoreBoard } from '../src/transfer/restore/restore.ts';
 import { type Progress, type Session, type SessionResult, fixedLink, withBoard } from '../src/transfer/session.ts';
 
 export interface Line {

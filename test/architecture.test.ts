@@ -209,7 +209,12 @@ function reachedFrom(sources: Sources, from: string): Map<string, string[]> {
 }
 
 /** The code that erases or programs flash, and what calls it. */
-const WRITERS = ['esp/flash-write.ts', 'esp/board-writer.ts', 'transfer/restore-write.ts', 'transfer/restore.ts'];
+const WRITERS = [
+  'esp/flash-write.ts',
+  'esp/board-writer.ts',
+  'transfer/restore/write.ts',
+  'transfer/restore/restore.ts',
+];
 /** Commands that erase or program. */
 const WRITING_OPCODES = /OPCODE\.(?:FLASH_|ERASE_)\w+/;
 /** An empty FLASH_BEGIN, which erases nothing, is how the ESP8266's ROM is told to attach its flash. */
@@ -284,7 +289,10 @@ describe('the house', () => {
       assert.ok(reached.size > 20, start);
       for (const writer of WRITERS) assert.equal(reached.get(writer)?.join(' -> '), undefined);
     }
-    assert.ok(reachedFrom(sources, 'transfer/restore.ts').has('esp/flash-write.ts'), 'the walk finds what is there');
+    assert.ok(
+      reachedFrom(sources, 'transfer/restore/restore.ts').has('esp/flash-write.ts'),
+      'the walk finds what is there',
+    );
   });
 
   test('commands that erase or program flash are given in one file', () => {

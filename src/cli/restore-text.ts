@@ -1,6 +1,6 @@
 /** A plan of a restore as people read it. Pure. */
 
-import type { RestorePlan, SnapshotPlan } from '../transfer/restore-plan.ts';
+import type { RestorePlan, SnapshotPlan } from '../transfer/restore/plan.ts';
 import { formatSize, formatTable, plural, printable } from './text.ts';
 
 const LABEL_WIDTH = 11;

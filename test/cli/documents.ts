@@ -1,6 +1,6 @@
 /** The documents that `--json` prints: the stable part of PRODUCT.md's section 2, as far as tests look at it. */
 
-import type { RestorePlan } from '../../src/transfer/restore-plan.ts';
+import type { RestorePlan } from '../../src/transfer/restore/plan.ts';
 import type { ErrorFields, FailedJson } from '../support/cli.ts';
 
 export interface IdentifyJson {

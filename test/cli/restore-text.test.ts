@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatAge, planLines } from '../../src/cli/restore-text.ts';
 import { parseMac } from '../../src/mac.ts';
-import type { RestorePlan } from '../../src/transfer/restore-plan.ts';
+import type { RestorePlan } from '../../src/transfer/restore/plan.ts';
 
 const mac = parseMac('50:02:91:c3:37:a5')!;
 const plan: RestorePlan = {

@@ -33,8 +33,8 @@ import type { BoardOptions, Family, SimulatedBoard } from '../../src/simulator/i
 import { backupBoard } from '../../src/transfer/backup.ts';
 import type { BackupOutcome } from '../../src/transfer/backup.ts';
 import type { LineMemories } from '../../src/transfer/line-memory.ts';
-import { restoreBoard } from '../../src/transfer/restore.ts';
-import type { RestoreOptions, RestoreOutcome } from '../../src/transfer/restore.ts';
+import { restoreBoard } from '../../src/transfer/restore/restore.ts';
+import type { RestoreOptions, RestoreOutcome } from '../../src/transfer/restore/restore.ts';
 import { fixedLink, withBoard } from '../../src/transfer/session.ts';
 import type { Progress, Session, SessionResult } from '../../src/transfer/session.ts';
 

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Backup } from '../../src/archive/types.ts';
-import type { ErrorCode } from '../../src/errors.ts';
-import { demoImage } from '../../src/simulator/index.ts';
-import type { SimulatedBoard } from '../../src/simulator/index.ts';
-import type { RestoreOptions } from '../../src/transfer/restore.ts';
-import type { Overrides } from '../../src/transfer/restore-guards.ts';
-import { Bench, FAMILIES, KIB, assertFails, macOf, smallImage, watchFlash, withSectors } from './support.ts';
+import type { Backup } from '../../../src/archive/types.ts';
+import type { ErrorCode } from '../../../src/errors.ts';
+import { demoImage } from '../../../src/simulator/index.ts';
+import type { SimulatedBoard } from '../../../src/simulator/index.ts';
+import type { RestoreOptions } from '../../../src/transfer/restore/restore.ts';
+import type { Overrides } from '../../../src/transfer/restore/guards.ts';
+import { Bench, FAMILIES, KIB, assertFails, macOf, smallImage, watchFlash, withSectors } from '../support.ts';
 
 const SIZE_BYTES = 512 * KIB;
 const ALL: Overrides = { revision: true, flashSize: true, security: true, writeProtect: true, layout: true };

@@ -3,13 +3,13 @@
  * write all the same, where that can make sense. Pure: everything is asked before the first sector is erased.
  */
 
-import type { Backup } from '../archive/types.ts';
-import { EspdError } from '../errors.ts';
-import type { FlashFacts } from '../esp/board.ts';
-import type { BoardIdentity } from '../esp/identity.ts';
-import { type RevisionRequirement, formatRevision, parseRevision } from '../firmware/index.ts';
-import type { Mac } from '../mac.ts';
-import { guardMac } from './guard-mac.ts';
+import type { Backup } from '../../archive/types.ts';
+import { EspdError } from '../../errors.ts';
+import type { FlashFacts } from '../../esp/board.ts';
+import type { BoardIdentity } from '../../esp/identity.ts';
+import { type RevisionRequirement, formatRevision, parseRevision } from '../../firmware/index.ts';
+import type { Mac } from '../../mac.ts';
+import { guardMac } from '../guard-mac.ts';
 
 /** What the person has said yes to, each by its own option. */
 export interface Overrides {

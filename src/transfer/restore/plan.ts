@@ -2,9 +2,9 @@
 
 import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
-import type { HalfRestored } from '../archive/restore-record.ts';
-import type { Backup, ImageReader } from '../archive/types.ts';
-import type { FlashFacts } from '../esp/board.ts';
+import type { HalfRestored } from '../../archive/restore-record.ts';
+import type { Backup, ImageReader } from '../../archive/types.ts';
+import type { FlashFacts } from '../../esp/board.ts';
 import {
   type BoundPlace,
   type FirmwareSummary,
@@ -12,13 +12,13 @@ import {
   type PartShare,
   boundToMac,
   sharesOf,
-} from '../firmware/index.ts';
-import type { Mac } from '../mac.ts';
-import { BLOCK_BYTES, type Region, SECTOR_BYTES } from './digest-plan.ts';
-import { overlap } from './flash-compare.ts';
-import { writeProtectionOf } from './restore-guards.ts';
-import type { NamedRegion } from './restore-parts.ts';
-import type { Session } from './session.ts';
+} from '../../firmware/index.ts';
+import type { Mac } from '../../mac.ts';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../digest-plan.ts';
+import { overlap } from '../flash-compare.ts';
+import { writeProtectionOf } from './guards.ts';
+import type { NamedRegion } from './parts.ts';
+import type { Session } from '../session.ts';
 
 const deflateAsync = promisify(deflate);
 

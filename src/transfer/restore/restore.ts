@@ -4,28 +4,28 @@
  */
 
 import { createHash } from 'node:crypto';
-import type { HalfRestored } from '../archive/restore-record.ts';
-import type { Archive, Backup, ImageReader } from '../archive/types.ts';
-import { EspdError } from '../errors.ts';
-import type { Board, FlashFacts } from '../esp/board.ts';
+import type { HalfRestored } from '../../archive/restore-record.ts';
+import type { Archive, Backup, ImageReader } from '../../archive/types.ts';
+import { EspdError } from '../../errors.ts';
+import type { Board, FlashFacts } from '../../esp/board.ts';
 import {
   type FirmwareSummary,
   type FlashPart,
   describeFirmware,
   mapFlash,
   revisionRequirements,
-} from '../firmware/index.ts';
-import type { Mac } from '../mac.ts';
-import type { Region } from './digest-plan.ts';
-import { overlap } from './flash-compare.ts';
-import { finishCommand, halfRestoredText } from './half-restored.ts';
-import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection } from './restore-guards.ts';
-import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './restore-parts.ts';
-import { type RestorePlan, type SnapshotPlan, makePlan } from './restore-plan.ts';
-import { FlashProof } from './restore-proof.ts';
-import { type Snapshot, makeSnapshot, planSnapshot } from './restore-snapshot.ts';
-import { FlashRewriter } from './restore-write.ts';
-import type { Session } from './session.ts';
+} from '../../firmware/index.ts';
+import type { Mac } from '../../mac.ts';
+import type { Region } from '../digest-plan.ts';
+import { overlap } from '../flash-compare.ts';
+import { finishCommand, halfRestoredText } from '../half-restored.ts';
+import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection } from './guards.ts';
+import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './parts.ts';
+import { type RestorePlan, type SnapshotPlan, makePlan } from './plan.ts';
+import { FlashProof } from './proof.ts';
+import { type Snapshot, makeSnapshot, planSnapshot } from './snapshot.ts';
+import { FlashRewriter } from './write.ts';
+import type { Session } from '../session.ts';
 
 export interface RestoreOptions {
   readonly archive: Archive;

@@ -1,13 +1,13 @@
 /** What is on a board is backed up before it is overwritten, unless it is kept already or there is nothing to keep. */
 
-import type { HalfRestored } from '../archive/restore-record.ts';
-import type { Archive } from '../archive/types.ts';
-import { EspdError, hasCode } from '../errors.ts';
-import type { FlashFacts } from '../esp/board.ts';
-import { backupBoard } from './backup.ts';
-import { BLANK, uniformDigest } from './digests.ts';
-import type { SnapshotPlan } from './restore-plan.ts';
-import type { Session } from './session.ts';
+import type { HalfRestored } from '../../archive/restore-record.ts';
+import type { Archive } from '../../archive/types.ts';
+import { EspdError, hasCode } from '../../errors.ts';
+import type { FlashFacts } from '../../esp/board.ts';
+import { backupBoard } from '../backup.ts';
+import { BLANK, uniformDigest } from '../digests.ts';
+import type { SnapshotPlan } from './plan.ts';
+import type { Session } from '../session.ts';
 
 /** The backup that holds what was on the board. */
 export interface Snapshot {

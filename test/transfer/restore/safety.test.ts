@@ -4,14 +4,14 @@ import assert from 'node:assert/strict';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { RESTORE_RECORD } from '../../src/archive/restore-record.ts';
-import type { Backup } from '../../src/archive/types.ts';
-import { EspdError } from '../../src/errors.ts';
-import { macToFolder } from '../../src/mac.ts';
-import { OPCODE, seededRandom } from '../../src/simulator/index.ts';
-import type { Family, SimulatedBoard } from '../../src/simulator/index.ts';
-import { finishCommand, guardHalfRestored } from '../../src/transfer/half-restored.ts';
-import { WriteMismatchError, piecesOf } from '../../src/transfer/restore-write.ts';
+import { RESTORE_RECORD } from '../../../src/archive/restore-record.ts';
+import type { Backup } from '../../../src/archive/types.ts';
+import { EspdError } from '../../../src/errors.ts';
+import { macToFolder } from '../../../src/mac.ts';
+import { OPCODE, seededRandom } from '../../../src/simulator/index.ts';
+import type { Family, SimulatedBoard } from '../../../src/simulator/index.ts';
+import { finishCommand, guardHalfRestored } from '../../../src/transfer/half-restored.ts';
+import { WriteMismatchError, piecesOf } from '../../../src/transfer/restore/write.ts';
 import {
   Bench,
   FAMILIES,
@@ -22,7 +22,7 @@ import {
   watchFlash,
   withSectors,
   writingCommands,
-} from './support.ts';
+} from '../support.ts';
 
 const SIZE_BYTES = 512 * KIB;
 const CHANGED = [3, 9, ...Array.from({ length: 20 }, (_, index) => 14 + index), 50];

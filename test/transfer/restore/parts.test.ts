@@ -12,8 +12,8 @@ import {
   smallImage,
   watchFlash,
   withSectors,
-} from './support.ts';
-import { restOf } from '../../src/transfer/restore-parts.ts';
+} from '../support.ts';
+import { restOf } from '../../../src/transfer/restore/parts.ts';
 
 const SIZE_BYTES = 512 * KIB;
 /** The sectors of the partition with the settings. */

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { TestContext } from 'node:test';
 import fc from 'fast-check';
-import type { Backup } from '../../src/archive/types.ts';
-import { hasCode } from '../../src/errors.ts';
-import type { Link } from '../../src/serial/link.ts';
-import { OPCODE } from '../../src/simulator/index.ts';
-import type { Family, SimulatedBoard } from '../../src/simulator/index.ts';
-import type { RestoreOutcome } from '../../src/transfer/restore.ts';
-import { guardHalfRestored } from '../../src/transfer/half-restored.ts';
-import type { Progress, SessionResult } from '../../src/transfer/session.ts';
-import { courseOf, faultsByByte, faultsByCommand, passingFaults } from './fault-cases.ts';
-import type { Course, FaultCase } from './fault-cases.ts';
+import type { Backup } from '../../../src/archive/types.ts';
+import { hasCode } from '../../../src/errors.ts';
+import type { Link } from '../../../src/serial/link.ts';
+import { OPCODE } from '../../../src/simulator/index.ts';
+import type { Family, SimulatedBoard } from '../../../src/simulator/index.ts';
+import type { RestoreOutcome } from '../../../src/transfer/restore/restore.ts';
+import { guardHalfRestored } from '../../../src/transfer/half-restored.ts';
+import type { Progress, SessionResult } from '../../../src/transfer/session.ts';
+import { courseOf, faultsByByte, faultsByCommand, passingFaults } from '../fault-cases.ts';
+import type { Course, FaultCase } from '../fault-cases.ts';
 import {
   Bench,
   FAMILIES,
@@ -23,7 +23,7 @@ import {
   smallImage,
   withSectors,
   writingCommands,
-} from './support.ts';
+} from '../support.ts';
 
 const SIZE_BYTES = 256 * KIB;
 const STOP_MS = 5000;

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import type { Backup } from '../../src/archive/types.ts';
-import type { ErrorCode } from '../../src/errors.ts';
-import { OPCODE, seededRandom } from '../../src/simulator/index.ts';
-import type { Family, SimulatedBoard } from '../../src/simulator/index.ts';
-import type { RestorePlan } from '../../src/transfer/restore-plan.ts';
-import type { RestoreOptions } from '../../src/transfer/restore.ts';
+import type { Backup } from '../../../src/archive/types.ts';
+import type { ErrorCode } from '../../../src/errors.ts';
+import { OPCODE, seededRandom } from '../../../src/simulator/index.ts';
+import type { Family, SimulatedBoard } from '../../../src/simulator/index.ts';
+import type { RestorePlan } from '../../../src/transfer/restore/plan.ts';
+import type { RestoreOptions } from '../../../src/transfer/restore/restore.ts';
 import {
   Bench,
   FAMILIES,
@@ -22,8 +22,8 @@ import {
   watchFlash,
   withSectors,
   writingCommands,
-} from './support.ts';
-import type { BoardWishes, JobOptions } from './support.ts';
+} from '../support.ts';
+import type { BoardWishes, JobOptions } from '../support.ts';
 
 const SIZE_BYTES = 512 * KIB;
 

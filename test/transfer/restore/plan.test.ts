@@ -2,9 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { TYPICAL_SPEEDS } from '../../src/simulator/index.ts';
-import { compressedShare, estimateOf } from '../../src/transfer/restore-plan.ts';
-import { Bench, FAMILIES, KIB, macOf, withSectors } from './support.ts';
+import { TYPICAL_SPEEDS } from '../../../src/simulator/index.ts';
+import { compressedShare, estimateOf } from '../../../src/transfer/restore/plan.ts';
+import { Bench, FAMILIES, KIB, macOf, withSectors } from '../support.ts';
 
 describe('the estimate', () => {
   it('counts blocks and sectors as the stub erases them, and the slower of chip and line', () => {
