@@ -222,7 +222,7 @@ class Stub implements Loader {
   }
 
   #begin({ opcode, payload }: Request, compressed: boolean): void {
-    this.#writer = createFlashWriter(this.#context, {
+    this.#writer = createFlashWriter(this.#context, this.#context.flash, {
       sizeBytes: wordAt(payload, 0),
       blockBytes: wordAt(payload, 2),
       address: wordAt(payload, 3),
