@@ -57,6 +57,8 @@ export interface LoaderContext {
   startStub(): void;
   /** Ends the loader: a software reset into the app. */
   runApp(): void;
+  /** False once a fault has reset the chip under this loader: it does nothing more. */
+  runs(loader: Loader): boolean;
   /** Deaf and dumb until the next reset. */
   hang(): void;
   /** For the board's list of commands. */

@@ -88,6 +88,7 @@ class Rom implements Loader {
     }
     this.#context.note('rom', request.opcode, request.payload);
     this.#context.faults.command(request.opcode);
+    if (!this.#context.runs(this)) return;
     this.#carryOut(request);
   }
 
