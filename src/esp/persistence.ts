@@ -2,6 +2,7 @@
 
 import { EspdError, hasCode } from '../errors.ts';
 import type { Flasher } from './flasher.ts';
+import type { Line } from './line.ts';
 import { type EspContext, isLineFault } from './loader.ts';
 import { type RecoveryCounts, type RecoveryStep, nextStep } from './recovery.ts';
 
@@ -34,6 +35,7 @@ const STEP_TEXT: Readonly<Record<RecoveryStep, string>> = {
 
 export class Persistence {
   readonly #flasher: Flasher;
+  readonly #line: Line;
   readonly #context: EspContext;
   readonly #counts: Record<RecoveryStep, number> = {
     repeated: 0,
@@ -43,8 +45,9 @@ export class Persistence {
     romReads: 0,
   };
 
-  constructor(flasher: Flasher, context: EspContext) {
+  constructor(flasher: Flasher, line: Line, context: EspContext) {
     this.#flasher = flasher;
+    this.#line = line;
     this.#context = context;
   }
 
@@ -63,28 +66,28 @@ export class Persistence {
    */
   async run<T>(task: Task<T>): Promise<T> {
     const { clock } = this.#context;
-    const { ladder } = this.#flasher;
+    const line = this.#line;
     const tried: RecoveryStep[] = [];
-    const before = ladder.save();
+    const acquitRates = line.checkpoint();
     let giveUpAt = Infinity;
     for (;;) {
       try {
         const result = await task.work(tried);
-        if (isNoFaultOfTheRate(tried)) ladder.restore(before);
+        if (isNoFaultOfTheRate(tried)) acquitRates();
         return result;
       } catch (error) {
         if (!isRecoverable(error)) throw error;
         giveUpAt = Math.min(giveUpAt, clock.now() + LIMIT_MS);
         const step = clock.now() < giveUpAt ? await this.#stepAfter(tried, task) : null;
         if (step === null) {
-          ladder.restore(before);
+          acquitRates();
           throw failure(task.what, tried.length + 1, error, task.isRead && this.#flasher.isBeyondRom);
         }
-        if (tried.length === 0) this.#flasher.countError();
+        if (tried.length === 0) line.erred();
         tried.push(step);
         this.#note(step, task.what, error);
         task.failed?.(error);
-        if (step === 'lowerBaudRate') this.#flasher.failBaudRate();
+        if (step === 'lowerBaudRate') line.giveUp(line.baudRate);
         if (step === 'reconnected') this.#flasher.drop();
       }
     }
@@ -95,8 +98,8 @@ export class Persistence {
     return nextStep({
       tried,
       answers: await flasher.isBack(),
-      isTrial: flasher.isTrial,
-      canLower: flasher.canLowerBaudRate,
+      isTrial: this.#line.isTrial,
+      canLower: this.#line.canLower,
       hasPackets: task.isRead && flasher.loader.kind === 'stub',
       canUseRom: task.isRead && flasher.canUseRom,
       romWasNeeded: task.romWasNeeded ?? false,
