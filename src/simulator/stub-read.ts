@@ -16,7 +16,7 @@ import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
 
 import type { FlashArray } from './flash.ts';
-import { readMs, spoiled } from './loader.ts';
+import { packetMs, spoiled } from './loader.ts';
 import type { LoaderContext } from './loader.ts';
 
 /** Between the response and the first packet. */
@@ -106,7 +106,7 @@ export class StubRead {
     }
     this.#digest.update(packet);
     this.#remaining -= packet.length;
-    const waitMs = readMs(speeds, packet.length);
+    const waitMs = packetMs(speeds, packet.length);
     this.#context.after(waitMs, () => {
       this.#context.send(
         packet,
