@@ -6,7 +6,8 @@
  * https://github.com/esp8266/Arduino/blob/f946290ea993db029a90010927cdc1d645c91940/cores/esp8266/core_esp8266_phy.cpp (`user_rf_cal_sector_set`)
  */
 
-import { SECTOR_BYTES, type BoundedFlash } from './bytes.ts';
+import { SECTOR_BYTES } from '../flash.ts';
+import type { BoundedFlash } from './bytes.ts';
 import { dataArea, MAP_SIZES, type Area } from './esp8266.ts';
 import { arduinoFileSystem } from './esp8266-filesystem.ts';
 import type { Image } from './image.ts';

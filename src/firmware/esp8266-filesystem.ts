@@ -1,6 +1,7 @@
 /** The file system of an Arduino app on ESP8266: where the linker scripts put it, and by what it is known. */
 
-import { SECTOR_BYTES, type BoundedFlash } from './bytes.ts';
+import { SECTOR_BYTES } from '../flash.ts';
+import type { BoundedFlash } from './bytes.ts';
 import { dataArea, type Area } from './esp8266.ts';
 
 const KIB = 1024;

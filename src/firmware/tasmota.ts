@@ -4,7 +4,8 @@
  * https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/tasmota_support/settings.ino
  */
 
-import { SECTOR_BYTES, type BoundedFlash } from './bytes.ts';
+import { SECTOR_BYTES } from '../flash.ts';
+import type { BoundedFlash } from './bytes.ts';
 import { dataArea, type Area } from './esp8266.ts';
 
 /** `cfg_holder` unless the builder changed it: https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/my_user_config.h */
