@@ -10,12 +10,12 @@ import { SECTOR_BYTES } from '../flash.ts';
 import type { BoundedFlash } from './bytes.ts';
 import { dataArea, MAP_SIZES, type Area } from './esp8266.ts';
 import { arduinoFileSystem } from './esp8266-filesystem.ts';
-import type { Image } from './image.ts';
+import { parseImageHeader, type Image } from './image.ts';
 
 const MIB = 1024 * 1024;
 
 /** Where eboot, Arduino's boot loader, runs: bootloaders/eboot/eboot.ld. */
-export const EBOOT_ADDRESS = 0x4010f000;
+const EBOOT_ADDRESS = 0x4010f000;
 /** Where the flash is mapped: addresses in tools/sdk/ld/eagle.flash.*.ld are offsets from here. */
 const FLASH_ADDRESS = 0x40200000;
 const EEPROM_FROM_END = 5 * SECTOR_BYTES;
@@ -32,6 +32,12 @@ export function isArduino([boot, app]: readonly Image[]): boolean {
     app?.offset === SECTOR_BYTES &&
     app.header.version === 1
   );
+}
+
+/** The same by the first 16 bytes of a flash or more, as far as they tell. */
+export function beginsWithEboot(start: Buffer): boolean {
+  const header = parseImageHeader(start, 'esp8266');
+  return header?.version === 1 && start.length >= 12 && start.readUInt32LE(8) === EBOOT_ADDRESS;
 }
 
 /**
