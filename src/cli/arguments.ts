@@ -7,7 +7,10 @@ export const PORT_HELP = 'device path, rfc2217://host:port, or socket://host:por
 
 export function macArgument(text: string): Mac {
   const mac = parseMac(text);
-  if (mac === undefined) throw new InvalidArgumentError('A MAC looks like 50:02:91:c3:37:a5.');
+  if (mac === undefined)
+    throw new InvalidArgumentError(
+      'A MAC looks like 50:02:91:c3:37:a5; "espd list" and "espd identify" show those of the boards.',
+    );
   return mac;
 }
 
