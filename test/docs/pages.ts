@@ -5,10 +5,17 @@ import path from 'node:path';
 
 const ROOT = path.join(import.meta.dirname, '../..');
 
-/** The pages for people, by their path in the checkout. What git does not hold (a scratch file) is none. */
+const DOCS = readdirSync(path.join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
+
+/** The pages for people, by their path in the checkout. */
 export const PAGES: readonly string[] = [
-  ...readdirSync(ROOT).filter((name) => name.endsWith('.md')),
-  ...readdirSync(path.join(ROOT, 'docs')).map((name) => `docs/${name}`),
+  'README.md',
+  'ARCHITECTURE.md',
+  'BENCHMARKS.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'FORMAT.md',
+  ...DOCS.map((name) => `docs/${name}`),
   'test/traces/README.md',
 ];
 
