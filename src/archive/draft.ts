@@ -13,6 +13,7 @@ import type { ImageDigests } from './digest.ts';
 import { isDiskFull, readChunks, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { CHECKSUMS, MANIFEST, verifyFolder } from './folder.ts';
+import type { Finding } from './folder.ts';
 import { type SpaceAsker, reserveSpace } from './free-space.ts';
 import { deflate } from './gzip.ts';
 import { fromFailure } from './hash-stored.ts';
@@ -25,6 +26,7 @@ import { chooseId, completeManifest } from './new-manifest.ts';
 import type { StoredImage } from './new-manifest.ts';
 import { draftName, partialName } from './owner.ts';
 import type { Owner } from './owner.ts';
+import { isUnreadable } from './problems.ts';
 import { openLeftover, removePartials, tidyPartials } from './partials.ts';
 import type { Leftover } from './partials.ts';
 import type { Backup, Draft } from './types.ts';
@@ -311,7 +313,7 @@ class FileDraft implements Draft {
       // The reading side judges it before anybody can see it: whatever it would find later is found now.
       const verified = await verifyFolder(this.#maker, path, { mac, id });
       const finding = verified?.findings[0];
-      if (finding !== undefined) throw this.#disturbed(`${finding.file} ${finding.problem}`);
+      if (finding !== undefined) throw this.#unproven(finding);
 
       const target = join(boardFolder, id);
       if (await disk.renameToNew(path, target)) {
@@ -320,6 +322,13 @@ class FileDraft implements Draft {
       }
       log.info('another process took the backup id first; taking the next one', { mac, id });
     }
+  }
+
+  #unproven({ file, problem, code, hint }: Finding): EspdError {
+    if (!isUnreadable({ code })) return this.#disturbed(`${file} ${problem}`);
+    return new EspdError(code, `The draft of ${this.mac} could not be read back: ${file} ${problem}`, {
+      hint: `Nothing was kept. ${hint}`,
+    });
   }
 
   #disturbed(what: string): EspdError {
