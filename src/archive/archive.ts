@@ -19,6 +19,7 @@ import type { Finding } from './folder.ts';
 import { ImageHasher } from './hasher.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
+import { findLatest, newestFirst, takeNewest } from './newest.ts';
 import { currentOwner, draftName, draftOwner, isPartialName, isTrashName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
@@ -29,7 +30,7 @@ import { RESTORES, appendRestore, readRestores } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
 import type { Archive, ArchiveProblem, Backup, BoardHistory, Candidates, Draft, ImageReader } from './types.ts';
-import type { Sighting, VerifyReport, Which } from './types.ts';
+import type { LatestBackup, Sighting, VerifyReport, Which } from './types.ts';
 import { selectId, unknownBoard } from './which.ts';
 
 export interface ArchiveOptions {
@@ -50,6 +51,12 @@ export interface ArchiveOptions {
 export function openArchive(root: string, options: ArchiveOptions): Archive {
   return new FolderArchive(resolve(root), options);
 }
+
+/**
+ * Of a board's own backups so many are compared with its flash, the newest ones: each costs a manifest to read and keep,
+ * some 50 KB for a flash of 32 MB, while the board waits.
+ */
+const MAX_OWN_CANDIDATES = 16;
 
 /** What a board's folder holds, by names alone. */
 interface BoardFolder {
@@ -120,6 +127,19 @@ class FolderArchive implements Archive {
     return { mac, backups, sightings, problems, halfRestored: await this.halfRestored(mac) };
   }
 
+  async latest(mac: Mac): Promise<LatestBackup> {
+    try {
+      return await findLatest(mac, (await this.#readBoard(mac))?.ids ?? [], (id) => this.#judge(mac, id));
+    } catch (error) {
+      return { mac, ids: [], backup: undefined, problems: [toProblem(mac, null, macToFolder(mac), readFault(error))] };
+    }
+  }
+
+  async *newestFirst(mac: Mac): AsyncGenerator<Backup, void, undefined> {
+    const folder = await this.#readBoard(mac).catch((error: unknown) => void readFault(error));
+    yield* newestFirst(folder?.ids ?? [], (id) => this.#judge(mac, id));
+  }
+
   async resolveBoard(text: string): Promise<Mac> {
     const { macs, problems } = await this.boards();
     const mac = parseMac(text);
@@ -137,7 +157,7 @@ class FolderArchive implements Archive {
     const error = (judged.problems.find((problem) => problem.error.code === 'archive-newer') ?? judged.problems[0])
       ?.error;
     if (error === undefined) throw new EspdError('internal', `${mac} ${id} is neither sound nor damaged`);
-    const sound = await this.#newestSound(mac, ids);
+    const sound = (await findLatest(mac, ids, (other) => this.#judge(mac, other))).backup?.id;
     const instead =
       sound === undefined ? 'No other backup of this board looks sound' : `The newest that looks sound is ${sound}`;
     throw new EspdError(error.code, `Backup ${id} of ${mac}: ${error.message}`, {
@@ -151,12 +171,11 @@ class FolderArchive implements Archive {
   }
 
   async candidates(mac: Mac, options: Parameters<Archive['candidates']>[1] = {}): Promise<Candidates> {
-    const { signal, history } = options;
+    const { signal } = options;
     const fleet = await this.#blocks.newest(signal);
-    const { backups } = history ?? (await this.history(mac));
-    signal?.throwIfAborted();
+    const own = await takeNewest(this.newestFirst(mac), MAX_OWN_CANDIDATES, signal);
     const openImage = (path: string, sizeBytes: number, owner: Mac) => this.#openImage(path, sizeBytes, owner);
-    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, backups, fleet);
+    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, own, fleet);
   }
 
   async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<ArchiveProblem[]> {
@@ -345,13 +364,6 @@ class FolderArchive implements Archive {
     const { manifest, findings } = inspection;
     if (manifest !== undefined && findings.length === 0) return { backup: { mac, id, path, manifest }, problems: [] };
     return { problems: findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding), finding)) };
-  }
-
-  async #newestSound(mac: Mac, ids: readonly string[]): Promise<string | undefined> {
-    for (const id of ids.toReversed()) {
-      if ((await this.#judge(mac, id))?.backup !== undefined) return id;
-    }
-    return undefined;
   }
 }
 
