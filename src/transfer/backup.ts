@@ -3,20 +3,13 @@
  * for no disk but where its own next step needs it; what becomes of the bytes is `unkept.ts`.
  */
 
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
 import type { Archive, Backup, Candidate, Candidates, Draft } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
 import { Budget } from './asking.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
-import {
-  BLOCK_BYTES,
-  type DigestPlan,
-  type ExplainedRegion,
-  type Region,
-  SECTOR_BYTES,
-  planByDigests,
-  scattered,
-} from './digest-plan.ts';
+import { type DigestPlan, type ExplainedRegion, planByDigests, scattered } from './digest-plan.ts';
 import { BLANK, uniformDigest } from './digests.ts';
 import { differingRegions } from './flash-compare.ts';
 import { guardHalfRestored } from './half-restored.ts';
