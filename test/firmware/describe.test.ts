@@ -87,6 +87,8 @@ describe('describeFirmware on the ESP32 family', () => {
       ['esp32p4', 18, 0x2000],
       ['esp32c61', 20, 0],
       ['esp32c5', 23, 0x2000],
+      ['esp32h4', 28, 0x2000],
+      ['esp32s31', 32, 0x2000],
     ];
     for (const [family, chipId, offset] of offsets) {
       const parts: Parts = [
