@@ -28,6 +28,7 @@ import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { RESTORES, appendRestore, readRestores } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
+import { takingTurns } from './turns.ts';
 import type { Archive, ArchiveProblem, Backup, BoardHistory, Candidates, Draft, ImageReader } from './types.ts';
 import type { Sighting, VerifyReport, Which } from './types.ts';
 import { selectId, unknownBoard } from './which.ts';
@@ -67,6 +68,7 @@ class FolderArchive implements Archive {
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
+  readonly #inTurn = takingTurns();
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
@@ -211,6 +213,7 @@ class FolderArchive implements Archive {
       return await createDraft(
         {
           ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
+          inTurn: this.#inTurn,
           onCommitted: (backup) => this.#blocks.add(backup),
         },
         mac,
