@@ -32,6 +32,7 @@ import {
   MAC,
   OTHER_MAC,
   T0,
+  allSound,
   archiveAt,
   backUp,
   content,
@@ -150,10 +151,10 @@ test('a draft is no backup, and after its end it is of no use', async (t) => {
   const archive = await newArchive(t);
   const bytes = image(100);
   const draft = await archive.begin(MAC, 100);
-  assert.deepEqual(await archive.boards(), { macs: [MAC], problems: [] });
+  assert.deepEqual(await archive.boards(), { macs: [MAC], problems: [], foreign: [] });
   const { backups, problems } = await archive.history(MAC);
   assert.deepEqual([backups, problems], [[], []]);
-  assert.deepEqual(await archive.verify({}), { checked: 0, damaged: [] });
+  assert.deepEqual(await archive.verify({}), allSound(0));
   for (const [offset, length] of [
     [-1, 1],
     [100, 1],
@@ -219,18 +220,35 @@ test('what the chip did not confirm, or what is of another board, is not kept', 
   assert.deepEqual(await readdir(archive.root), []);
 });
 
-test('a draft that somebody else writes into is not published', async (t) => {
+test('an image that somebody else writes into is not published; a foreign file beside it harms nothing', async (t) => {
   const archive = await newArchive(t);
   const bytes = image(1000);
-  const foreign = await archive.begin(MAC, 1000);
-  await foreign.write(0, bytes);
-  await writeFile(join(foreign.imagePath, '..', 'note.txt'), 'hello');
-  await assert.rejects(foreign.commit(content(bytes)), { code: 'archive-damaged' });
   const longer = await archive.begin(MAC, 1000);
   await longer.write(0, bytes);
   await appendFile(longer.imagePath, 'x');
   await assert.rejects(longer.commit(content(bytes)), { code: 'archive-damaged' });
   assert.deepEqual(await readdir(archive.root), []);
+  const foreign = await archive.begin(MAC, 1000);
+  await foreign.write(0, bytes);
+  await writeFile(join(foreign.imagePath, '..', '.DS_Store'), 'hello');
+  const backup = await foreign.commit(content(bytes));
+  assert.deepEqual(await archive.verifyBackup(MAC, backup.id), []);
+  assert.deepEqual((await readdir(backup.path)).sort(), ['.DS_Store', 'SHA256SUMS', 'flash.bin', 'manifest.json']);
+});
+
+test('a draft that cannot be read back is not published, and not called disturbed', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const fs = watchedFileSystem(({ name, path }) => {
+    if (name === 'handle.read' && path.endsWith('manifest.json')) throw systemError('EIO');
+  });
+  const draft = await archiveAt(root, { fs }).begin(MAC, 1000);
+  await draft.write(0, image(1000));
+  await assert.rejects(draft.commit(content(image(1000))), {
+    code: 'archive-unreadable',
+    message: /could not be read back: manifest\.json cannot be read: EIO/,
+    hint: /^Nothing was kept\. .*dmesg/,
+  });
+  assert.deepEqual(await readdir(root), []);
 });
 
 test('ids: the time, one second later where that is taken, and never before the newest', async (t) => {
