@@ -58,7 +58,7 @@ export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number
   let handle: FileHandle | undefined;
   let leftover: Leftover | null = null;
   try {
-    await disk.makeFolder(path);
+    if (!(await disk.makeFolder(path))) throw Object.assign(new Error(`${path} is there`), { code: 'EEXIST' });
     await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs, sizeBytes);
     leftover = await openLeftover(maker, boardFolder, mac, sizeBytes);
     try {
@@ -172,6 +172,7 @@ class FileDraft implements Draft {
     this.#checkContent(content, digests);
     const image = await this.#storeImage();
     const backup = await this.#publish(content, digests, image);
+    await this.leftover?.close(); // an open file that is removed stays for a while on network file systems
     await removePartials(this.#maker, this.#place.boardFolder);
     await this.#maker.onCommitted(backup);
     const tookMs = Math.round(this.#maker.clock.now() - startedMs);

@@ -133,7 +133,7 @@ function backupJson(backup: Backup, { sightings }: BoardHistory): object {
 function printBackup({ out }: CommandContext, backup: Backup, { sightings }: BoardHistory, detailed: boolean): void {
   const { manifest } = backup;
   const seen = sightings.filter((sighting) => sighting.id === backup.id).at(-1);
-  out.line(`  ${bold(backup.id)}  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(backup) ?? ''}`.trimEnd());
+  out.line('  ', bold(backup.id), `  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(backup) ?? ''}`.trimEnd());
   out.line(dim(`    sha256 ${manifest.image.sha256}`));
   if (seen !== undefined) out.line(dim(`    seen unchanged ${seen.at}`));
   if (manifest.flash.aliasedAtBytes !== null) {

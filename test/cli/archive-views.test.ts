@@ -353,6 +353,23 @@ test('foreign files alone: a warning, status 0, and every command works as befor
   assert.match((await bench.run(['show', MAC])).stderr, /^note: .*notes\.txt is foreign$/m);
 });
 
+test('a backup with foreign files beside it is restored, with a note', async (t) => {
+  const bench = await Bench.open(t);
+  const { board, address } = await bench.addBoard({ family: 'esp8266', mac: MAC });
+  assert.equal((await bench.run(['backup', '--port', address])).status, 0);
+  const [backup] = (await bench.archive.history(MAC)).backups;
+  const wanted = board.flash.snapshot();
+  board.flash.load(0x70000, Buffer.alloc(4096, 0x55));
+  assert.ok(!board.flash.snapshot().equals(wanted));
+  for (const name of ['.DS_Store', 'notes.txt']) await writeFile(join(backup?.path ?? '', name), 'x');
+  await writeFile(join(bench.archivePath, FOLDER, 'Thumbs.db'), 'x');
+  const { status, stderr } = await bench.run(['restore', '--mac', MAC, '--port', address, '--yes']);
+  assert.equal(status, 0, stderr);
+  assert.ok(board.flash.snapshot().equals(wanted));
+  assert.match(stderr, /^note: .*\/notes\.txt is foreign$/m);
+  assert.doesNotMatch(stderr, /Thumbs/, 'only what lies beside the image is of interest');
+});
+
 test('what cannot be read is neither damaged nor sound: a category of its own, and status 1', async (t) => {
   if (process.getuid?.() === 0) {
     t.skip('root may read everything; test/archive has the same with failing calls');
@@ -423,7 +440,7 @@ test('an archive that is no folder, or may not be read', async (t) => {
 
 test('texts out of an archive cannot steer the terminal', async (t) => {
   const bench = await Bench.open(t);
-  const evil = 'x\x1b]0;owned\x07\x1b[2J\r\n\x9b2J\u202ey';
+  const evil = 'x\x1b]0;owned\x07\x1b[2J\r\n\x9b2J\u202e\x1b[1mloud\x1b[22m\x1b[2my';
   const bytes = image(4096);
   const facts = content(bytes);
   const draft = await bench.archive.begin(MAC, bytes.length);
@@ -443,6 +460,8 @@ test('texts out of an archive cannot steer the terminal', async (t) => {
       const { stdout, stderr } = await bench.run([...args, ...extra]);
       assertPlain(stdout);
       assertPlain(stderr);
+      const seen = await bench.run([...args, ...extra], { tty: true });
+      assert.doesNotMatch(seen.stdout + seen.stderr, /\x1b\[1mloud|\x1b\[2my|\x1b(?!\[(?:1|2|22)m)/);
     }
   }
   assert.doesNotMatch((await bench.run(['list'])).stdout, /^\s*y/m, 'a name cannot begin a line of its own');
