@@ -1,7 +1,7 @@
 /**
  * The one error class of espd, and the table of all its codes.
  *
- * Callers tell errors apart by `code`, never by wording. The README's table of codes is compared with
+ * Callers tell errors apart by `code`, never by wording. The tables of docs/errors.md are compared with
  * {@link ERROR_CODES} by a test, both ways.
  */
 
@@ -19,7 +19,7 @@ export const EXIT = {
 interface ErrorCodeFacts {
   /** Exit status of a command that ends with this error. */
   readonly exit: number;
-  /** What the code means, in one line; printed in the README's table. */
+  /** What the code means, in one line; printed in the tables of docs/errors.md. */
   readonly meaning: string;
 }
 

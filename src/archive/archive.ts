@@ -24,13 +24,14 @@ import { openStoredImage } from './image.ts';
 import { currentOwner, draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import { notAFolder, placeOf, toProblem } from './problems.ts';
 import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { RESTORES, appendRestore, readRestores } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
+import { takingTurns } from './turns.ts';
 import type {
   Archive,
   ArchiveProblem,
@@ -71,6 +72,7 @@ class FolderArchive implements Archive {
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
+  readonly #inTurn = takingTurns();
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
@@ -208,6 +210,7 @@ class FolderArchive implements Archive {
       return await createDraft(
         {
           ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
+          inTurn: this.#inTurn,
           onCommitted: (backup) => this.#blocks.add(backup),
         },
         mac,

@@ -14,7 +14,7 @@ import { isDiskFull, readChunks, readFully, toWriteError, writeAll } from './dis
 import type { Disk } from './disk.ts';
 import { CHECKSUMS, MANIFEST, verifyFolder } from './folder.ts';
 import type { Finding } from './folder.ts';
-import { checkFreeSpace } from './free-space.ts';
+import { type SpaceAsker, reserveSpace } from './free-space.ts';
 import { deflate } from './gzip.ts';
 import { fromFailure } from './hash-stored.ts';
 import type { ImageHasher } from './hasher.ts';
@@ -40,6 +40,7 @@ export interface DraftMaker {
   readonly owner: Owner;
   readonly compression: 'none' | 'gzip';
   readonly createdBy: string;
+  readonly inTurn: SpaceAsker['inTurn'];
   /** Told of a backup that has become visible; never rejects. */
   onCommitted(backup: Backup): Promise<void>;
 }
@@ -61,17 +62,17 @@ export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number
     if (!(await disk.makeFolder(path))) throw Object.assign(new Error(`${path} is there`), { code: 'EEXIST' });
     await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs, sizeBytes);
     leftover = await openLeftover(maker, boardFolder, mac, sizeBytes);
+    handle = await disk.createFile(join(path, PLAIN_IMAGE));
+    const applicant = { path, image: handle };
     try {
-      await checkFreeSpace(maker, boardFolder, sizeBytes);
+      await reserveSpace(maker, applicant, sizeBytes);
     } catch (error) {
       if (leftover === null || !hasCode(error, 'disk-full')) throw error;
       await leftover.close();
       leftover = null;
       await removePartials(maker, boardFolder);
-      await checkFreeSpace(maker, boardFolder, sizeBytes);
+      await reserveSpace(maker, applicant, sizeBytes);
     }
-    handle = await disk.createFile(join(path, PLAIN_IMAGE));
-    await handle.truncate(sizeBytes);
     return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle, leftover });
   } catch (error) {
     await handle?.close().catch(() => undefined);

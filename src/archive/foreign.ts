@@ -7,7 +7,7 @@
 
 import { join } from 'node:path';
 import type { Mac } from '../mac.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import type { ForeignEntry } from './types.ts';
 
 /** Of one folder so many are named, the others counted: a folder may hold a hundred thousand. */

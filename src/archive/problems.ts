@@ -5,7 +5,7 @@ import { EspdError } from '../errors.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import type { Fault } from './disk.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import type { ArchiveProblem } from './types.ts';
 
 /** @param file relative to the archive */
