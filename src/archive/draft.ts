@@ -7,6 +7,7 @@ import { EspdError, hasCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
+import { unlessAborted } from './at-once.ts';
 import { formatChecksums } from './checksums.ts';
 import { sha256Of } from './digest.ts';
 import type { ImageDigests } from './digest.ts';
@@ -337,17 +338,6 @@ class FileDraft implements Draft {
       hint: 'Something else writes into the archive, or memory or disk are faulty; nothing was kept',
     });
   }
-}
-
-/** `work`, or the signal's reason as soon as it is aborted; the work goes on, and its outcome is then ignored. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 /** Never rejects: what stays behind is cleared by a later `begin`. */

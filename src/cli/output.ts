@@ -104,6 +104,11 @@ export class Output {
     this.#progress.remove(name);
   }
 
+  /** What a command without boards is doing, in place, as {@link progress}; empty = nothing any more. */
+  status(text: string): void {
+    if (!this.json) this.#progress.status(text);
+  }
+
   /** stdout and stderr for a log: the line of progress is taken away before a line comes. */
   get stdoutStream(): Writable {
     return this.#logStream(this.#terminal.stdout);

@@ -34,6 +34,7 @@ export class ProgressLine {
   readonly #stream: ProgressStream;
   readonly #jobs = new Map<string, Job>();
   #shown = '';
+  #status = '';
 
   /** Shows nothing where `stream` is no terminal. */
   constructor(stream: ProgressStream) {
@@ -51,6 +52,13 @@ export class ProgressLine {
     this.clear();
   }
 
+  /** What the command as a whole is doing, where no job is at work; empty = nothing. */
+  status(text: string): void {
+    if (this.#stream.isTTY !== true) return;
+    this.#status = text;
+    this.#draw(this.#text());
+  }
+
   /** Takes the line away; the next update shows it again. */
   clear(): void {
     this.#draw('');
@@ -58,7 +66,7 @@ export class ProgressLine {
 
   #text(): string {
     const [first, second] = this.#jobs;
-    if (first === undefined) return '';
+    if (first === undefined) return this.#status;
     if (second === undefined) return describe(...first);
     return [...this.#jobs].map(([name, job]) => describeShort(name, job)).join('  ');
   }
