@@ -48,6 +48,7 @@ export class ProgressLines {
   readonly #jobs = new Map<string, Job>();
   #shown: readonly string[] = [];
   #drawnAtMs = -Infinity;
+  #status = '';
 
   /** Shows nothing where `stream` is no terminal. */
   constructor(stream: ProgressStream, clock: Clock = systemClock) {
@@ -75,6 +76,13 @@ export class ProgressLines {
     this.clear();
   }
 
+  /** What the command as a whole is doing, where no job is at work; empty = nothing. */
+  status(text: string): void {
+    if (this.#stream.isTTY !== true) return;
+    this.#status = text;
+    this.#draw(this.#lines(this.#clock.now()));
+  }
+
   /** Takes the lines away; the next update shows them again. */
   clear(): void {
     this.#draw([]);
@@ -82,6 +90,7 @@ export class ProgressLines {
 
   #lines(nowMs: number): string[] {
     const width = (this.#stream.columns || DEFAULT_COLUMNS) - 1 - ECHO_COLUMNS;
+    if (this.#jobs.size === 0) return this.#status === '' ? [] : [printable(this.#status).slice(0, width)];
     const lines = [...this.#jobs].map(([name, job]) => describe(name, job, nowMs, width));
     // What has scrolled out of the screen could not be drawn over.
     const room = Math.max(1, (this.#stream.rows || DEFAULT_ROWS) - 2);

@@ -19,6 +19,7 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import type { Archive, Backup } from '../../src/archive/types.ts';
+import { draftOwner } from '../../src/archive/owner.ts';
 import { EspdError, hasCode } from '../../src/errors.ts';
 import { macToFolder } from '../../src/mac.ts';
 import {
@@ -547,13 +548,19 @@ test('a backup that is removed between listing and reading is no damage', async 
 });
 
 describe('images through gzip', () => {
-  test('are inflated to a file without a name, in constant memory, and nothing is left', async (t) => {
+  test('are inflated to a file of their own, in constant memory, and nothing is left', async (t) => {
     const archive = await newArchive(t, { compression: 'gzip' });
     const bytes = Buffer.concat([Buffer.alloc(1024 * 1024, 0xff), image(100_000), Buffer.alloc(1024 * 1024, 0xff)]);
     const backup = await backUp(archive, bytes);
     const before = await snapshot(archive.root);
     const reader = await archive.openImage(backup);
-    assert.deepEqual(Object.keys(await snapshot(archive.root)), Object.keys(before));
+    const added = Object.keys(await snapshot(archive.root)).filter((path) => !(path in before));
+    assert.deepEqual(
+      added.map((path) => draftOwner(path.slice(FOLDER.length + 1))?.pid),
+      [process.pid],
+      'a name that no reader takes for foreign, and that is cleared should the process die',
+    );
+    assert.deepEqual((await archive.history(MAC)).foreign, []);
     await fc.assert(
       fc.asyncProperty(fc.nat(bytes.length), fc.nat(70_000), async (offset, wanted) => {
         const length = Math.min(wanted, bytes.length - offset);
@@ -561,6 +568,7 @@ describe('images through gzip', () => {
       }),
     );
     await reader.close();
+    assert.deepEqual(Object.keys(await snapshot(archive.root)), Object.keys(before));
     assert.ok((await readFile(join(backup.path, 'flash.bin.gz'))).length < 200_000);
   });
 

@@ -64,15 +64,21 @@ test('the faults of a config stand one a line below each other', () => {
 
 test('texts of devices cannot steer the terminal, whichever way they come', () => {
   const { output, stdout, stderr } = outputOn({ stdout: true, stderr: true });
-  const evil = 'x\x1b]0;gone\x07\x1b[2J\ny';
+  const evil = 'x\x1b]0;gone\x07\x1b[2J\x1b[1mloud\x1b[22m\x1b[2mfaint\ny';
   output.line(evil);
+  output.line('a', bold(evil));
+  output.table([['A', 'B'], [evil, evil]]); // prettier-ignore
   output.note(evil);
   output.error(new EspdError('internal', evil, { hint: evil }));
   output.progress(evil, { phase: 'connecting' });
   for (const text of [stdout.text, stderr.text]) {
     assertPlain(text.replaceAll('\r', '').replace(/\x1b\[(?:1|22)m/g, ''));
+    // What stands out is what espd means to: its own name, and the part that it calls bold.
+    assert.equal(text.match(/\x1b\[1m/g)?.length, 1);
+    assert.equal(text.match(/\x1b\[22m/g)?.length, 1);
+    assert.doesNotMatch(text, /\x1b\[1mloud|\x1b\[2m/);
   }
-  assert.equal(stdout.text.split('\n').length, 2);
+  assert.equal(stdout.text.split('\n').length, 5);
 });
 
 test('with --json only the document is on stdout, and errors are no text', () => {
