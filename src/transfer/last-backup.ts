@@ -78,7 +78,11 @@ export class LastBackup {
       const [damage] = await this.#archive.verifyBackup(mac, id, signal);
       if (damage === undefined) return true;
       const reason = damage.error.message;
-      this.#session.options.log.warn('The last backup is damaged: keeping another copy', { mac, id, reason });
+      this.#session.options.log.warn('The last backup is not proven to be sound: keeping another copy', {
+        mac,
+        id,
+        reason,
+      });
       return false;
     } catch (error) {
       if (hasCode(error, 'archive-unknown-backup')) return false; // pruned meanwhile
