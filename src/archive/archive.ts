@@ -19,6 +19,7 @@ import { createDraft } from './draft.ts';
 import { verifyFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
 import { ImageHasher } from './hasher.ts';
+import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
 import { findLatest, newestFirst, takeNewest } from './newest.ts';
@@ -79,6 +80,7 @@ class FolderArchive implements Archive {
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
+  readonly #identity: ArchiveIdentity;
   /** Drafts that begin ask for room on the disk one after the other. */
   readonly #reserving = new Turns(1);
   #owner: Promise<Owner> | undefined;
@@ -91,6 +93,7 @@ class FolderArchive implements Archive {
     this.#hasher = new ImageHasher(log);
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
     this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
+    this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
   }
 
   async boards(): ReturnType<Archive['boards']> {
@@ -214,7 +217,9 @@ class FolderArchive implements Archive {
 
   async checkWritable(): Promise<void> {
     try {
+      await this.#identity.check();
       await this.#disk.makeFolder(this.root);
+      await this.#identity.establish();
       await this.#disk.fs.access(this.root, constants.W_OK | constants.X_OK);
     } catch (error) {
       throw toWriteError(error, this.root);
@@ -228,6 +233,7 @@ class FolderArchive implements Archive {
     const { log, clock, compression, createdBy } = this.#options;
     const owner = await this.#self();
     try {
+      await this.#identity.check();
       await this.#refuseOtherThanFolder(this.#pathOf(mac));
       return await createDraft(
         {
@@ -245,6 +251,7 @@ class FolderArchive implements Archive {
 
   async recordSighting(mac: Mac, sighting: Sighting): Promise<void> {
     try {
+      await this.#identity.check();
       const stats = await this.#disk.lstat(this.#pathOf(mac));
       if (stats?.isDirectory() !== true) throw unknownBoard(mac, (await this.boards()).macs);
       await appendSighting(this.#disk, this.#pathOf(mac), sighting);
@@ -268,6 +275,7 @@ class FolderArchive implements Archive {
     const { createdBy } = this.#options;
     const folder = this.#pathOf(content.mac);
     try {
+      await this.#identity.check();
       await this.#refuseOtherThanFolder(folder);
       await this.#disk.makeFolder(folder);
       await writeRestoreRecord(this.#disk, folder, draftName(await this.#self()), createdBy, content);
@@ -331,8 +339,10 @@ class FolderArchive implements Archive {
 
   async #readRoot() {
     try {
+      await this.#identity.check();
       return await this.#disk.fs.readdir(this.root, { withFileTypes: true });
     } catch (error) {
+      if (error instanceof EspdError) throw error;
       if (systemCode(error) === 'ENOENT') {
         throw new EspdError('archive-missing', `There is no archive at ${this.root}`, {
           hint:
