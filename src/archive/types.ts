@@ -211,7 +211,7 @@ export interface Archive {
    * Backups of one board that can be understood, newest first, each read when it is asked for: for a caller who stops
    * when it has found what it looks for. None where the folder cannot be read.
    */
-  newestFirst(mac: Mac): AsyncIterable<Backup>;
+  newestFirst(mac: Mac): AsyncGenerator<Backup, void, undefined>;
   /**
    * A MAC in any notation, to the board that is in the archive.
    * @throws EspdError `archive-unknown-board`, naming the near ones (edit distance, same last three bytes)

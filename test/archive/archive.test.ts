@@ -662,3 +662,47 @@ test('a hard link to an image is a file like any other', async (t) => {
   await link(join(path, 'flash.bin'), join(archive.root, '..', 'linked'));
   assert.deepEqual(await archive.verifyBackup(MAC, id), []);
 });
+
+test('the newest backup is found without reading the others, and what is damaged above it is told', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const opened: string[] = [];
+  const archive = archiveAt(root, {
+    fs: watchedFileSystem(({ name, path }) => {
+      if (name === 'open' && path.endsWith('manifest.json')) opened.push(path.split('/').at(-2)!);
+    }),
+  });
+  assert.deepEqual(await archive.latest(MAC), { mac: MAC, ids: [], backup: undefined, problems: [] });
+  const ids: string[] = [];
+  for (let count = 0; count < 30; count++) ids.push((await backUp(archive, image(10, count))).id);
+  opened.length = 0;
+  const latest = await archive.latest(MAC);
+  assert.deepEqual([latest.ids, latest.backup?.id, latest.problems], [ids, ids.at(-1), []]);
+  assert.deepEqual(opened, [ids.at(-1)]);
+
+  const newest = archive.newestFirst(MAC);
+  opened.length = 0;
+  for (const id of [ids.at(-1), ids.at(-2), ids.at(-3)]) {
+    const { value } = await newest.next();
+    assert.equal(value?.id, id);
+  }
+  assert.equal(opened.length, 3);
+
+  await writeFile(join(root, FOLDER, ids.at(-1)!, 'manifest.json'), '{');
+  await rm(join(root, FOLDER, ids.at(-2)!, 'flash.bin'));
+  const below = await archive.latest(MAC);
+  assert.deepEqual([below.ids, below.backup?.id], [ids, ids.at(-3)]);
+  assert.deepEqual(new Set(below.problems.map(({ id }) => id)), new Set([ids.at(-1), ids.at(-2)]));
+  const sound: string[] = [];
+  for await (const { id } of archive.newestFirst(MAC)) sound.push(id);
+  assert.deepEqual(sound, ids.slice(0, -2).reverse());
+});
+
+test('the newest backup of a folder that is none, or a link, is a problem and no failure', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const archive = archiveAt(root);
+  await backUp(archive, image(10), undefined, OTHER_MAC);
+  await symlink(join(root, macToFolder(OTHER_MAC)), join(root, FOLDER));
+  const { ids, backup, problems } = await archive.latest(MAC);
+  assert.deepEqual([ids, backup, problems.map(({ id }) => id)], [[], undefined, [null]]);
+  assert.equal((await archive.newestFirst(MAC).next()).done, true);
+});
