@@ -10,10 +10,12 @@ import { CONNECT_BAUD_RATE, type ConnectOptions, connect } from './connect.ts';
 import { detectChip } from './detect.ts';
 import type { BoardIdentity, Identification } from './identity.ts';
 import { abortRead, stopReading } from './flash-read.ts';
+import { ROM_REACH_BYTES, beyondRom } from './flash-reach.ts';
 import type { Line } from './line.ts';
 import { type Loader, isLineFault } from './loader.ts';
 import { agreeingRegisters, registersOf } from './registers.ts';
 import { attachFlash, setFlashSize } from './spi-flash.ts';
+import { proveReach } from './stub-reach.ts';
 import { MEM_BLOCK_BYTES, type StubImage, loadStubImage, startStub } from './stub.ts';
 
 /** A change of the rate that the chip has not heard: it may be asked once more. */
@@ -31,6 +33,8 @@ export class Flasher {
   /** `connected`: a loader answers, the stub is not yet started. `lost`: nobody knows who answers, and at what rate. */
   #state: 'connected' | 'ready' | 'lost' = 'connected';
   #flashSizeBytes: number | undefined;
+  /** Why the ROM works on the flash in the stub's place. */
+  #noStub: EspdError | undefined;
   /** Changes of the rate to here that the chip has not heard. */
   readonly #unheard = new Map<number, number>();
   #hasForeignStub: boolean;
@@ -70,8 +74,14 @@ export class Flasher {
     return this.#hasForeignStub && this.#loader.kind === 'stub';
   }
 
-  /** Whether {@link readyRom} is possible: it takes a reset, and a ROM that can read. */
+  /** What the ROM cannot read instead of the stub, although it is there: its commands would go astray. */
+  get isBeyondRom(): boolean {
+    return (this.#flashSizeBytes ?? 0) > ROM_REACH_BYTES;
+  }
+
+  /** Whether {@link readyRom} is possible: it takes a reset, and a ROM that can read, all of this flash. */
   get canUseRom(): boolean {
+    if (this.isBeyondRom) return false;
     const { controlLines } = this.#loader.channel.link.capabilities;
     return controlLines && this.#loader.kind === 'stub' && this.#chip.rom.readFlash && this.#chip.rom.digest;
   }
@@ -97,7 +107,7 @@ export class Flasher {
     this.#state = 'lost';
     if (!isConnected) await this.#connectAgain();
     await this.#start();
-    if (this.#flashSizeBytes !== undefined) await setFlashSize(this.#loader, this.#chip, this.#flashSizeBytes);
+    await this.#tellFlashSize();
     this.#state = 'ready';
     return this.#loader;
   }
@@ -127,15 +137,16 @@ export class Flasher {
   /**
    * The ROM, prepared for reading, after a reset: for what cannot be had through the stub. The next {@link ready} loads
    * the stub again.
-   * @throws EspdError `chip-changed`, those of {@link connect}, and what commands throw
+   * @throws EspdError `no-stub-read`, `chip-changed`, those of {@link connect}, and what commands throw
    */
   async readyRom(): Promise<Loader> {
+    if (this.#flashSizeBytes !== undefined && this.isBeyondRom) throw beyondRom(this.#flashSizeBytes, this.#noStub);
     this.#state = 'lost';
     await this.#connectAgain();
     if (this.#loader.kind !== 'rom') throw new EspdError('chip-error', 'The reset did not lead into the ROM');
     await this.#prepareRom();
     await attachFlash(this.#loader, this.#chip);
-    if (this.#flashSizeBytes !== undefined) await setFlashSize(this.#loader, this.#chip, this.#flashSizeBytes);
+    await this.#tellFlashSize();
     this.#state = 'connected';
     return this.#loader;
   }
@@ -175,10 +186,25 @@ export class Flasher {
     await this.#checkMac();
   }
 
-  /** Tells the loader, and those that follow it, how large the flash is. */
+  /**
+   * Tells the loader, and those that follow it, how large the flash is.
+   * @throws EspdError `no-stub-read` for a flash that this loader does not reach to its end
+   */
   async setFlashSize(sizeBytes: number): Promise<void> {
-    await setFlashSize(this.#loader, this.#chip, sizeBytes);
     this.#flashSizeBytes = sizeBytes;
+    await this.#tellFlashSize();
+  }
+
+  async #tellFlashSize(): Promise<void> {
+    const sizeBytes = this.#flashSizeBytes;
+    if (sizeBytes === undefined) return;
+    this.#mustReach(sizeBytes, this.#noStub);
+    await setFlashSize(this.#loader, this.#chip, sizeBytes);
+    if (this.hasForeignStub) await proveReach(this.#loader, sizeBytes);
+  }
+
+  #mustReach(sizeBytes: number, noStub: EspdError | undefined): void {
+    if (this.#loader.kind === 'rom' && sizeBytes > ROM_REACH_BYTES) throw beyondRom(sizeBytes, noStub);
   }
 
   async #connectAgain(): Promise<void> {
@@ -188,6 +214,7 @@ export class Flasher {
     this.#loader.retries = 0;
     this.#isDeaf = false;
     this.#loader = await connect(channel, context, this.#options);
+    this.#loader.flashSizeBytes = this.#flashSizeBytes;
     this.#hasForeignStub = this.#loader.kind === 'stub';
     const { chip } = await detectChip(this.#loader);
     if (chip !== this.#chip) throw this.#changed(chip.title);
@@ -252,6 +279,7 @@ export class Flasher {
       try {
         this.#loader = await startStub(this.#loader, image, { start, blockBytes });
         this.#hasForeignStub = false;
+        this.#noStub = undefined;
         return;
       } catch (error) {
         if (!isLineFault(error) && !hasCode(error, 'stub-failed')) throw error;
@@ -264,14 +292,16 @@ export class Flasher {
     }
   }
 
-  /** The ROM alone can read slowly, on most chips. @throws EspdError `no-stub-read` on the others */
+  /** The ROM alone can read slowly, on most chips. @throws EspdError `no-stub-read` on the others, and beyond its reach */
   #useRom(reason: EspdError): void {
+    this.#noStub = reason;
     if (!this.#chip.rom.readFlash) {
       throw new EspdError('no-stub-read', `An ${this.#chip.title} can be read through the flasher stub only`, {
         cause: reason,
         hint: reason.message,
       });
     }
+    if (this.#flashSizeBytes !== undefined) this.#mustReach(this.#flashSizeBytes, reason);
     this.#loader.context.log.warn('Reading through the ROM, which is slow: the flasher stub does not run', {
       mac: this.#identity.mac,
       reason: reason.message,

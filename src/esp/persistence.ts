@@ -60,7 +60,10 @@ export class Persistence {
     return Object.values(this.counts).reduce((sum, count) => sum + count, 0);
   }
 
-  /** @throws EspdError `read-failed` when nothing helps; at once what is no fault of the line */
+  /**
+   * @throws EspdError `read-failed` when nothing helps, `no-stub-read` where the ROM might have, had it reached all of the
+   *   flash; at once what is no fault of the line
+   */
   async run<T>(task: Task<T>): Promise<T> {
     const { clock } = this.#context;
     const line = this.#line;
@@ -78,7 +81,7 @@ export class Persistence {
         const step = clock.now() < giveUpAt ? await this.#stepAfter(tried, task, error) : null;
         if (step === null) {
           acquitRates();
-          throw failure(task.what, tried.length + 1, error);
+          throw failure(task.what, tried.length + 1, error, task.isRead && this.#flasher.isBeyondRom);
         }
         if (tried.length === 0) line.erred();
         tried.push(step);
@@ -122,9 +125,11 @@ function isRecoverable(error: unknown): error is EspdError {
   return isLineFault(error) || hasCode(error, 'read-failed', 'digest-mismatch');
 }
 
-function failure(what: string, attempts: number, cause: EspdError): EspdError {
+function failure(what: string, attempts: number, cause: EspdError, isBeyondRom: boolean): EspdError {
   const subject = what.charAt(0).toUpperCase() + what.slice(1);
-  return new EspdError('read-failed', `${subject} failed ${attempts} times: ${cause.message}`, {
+  const beyondRom = isBeyondRom ? ' through the stub, and the ROM does not reach above 16 MB' : '';
+  const message = `${subject} failed ${attempts} times${beyondRom}: ${cause.message}`;
+  return new EspdError(isBeyondRom ? 'no-stub-read' : 'read-failed', message, {
     cause,
     hint: cause.hint || 'Try another cable, another USB port, or a lower serial.baudRate in the config',
   });

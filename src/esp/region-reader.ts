@@ -134,7 +134,8 @@ export class RegionReader {
     const isSameRate = this.#heldBaudRate === this.#line.baudRate;
     // An answer may be lost at an unproven rate, unless it has just carried a piece.
     if (heldBytes === 0 || (this.#line.isTrial && !(isWhole && isSameRate))) return false;
-    const provenBytes = await kept.prove((at, sizeBytes) => digestRegion(loader, at, sizeBytes), this.#line.costs);
+    const ask = (at: number, size: number) => digestRegion(loader, at, size, this.#line.digestLimitMs(size));
+    const provenBytes = await kept.prove(ask, this.#line.costs);
     if (provenBytes === 0) this.#pieceBytes = MIN_PIECE_BYTES;
     const isProven = isWhole && provenBytes === heldBytes;
     if (isProven && isSameRate) this.#line.hasProven(provenBytes);
