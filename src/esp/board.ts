@@ -16,6 +16,7 @@ import { flashSizeBytes } from './flash-ids.ts';
 import { type ByteSink, hexAddress } from './flash-read.ts';
 import { Flasher } from './flasher.ts';
 import { type BoardIdentity, type EfuseWords, type Identification, identify, readEfuseWords } from './identity.ts';
+import { KeptBytes } from './kept-bytes.ts';
 import { type LeaveOutcome, leaveDownloadMode } from './leave.ts';
 import { Line } from './line.ts';
 import type { LineMemory } from './line-memory.ts';
@@ -72,7 +73,7 @@ export class Board {
     this.#known = known;
     this.#chip = chip;
     this.#context = loader.context;
-    this.#line = new Line(loader.channel.link, loader.context.clock, {
+    this.#line = new Line(loader.channel.link, loader.context, {
       maxBaudRate: Math.min(options.baudRate, chip.maxBaudRate),
       isNativeUsb: identification.identity.usbConnection !== 'none',
       memory: options.line,
@@ -80,7 +81,8 @@ export class Board {
     this.#flasher = new Flasher(identification, chip, loader, this.#line, options);
     this.#persistence = new Persistence(this.#flasher, this.#line, this.#context);
     this.#reader = new RegionReader(this.#flasher, this.#persistence, this.#line);
-    this.costs = this.#line.costs(() => this.#flasher.canChangeRate);
+    this.#line.canRaise = () => this.#flasher.canChangeRate;
+    this.costs = this.#line.costs;
     loader.channel.onRoundTrip = (ms) => this.#line.roundTrip(ms);
   }
 
@@ -182,9 +184,10 @@ export class Board {
   async read(offset: number, sizeBytes: number, sink: ByteSink): Promise<void> {
     await this.openFlash();
     const end = offset + sizeBytes;
+    const kept = new KeptBytes();
     for (let at = offset; at < end;) {
       const expectedBytes = Math.max(end - at, this.#expectedBytes);
-      const bytes = await this.#reader.readPiece({ offset: at, limitBytes: end - at, expectedBytes }, sink);
+      const bytes = await this.#reader.readPiece({ offset: at, limitBytes: end - at, expectedBytes, kept }, sink);
       this.#moved(bytes);
       at += bytes;
     }
@@ -267,9 +270,9 @@ export class Board {
           return !this.#line.isTrial;
         },
       });
-    const request = { offset, limitBytes: Math.min(limitBytes, PROOF_BYTES), expectedBytes: bytesToMove };
+    const piece = { offset, limitBytes: Math.min(limitBytes, PROOF_BYTES), expectedBytes: bytesToMove };
     while (!this.#cannotProve && !(await isProven())) {
-      await this.#reader.readPiece(request, () => undefined);
+      await this.#reader.readPiece({ ...piece, kept: new KeptBytes() }, () => undefined);
       // Without reads through the stub nothing is proven: what is written then is written at the first rate.
       this.#cannotProve = this.#reader.romWasNeeded;
     }

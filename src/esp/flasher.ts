@@ -20,8 +20,6 @@ import { MEM_BLOCK_BYTES, type StubImage, loadStubImage, startStub } from './stu
 
 /** A change of the rate that the chip has not heard: it may be asked once more. */
 const CHANGE_ATTEMPTS = 2;
-/** Who has not answered at an unproven rate by then does not hold it. */
-const TRIAL_PATIENCE = { attempts: 2, timeoutMs: 400 };
 /** The stub is small, but a line that loses a byte of it must not cost hours of reading through the ROM. */
 const STUB_ATTEMPTS = 2;
 
@@ -129,8 +127,7 @@ export class Flasher {
       const rate = line.nextRate(remainingBytes, loader.kind === 'stub');
       if (rate === current) return loader;
       if (rate > current && !(await line.portHolds(rate))) {
-        loader.context.log.debug('the port does not do this baud rate', { baudRate: rate });
-        line.giveUp(rate);
+        line.exclude(rate);
       } else {
         await this.#changeBaudRate(rate);
       }
@@ -159,12 +156,22 @@ export class Flasher {
     this.#state = 'lost';
   }
 
+  /** The rate in force is none to talk at: nothing but a change of it is sent any more, and no answer awaited. */
+  writeOff(): false {
+    this.#isDeaf = true;
+    return false;
+  }
+
   /** After a failure: whether the loader answers at the rate in force, brought back into step. */
   async isBack(): Promise<boolean> {
     if (this.#state !== 'ready') return false;
     const loader = this.#loader;
-    const patience = this.#line.isTrial ? TRIAL_PATIENCE : undefined;
-    const isBack = loader.isReading ? await abortRead(loader, patience) : await loader.isAlive(patience);
+    // Who does not answer at once at an unproven rate does not hold it.
+    const limits = this.#line.isTrial ? this.#line.trialLimits : undefined;
+    const patience = limits && { attempts: 1, timeoutMs: limits.answerMs };
+    const isBack = loader.isReading
+      ? await abortRead(loader, limits?.quietMs, patience)
+      : await loader.isAlive(patience);
     this.#isDeaf = !isBack;
     return isBack;
   }
@@ -306,23 +313,23 @@ export class Flasher {
     const { log } = loader.context;
     const from = this.#line.baudRate;
     const isDeaf = this.#isDeaf;
-    if (loader.isReading) await stopReading(loader);
+    if (loader.isReading) await stopReading(loader, this.#line.isTrial ? this.#line.trialLimits.quietMs : undefined);
     loader.isReading = false;
-    const change = await changeBaudRate(loader, this.#chip, to, isDeaf);
+    const trialMs = this.#line.isTrusted(to) ? undefined : this.#line.trialLimits.answerMs;
+    const change = await changeBaudRate(loader, this.#chip, to, { isDeaf, trialMs });
     log.debug('baud rate', { from, to, change });
     this.#isDeaf = false;
     if (change === 'changed') return;
     if (to < from) {
       // Down, because the rate in force is none to go on at: over a new connection then.
       this.drop();
-    } else if (change === 'lost') {
-      log.warn('The line does not hold the baud rate', { failed: to });
-      this.#line.giveUp(to);
-      this.drop();
-    } else {
+    } else if (change === 'kept') {
       const unheard = (this.#unheard.get(to) ?? 0) + 1;
       this.#unheard.set(to, unheard);
-      if (unheard >= CHANGE_ATTEMPTS) this.#line.giveUp(to);
+      if (unheard >= CHANGE_ATTEMPTS) this.#line.giveUp(to, 'the loader does not change to it');
+    } else {
+      this.#line.giveUp(to, 'no answer at it');
+      if (change === 'lost') this.drop();
     }
   }
 }
