@@ -89,6 +89,7 @@ class BackupJob {
       await this.#board.checkIdentity();
       return this.#seenUnchanged(known);
     }
+    await this.#board.prepareToMove();
     const draft = await this.#archive.begin(this.#board.identity.mac, this.#flash.sizeBytes);
     try {
       return await this.#fillAndKeep(draft, full);
