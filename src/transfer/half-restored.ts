@@ -23,11 +23,13 @@ function partOptions({ name, offset, sizeBytes }: NonNullable<RestoreRecord['par
 }
 
 /** One sentence and a hint for people, without a full stop. */
-export function halfRestoredText(mac: Mac, { record, problem }: HalfRestored): { message: string; hint: string } {
+export function halfRestoredText(mac: Mac, half: HalfRestored): { message: string; hint: string } {
+  const { record } = half;
   if (record === null) {
     return {
-      message: `${mac} is half restored, and the record of it (restoring.json) ${problem}`,
-      hint: `Restore the backup that it should hold: espd restore --mac ${mac} --at WHICH`,
+      message: `${mac} is half restored, and the record of it (restoring.json) ${half.problem}`,
+      // A record that can be read tomorrow says what belongs on the board: no reason to write anything else today.
+      hint: half.hint ?? `Restore the backup that it should hold: espd restore --mac ${mac} --at WHICH`,
     };
   }
   const of = record.from.mac === mac ? '' : ` of ${record.from.mac}`;
