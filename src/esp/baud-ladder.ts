@@ -106,6 +106,11 @@ export class BaudLadder {
     return Math.min(this.#limit, ...this.#fallen.map(({ rate }) => rungBelow(rate)));
   }
 
+  /** Highest rate that this line is known to hold: see {@link isTrusted}. */
+  get trusted(): number {
+    return Math.min(this.ceiling, Math.max(this.#top, rungAt(this.#remembered ?? LOWEST)));
+  }
+
   /** Highest rate above the lowest that a read has proven in this session and that is not to blame; null where none is. */
   get proven(): number | null {
     const failed = this.failed;
@@ -141,7 +146,8 @@ export class BaudLadder {
   /** The rate to go to now: that in force where a change is not worth its cost. */
   next({ current, remainingBytes, stepMs, mayClimb }: RateQuestion): number {
     if (current > this.ceiling) return this.ceiling;
-    if (!this.isProven(current)) return current;
+    // A trial is not changed before it is over; a rate of earlier sessions is none.
+    if (!this.isTrusted(current)) return current;
     const wanted = this.#wanted(current, mayClimb);
     const savedMs = remainingBytes * 10_000 * (1 / current - 1 / wanted);
     return savedMs > stepMs + (this.isTrusted(wanted) ? 0 : RISK_MS) ? wanted : current;

@@ -107,7 +107,7 @@ export class Board {
     }
   }
 
-  /** Which loader answers: the ROM means slow reads, because no stub could run. */
+  /** Which loader answers: the ROM, where no stub runs or none was needed yet. */
   get loaderKind(): 'rom' | 'stub' {
     return this.#flasher.loader.kind;
   }
@@ -136,9 +136,9 @@ export class Board {
   }
 
   /**
-   * Starts the stub and identifies the flash, at the rate of connecting: that is raised when there is something to read
-   * or write. Every other work on the flash begins with it.
-   * @throws EspdError `flash-unknown`, `no-stub-read`, and what the protocol throws
+   * Identifies the flash, through the ROM where it can: the stub is loaded when there is something to read or write, and
+   * the baud rate raised where that pays. Every other work on the flash begins with it.
+   * @throws EspdError `flash-unknown`, `no-stub-read` (ESP8266), and what the protocol throws
    */
   async openFlash(): Promise<FlashFacts> {
     if (this.#flash !== undefined) return this.#flash;
@@ -151,6 +151,15 @@ export class Board {
       this.#flash = await this.#identifyFlash();
     }
     return this.#flash;
+  }
+
+  /**
+   * Loads the stub now, because reads, writes or many digests are to come; without it, the first read or write does.
+   * @throws EspdError `no-stub-read`: without a stub nothing of this flash can be read, or not all; see {@link openFlash}
+   */
+  async prepareToMove(): Promise<void> {
+    await this.openFlash();
+    await this.#persistence.run({ what: 'start of the stub', isRead: false, work: () => this.#flasher.tune(0) });
   }
 
   /** Readable eFuse words by block, lower-case hex of 8 digits; only a manifest needs them, and they take a second. */
@@ -244,7 +253,7 @@ export class Board {
   }
 
   async #identifyFlash(): Promise<FlashFacts> {
-    const jedec = await readJedecId(await this.#flasher.ready(), this.#chip);
+    const jedec = await readJedecId(await this.#flasher.forQuestions(), this.#chip);
     const sizeBytes = flashSizeBytes(jedec);
     if (sizeBytes === undefined) {
       throw new EspdError('flash-unknown', `The size of flash ${jedec.manufacturer} ${jedec.device} is not known`, {
@@ -283,7 +292,7 @@ export class Board {
   }
 
   #persist<T>(what: string, work: (loader: Loader) => Promise<T>): Promise<T> {
-    const run = async () => work(await this.#flasher.tune(0));
+    const run = async () => work(await this.#flasher.forQuestions());
     return this.#persistence.run({ what, isRead: false, work: run });
   }
 }

@@ -120,6 +120,11 @@ export class Line {
     return this.#ladder.next({ current: this.baudRate, remainingBytes, stepMs, mayClimb });
   }
 
+  /** Highest rate that a read on this line has proven, now or in an earlier session. */
+  get trustedRate(): number {
+    return this.#ladder.trusted;
+  }
+
   /** Whether the host's own port can do the rate; asked only where no read on this line has shown it. */
   async portHolds(baudRate: number): Promise<boolean> {
     if (this.#ladder.isTrusted(baudRate) || this.#link.canDoBaudRate === undefined) return true;

@@ -97,6 +97,7 @@ class FlashReading {
         await this.#board.checkIdentity();
         return this.#sameAs(known, undefined);
       }
+      await this.#board.prepareToMove();
       return await this.#fillAndConfirm(await whileHeld(this.#session, this.#openDraft(full)), full);
     } catch (error) {
       this.#breakOff(error);

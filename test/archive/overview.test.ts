@@ -89,7 +89,7 @@ test('a newest backup that is damaged is told, and an older one says what the bo
     board?.problems.map(({ id, problem }) => [id, problem]),
     [[ID1, 'is missing']],
   );
-  assert.equal(board?.foreign.length, 1);
+  assert.equal(board.foreign.length, 1);
   for (const day of ['25', '26', '27']) await mkdir(join(archive.root, FOLDER, `2026-11-${day}T10-00-00Z`));
   const worse = (await archive.overview()).boards[0];
   assert.deepEqual([worse?.ids.length, worse?.newest], [5, null]);

@@ -31,7 +31,7 @@ async function opened({ baudRate = 921600, ...options }: BenchOptions & { baudRa
   const on = bench({ content: noise, ...options });
   if (options.capabilities !== undefined) await enterDownloadByHand(on);
   const board = await on.connect({ baudRate, usb: options.usb === 'usb-serial-jtag' ? USB_SERIAL_JTAG : null });
-  await board.openFlash();
+  await board.prepareToMove();
   return { on, board };
 }
 
