@@ -128,8 +128,18 @@ class FolderArchive implements Archive {
     throw problem?.error ?? unknownBoard(text, macs);
   }
 
+  async backupIds(mac: Mac): Promise<readonly string[]> {
+    try {
+      const folder = await this.#readBoard(mac);
+      if (folder !== undefined) return folder.ids;
+    } catch (error) {
+      throw toProblem(mac, null, macToFolder(mac), readFault(error)).error;
+    }
+    throw unknownBoard(mac, (await this.boards()).macs);
+  }
+
   async resolveBackup(mac: Mac, which: Which): Promise<Backup> {
-    const ids = await this.#idsOf(mac);
+    const ids = await this.backupIds(mac);
     const id = selectId(mac, ids, which);
     const judged = await this.#judge(mac, id);
     if (judged?.backup !== undefined) return judged.backup;
@@ -325,16 +335,6 @@ class FolderArchive implements Archive {
       hasSightings: names.includes(SIGHTINGS),
       foreign: names.filter((name) => !isOurs(name)),
     };
-  }
-
-  async #idsOf(mac: Mac): Promise<readonly string[]> {
-    try {
-      const folder = await this.#readBoard(mac);
-      if (folder !== undefined) return folder.ids;
-    } catch (error) {
-      throw toProblem(mac, null, macToFolder(mac), readFault(error)).error;
-    }
-    throw unknownBoard(mac, (await this.boards()).macs);
   }
 
   /** A backup where nothing is wrong with it, else its problems; undefined where nothing has this id. */

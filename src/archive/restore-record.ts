@@ -27,6 +27,9 @@ const mac = () =>
 const count = () => z.number().int().nonnegative();
 const region = z.object({ offset: count(), sizeBytes: count() });
 
+/** Guards that a person can override, by the names of their options behind `--ignore-`. */
+export const OVERRIDES = ['revision', 'flash-size', 'security', 'write-protect', 'layout'] as const;
+
 const recordSchema = z.object({
   formatVersion: z.literal(1),
   createdBy: z.string().max(200).transform(printable),
@@ -53,13 +56,26 @@ const recordSchema = z.object({
   snapshot: z.string().refine(isBackupId).nullable(),
   /** The snapshot was made for this restore; else the archive held that content before. */
   snapshotIsNew: z.boolean().default(true),
+  /** What else the command that finishes it has to say. */
+  options: z
+    .object({
+      /** The port that the person named; null = the board is found by its MAC. */
+      port: z.string().max(4096).transform(printable).nullable(),
+      /** Guards that the person has overridden: `revision` stands for --ignore-revision. */
+      ignore: z.array(z.enum(OVERRIDES)),
+      /** The person has said --yes. */
+      yes: z.boolean(),
+    })
+    .default({ port: null, ignore: [], yes: false }),
+  /** Folder of the archive that `from` is in; null = the one that the record lies in. */
+  archive: z.string().max(4096).nullable().default(null),
 });
 
 /** What is known of a restore that has begun and not ended. Texts are printable. */
 export type RestoreRecord = z.infer<typeof recordSchema>;
 
 /** What its maker knows. */
-export type RestoreRecordContent = Omit<RestoreRecord, 'formatVersion' | 'createdBy'>;
+export type RestoreRecordContent = Omit<RestoreRecord, 'formatVersion' | 'createdBy' | 'archive'>;
 
 /** A board's unfinished restore: its record, or null with the reason where the file is there and cannot be understood. */
 export type HalfRestored =

@@ -148,6 +148,11 @@ export interface Archive {
    */
   resolveBoard(text: string): Promise<Mac>;
   /**
+   * Ids of everything that this board has as a backup, sound or not, sorted.
+   * @throws EspdError `archive-unknown-board`, `archive-unreadable`
+   */
+  backupIds(mac: Mac): Promise<readonly string[]>;
+  /**
    * A damaged backup is never passed over in silence: when the one meant is damaged, that is the answer.
    * @throws EspdError `archive-unknown-board`, `archive-unknown-backup`, `archive-damaged` or `archive-newer` when what
    * is asked for is there but cannot be trusted

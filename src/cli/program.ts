@@ -104,8 +104,8 @@ function buildProgram(host: Host, run: Runner): Command {
     );
 
   addRestore(add('restore', 'put an archived image back on the board with that MAC')).action(
-    (options: RestoreCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) => restore(context, options)),
+    (board: string | undefined, options: RestoreCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => restore(context, { ...options, ...(board && { board }) })),
   );
 
   add('list', 'the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
@@ -119,7 +119,7 @@ function buildProgram(host: Host, run: Runner): Command {
 
   add('verify', 'hash the archive again, or compare attached boards with it')
     .option('--mac <mac>', 'only this board')
-    .option('--device', 'compare the attached board with its newest backup, without reading it out', false)
+    .option('--device', 'compare the attached board with the backup that it should hold, without reading it out', false)
     .option('--port <port>', `with --device: ${PORT_HELP}`)
     .action((options: VerifyCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => verify(context, options)),

@@ -5,15 +5,22 @@ import { PORT_HELP, bytesArgument, countArgument, listArgument, macArgument } fr
 
 const HELP = `
 What happens: the archive is verified, the board compared with it by digests, the
-plan shown and (at a terminal) asked about; what is on the board is backed up; then
-only the sectors that differ are written, and the chip hashes its flash before it
-is reset. Interrupted, the same command finishes it.`;
+plan shown and asked about; what is on the board is backed up; then only the sectors
+that differ are written, and the chip hashes its flash before it is reset.
+Interrupted, the same command finishes it.
+
+The question is asked at the terminal, whatever is redirected. Where nobody can be
+asked (no terminal, --json, CI, in the background) --yes is needed: without it
+nothing is touched.
+
+latest is the newest backup that is no snapshot of before a restore.`;
 
 export function addRestore(command: Command): Command {
   return command
-    .option('--mac <mac>', 'board whose backup is restored')
+    .argument('[board]', 'MAC of the board whose backup is restored, or MAC@WHICH (see --at)')
+    .option('--mac <mac>', 'the same as an option')
     .option('--from <mac>', 'the same, for --to and --many')
-    .option('--at <which>', 'latest, first, a backup id, or an ISO date (the newest backup not after it)', 'latest')
+    .option('--at <which>', 'latest (default), first, a backup id, or an ISO date: the newest backup not after it')
     .option('--port <port>', PORT_HELP)
     .option('--to <mac>', 'write it to this other board on purpose; its MAC typed in full', macArgument)
     .option('--wait [seconds]', 'wait until the board is plugged in', countArgument)

@@ -10,7 +10,8 @@ import { EspdError } from '../../../src/errors.ts';
 import { macToFolder } from '../../../src/mac.ts';
 import { OPCODE, seededRandom } from '../../../src/simulator/index.ts';
 import type { Family, SimulatedBoard } from '../../../src/simulator/index.ts';
-import { finishCommand, guardHalfRestored } from '../../../src/transfer/half-restored.ts';
+import { finishCommand } from '../../../src/transfer/finish-command.ts';
+import { guardHalfRestored } from '../../../src/transfer/half-restored.ts';
 import { WriteMismatchError, piecesOf } from '../../../src/transfer/restore/write.ts';
 import {
   Bench,
@@ -183,7 +184,10 @@ describe('the record', () => {
     const half = await bench.archive.halfRestored(targetMac);
     assert.ok(half?.record);
     assert.equal(await bench.archive.halfRestored(backup.mac), null);
-    assert.equal(finishCommand(half.record), `espd restore --mac ${backup.mac} --to ${targetMac} --at ${backup.id}`);
+    assert.equal(
+      finishCommand(half.record, ['espd']),
+      `espd restore --mac ${backup.mac} --to ${targetMac} --at ${backup.id}`,
+    );
   });
 });
 
