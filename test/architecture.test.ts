@@ -11,7 +11,7 @@ import { describe, test } from 'node:test';
 import ts from 'typescript';
 
 /** Files directly in src that every room may import. */
-const OPEN_TO_ALL = ['errors.ts', 'log.ts', 'clock.ts', 'mac.ts', 'version.ts'];
+const OPEN_TO_ALL = ['errors.ts', 'log.ts', 'clock.ts', 'mac.ts', 'version.ts', 'flash.ts', 'printable.ts'];
 
 /**
  * What each room may import beside itself and {@link OPEN_TO_ALL}. A room (`esp`) means all its files, a path one file;

@@ -22,7 +22,7 @@ import { openStoredImage } from './image.ts';
 import { currentOwner, draftName, draftOwner, isPartialName, isTrashName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { RESTORES, appendRestore, readRestores } from './restores.ts';

@@ -1,12 +1,12 @@
 /** Images of the archive that a board's flash may equal in parts. */
 
 import { join } from 'node:path';
+import { BLOCK_BYTES } from '../flash.ts';
 import type { Logger } from '../log.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { MD5_BYTES, blockCount } from './block-file.ts';
 import type { NewestBackup } from './block-file.ts';
-import { BLOCK_BYTES } from './digest.ts';
 import { GZIP_IMAGE, isWithin } from './image.ts';
 import type { Backup, Candidate, Candidates, ImageReader } from './types.ts';
 

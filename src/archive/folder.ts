@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { BLOCK_BYTES } from '../flash.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { parseChecksums } from './checksums.ts';
@@ -14,7 +15,7 @@ import type { ImageHasher } from './hasher.ts';
 import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
 import { FORMAT_VERSION, MAX_MANIFEST_BYTES, contradictions, parseManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 export const MANIFEST = 'manifest.json';
 export const CHECKSUMS = 'SHA256SUMS';
@@ -190,7 +191,7 @@ export function judgeImage(
     const where =
       wrong[0] === undefined
         ? ''
-        : `; ${wrong.length} of ${image.blocks.sha256.length} blocks differ, the first at 0x${(wrong[0] * 65536).toString(16)}`;
+        : `; ${wrong.length} of ${image.blocks.sha256.length} blocks differ, the first at 0x${(wrong[0] * BLOCK_BYTES).toString(16)}`;
     if (image.sizeBytes !== sizeBytes) {
       found(file, `holds ${image.sizeBytes} bytes of image, and ${MANIFEST} says ${sizeBytes}`);
     } else if (image.sha256 !== sha256) {

@@ -7,6 +7,7 @@
  */
 
 import { join } from 'node:path';
+import { SECTOR_BYTES } from '../flash.ts';
 import { systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
@@ -28,7 +29,6 @@ interface Partial {
   readonly storedBytes: number;
 }
 
-const SECTOR_BYTES = 4096;
 const ZEROS = Buffer.alloc(SECTOR_BYTES);
 
 /**

@@ -11,7 +11,7 @@ import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
 import { readFault, writeAll } from './disk.ts';
 import { isBackupId } from './ids.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 export const RESTORE_RECORD = 'restoring.json';
 

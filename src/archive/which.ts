@@ -3,7 +3,7 @@
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { idFromDate, isBackupId } from './ids.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import type { Which } from './types.ts';
 
 const MAX_NAMED = 5;

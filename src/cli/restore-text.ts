@@ -1,5 +1,6 @@
 /** A plan of a restore as people read it. Pure. */
 
+import { SECTOR_BYTES } from '../flash.ts';
 import type { RestorePlan, SnapshotPlan } from '../transfer/restore/plan.ts';
 import { formatSize, formatTable, plural, printable } from './text.ts';
 
@@ -63,7 +64,10 @@ function differenceLines({ parts, sectors, bytes, backup }: RestorePlan): string
     plural(part.sectors, 'sector'),
     formatSize(part.bytes),
   ]);
-  return [`${sectors} of ${plural(backup.sizeBytes / 4096, 'sector')}, ${formatSize(bytes)}`, ...formatTable(rows)];
+  return [
+    `${sectors} of ${plural(backup.sizeBytes / SECTOR_BYTES, 'sector')}, ${formatSize(bytes)}`,
+    ...formatTable(rows),
+  ];
 }
 
 function timeText({ estimate, snapshot }: RestorePlan): string {

@@ -1,5 +1,6 @@
 /** The flash chip behind the ESP: attach it, ask who it is, and hash what it holds. */
 
+import { BLOCK_BYTES, SECTOR_BYTES } from '../flash.ts';
 import { EspdError } from '../errors.ts';
 import type { Chip } from './chips/chip.ts';
 import { type Loader, agreedAnswer } from './loader.ts';
@@ -40,7 +41,9 @@ export async function attachFlash(loader: Loader, chip: Chip): Promise<void> {
 /** Tells ROM or stub the geometry: size in bytes, 64 KiB blocks, 4 KiB sectors, 256-byte pages. */
 export async function setFlashSize(loader: Loader, chip: Chip, sizeBytes: number): Promise<void> {
   if (loader.kind === 'rom' && !chip.rom.spiAttach) return;
-  await loader.command(OPCODE.SPI_SET_PARAMS, words(0, sizeBytes, 65536, 4096, 256, 0xffff), { repeatable: true });
+  await loader.command(OPCODE.SPI_SET_PARAMS, words(0, sizeBytes, BLOCK_BYTES, SECTOR_BYTES, 256, 0xffff), {
+    repeatable: true,
+  });
 }
 
 /**

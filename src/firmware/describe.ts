@@ -1,5 +1,6 @@
 /** One look at a flash image: which firmware, which partitions, what is wrong with them. */
 
+import { SECTOR_BYTES } from '../flash.ts';
 import {
   bootOrder,
   OTA_DATA_BYTES,
@@ -8,7 +9,7 @@ import {
   parseOtaSelect,
   type OtaSelect,
 } from './boot-order.ts';
-import { BoundedFlash, hex, SECTOR_BYTES, type ReadFlash } from './bytes.ts';
+import { BoundedFlash, hex, type ReadFlash } from './bytes.ts';
 import {
   DESCRIPTION_BYTES,
   parseAppDescription,

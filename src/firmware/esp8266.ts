@@ -2,7 +2,8 @@
  * An ESP8266's flash without a partition table: images at the customary places, and the SDK's own sectors at the end.
  */
 
-import { SECTOR_BYTES, type BoundedFlash } from './bytes.ts';
+import { SECTOR_BYTES } from '../flash.ts';
+import type { BoundedFlash } from './bytes.ts';
 import { findImage, type Image } from './image.ts';
 
 /** A part of the flash in the words of a partition table, though none says so. */

@@ -1,6 +1,6 @@
 /** The whole of a flash as parts with names, so that a change can be told by where it is. Pure. */
 
-import { SECTOR_BYTES } from './bytes.ts';
+import { SECTOR_BYTES } from '../flash.ts';
 import { bootloaderOffset } from './describe.ts';
 
 export interface FlashRegion {

@@ -3,7 +3,7 @@
  * Each text is one that the firmware's own source composes at build time; where it is missing the answer is null.
  */
 
-import { SECTOR_BYTES } from './bytes.ts';
+import { SECTOR_BYTES } from '../flash.ts';
 
 export interface KnownFirmware {
   readonly name: string;

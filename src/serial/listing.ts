@@ -14,7 +14,7 @@ import { EspdError } from '../errors.ts';
 import { silentLogger, type Logger } from '../log.ts';
 import { listFolder, type FolderPort } from './folder-ports.ts';
 import type { PortInfo } from './ports.ts';
-import { isUsbTtyName, printable, ttyIdentity, ttyNames, usbId, usbPortOf, type SystemRoots } from './sysfs.ts';
+import { isUsbTtyName, deviceText, ttyIdentity, ttyNames, usbId, usbPortOf, type SystemRoots } from './sysfs.ts';
 
 /** What `SerialPort.list()` tells of a port, as far as it is used here. */
 export interface SerialPortFacts {
@@ -175,15 +175,15 @@ async function fromSerialPort(facts: readonly SerialPortFacts[]): Promise<PortIn
       if ((!isWindows && node === undefined) || /\p{C}/u.test(port.path)) return undefined;
       const vendorId = usbId(port.vendorId);
       const productId = usbId(port.productId);
-      const location = printable(port.locationId);
+      const location = deviceText(port.locationId);
       const usb =
         vendorId === undefined || productId === undefined
           ? null
           : {
               vendorId,
               productId,
-              serialNumber: printable(port.serialNumber),
-              manufacturer: printable(port.manufacturer),
+              serialNumber: deviceText(port.serialNumber),
+              manufacturer: deviceText(port.manufacturer),
               product: null,
               location,
             };

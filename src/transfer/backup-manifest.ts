@@ -1,9 +1,9 @@
 /** What a finished backup says of itself: the part of the manifest that its maker knows. */
 
 import { hostname } from 'node:os';
+import type { Region } from '../flash.ts';
 import type { ManifestContent } from '../archive/manifest.ts';
 import type { Draft } from '../archive/types.ts';
-import type { Region } from './digest-plan.ts';
 import type { Explanation } from './known-content.ts';
 import type { Phase } from './phases.ts';
 import type { Session } from './session.ts';

@@ -1,19 +1,12 @@
 /** A backup of one board: what must be read is read, the chip confirms the whole, and only then is it kept. */
 
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
 import type { Archive, Backup, BoardHistory, Candidates, Draft } from '../archive/types.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import { Budget } from './asking.ts';
 import { type TransferReport, manifestOf } from './backup-manifest.ts';
-import {
-  BLOCK_BYTES,
-  type DigestPlan,
-  type ExplainedRegion,
-  type Region,
-  SECTOR_BYTES,
-  planByDigests,
-  scattered,
-} from './digest-plan.ts';
+import { type DigestPlan, type ExplainedRegion, planByDigests, scattered } from './digest-plan.ts';
 import { BLANK, uniformDigest } from './digests.ts';
 import { differingRegions } from './flash-compare.ts';
 import { type Explanation, KnownContent } from './known-content.ts';

@@ -3,11 +3,11 @@
  * here only reads: the daemon comes this way too.
  */
 
+import type { Region } from '../flash.ts';
 import type { HalfRestored, RestoreRecord } from '../archive/restore-record.ts';
 import type { Archive } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import type { Region } from './digest-plan.ts';
 import { type EspdCall, PLAIN_CALL, commandLine, finishCommand } from './finish-command.ts';
 import type { Session } from './session.ts';
 

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { hasCode } from '../../src/errors.ts';
 import { createPortLister, listPorts, type SerialPortFacts } from '../../src/serial/listing.ts';
-import { printable } from '../../src/serial/sysfs.ts';
+import { deviceText } from '../../src/serial/sysfs.ts';
 import { VirtualClock } from '../../src/simulator/virtual-clock.ts';
 import { CP2102, ESP32_C3, FakeSystem, recordingLogger } from './fake-system.ts';
 import { noPty, openPty } from './pty.ts';
@@ -277,19 +277,19 @@ describe('hostile strings', () => {
     assert.doesNotMatch(JSON.stringify([port.key, port.aliases]), /[\p{C}\u2028]/u);
   });
 
-  test('printable() is bounded, clean and stable for every text', () => {
+  test('deviceText() is bounded, clean and stable for every text', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.string({ maxLength: 300 })), (text) => {
-        const clean = printable(text);
+        const clean = deviceText(text);
         if (clean === null) return;
         assert.ok(Array.from(clean).length <= 64 && clean !== '');
         assert.doesNotMatch(clean, /\p{C}|[\u2028\u2029]/u);
-        assert.equal(printable(clean), clean);
+        assert.equal(deviceText(clean), clean);
       }),
     );
-    assert.equal(printable(undefined), null);
-    assert.equal(printable(' \t '), null);
-    assert.equal(printable('Grüße 你好'), 'Grüße 你好');
+    assert.equal(deviceText(undefined), null);
+    assert.equal(deviceText(' \t '), null);
+    assert.equal(deviceText('Grüße 你好'), 'Grüße 你好');
   });
 });
 

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, describe, it } from 'node:test';
+import { BLOCK_BYTES } from '../../src/flash.ts';
 import { NOTHING_KNOWN } from '../../src/esp/line-memory.ts';
 import { seededRandom } from '../../src/simulator/index.ts';
 import type { TransferReport } from '../../src/transfer/backup-manifest.ts';
-import { BLOCK_BYTES } from '../../src/transfer/digest-plan.ts';
 import type { LineMemories } from '../../src/transfer/line-memory.ts';
 import { Bench, type BoardWishes, MIB } from './support.ts';
 

@@ -1,11 +1,11 @@
 /** Which part of the flash a restore is about: all of it, some partitions, or a range. */
 
+import { type Region, SECTOR_BYTES } from '../../flash.ts';
 import type { ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
 import type { Board } from '../../esp/board.ts';
 import { hexAddress } from '../../esp/flash-read.ts';
 import { type FirmwareSummary, type PartitionSummary, parsePartitionTable } from '../../firmware/index.ts';
-import { type Region, SECTOR_BYTES } from '../digest-plan.ts';
 import { imageDigest } from '../flash-compare.ts';
 
 /** What the person asked for. */

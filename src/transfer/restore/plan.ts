@@ -2,6 +2,7 @@
 
 import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../../flash.ts';
 import type { HalfRestored } from '../../archive/restore-record.ts';
 import type { Backup, ImageReader } from '../../archive/types.ts';
 import type { FlashFacts } from '../../esp/board.ts';
@@ -14,7 +15,6 @@ import {
   sharesOf,
 } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
-import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../digest-plan.ts';
 import { overlap } from '../flash-compare.ts';
 import { writeProtectionOf } from './guards.ts';
 import type { NamedRegion } from './parts.ts';

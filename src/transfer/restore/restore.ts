@@ -4,6 +4,7 @@
  */
 
 import { createHash } from 'node:crypto';
+import type { Region } from '../../flash.ts';
 import type { HalfRestored } from '../../archive/restore-record.ts';
 import type { Archive, Backup, ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
@@ -16,7 +17,6 @@ import {
   revisionRequirements,
 } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
-import type { Region } from '../digest-plan.ts';
 import { overlap } from '../flash-compare.ts';
 import { PLAIN_CALL, finishCommand } from '../finish-command.ts';
 import { halfRestoredText } from '../half-restored.ts';
