@@ -23,9 +23,10 @@ import { currentOwner, draftName, draftOwner, isPartialName, isTrashName } from 
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
 import { printable } from '../printable.ts';
-import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
+import { RESTORE_RECORD } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
-import { RESTORES, appendRestore, readRestores } from './restores.ts';
+import { RestoreStore } from './restore-store.ts';
+import { RESTORES } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
 import type { Archive, ArchiveProblem, Backup, BoardHistory, Candidates, Draft, ImageReader } from './types.ts';
@@ -42,6 +43,8 @@ export interface ArchiveOptions {
   readonly compression: 'none' | 'gzip';
   /** For the manifest: `espd 0.1.0`. */
   readonly createdBy: string;
+  /** Folder for the record of a restore while the archive is on a read-only file system; absent = there is none. */
+  readonly statePath?: string;
   /** Node's, unless a test wants to see calls fail. */
   readonly fs?: FileSystem;
 }
@@ -67,15 +70,18 @@ class FolderArchive implements Archive {
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
+  readonly #restores: RestoreStore;
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
-    const { fs = nodeFs, log, directoryMode = 0o700, fileMode = 0o600 } = options;
+    const { fs = nodeFs, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
     this.root = root;
     this.#options = options;
     this.#disk = new Disk({ fs, log, directoryMode, fileMode });
     this.#hasher = new ImageHasher(log);
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
+    const self = () => this.#self();
+    this.#restores = new RestoreStore({ root, statePath, disk: this.#disk, log, clock, createdBy, self });
     this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
   }
 
@@ -90,6 +96,7 @@ class FolderArchive implements Archive {
       // What mkfs leaves at the top of a file system that is the archive as a whole.
       else if (entry.name !== 'lost+found') problems.push(toProblem(null, null, entry.name, FOREIGN));
     }
+    macs.push(...(await this.#restores.macsElsewhere()).filter((mac) => !macs.includes(mac)));
     return { macs: macs.sort(), problems };
   }
 
@@ -103,7 +110,7 @@ class FolderArchive implements Archive {
     } catch (error) {
       problems.push(toProblem(mac, null, macToFolder(mac), readFault(error)));
     }
-    if (folder === undefined) return { mac, backups, sightings, problems, halfRestored: null };
+    if (folder === undefined) return { mac, backups, sightings, problems, halfRestored: await this.halfRestored(mac) };
     for (const id of folder.ids) {
       const judged = await this.#judge(mac, id);
       if (judged?.backup !== undefined) backups.push(judged.backup);
@@ -242,35 +249,26 @@ class FolderArchive implements Archive {
     }
   }
 
-  async halfRestored(mac: Mac): Promise<HalfRestored | null> {
-    return (await readRestoreRecord(this.#disk, this.#pathOf(mac), mac)) ?? null;
+  halfRestored(mac: Mac): Promise<HalfRestored | null> {
+    return this.#restores.half(mac);
+  }
+
+  async readOnly(): Promise<{ recordFolder: string | null } | null> {
+    return (await this.#restores.isReadOnly()) ? { recordFolder: this.#restores.statePath ?? null } : null;
   }
 
   async beginRestore(content: RestoreRecordContent): Promise<void> {
-    const { createdBy } = this.#options;
-    const folder = this.#pathOf(content.mac);
     try {
-      await this.#refuseOtherThanFolder(folder);
-      await this.#disk.makeFolder(folder);
-      await writeRestoreRecord(this.#disk, folder, draftName(await this.#self()), createdBy, content);
+      await this.#refuseOtherThanFolder(this.#pathOf(content.mac));
+      await this.#restores.begin(content);
     } catch (error) {
       throw toWriteError(error, this.root);
     }
   }
 
   async endRestore(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
-    const folder = this.#pathOf(mac);
     try {
-      const record = (await readRestoreRecord(this.#disk, folder, mac))?.record;
-      if (record && outcome === 'done') {
-        const { from, snapshot, snapshotIsNew, parts } = record;
-        const at = this.#options.clock.date().toISOString();
-        await appendRestore(this.#disk, folder, {
-          ...{ at, from, snapshot, snapshotIsNew },
-          partial: parts !== null,
-        });
-      }
-      await removeRestoreRecord(this.#disk, folder);
+      await this.#restores.end(mac, outcome);
     } catch (error) {
       throw toWriteError(error, this.root);
     }
@@ -278,9 +276,8 @@ class FolderArchive implements Archive {
 
   async restores(mac: Mac): Promise<readonly CompletedRestore[]> {
     try {
-      return await readRestores(this.#disk, this.#pathOf(mac));
+      return await this.#restores.restores(mac);
     } catch (error) {
-      if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return [];
       throw toProblem(mac, null, join(macToFolder(mac), RESTORES), readFault(error)).error;
     }
   }

@@ -11,7 +11,7 @@ import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
 import { readFault, writeAll } from './disk.ts';
 import { isBackupId } from './ids.ts';
-import { printable } from '../printable.ts';
+import { escapeOf, printable, replaceUnprintable } from '../printable.ts';
 
 export const RESTORE_RECORD = 'restoring.json';
 
@@ -25,6 +25,12 @@ const mac = () =>
     .refine((text) => parseMac(text) === text)
     .transform((text) => text as Mac);
 const count = () => z.number().int().nonnegative();
+/** Never cut: it is used, not only shown. */
+const path = () =>
+  z
+    .string()
+    .max(4096)
+    .transform((text) => replaceUnprintable(text, escapeOf));
 const region = z.object({ offset: count(), sizeBytes: count() });
 
 /** Guards that a person can override, by the names of their options behind `--ignore-`. */
@@ -60,7 +66,7 @@ const recordSchema = z.object({
   options: z
     .object({
       /** The port that the person named; null = the board is found by its MAC. */
-      port: z.string().max(4096).transform(printable).nullable(),
+      port: path().nullable(),
       /** Guards that the person has overridden: `revision` stands for --ignore-revision. */
       ignore: z.array(z.enum(OVERRIDES)),
       /** The person has said --yes. */
@@ -68,7 +74,7 @@ const recordSchema = z.object({
     })
     .default({ port: null, ignore: [], yes: false }),
   /** Folder of the archive that `from` is in; null = the one that the record lies in. */
-  archive: z.string().max(4096).nullable().default(null),
+  archive: path().nullable().default(null),
 });
 
 /** What is known of a restore that has begun and not ended. Texts are printable. */
@@ -125,7 +131,7 @@ export async function writeRestoreRecord(
   boardFolder: string,
   draft: string,
   createdBy: string,
-  content: RestoreRecordContent,
+  content: RestoreRecordContent & Pick<RestoreRecord, 'archive'>,
 ): Promise<void> {
   const checked = recordSchema.safeParse({ formatVersion: 1, createdBy, ...content });
   if (!checked.success) throw new EspdError('internal', `A record of a restore is wrong: ${checked.error.message}`);

@@ -138,7 +138,7 @@ export interface Archive {
   readonly root: string;
   /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
   readonly cache: ArchiveCache;
-  /** MACs of all boards with a folder, sorted; and what in the archive's root is foreign. */
+  /** MACs of all boards with a folder or an unfinished restore, sorted; and what in the archive's root is foreign. */
   boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[] }>;
   /** The history of one board; empty `backups` for a board never seen. Does not hash images. */
   history(mac: Mac): Promise<BoardHistory>;
@@ -192,9 +192,12 @@ export interface Archive {
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
   /** Whether a restore has begun on this board and not ended; null = no. */
   halfRestored(mac: Mac): Promise<HalfRestored | null>;
+  /** Set while the archive's file system takes no writes, whoever asks: where the record of a restore then goes. */
+  readOnly(): Promise<{ readonly recordFolder: string | null } | null>;
   /**
    * To be called before the first sector of a board is erased: from now on, also after a crash, the board counts as half
    * restored. On the disk when it resolves. Makes the board's folder where it is missing.
+   * While the archive is read-only, the record is kept in a folder of this user's state.
    * @throws EspdError `archive-unwritable`, `disk-full`
    */
   beginRestore(content: RestoreRecordContent): Promise<void>;

@@ -89,6 +89,7 @@ export async function openContext(
     fileMode: modeBits(config.archive.fileMode),
     compression: config.archive.compression,
     createdBy: `espd ${VERSION}`,
+    statePath: config.archive.statePath,
   });
   return {
     config,

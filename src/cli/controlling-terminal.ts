@@ -108,7 +108,7 @@ function processGroups(): { own: number; foreground: number } | undefined {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     });
-    const match = /^\s*(\d+)\s+(\d+)\s*$/.exec(stdout ?? '');
+    const match = /^\s*(\d+)\s+(\d+)\s*$/.exec(stdout);
     return match === null ? undefined : { own: Number(match[1]), foreground: Number(match[2]) };
   }
 }

@@ -32,6 +32,8 @@ export interface LogLine {
 }
 
 export interface ProcessOptions {
+  /** What runs espd: a program and its arguments, to which the command line is added. */
+  readonly within?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
   /** User id to run as. */
   readonly uid?: number;
@@ -49,7 +51,8 @@ export class EspdProcess {
   #hasExited = false;
 
   constructor(t: TestContext, bench: Bench, args: readonly string[], options: ProcessOptions = {}) {
-    this.child = spawn(process.execPath, [...COMMAND, ...args], {
+    const [program, ...before] = [...(options.within ?? []), process.execPath];
+    this.child = spawn(program, [...before, ...COMMAND, ...args], {
       cwd: ROOT,
       // Without the terminal at which somebody may run the tests: nobody can be asked there.
       detached: true,

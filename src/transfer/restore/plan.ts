@@ -51,6 +51,8 @@ export interface RestorePlan {
   readonly halfRestored: { readonly snapshot: string | null } | null;
   /** What in the image belongs to the board that it was taken from; empty on that board. */
   readonly boundToMac: readonly BoundPlace[];
+  /** Where it is noted that the restore has begun, while the archive is read-only; null = in the archive. */
+  readonly recordFolder: string | null;
 }
 
 /**
@@ -99,6 +101,7 @@ export interface PlanFacts {
   readonly status: number | undefined;
   /** What the chip took to hash its whole flash. */
   readonly digestSeconds: number;
+  readonly recordFolder: string | null;
 }
 
 /** What a chip's own USB carries, in place of a baud rate: some hundred kilobytes a second. */
@@ -142,7 +145,9 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       isOtherBoard,
       isProtected: writeProtectionOf(facts.status) !== null,
       otherFlashId: ids.image === ids.board ? null : ids,
+      recordFolder: regions.length === 0 ? null : facts.recordFolder,
     }),
+    recordFolder: facts.recordFolder,
     snapshot,
     halfRestored: facts.half === null ? null : { snapshot: facts.half.record?.snapshot ?? null },
     boundToMac: bound,
@@ -224,6 +229,7 @@ export interface RiskFacts {
   readonly isProtected: boolean;
   /** Ids of the flash chip then and now, where they differ. */
   readonly otherFlashId: { readonly image: string; readonly board: string } | null;
+  readonly recordFolder: string | null;
 }
 
 /** What somebody who is about to say yes should know, the weightiest first. */
@@ -256,6 +262,9 @@ export function risksOf(facts: RiskFacts): string[] {
   if (facts.otherFlashId !== null) {
     const { image, board } = facts.otherFlashId;
     risks.push(`The flash chip is another than then (${board}, was ${image})`);
+  }
+  if (facts.recordFolder !== null) {
+    risks.push(`The archive is read-only: if this is interrupted, only this user's espd knows (${facts.recordFolder})`);
   }
   if (snapshot.kind === 'none' && snapshot.because === 'not-wanted') {
     risks.push('What is on the board now is lost: no snapshot is made');

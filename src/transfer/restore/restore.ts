@@ -24,7 +24,7 @@ import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProt
 import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './parts.ts';
 import { type RestorePlan, type SnapshotPlan, makePlan } from './plan.ts';
 import { FlashProof } from './proof.ts';
-import { type Snapshot, makeSnapshot, planSnapshot } from './snapshot.ts';
+import { type Snapshot, guardReadOnly, makeSnapshot, planSnapshot } from './snapshot.ts';
 import { FlashRewriter } from './write.ts';
 import type { Session } from '../session.ts';
 
@@ -177,7 +177,9 @@ class RestoreJob {
       isWanted: this.#options.snapshot ?? true,
       flashDigest,
     });
-    const plan = await this.#plan(regions, snapshotPlan, status);
+    const readOnly = await archive.readOnly();
+    guardReadOnly(archive, readOnly, snapshotPlan);
+    const plan = await this.#plan(regions, snapshotPlan, status, readOnly?.recordFolder ?? null);
     onPlan?.(plan);
     if (dryRun) return this.#outcome(plan, false, null);
     if (!(await this.#isConfirmed(plan))) {
@@ -278,7 +280,12 @@ class RestoreJob {
     }
   }
 
-  async #plan(regions: readonly Region[], snapshot: SnapshotPlan, status: number | undefined): Promise<RestorePlan> {
+  async #plan(
+    regions: readonly Region[],
+    snapshot: SnapshotPlan,
+    status: number | undefined,
+    recordFolder: string | null = null,
+  ): Promise<RestorePlan> {
     const { backup, why = '' } = this.#options;
     return makePlan({
       session: this.#session,
@@ -291,6 +298,7 @@ class RestoreJob {
       snapshot,
       status,
       digestSeconds: this.#proof.digestSeconds,
+      recordFolder,
     });
   }
 
