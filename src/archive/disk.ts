@@ -265,12 +265,22 @@ export function toWriteError(error: unknown, root: string): unknown {
   });
 }
 
+/** What is wrong with a file or folder of the archive. */
+export interface Fault {
+  readonly code: ErrorCode;
+  /** A sentence fragment after its name. */
+  readonly problem: string;
+  readonly hint: string;
+}
+
 /**
- * What a failure while reading a file or folder of the archive means, as a fragment after its name. Throws errors that
- * are neither the system's nor zlib's.
+ * What a failure while reading a file or folder of the archive means. Only what the system says of the thing itself
+ * (there is none, it is a link, no regular file, cut off) is a fact about the archive, so `archive-damaged`. Every other
+ * failure tells nothing of the content: `archive-unreadable`. Throws errors that are neither the system's nor zlib's.
  */
-export function readFault(error: unknown): { code: ErrorCode; problem: string; hint: string } {
-  const damaged = (problem: string) => ({ code: 'archive-damaged' as const, problem, hint: '' });
+export function readFault(error: unknown): Fault {
+  const damaged = (problem: string): Fault => ({ code: 'archive-damaged', problem, hint: '' });
+  const unreadable = (problem: string, hint: string): Fault => ({ code: 'archive-unreadable', problem, hint });
   const code = faultCode(error);
   switch (code) {
     case 'ENOENT':
@@ -278,6 +288,8 @@ export function readFault(error: unknown): { code: ErrorCode; problem: string; h
     case 'ELOOP':
       return damaged('is a symbolic link, and none is followed');
     case 'EISDIR':
+    case 'ENXIO': // open(2): a socket, or a device file without a device
+    case 'ENODEV':
       return damaged('is no regular file');
     case 'ENOTDIR':
       return damaged('is no folder');
@@ -285,23 +297,33 @@ export function readFault(error: unknown): { code: ErrorCode; problem: string; h
       return damaged('is larger than such a file can be');
     case 'EACCES':
     case 'EPERM':
-      return {
-        code: 'archive-unreadable',
-        problem: 'may not be read by this user',
-        hint: 'Run espd as the user that owns the archive, or as root',
-      };
+      return unreadable('may not be read by this user', 'Run espd as the user that owns the archive, or as root');
     case 'EMFILE':
     case 'ENFILE':
+      return unreadable(
+        `cannot be read now: too many files are open (${code})`,
+        'Close other programs, or raise the limit ("ulimit -n"), and try again',
+      );
     case 'ENOMEM':
-      return { code: 'archive-unreadable', problem: `cannot be read now: ${code}`, hint: 'Try again later' };
+    case 'Z_MEM_ERROR':
+    case 'ESTALE': // a network file system has lost sight of it
+    case 'EINTR':
+    case 'EAGAIN':
+    case 'ETIMEDOUT':
+      return unreadable(`cannot be read now: ${code}`, 'Try again later');
     case 'Z_BUF_ERROR':
       return damaged('is cut off');
     case 'Z_DATA_ERROR':
+    case 'Z_NEED_DICT':
+    case 'Z_STREAM_ERROR':
       return damaged('is no sound gzip file');
     case undefined:
       throw error;
     default:
-      return damaged(`cannot be read: ${(error as Error).message}`);
+      return unreadable(
+        `cannot be read: ${(error as Error).message}`,
+        'The disk, or the way to it, reports a fault: see dmesg',
+      );
   }
 }
 

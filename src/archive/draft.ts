@@ -13,7 +13,8 @@ import type { ImageDigests } from './digest.ts';
 import { isDiskFull, readChunks, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { CHECKSUMS, MANIFEST, verifyFolder } from './folder.ts';
-import { checkFreeSpace } from './free-space.ts';
+import type { Finding } from './folder.ts';
+import { type SpaceAsker, reserveSpace } from './free-space.ts';
 import { deflate } from './gzip.ts';
 import { fromFailure } from './hash-stored.ts';
 import type { ImageHasher } from './hasher.ts';
@@ -25,6 +26,7 @@ import { chooseId, completeManifest } from './new-manifest.ts';
 import type { StoredImage } from './new-manifest.ts';
 import { draftName, partialName } from './owner.ts';
 import type { Owner } from './owner.ts';
+import { isUnreadable } from './problems.ts';
 import { openLeftover, removePartials, tidyPartials } from './partials.ts';
 import type { Leftover } from './partials.ts';
 import type { Backup, Draft } from './types.ts';
@@ -38,6 +40,7 @@ export interface DraftMaker {
   readonly owner: Owner;
   readonly compression: 'none' | 'gzip';
   readonly createdBy: string;
+  readonly inTurn: SpaceAsker['inTurn'];
   /** Told of a backup that has become visible; never rejects. */
   onCommitted(backup: Backup): Promise<void>;
 }
@@ -59,17 +62,17 @@ export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number
     await disk.makeFolder(path);
     await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs, sizeBytes);
     leftover = await openLeftover(maker, boardFolder, mac, sizeBytes);
+    handle = await disk.createFile(join(path, PLAIN_IMAGE));
+    const applicant = { path, image: handle };
     try {
-      await checkFreeSpace(maker, boardFolder, sizeBytes);
+      await reserveSpace(maker, applicant, sizeBytes);
     } catch (error) {
       if (leftover === null || !hasCode(error, 'disk-full')) throw error;
       await leftover.close();
       leftover = null;
       await removePartials(maker, boardFolder);
-      await checkFreeSpace(maker, boardFolder, sizeBytes);
+      await reserveSpace(maker, applicant, sizeBytes);
     }
-    handle = await disk.createFile(join(path, PLAIN_IMAGE));
-    await handle.truncate(sizeBytes);
     return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle, leftover });
   } catch (error) {
     await handle?.close().catch(() => undefined);
@@ -310,7 +313,7 @@ class FileDraft implements Draft {
       // The reading side judges it before anybody can see it: whatever it would find later is found now.
       const verified = await verifyFolder(this.#maker, path, { mac, id });
       const finding = verified?.findings[0];
-      if (finding !== undefined) throw this.#disturbed(`${finding.file} ${finding.problem}`);
+      if (finding !== undefined) throw this.#unproven(finding);
 
       const target = join(boardFolder, id);
       if (await disk.renameToNew(path, target)) {
@@ -319,6 +322,13 @@ class FileDraft implements Draft {
       }
       log.info('another process took the backup id first; taking the next one', { mac, id });
     }
+  }
+
+  #unproven({ file, problem, code, hint }: Finding): EspdError {
+    if (!isUnreadable({ code })) return this.#disturbed(`${file} ${problem}`);
+    return new EspdError(code, `The draft of ${this.mac} could not be read back: ${file} ${problem}`, {
+      hint: `Nothing was kept. ${hint}`,
+    });
   }
 
   #disturbed(what: string): EspdError {

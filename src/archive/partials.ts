@@ -110,8 +110,11 @@ async function open(
   try {
     if ((await disk.lstat(path))?.isDirectory() !== true) return 'useless';
     for (const other of await disk.fs.readdir(path)) {
-      // Its maker may have died in the middle of a commit.
-      if (other !== PLAIN_IMAGE) await disk.fs.rm(join(path, other), { recursive: true, force: true });
+      // Its maker may have died in the middle of a commit. What will not go (a network file system's, say) is not in the
+      // way of the image.
+      if (other !== PLAIN_IMAGE) {
+        await disk.fs.rm(join(path, other), { recursive: true, force: true }).catch(() => undefined);
+      }
     }
     const opened = await disk.openToRead(join(path, PLAIN_IMAGE));
     const image = new FileImage(opened.handle, path, sizeBytes);

@@ -7,7 +7,7 @@
 import { constants } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clock } from '../clock.ts';
-import { systemCode } from '../errors.ts';
+import { EspdError, systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
@@ -81,7 +81,12 @@ export class RestoreStore {
 
   async end(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
     const { disk, clock } = this.#parts;
-    const record = (await this.half(mac))?.record;
+    const half = await this.half(mac);
+    const record = half?.record;
+    // It says what was restored; removed now, that would be lost.
+    if (outcome === 'done' && half?.record === null && half.hint !== null) {
+      throw new EspdError('archive-unreadable', `${RESTORE_RECORD} of ${mac} ${half.problem}`, { hint: half.hint });
+    }
     if (record && outcome === 'done') {
       const { from, snapshot, snapshotIsNew, parts } = record;
       const line = { at: clock.date().toISOString(), from, snapshot, snapshotIsNew, partial: parts !== null };

@@ -5,6 +5,7 @@ import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
 import { meantBackup } from '../transfer/meant-backup.ts';
+import { noteForeign } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 
 /** A board as the person typed it, and which of its backups. */
@@ -45,7 +46,7 @@ export function boardAndWhich({ board, mac, from, at }: NamedBoard): BoardAndWhi
  * @throws EspdError see {@link meantBackup}; `archive-damaged`
  */
 export async function chooseBackup(
-  { archive, call, signal }: CommandContext,
+  { archive, call, out, signal }: CommandContext,
   { board, at }: BoardAndWhich,
   target: Mac | 'same' | null,
 ): Promise<{ backup: Backup; why: string }> {
@@ -54,14 +55,18 @@ export async function chooseBackup(
   const backup = await meantBackup(archive, mac, begun ?? at);
   const [damage] = await archive.verifyBackup(backup.mac, backup.id, signal);
   if (damage !== undefined) {
-    throw new EspdError(
-      'archive-damaged',
-      `Backup ${backup.id} of ${backup.mac} is damaged: ${damage.file} ${damage.problem}`,
-      {
-        hint: `Nothing was written. "${commandLine(call, 'show', mac)}" lists the other backups; choose one with --at`,
-      },
-    );
+    const { code, hint } = damage.error;
+    const what = code === 'archive-damaged' ? 'is damaged' : 'cannot be verified';
+    const show = `"${commandLine(call, 'show', mac)}" lists the other backups; choose one with --at`;
+    throw new EspdError(code, `Backup ${backup.id} of ${backup.mac} ${what}: ${damage.file} ${damage.problem}`, {
+      hint: `Nothing was written. ${hint === '' ? '' : `${hint}. `}${show}`,
+    });
   }
+  const { foreign } = await archive.history(mac);
+  noteForeign(
+    out,
+    foreign.filter(({ id }) => id === backup.id),
+  );
   const ids = await archive.backupIds(mac);
   const count = `${ids.indexOf(backup.id) + 1} of ${ids.length}`;
   if (begun !== undefined) return { backup, why: `to finish the interrupted restore (${count})` };

@@ -40,6 +40,7 @@ export async function attachFlash(loader: Loader, chip: Chip): Promise<void> {
 
 /** Tells ROM or stub the geometry: size in bytes, 64 KiB blocks, 4 KiB sectors, 256-byte pages. */
 export async function setFlashSize(loader: Loader, chip: Chip, sizeBytes: number): Promise<void> {
+  loader.flashSizeBytes = sizeBytes;
   if (loader.kind === 'rom' && !chip.rom.spiAttach) return;
   await loader.command(OPCODE.SPI_SET_PARAMS, words(0, sizeBytes, BLOCK_BYTES, SECTOR_BYTES, 256, 0xffff), {
     repeatable: true,

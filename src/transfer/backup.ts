@@ -176,7 +176,11 @@ class BackupJob {
     try {
       const [damage] = await this.#archive.verifyBackup(mac, id, signal);
       if (damage === undefined) return true;
-      log.warn('The last backup is damaged: keeping another copy', { mac, id, reason: damage.error.message });
+      log.warn('The last backup is not proven to be sound: keeping another copy', {
+        mac,
+        id,
+        reason: damage.error.message,
+      });
       return false;
     } catch (error) {
       if (hasCode(error, 'archive-unknown-backup')) return false; // pruned meanwhile

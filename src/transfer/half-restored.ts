@@ -15,15 +15,14 @@ import type { Session } from './session.ts';
  * One sentence and a hint for people, without a full stop.
  * @param call how espd was called, for the command in the hint
  */
-export function halfRestoredText(
-  mac: Mac,
-  { record, problem }: HalfRestored,
-  call: EspdCall,
-): { message: string; hint: string } {
+export function halfRestoredText(mac: Mac, half: HalfRestored, call: EspdCall): { message: string; hint: string } {
+  const { record } = half;
   if (record === null) {
+    const restore = commandLine(call, 'restore', '--mac', mac, '--at', 'WHICH');
     return {
-      message: `${mac} is half restored, and the record of it (restoring.json) ${problem}`,
-      hint: `Restore the backup that it should hold: ${commandLine(call, 'restore', '--mac', mac, '--at', 'WHICH')}`,
+      message: `${mac} is half restored, and the record of it (restoring.json) ${half.problem}`,
+      // A record that can be read tomorrow says what belongs on the board: no reason to write anything else today.
+      hint: half.hint ?? `Restore the backup that it should hold: ${restore}`,
     };
   }
   const of = record.from.mac === mac ? '' : ` of ${record.from.mac}`;

@@ -307,7 +307,11 @@ for (const compression of ['none', 'gzip'] as const) {
     await candidates.close();
     await last;
     assert.equal(open.size, 0);
-    assert.deepEqual(await writing.boards(), { macs: Array.from({ length: 12 }, (_, n) => board(n)), problems: [] });
+    assert.deepEqual(await writing.boards(), {
+      macs: Array.from({ length: 12 }, (_, n) => board(n)),
+      problems: [],
+      foreign: [],
+    });
     assert.deepEqual((await writing.history(board(3))).problems, []);
   });
 }

@@ -243,7 +243,7 @@ describe('describeFirmware on ESP8266', () => {
   ];
   const eboot = esp8266Image([{ address: 0x4010f000, data: filler(600) }]);
 
-  test('an Arduino image: boot loader, app, and the sectors of the SDK', async () => {
+  test('an Arduino image: boot loader, app, settings, and the sectors of the SDK', async () => {
     const bytes = esp8266Image(app('2.2.2-dev(38a443e)', 'ESPHome version 2024.6.0 compiled on %s'));
     const { firmware, partitions, problems, activePartition } = await summary(
       [
@@ -260,8 +260,8 @@ describe('describeFirmware on ESP8266', () => {
       [
         ['boot', 'app', 'image_v1', 0, eboot.length],
         ['app', 'app', 'image_v1', 0x1000, bytes.length],
-        ['rf_cal', 'data', 'rf_cal', 0x3fb000, 0x1000],
-        ['phy', 'data', 'phy', 0x3fc000, 0x1000],
+        ['eeprom', 'data', 'eeprom', 0x3fb000, 0x1000],
+        ['rf_cal', 'data', 'rf_cal', 0x3fc000, 0x1000],
         ['system_param', 'data', 'system_param', 0x3fd000, 0x3000],
       ],
     );
