@@ -21,6 +21,7 @@ import { foreignEntries } from './foreign.ts';
 import { ImageHasher } from './hasher.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
+import { findLatest, newestFirst, takeNewest } from './newest.ts';
 import { currentOwner, draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
@@ -32,7 +33,7 @@ import { RestoreStore } from './restore-store.ts';
 import { RESTORES } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
-import { takingTurns } from './turns.ts';
+import { Turns } from './turns.ts';
 import type {
   Archive,
   ArchiveProblem,
@@ -43,7 +44,7 @@ import type {
   ForeignEntry,
   ImageReader,
 } from './types.ts';
-import type { Sighting, VerifyReport, Which } from './types.ts';
+import type { LatestBackup, Sighting, VerifyReport, Which } from './types.ts';
 import { verifyArchive } from './verify.ts';
 import { selectId, unknownBoard } from './which.ts';
 
@@ -68,6 +69,12 @@ export function openArchive(root: string, options: ArchiveOptions): Archive {
   return new FolderArchive(resolve(root), options);
 }
 
+/**
+ * Of a board's own backups so many are compared with its flash, the newest ones: each costs a manifest to read and keep,
+ * some 50 KB for a flash of 32 MB, while the board waits.
+ */
+const MAX_OWN_CANDIDATES = 16;
+
 class FolderArchive implements Archive {
   readonly root: string;
   readonly cache: FolderCache;
@@ -76,7 +83,8 @@ class FolderArchive implements Archive {
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
   readonly #restores: RestoreStore;
-  readonly #inTurn = takingTurns();
+  /** Drafts that begin ask for room on the disk one after the other. */
+  readonly #reserving = new Turns(1);
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
@@ -145,6 +153,21 @@ class FolderArchive implements Archive {
     return { mac, backups, sightings, problems, foreign, halfRestored };
   }
 
+  async latest(mac: Mac): Promise<LatestBackup> {
+    try {
+      return await findLatest(mac, (await listBoard(this.#disk, this.root, mac))?.ids ?? [], (id) =>
+        this.#judge(mac, id),
+      );
+    } catch (error) {
+      return { mac, ids: [], backup: undefined, problems: [toProblem(mac, null, macToFolder(mac), readFault(error))] };
+    }
+  }
+
+  async *newestFirst(mac: Mac): AsyncGenerator<Backup, void, undefined> {
+    const folder = await listBoard(this.#disk, this.root, mac).catch((error: unknown) => void readFault(error));
+    yield* newestFirst(folder?.ids ?? [], (id) => this.#judge(mac, id));
+  }
+
   async resolveBoard(text: string): Promise<Mac> {
     const { macs, problems } = await this.boards();
     const mac = parseMac(text);
@@ -172,7 +195,7 @@ class FolderArchive implements Archive {
     const error = (judged.problems.find((problem) => problem.error.code === 'archive-newer') ?? judged.problems[0])
       ?.error;
     if (error === undefined) throw new EspdError('internal', `${mac} ${id} is neither sound nor damaged`);
-    const sound = await this.#newestSound(mac, ids);
+    const sound = (await findLatest(mac, ids, (other) => this.#judge(mac, other))).backup?.id;
     const instead =
       sound === undefined ? 'No other backup of this board looks sound' : `The newest that looks sound is ${sound}`;
     throw new EspdError(error.code, `Backup ${id} of ${mac}: ${error.message}`, {
@@ -186,12 +209,11 @@ class FolderArchive implements Archive {
   }
 
   async candidates(mac: Mac, options: Parameters<Archive['candidates']>[1] = {}): Promise<Candidates> {
-    const { signal, history } = options;
+    const { signal } = options;
     const fleet = await this.#blocks.newest(signal);
-    const { backups } = history ?? (await this.history(mac));
-    signal?.throwIfAborted();
+    const own = await takeNewest(this.newestFirst(mac), MAX_OWN_CANDIDATES, signal);
     const openImage = (path: string, sizeBytes: number, owner: Mac) => this.#openImage(path, sizeBytes, owner);
-    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, backups, fleet);
+    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, own, fleet);
   }
 
   async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]> {
@@ -231,7 +253,7 @@ class FolderArchive implements Archive {
       return await createDraft(
         {
           ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
-          inTurn: this.#inTurn,
+          inTurn: (work) => this.#reserving.take(work),
           onCommitted: (backup) => this.#blocks.add(backup),
         },
         mac,
@@ -347,12 +369,5 @@ class FolderArchive implements Archive {
       problems: verified.findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding.file), finding)),
       foreign: foreignEntries(verified.foreign, { mac, id, folder: placeOf(mac, id, '') }),
     };
-  }
-
-  async #newestSound(mac: Mac, ids: readonly string[]): Promise<string | undefined> {
-    for (const id of ids.toReversed()) {
-      if ((await this.#judge(mac, id))?.backup !== undefined) return id;
-    }
-    return undefined;
   }
 }

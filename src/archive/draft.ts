@@ -2,7 +2,7 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../clock.ts';
+import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macToFolder } from '../mac.ts';
@@ -47,19 +47,20 @@ export interface DraftMaker {
 
 /**
  * Makes the board's folder where needed, clears it of dead drafts, opens what they left, and makes a draft: all 0x00
- * until written.
+ * until written. Nothing is fsynced before the commit: a board waits for this.
  */
 export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number): Promise<Draft> {
   const { disk, root } = maker;
   const boardFolder = join(root, macToFolder(mac));
-  const madeBoardFolder = await disk.makeFolder(boardFolder);
+  const made = await disk.makeFolderUnsynced(boardFolder);
+  const madeBoardFolder = made.includes(root);
   // Another process may have made the folder just now, and not have come to its fsync.
-  if (!madeBoardFolder) await disk.syncFolder(root);
+  const unsynced = madeBoardFolder ? made : [...made, root];
   const path = join(boardFolder, draftName(maker.owner));
   let handle: FileHandle | undefined;
   let leftover: Leftover | null = null;
   try {
-    await disk.makeFolder(path);
+    await disk.makeFolderUnsynced(path);
     await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs, sizeBytes);
     leftover = await openLeftover(maker, boardFolder, mac, sizeBytes);
     handle = await disk.createFile(join(path, PLAIN_IMAGE));
@@ -73,7 +74,7 @@ export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number
       await removePartials(maker, boardFolder);
       await reserveSpace(maker, applicant, sizeBytes);
     }
-    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle, leftover });
+    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, unsynced, path, handle, leftover });
   } catch (error) {
     await handle?.close().catch(() => undefined);
     await leftover?.close();
@@ -88,6 +89,8 @@ interface DraftPlace {
   readonly boardFolder: string;
   /** Whether this draft brought the board's folder into being, which then should not outlive it empty. */
   readonly madeBoardFolder: boolean;
+  /** Folders to be fsynced, so that the board's own is on the disk. */
+  readonly unsynced: readonly string[];
   readonly path: string;
   readonly handle: FileHandle;
   readonly leftover: Leftover | null;
@@ -171,6 +174,7 @@ class FileDraft implements Draft {
     const startedMs = this.#maker.clock.now();
     const digests = await this.#allDigests();
     this.#checkContent(content, digests);
+    for (const folder of this.#place.unsynced) await this.#maker.disk.syncFolder(folder);
     const image = await this.#storeImage();
     const backup = await this.#publish(content, digests, image);
     await removePartials(this.#maker, this.#place.boardFolder);
@@ -336,17 +340,6 @@ class FileDraft implements Draft {
       hint: 'Something else writes into the archive, or memory or disk are faulty; nothing was kept',
     });
   }
-}
-
-/** `work`, or the signal's reason as soon as it is aborted; the work goes on, and its outcome is then ignored. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 /** Never rejects: what stays behind is cleared by a later `begin`. */

@@ -5,6 +5,7 @@
  */
 
 import { EspdError } from '../errors.ts';
+import { BLOCK_BYTES } from '../flash.ts';
 import type { Link } from '../serial/link.ts';
 import { FrameChannel } from './channel.ts';
 import type { Chip, UsbConnection } from './chips/chip.ts';
@@ -38,6 +39,8 @@ export interface BoardOptions extends ConnectOptions {
 
 /** A read that shows whether a rate holds, before anything is written at it. */
 const PROOF_BYTES = 16 * 1024;
+/** A larger digest is not asked of a chip before a small one has shown how fast it hashes. */
+const UNMEASURED_DIGEST_BYTES = 4 * 1024 * 1024;
 /** A write is compressed, and waits for the flash: the wire is about half of it. */
 const WRITTEN_SHARE = 0.5;
 
@@ -159,10 +162,12 @@ export class Board {
    */
   async digest(offset: number, sizeBytes: number): Promise<string> {
     await this.openFlash();
+    // A small one first, so that a chip that dies over the large one is given up in time.
+    if (sizeBytes > UNMEASURED_DIGEST_BYTES && !this.#line.knowsDigests) await this.digest(offset, BLOCK_BYTES);
     const { clock } = this.#context;
     return this.#persist(`digest at ${hexAddress(offset)}`, async (loader) => {
       const [startedAt, retries] = [clock.now(), loader.retries];
-      const digest = await digestRegion(loader, offset, sizeBytes);
+      const digest = await digestRegion(loader, offset, sizeBytes, this.#line.digestLimitMs(sizeBytes));
       if (loader.retries === retries) this.#line.digested(sizeBytes, clock.now() - startedAt);
       return digest;
     });

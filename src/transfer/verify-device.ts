@@ -3,7 +3,7 @@
 import type { Archive, Backup } from '../archive/types.ts';
 import { hasCode } from '../errors.ts';
 import { expectedBackup, ifKnown } from './meant-backup.ts';
-import type { Session } from './session.ts';
+import { type Session, whileHeld } from './session.ts';
 
 export interface DeviceVerification {
   /** What the board should hold: see {@link expectedBackup}. */
@@ -15,14 +15,18 @@ export interface DeviceVerification {
 }
 
 /** @throws EspdError `archive-unknown-board`, `archive-unknown-backup` when the board has no backup yet */
-export async function verifyDevice({ board }: Session, archive: Archive): Promise<DeviceVerification> {
-  const mac = await archive.resolveBoard(board.identity.mac);
-  const backup = await expectedBackup(archive, mac);
+export async function verifyDevice(session: Session, archive: Archive): Promise<DeviceVerification> {
+  const { board } = session;
+  const { mac } = board.identity;
+  const backup = await whileHeld(
+    session,
+    archive.resolveBoard(mac).then((known) => expectedBackup(archive, known)),
+  );
   const { sizeBytes } = await board.openFlash();
   const fits = ({ manifest }: Backup) => manifest.image.sizeBytes === sizeBytes;
   const md5 = fits(backup) ? await board.digest(0, sizeBytes) : undefined;
   if (md5 === backup.manifest.image.md5) return { backup, matches: true, equals: backup };
-  const others = (await knownImages(archive, backup, mac)).filter(fits);
+  const others = (await whileHeld(session, knownImages(archive, backup, mac))).filter(fits);
   if (others.length === 0) return { backup, matches: false, equals: null };
   const found = md5 ?? (await board.digest(0, sizeBytes));
   const equals = others.find(({ manifest }) => manifest.image.md5 === found) ?? null;

@@ -59,6 +59,7 @@ describe('a read-only archive', () => {
 
   it('keeps the record in the state folder, where every archive of this user finds it', async (t) => {
     const { folder, root, open, stateFile } = await sceneOf(t);
+    await nodeFs.mkdir(join(folder, 'another'));
     await open().beginRestore(content);
     assert.equal((await nodeFs.stat(stateFile)).mode & 0o777, 0o600);
     for (const archive of [open(), open({ root: join(folder, 'another'), isReadOnly: false })]) {

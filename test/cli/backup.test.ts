@@ -190,7 +190,7 @@ describe('identify, backup, verify --device', { concurrency: 8 }, () => {
   test('verify --device: equal, different, never seen', async (t) => {
     const bench = await Bench.open(t);
     const { board, address } = await bench.addBoard(theBoard);
-    await bench.fails(['verify', '--device', '--mac', MAC], 'archive-unknown-board');
+    await bench.fails(['verify', '--device', '--mac', MAC], 'archive-missing');
     await bench.run(['backup', '--port', address]);
     const equal = await bench.runJson<VerifyDeviceJson>(['verify', '--device']);
     assert.equal(equal.status, 0);

@@ -426,7 +426,7 @@ describe('backup', () => {
     assert.equal(doneBytes, 512 * KIB);
     assert.deepEqual(
       phases.filter((phase) => phase !== 'comparing'),
-      ['connecting', 'identified', 'reading', 'verifying', 'leaving'],
+      ['connecting', 'identified', 'reading', 'verifying', 'leaving', 'released'],
     );
   });
 

@@ -79,8 +79,6 @@ const PAGE_BYTES = 256;
 const ERASE_SECTOR_SECONDS = 0.045;
 const ERASE_BLOCK_SECONDS = 0.15;
 const PROGRAM_PAGE_SECONDS = 0.0004;
-/** Bits on the wire for each byte: start, eight, stop. */
-const BITS_PER_BYTE = 10;
 /** Round trip and headers of one piece; a guess that fits USB bridges with their 1 to 16 ms of latency. */
 const PIECE_SECONDS = 0.05;
 
@@ -104,9 +102,6 @@ export interface PlanFacts {
   readonly recordFolder: string | null;
 }
 
-/** What a chip's own USB carries, in place of a baud rate: some hundred kilobytes a second. */
-const NATIVE_USB_BAUD_RATE = 4_000_000;
-
 export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
   const { session, backup, image, flash, contents, regions, scope, snapshot } = facts;
   const { board, options, port } = session;
@@ -116,7 +111,8 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
   const bytes = regions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const isOtherBoard = identity.mac !== backup.mac;
   const bound = isOtherBoard ? await boundParts(facts) : [];
-  const baudRate = identity.usbConnection === 'none' ? board.baudRate : NATIVE_USB_BAUD_RATE;
+  // The plan is made at the rate of connecting, the writing done at the one that the line is expected to hold.
+  const lineMs = (wireBytes: number) => board.costs.readMs(wireBytes);
   const ids = { image: idOf(manifest.flash), board: idOf(flash) };
   return {
     regions,
@@ -135,7 +131,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       sizeBytes: manifest.image.sizeBytes,
     },
     board: { mac: identity.mac, chip: identity.chipName, revision: identity.revision, port: port.address },
-    estimate: estimateOf(regions, await compressedShare(image, regions), baudRate, facts.digestSeconds),
+    estimate: estimateOf(regions, await compressedShare(image, regions), lineMs, facts.digestSeconds),
     risks: risksOf({
       parts,
       contents,
@@ -172,12 +168,13 @@ function idOf({ manufacturer, device }: { manufacturer: string; device: string }
 
 /**
  * @param compressed bytes on the wire for each byte of flash
+ * @param lineMs how long the line takes for so many bytes, in milliseconds
  * @param verifySeconds what the chip took for the digest of the whole
  */
 export function estimateOf(
   regions: readonly Region[],
   compressed: number,
-  baudRate: number,
+  lineMs: (wireBytes: number) => number,
   verifySeconds: number,
 ): Estimate {
   let eraseSeconds = 0;
@@ -193,7 +190,7 @@ export function estimateOf(
   }
   const programSeconds = (bytes / PAGE_BYTES) * PROGRAM_PAGE_SECONDS;
   const wireBytes = Math.ceil(bytes * compressed);
-  const lineSeconds = (wireBytes * BITS_PER_BYTE) / baudRate + regions.length * PIECE_SECONDS;
+  const lineSeconds = wireBytes === 0 ? 0 : lineMs(wireBytes) / 1000 + regions.length * PIECE_SECONDS;
   // The stub takes the next block in while it works on the one before.
   const seconds = Math.max(eraseSeconds + programSeconds, lineSeconds) + verifySeconds;
   return { seconds, eraseSeconds, programSeconds, lineSeconds, verifySeconds, wireBytes };
