@@ -19,6 +19,7 @@ import { createDraft } from './draft.ts';
 import { verifyFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
 import { ImageHasher } from './hasher.ts';
+import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
 import { findLatest, newestFirst, takeNewest } from './newest.ts';
@@ -83,6 +84,7 @@ class FolderArchive implements Archive {
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
   readonly #restores: RestoreStore;
+  readonly #identity: ArchiveIdentity;
   /** Drafts that begin ask for room on the disk one after the other. */
   readonly #reserving = new Turns(1);
   #owner: Promise<Owner> | undefined;
@@ -97,6 +99,7 @@ class FolderArchive implements Archive {
     const self = () => this.#self();
     this.#restores = new RestoreStore({ root, statePath, disk: this.#disk, log, clock, createdBy, self });
     this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
+    this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
   }
 
   async boards(): ReturnType<Archive['boards']> {
@@ -235,7 +238,9 @@ class FolderArchive implements Archive {
 
   async checkWritable(): Promise<void> {
     try {
+      await this.#identity.check();
       await this.#disk.makeFolder(this.root);
+      await this.#identity.establish();
       await this.#disk.fs.access(this.root, constants.W_OK | constants.X_OK);
     } catch (error) {
       throw toWriteError(error, this.root);
@@ -249,6 +254,7 @@ class FolderArchive implements Archive {
     const { log, clock, compression, createdBy } = this.#options;
     const owner = await this.#self();
     try {
+      await this.#identity.check();
       await this.#refuseOtherThanFolder(this.#pathOf(mac));
       return await createDraft(
         {
@@ -266,6 +272,7 @@ class FolderArchive implements Archive {
 
   async recordSighting(mac: Mac, sighting: Sighting): Promise<void> {
     try {
+      await this.#identity.check();
       const stats = await this.#disk.lstat(this.#pathOf(mac));
       if (stats?.isDirectory() !== true) throw unknownBoard(mac, (await this.boards()).macs);
       await appendSighting(this.#disk, this.#pathOf(mac), sighting);
@@ -291,6 +298,7 @@ class FolderArchive implements Archive {
 
   async beginRestore(content: RestoreRecordContent): Promise<void> {
     try {
+      await this.#identity.check();
       await this.#refuseOtherThanFolder(this.#pathOf(content.mac));
       await this.#restores.begin(content);
     } catch (error) {
@@ -337,8 +345,10 @@ class FolderArchive implements Archive {
 
   async #readRoot() {
     try {
+      await this.#identity.check();
       return await this.#disk.fs.readdir(this.root, { withFileTypes: true });
     } catch (error) {
+      if (error instanceof EspdError) throw error;
       if (systemCode(error) === 'ENOENT') {
         throw new EspdError('archive-missing', `There is no archive at ${this.root}`, {
           hint:

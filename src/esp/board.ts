@@ -6,7 +6,7 @@
 
 import { EspdError } from '../errors.ts';
 import { BLOCK_BYTES } from '../flash.ts';
-import type { Link } from '../serial/link.ts';
+import type { Link, UsbFacts } from '../serial/link.ts';
 import { FrameChannel } from './channel.ts';
 import type { Chip, UsbConnection } from './chips/chip.ts';
 import { type ConnectOptions, connect } from './connect.ts';
@@ -98,9 +98,9 @@ export class Board {
     try {
       const detection = await detectChip(loader, known);
       chip = detection.chip;
-      return new Board(await identify(loader, detection, known), known, chip, loader, options);
+      return new Board(await identify(loader, detection, known, options.usb), known, chip, loader, options);
     } catch (error) {
-      await leaveDownloadMode(loader, chip, await usbConnectionOf(loader, chip), context);
+      await leaveDownloadMode(loader, chip, await usbConnectionOf(loader, chip, options.usb), context);
       throw error;
     }
   }
@@ -286,9 +286,9 @@ export class Board {
 }
 
 /** Of a board whose identity could not be read in full: the way to let it go depends on it. */
-async function usbConnectionOf(loader: Loader, chip: Chip | undefined): Promise<UsbConnection> {
+async function usbConnectionOf(loader: Loader, chip: Chip | undefined, usb: UsbFacts | null): Promise<UsbConnection> {
   try {
-    return (await chip?.readUsbConnection(registersOf(loader))) ?? 'none';
+    return (await chip?.readUsbConnection(registersOf(loader), usb)) ?? 'none';
   } catch {
     return 'none';
   }
