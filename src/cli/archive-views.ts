@@ -4,7 +4,9 @@ import type { HalfRestored } from '../archive/restore-record.ts';
 import type { Backup, BoardHistory } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import { finishCommand, halfRestoredText } from '../transfer/half-restored.ts';
+import { type EspdCall, finishCommand } from '../transfer/finish-command.ts';
+import { halfRestoredText } from '../transfer/half-restored.ts';
+import { meantBackup } from '../transfer/meant-backup.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 import { bold, dim, formatSize, plural, printable } from './text.ts';
@@ -21,10 +23,10 @@ export async function list(context: CommandContext): Promise<undefined> {
   const found = [...overview.problems, ...overview.boards.flatMap(({ problems }) => problems)];
   const strangers = [...overview.foreign, ...overview.boards.flatMap(({ foreign }) => foreign)];
   const boards = overview.boards.map((board) =>
-    boardJson({ ...board, seenAt: board.seen === null ? [] : [board.seen.at] }),
+    boardJson({ ...board, seenAt: board.seen === null ? [] : [board.seen.at] }, context.call),
   );
   const unfinished = overview.boards.flatMap(({ mac, halfRestored }) =>
-    halfRestored === null ? [] : [halfRestoredText(mac, halfRestored)],
+    halfRestored === null ? [] : [halfRestoredText(mac, halfRestored, context.call)],
   );
   out.document({ boards, problems: found.map(problemJson), foreign: strangers });
   if (boards.length === 0) out.line(`No backups yet in ${archive.root}`);
@@ -55,14 +57,17 @@ export async function show(context: CommandContext, board: string, which: string
   const { archive, out } = context;
   const mac = await archive.resolveBoard(board);
   const history = await archive.history(mac);
-  const backups = which === undefined ? history.backups : [await archive.resolveBackup(mac, which)];
-  const summary = boardJson({
-    mac,
-    ids: idsIn(history),
-    newest: history.backups.at(-1) ?? null,
-    seenAt: history.sightings.map(({ at }) => at),
-    halfRestored: history.halfRestored,
-  });
+  const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
+  const summary = boardJson(
+    {
+      mac,
+      ids: idsIn(history),
+      newest: history.backups.at(-1) ?? null,
+      seenAt: history.sightings.map(({ at }) => at),
+      halfRestored: history.halfRestored,
+    },
+    context.call,
+  );
   const notes: string[] = [];
   const restores = await archive.restores(mac).catch((error: unknown) => {
     if (!(error instanceof EspdError)) throw error;
@@ -78,7 +83,7 @@ export async function show(context: CommandContext, board: string, which: string
   });
   out.line(bold(`${mac}  ${summary.chip ?? ''}`));
   if (history.halfRestored !== null) {
-    const { message, hint } = halfRestoredText(mac, history.halfRestored);
+    const { message, hint } = halfRestoredText(mac, history.halfRestored, context.call);
     out.line(`  ${message}`);
     out.line(`  ${hint}`);
   }
@@ -99,14 +104,17 @@ function idsIn({ backups, problems }: BoardHistory): string[] {
   return [...new Set(ids)].sort();
 }
 
-function boardJson(board: {
-  readonly mac: Mac;
-  readonly ids: readonly string[];
-  /** The newest that looks sound. */
-  readonly newest: Backup | null;
-  readonly seenAt: readonly string[];
-  readonly halfRestored: HalfRestored | null;
-}) {
+function boardJson(
+  board: {
+    readonly mac: Mac;
+    readonly ids: readonly string[];
+    /** The newest that looks sound. */
+    readonly newest: Backup | null;
+    readonly seenAt: readonly string[];
+    readonly halfRestored: HalfRestored | null;
+  },
+  call: EspdCall,
+) {
   const { mac, ids, newest, seenAt, halfRestored } = board;
   const moments = newest === null ? seenAt : [newest.manifest.createdAt, ...seenAt];
   return {
@@ -119,15 +127,15 @@ function boardJson(board: {
     latest: ids.at(-1) ?? null,
     lastSeen: moments.toSorted().at(-1) ?? null,
     firmware: newest === null ? null : firmwareText(newest),
-    halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored),
+    halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored, call),
   };
 }
 
 /** Of a record that cannot be read, only that it is there. */
-function halfRestoredJson({ record, problem }: HalfRestored): object {
+function halfRestoredJson({ record, problem }: HalfRestored, call: EspdCall): object {
   if (record === null) return { from: null, startedAt: null, why: null, parts: null, snapshot: null, problem };
   const { from, startedAt, why, parts, snapshot } = record;
-  return { from, startedAt, why, parts, snapshot, finish: finishCommand(record) };
+  return { from, startedAt, why, parts, snapshot, finish: finishCommand(record, call) };
 }
 
 function backupJson(backup: Backup, { sightings }: BoardHistory): object {
