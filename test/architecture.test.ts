@@ -19,10 +19,11 @@ const OPEN_TO_ALL = ['errors.ts', 'log.ts', 'clock.ts', 'mac.ts', 'version.ts'];
  */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   main: ['cli'],
-  cli: ['config', 'client', 'daemon', 'transfer', 'esp', 'archive', 'firmware', 'serial'],
+  cli: ['config', 'client', 'daemon', 'plugs', 'transfer', 'esp', 'archive', 'firmware', 'serial'],
   'cli/demo': ['simulator'],
   client: ['config', 'type daemon', 'type transfer', 'type archive', 'type esp', 'type serial'],
-  daemon: ['config', 'transfer', 'esp', 'archive', 'firmware', 'serial'],
+  daemon: ['config', 'plugs', 'transfer', 'esp', 'archive', 'firmware', 'serial'],
+  plugs: ['transfer', 'esp', 'serial'],
   config: ['serial/rules.ts', 'type archive'],
   transfer: ['esp', 'archive', 'firmware', 'serial'],
   esp: ['serial/link.ts'],

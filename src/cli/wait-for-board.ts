@@ -1,14 +1,13 @@
 /** `--wait`: until the board that is meant is plugged in. */
 
 import { EspdError, hasCode, toEspdError } from '../errors.ts';
-import { lastReset } from '../daemon/daemon.ts';
-import { type PlugInJobOptions, onPlugIn } from '../daemon/job.ts';
 import type { Mac } from '../mac.ts';
+import { type PlugIn, workOnPlugIn } from '../plugs/job.ts';
+import { PlugIns } from '../plugs/plug-ins.ts';
 import { macFromUsb } from '../serial/rules.ts';
 import type { Port, Session, SessionResult } from '../transfer/session.ts';
 import { ambiguousBoard } from './boards.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
-import { type PlugIn, PlugIns } from './plug-ins.ts';
 
 export function plugInsOf(context: CommandContext, signal: AbortSignal): PlugIns {
   const { watch, jobs } = context.config;
@@ -21,35 +20,17 @@ export function plugInsOf(context: CommandContext, signal: AbortSignal): PlugIns
   });
 }
 
-/** Does `work` on the board that was plugged in, and lets `plugIns` know what that does to the port. */
-export async function workOnPlugIn<T>(
+/** Does `work` on the board that was plugged in; `plugIns` learns what that does to the port. */
+export async function workFor<T>(
   context: CommandContext,
-  plugIns: PlugIns,
+  { slots }: PlugIns,
   { port, inDownloadMode }: PlugIn,
   work: (session: Session) => Promise<T>,
 ): Promise<SessionResult<T>> {
-  const usual = sessionOptions(context, port.address, false);
-  let mac: Mac | undefined;
-  const options: PlugInJobOptions = {
-    ...usual,
-    inDownloadMode,
-    onProgress: (progress) => {
-      const { phase, identity } = progress;
-      if (phase === 'leaving') plugIns.leaving(port);
-      if (phase === 'identified' && identity !== undefined) plugIns.identified(port, (mac = identity.mac));
-      usual.onProgress?.(progress);
-    },
-  };
-  let failure: unknown;
-  plugIns.started(port);
   try {
-    return await onPlugIn(port, options, work);
-  } catch (error) {
-    failure = error;
-    throw error;
+    return await workOnPlugIn(port, { ...sessionOptions(context, port.address, false), inDownloadMode, slots }, work);
   } finally {
     context.out.progressEnd(port.address);
-    plugIns.released(port, lastReset({ mac, resets: options.reset !== 'none' }, failure));
   }
 }
 
@@ -67,9 +48,7 @@ export async function waitForBoard(context: CommandContext, mac: Mac, waitMs: nu
     const byUsb = macFromUsb(plugIn.port);
     if (byUsb !== undefined) return byUsb === mac;
     try {
-      const { value } = await workOnPlugIn(context, plugIns, plugIn, ({ board }) =>
-        Promise.resolve(board.identity.mac),
-      );
+      const { value } = await workFor(context, plugIns, plugIn, ({ board }) => Promise.resolve(board.identity.mac));
       return value === mac;
     } catch (error) {
       signal.throwIfAborted();

@@ -5,10 +5,12 @@
 
 import type { Archive } from '../archive/types.ts';
 import { type Clock, withTimeout } from '../clock.ts';
-import { EspdError, hasCode, toEspdError } from '../errors.ts';
+import { EspdError, toEspdError } from '../errors.ts';
 import type { ResetMode } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
+import { type JobTrace, type PlugIn, lastReset, newTrace } from '../plugs/job.ts';
+import { Slots, isOwnUsb, ownUsbMac } from '../plugs/slots.ts';
 import type { PortEvent, PortInfo } from '../serial/ports.ts';
 import { type ExistingPolicy, type PortRules, decide, touchExisting } from '../serial/rules.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
@@ -16,7 +18,6 @@ import type { LinkOpener, Progress } from '../transfer/session.ts';
 import { runBackupJob } from './job.ts';
 import { JobQueue } from './queue.ts';
 import { Report } from './report.ts';
-import { type ResetInto, Slots, isOwnUsb, ownUsbMac } from './slots.ts';
 
 /** What of the config the daemon acts by; may change while it runs. */
 export interface DaemonSettings {
@@ -49,18 +50,11 @@ export interface DaemonParts {
   readonly openLink?: LinkOpener;
 }
 
-/** A port that is to be worked on, and how its board is expected to be found. */
-interface PlugIn {
-  readonly port: PortInfo;
-  readonly inDownloadMode: boolean;
-}
-
 /** A job that runs. */
 interface RunningJob {
   readonly port: PortInfo;
   readonly abort: AbortController;
-  /** Undefined until the board has answered. */
-  mac: Mac | undefined;
+  readonly trace: JobTrace;
   /** Whether the lines may be moved at all. */
   resets: boolean;
 }
@@ -205,7 +199,7 @@ export class Daemon {
       return;
     }
     this.#parts.log.info('Plugged in', { port: address, product: port.usb?.product ?? undefined });
-    const job: RunningJob = { port, abort: new AbortController(), mac: undefined, resets: true };
+    const job: RunningJob = { port, abort: new AbortController(), trace: newTrace(), resets: true };
     this.#queue.add({
       key: address,
       work: () => this.#backUp(job, plugIn),
@@ -227,9 +221,7 @@ export class Daemon {
     if (!this.#mayTouch(port)) return;
     job.resets = reset !== 'none';
     this.#running.set(port.address, job);
-    this.#slots.started(port);
     this.#reportStatus();
-    let failure: unknown;
     try {
       const result = await runBackupJob(port, {
         archive,
@@ -244,36 +236,30 @@ export class Daemon {
         openLink,
         reset,
         signal: job.abort.signal,
+        slots: this.#slots,
+        trace: job.trace,
         onProgress: (progress) => this.#onProgress(job, progress),
       });
       this.#report.success(port, result);
-    } catch (error) {
-      failure = error;
-      throw error;
     } finally {
       this.#running.delete(port.address);
-      this.#slots.released(port, clock.now(), lastReset(job, failure));
     }
   }
 
-  #onProgress(job: RunningJob, { phase, identity }: Progress): void {
-    const { port } = job;
-    if (phase === 'leaving') this.#slots.leaving(port);
+  #onProgress({ port }: RunningJob, { phase, identity }: Progress): void {
     if (phase !== 'identified' || identity === undefined) return;
-    job.mac = identity.mac;
-    this.#slots.identified(port, identity.mac);
     this.#parts.log.info('Identified', { port: port.address, mac: identity.mac, chip: identity.chipName });
   }
 
   #onJobError(job: RunningJob, error: EspdError): void {
-    const { port, mac } = job;
-    if (lastReset(job, error) === 'download-mode' && isOwnUsb(port)) {
+    const { port, trace, resets } = job;
+    if (lastReset(trace, resets, error) === 'download-mode' && isOwnUsb(port)) {
       this.#parts.log.info('Went away when it was reset, as boards on their own USB do; waiting for its return', {
         port: port.address,
       });
       return;
     }
-    this.#onFailure(port, mac, error);
+    this.#onFailure(port, trace.mac, error);
   }
 
   #onFailure(port: PortInfo, mac: Mac | undefined, error: EspdError): void {
@@ -290,17 +276,6 @@ export class Daemon {
   #reportStatus(): void {
     this.#report.status(this.#queue.activeCount, this.#queue.waitingCount);
   }
-}
-
-/**
- * What the last reset in a job that is over leads to.
- * @param job `mac` is undefined when no board had answered; `resets` = the lines may be moved
- */
-export function lastReset({ mac, resets }: Pick<RunningJob, 'mac' | 'resets'>, failure: unknown): ResetInto {
-  if (!resets) return 'nothing';
-  if (hasCode(failure, 'port-vanished')) return mac === undefined ? 'download-mode' : 'nothing';
-  const wasOpened = mac !== undefined || !hasCode(failure, 'port-denied', 'port-missing', 'port-busy', 'port-failed');
-  return wasOpened ? 'app' : 'nothing';
 }
 
 function unplugged(address: string): EspdError {

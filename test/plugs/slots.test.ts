@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type PlugInVerdict, type ResetInto, Slots, isOwnUsb, ownUsbMac } from '../../src/daemon/slots.ts';
+import { type PlugInVerdict, type ResetInto, Slots, isOwnUsb, ownUsbMac } from '../../src/plugs/slots.ts';
 import { parseMac } from '../../src/mac.ts';
 import type { PortInfo } from '../../src/serial/ports.ts';
 
