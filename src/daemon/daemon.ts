@@ -5,19 +5,23 @@
 
 import type { Archive } from '../archive/types.ts';
 import { type Clock, withTimeout } from '../clock.ts';
-import { EspdError, toEspdError } from '../errors.ts';
+import { EspdError } from '../errors.ts';
 import type { ResetMode } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
 import { type JobTrace, type PlugIn, lastReset, newTrace } from '../plugs/job.ts';
-import { Slots, isOwnUsb, ownUsbMac } from '../plugs/slots.ts';
+import { type Retry, approachOf } from '../plugs/retry.ts';
+import { LOOP_REST_MS, type ResetInto, Slots, isOwnUsb, slotKey } from '../plugs/slots.ts';
 import type { PortEvent, PortInfo } from '../serial/ports.ts';
-import { type ExistingPolicy, type PortRules, decide, touchExisting } from '../serial/rules.ts';
+import type { ExistingPolicy, PortRules } from '../serial/rules.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
 import type { LinkOpener, Progress } from '../transfer/session.ts';
+import { Admission } from './admission.ts';
 import { runBackupJob } from './job.ts';
 import { JobQueue } from './queue.ts';
 import { Report } from './report.ts';
+import { Retries } from './retries.ts';
+import { Returns } from './returns.ts';
 
 /** What of the config the daemon acts by; may change while it runs. */
 export interface DaemonSettings {
@@ -50,6 +54,11 @@ export interface DaemonParts {
   readonly openLink?: LinkOpener;
 }
 
+/** A port that is to be worked on: because it was plugged in, or once more. */
+interface Visit extends PlugIn {
+  readonly retry?: Retry;
+}
+
 /** A job that runs. */
 interface RunningJob {
   readonly port: PortInfo;
@@ -74,7 +83,14 @@ export class Daemon {
   readonly #attached = new Map<string, PortInfo>();
   readonly #running = new Map<string, RunningJob>();
   /** Plugged in again while the job of the plug-in before was still ending. */
-  readonly #replugged = new Map<string, PlugIn>();
+  readonly #replugged = new Map<string, Visit>();
+  readonly #admission: Admission;
+  /** Ports, by key, whose link ended when their board was let go, and whose going the listing has not shown yet. */
+  readonly #wentAway = new Set<string>();
+  readonly #retries: Retries;
+  readonly #returns: Returns;
+  /** Ends of the rests of ports that come and go by themselves, by slot. */
+  readonly #rests = new Map<string, () => void>();
   #settings: DaemonSettings;
   #stopping: Promise<void> | undefined;
 
@@ -85,6 +101,14 @@ export class Daemon {
     this.#queue = new JobQueue(parts.settings.parallel);
     this.#slots = new Slots(parts.settings.cooldownMs);
     this.#lines = lineMemories(parts.archive.cache, parts);
+    this.#admission = new Admission({
+      archive: parts.archive,
+      log: parts.log,
+      settings: () => this.#settings,
+      onFailure: (port, error) => this.#onFailure(port, undefined, error),
+    });
+    this.#retries = new Retries(parts.clock, (port, retry) => this.#retry(port, retry));
+    this.#returns = new Returns(parts.clock, (port, into) => this.#onMissing(port, into));
     this.#ports = parts.watch((event) => this.#onPortEvent(event));
   }
 
@@ -95,11 +119,16 @@ export class Daemon {
     this.#reportStatus();
   }
 
-  /** Takes new settings over; jobs that run keep theirs. */
+  /** Takes new settings over; jobs that run keep theirs. Ports that are there are judged anew. */
   apply(settings: DaemonSettings): void {
     this.#settings = settings;
     this.#slots.cooldownMs = settings.cooldownMs;
     this.#queue.parallel = settings.parallel;
+    if (this.#stopping !== undefined) return;
+    for (const { port, isExisting } of this.#admission.leftAlone) {
+      if (isExisting) void this.#onPresent(port);
+      else this.#consider({ port, inDownloadMode: false });
+    }
   }
 
   /** Ends all jobs, their boards reset and their drafts removed; at most {@link STOP_LIMIT_MS} long. Never rejects. */
@@ -110,6 +139,9 @@ export class Daemon {
 
   async #stop(): Promise<void> {
     const { clock, log } = this.#parts;
+    this.#retries.close();
+    this.#returns.close();
+    for (const cancel of this.#rests.values()) cancel();
     const done = Promise.allSettled([this.#ports.close(), this.#queue.close()]);
     for (const { abort } of this.#running.values()) abort.abort();
     try {
@@ -131,20 +163,26 @@ export class Daemon {
     const { address, key } = port;
     this.#attached.delete(address);
     this.#replugged.delete(address);
+    this.#admission.forget(address);
+    this.#retries.forget(address);
     this.#queue.cancel(address);
-    this.#slots.detached(port, this.#parts.clock.now());
+    const into = this.#slots.detached(port, this.#parts.clock.now());
     const job = this.#running.get(address);
+    // After its job it may be in a person's hand as well, unless its link has told.
+    const isSure = job !== undefined || into === 'download-mode' || this.#wentAway.delete(key);
+    if (into !== 'nothing' && isSure) this.#returns.expect(port, into, this.#settings.cooldownMs);
     if (job === undefined) return;
     // A device that is gone does not always fail its reads and writes. But a port of which more is known by now is
     // reported as gone and come, both in one step: then it is still the same.
     queueMicrotask(() => {
-      if (this.#attached.get(address)?.key !== key) job.abort.abort(unplugged(address));
+      if (!this.#isThere(port)) job.abort.abort(unplugged(address));
     });
   }
 
   #onAttached(port: PortInfo): void {
     const { clock, log } = this.#parts;
     this.#attached.set(port.address, port);
+    this.#returns.came(port);
     const verdict = this.#slots.attached(port, clock.now());
     switch (verdict) {
       case 'real':
@@ -153,72 +191,80 @@ export class Daemon {
         return;
       case 'loop':
         log.warn('Left alone for some minutes: it comes and goes by itself', { port: port.address });
+        this.#rest(port);
+        return;
+      case 'resting':
+        log.debug('Left alone: its rest is not over', { port: port.address });
         return;
       case 'own-reset':
         log.debug("Came back after espd's own reset", { port: port.address });
     }
   }
 
-  /** A port that was there before the daemon: touched only as `watch.existing` says. */
-  async #onPresent(port: PortInfo): Promise<void> {
-    const { log } = this.#parts;
-    const { existing, rules } = this.#settings;
-    const decision = decide(port, rules);
-    this.#attached.set(port.address, port);
-    if (!decision.touch || existing === 'none') {
-      log.debug('Left alone', { port: port.address, reason: decision.reason, existing });
-      return;
-    }
-    if (!touchExisting(decision, existing) && !(await this.#isArchived(port))) {
-      log.info('Left alone: it was there before the start and is not known to be a board', { port: port.address });
-      return;
-    }
-    // It may have gone while the archive was asked.
-    if (this.#attached.get(port.address) === port) this.#consider({ port, inDownloadMode: false });
+  /** After its rest a port that is there gets one try. */
+  #rest(port: PortInfo): void {
+    const { clock } = this.#parts;
+    const key = slotKey(port);
+    this.#rests.get(key)?.();
+    const cancel = clock.schedule(LOOP_REST_MS, () => {
+      this.#rests.delete(key);
+      const present = [...this.#attached.values()].find((each) => slotKey(each) === key);
+      if (present === undefined) return;
+      this.#slots.rested(present);
+      this.#consider({ port: present, inDownloadMode: false });
+    });
+    this.#rests.set(key, cancel);
   }
 
-  /** Whether the board says by its USB serial number that the archive knows it. */
-  async #isArchived(port: PortInfo): Promise<boolean> {
-    const mac = ownUsbMac(port);
-    if (mac === undefined) return false;
-    try {
-      return (await this.#parts.archive.boards()).macs.includes(mac);
-    } catch (error) {
-      this.#onFailure(port, undefined, toEspdError(error));
-      return false;
-    }
+  async #onPresent(port: PortInfo): Promise<void> {
+    this.#attached.set(port.address, port);
+    const isAdmitted = await this.#admission.mayTouchExisting(port);
+    // It may have gone while the archive was asked.
+    if (isAdmitted && this.#attached.get(port.address) === port) this.#consider({ port, inDownloadMode: false });
   }
 
   #consider(plugIn: PlugIn): void {
     const { port } = plugIn;
     const { address } = port;
-    if (this.#stopping !== undefined || !this.#mayTouch(port)) return;
+    if (this.#stopping !== undefined || !this.#admission.mayTouch(port)) return;
     if (this.#running.get(address)?.port.key === port.key) return;
     if (this.#queue.has(address)) {
       this.#replugged.set(address, plugIn);
       return;
     }
     this.#parts.log.info('Plugged in', { port: address, product: port.usb?.product ?? undefined });
+    this.#visit(plugIn);
+  }
+
+  /** A port whose failure may have passed. */
+  #retry(port: PortInfo, retry: Retry): void {
+    const { address } = port;
+    if (this.#stopping !== undefined || !this.#isThere(port) || this.#queue.has(address)) return;
+    this.#parts.log.debug('Trying again', { port: address, way: retry.way });
+    this.#visit({ port, inDownloadMode: false, retry });
+  }
+
+  #visit(visit: Visit): void {
+    const { port } = visit;
+    const { address } = port;
     const job: RunningJob = { port, abort: new AbortController(), trace: newTrace(), resets: true };
     this.#queue.add({
       key: address,
-      work: () => this.#backUp(job, plugIn),
+      work: () => this.#backUp(job, visit),
       onError: (error) => this.#onJobError(job, error),
       onEnd: () => this.#onJobEnd(address),
     });
   }
 
-  #mayTouch(port: PortInfo): boolean {
-    const { touch, reason } = decide(port, this.#settings.rules);
-    if (!touch) this.#parts.log.info('Left alone', { port: port.address, reason });
-    return touch;
-  }
-
-  async #backUp(job: RunningJob, { port, inDownloadMode }: PlugIn): Promise<void> {
+  async #backUp(job: RunningJob, { port, inDownloadMode, retry }: Visit): Promise<void> {
     const { archive, clock, log, openLink } = this.#parts;
     const { baudRate, connectAttempts, full, reset } = this.#settings;
-    // The rules may have changed while it waited.
-    if (!this.#mayTouch(port)) return;
+    // It may have gone while it waited, and the rules may have changed.
+    if (!this.#isThere(port)) return;
+    if (!this.#admission.mayTouch(port)) {
+      this.#retries.forget(port.address);
+      return;
+    }
     job.resets = reset !== 'none';
     this.#running.set(port.address, job);
     this.#reportStatus();
@@ -238,8 +284,11 @@ export class Daemon {
         signal: job.abort.signal,
         slots: this.#slots,
         trace: job.trace,
+        ...(retry === undefined ? {} : approachOf(retry.way)),
         onProgress: (progress) => this.#onProgress(job, progress),
       });
+      this.#retries.forget(port.address);
+      if (result.wentAway && this.#isThere(port)) this.#wentAway.add(port.key);
       this.#report.success(port, result);
     } finally {
       this.#running.delete(port.address);
@@ -253,17 +302,46 @@ export class Daemon {
 
   #onJobError(job: RunningJob, error: EspdError): void {
     const { port, trace, resets } = job;
+    const { log } = this.#parts;
+    const isThere = this.#isThere(port);
     if (lastReset(trace, resets, error) === 'download-mode' && isOwnUsb(port)) {
-      this.#parts.log.info('Went away when it was reset, as boards on their own USB do; waiting for its return', {
+      log.info('Went away when it was reset, as boards on their own USB do; waiting for its return', {
         port: port.address,
       });
+      // The listing may be late.
+      if (isThere) this.#returns.expect(port, 'download-mode', this.#settings.cooldownMs);
       return;
     }
-    this.#onFailure(port, trace.mac, error);
+    if (this.#stopping !== undefined || !isThere) this.#onFailure(port, trace.mac, error);
+    else this.#onPassing(job, error);
   }
 
-  #onFailure(port: PortInfo, mac: Mac | undefined, error: EspdError): void {
-    this.#report.failure({ port, mac, rules: this.#settings.rules }, error);
+  /** A failure at a port that is still there: it may pass, and is told when it is news. */
+  #onPassing({ port, trace }: Pick<RunningJob, 'port' | 'trace'>, error: EspdError): void {
+    const { isNews, retry } = this.#retries.failed(port, trace, error);
+    const { address } = port;
+    const fields = { port: address, code: error.code };
+    // Where a USB port vanished, the listing will most likely say so, too.
+    const isLikely = error.code !== 'port-vanished' || port.usb === null;
+    if (isNews) this.#onFailure(port, trace.mac, error, isLikely ? retry : undefined);
+    else if (retry === undefined) this.#parts.log.info('Left alone until it is plugged in again', fields);
+    else this.#parts.log.debug('Still the same', { ...fields, reason: error.message });
+  }
+
+  /** A board that went away when it was reset, and has not come back. */
+  #onMissing(port: PortInfo, into: ResetInto): void {
+    if (this.#isThere(port)) this.#onPassing({ port, trace: { ...newTrace(), wasOpened: true } }, linkBroke(port));
+    else this.#report.missing(port, this.#slots.macAt(port), into, this.#settings.cooldownMs);
+    this.#reportStatus();
+  }
+
+  #onFailure(port: PortInfo, mac: Mac | undefined, error: EspdError, retry?: Retry): void {
+    this.#report.failure({ port, mac, rules: this.#settings.rules, retry }, error);
+  }
+
+  /** The same plug-in, as far as the listing knows. */
+  #isThere({ address, key }: PortInfo): boolean {
+    return this.#attached.get(address)?.key === key;
   }
 
   #onJobEnd(address: string): void {
@@ -282,4 +360,14 @@ function unplugged(address: string): EspdError {
   return new EspdError('port-vanished', `${address} was unplugged in the middle of a job`, {
     hint: 'Nothing incomplete was kept; plug the board in again',
   });
+}
+
+function linkBroke({ address }: PortInfo): EspdError {
+  return new EspdError(
+    'port-vanished',
+    `The link to ${address} broke when its board was reset; the port is still there`,
+    {
+      hint: 'Unplug the board and plug it in again',
+    },
+  );
 }

@@ -46,7 +46,7 @@ export async function connect(channel: FrameChannel, context: EspContext, option
   try {
     return await tryToConnect(channel, context, options, plan);
   } catch (error) {
-    if (plan.length > 0) await letGo(link, context.clock);
+    if (!plan.every(({ isHarmless }) => isHarmless)) await letGo(link, context.clock);
     throw hasCode(error, 'port-flooded') ? flooded(link.address, error) : error;
   }
 }

@@ -14,6 +14,8 @@ type ResetStep = ControlLines | { readonly waitMs: number };
 export interface ResetSequence {
   readonly name: string;
   readonly steps: readonly ResetStep[];
+  /** Resets nothing, so that a board which does not answer runs on, and need not be let go. */
+  readonly isHarmless?: boolean;
 }
 
 const RELEASED: ControlLines = { dtr: false, rts: false };

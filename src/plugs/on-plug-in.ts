@@ -21,10 +21,16 @@ const UDEV_RETRY_MS = 250;
 
 /** No step at all. (The reset mode `none` would leave the lines alone also when the board is let go.) */
 const IN_DOWNLOAD_MODE: ResetSequence = { name: 'none, it is there already', steps: [] };
+/** The board runs its app, and goes on doing so when no loader answers. */
+const ONLY_LISTENING: ResetSequence = { name: 'none, only listening', steps: [], isHarmless: true };
 
 export interface PlugInOptions extends SessionOptions {
   /** The port came back after a reset into download mode: the loader is looked for before the board is reset again. */
   readonly inDownloadMode?: boolean;
+  /** Only a loader is looked for, for somebody may have pressed BOOT and RESET: no reset. */
+  readonly listenOnly?: boolean;
+  /** Called before a board that should be in download mode, and is not, is reset once more. */
+  readonly onReset?: () => void;
   /** Default: the real ports and network links. */
   readonly openLink?: LinkOpener | undefined;
 }
@@ -39,12 +45,16 @@ export async function onPlugIn<T>(
   options: PlugInOptions,
   work: (session: Session) => Promise<T>,
 ): Promise<SessionResult<T>> {
+  if (options.listenOnly === true && options.reset !== 'none') {
+    return whenPermitted(port, { ...options, reset: ONLY_LISTENING, connectAttempts: 1 }, work);
+  }
   if (options.inDownloadMode === true && options.reset !== 'none') {
     try {
       return await whenPermitted(port, { ...options, reset: IN_DOWNLOAD_MODE, connectAttempts: 1 }, work);
     } catch (error) {
       // Then it is in its app after all, and no harm is done by another reset.
-      if (!hasCode(error, 'no-answer', 'no-sync', 'boot-mode')) throw error;
+      if (!hasCode(error, 'no-answer', 'no-sync', 'boot-mode', 'port-flooded')) throw error;
+      options.onReset?.();
     }
   }
   return whenPermitted(port, options, work);

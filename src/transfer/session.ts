@@ -61,6 +61,8 @@ export interface Session {
 export interface SessionResult<T> {
   readonly value: T;
   readonly left: LeaveOutcome;
+  /** The port went away when the board was let go: it is on its own USB, and comes back with its app. */
+  readonly wentAway: boolean;
   /** Both directions, from the open to the close. */
   readonly wireBytes: number;
   readonly seconds: number;
@@ -94,16 +96,20 @@ export async function withBoard<T>(
     options.onProgress?.({ phase: 'identified', identity: board.identity });
     let value: T;
     let left: LeaveOutcome;
+    let wentAway = false;
     try {
       value = await work({ board, port, link, options, startedAtMs });
     } finally {
       // A board whose port is gone cannot be reset: that would look like one that goes because it is.
       if (link.isOpen) options.onProgress?.({ phase: 'leaving', identity: board.identity });
+      const wasOpen = link.isOpen;
       left = await leave(board, clock);
+      wentAway = wasOpen && !link.isOpen;
       log.debug('left the board', { port: port.address, outcome: left });
       if (left === 'stuck') log.warn('The board did not leave download mode', { port: port.address });
     }
-    return { value, left, wireBytes: link.bytesRead + link.bytesWritten, seconds: (clock.now() - startedAtMs) / 1000 };
+    const wireBytes = link.bytesRead + link.bytesWritten;
+    return { value, left, wentAway, wireBytes, seconds: (clock.now() - startedAtMs) / 1000 };
   } finally {
     await link.close();
     await line?.save();
