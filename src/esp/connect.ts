@@ -46,9 +46,15 @@ export async function connect(channel: FrameChannel, context: EspContext, option
   try {
     return await tryToConnect(channel, context, options, plan);
   } catch (error) {
-    if (!plan.every(({ isHarmless }) => isHarmless)) await letGo(link, context.clock);
+    if (!isLetBe(plan, error)) await letGo(link, context.clock);
     throw hasCode(error, 'port-flooded') ? flooded(link.address, error) : error;
   }
+}
+
+/** Whether the board has been left alone, and is to be left so. */
+function isLetBe(plan: readonly ResetSequence[], error: unknown): boolean {
+  const isSilent = hasCode(error, 'no-answer', 'no-sync', 'boot-mode');
+  return plan.every(({ letsBe }) => letsBe === 'always' || (letsBe === 'silent' && isSilent));
 }
 
 async function tryToConnect(

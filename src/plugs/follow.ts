@@ -5,6 +5,7 @@
 
 import { type Clock, sleep } from '../clock.ts';
 import { EspdError, hasCode } from '../errors.ts';
+import type { ResetMode } from '../esp/reset.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import type { Port, Session, SessionResult } from '../transfer/session.ts';
 import { type PlugInOptions, onPlugIn } from './on-plug-in.ts';
@@ -41,7 +42,7 @@ export async function comeBack(
 
 /**
  * The job on a board that went away when it was reset into download mode: waits for it and does `work` there. Where it is
- * back in its app, it is reset once more, and that is all.
+ * back in its app, it is reset once more (behind a server once in each way of a chip's own USB), and that is all.
  *
  * @param waitMs how long it may stay away
  * @throws EspdError `port-vanished` when it does not come back; see {@link onPlugIn}
@@ -56,14 +57,20 @@ export async function followIntoDownloadMode<T>(
   const { clock, log, signal } = options;
   log.debug('Went away when it was reset; waiting for its return', { port: port.address });
   const deadline = clock.now() + waitMs;
-  const seen = { reset: false, identified: false };
+  // What a server's port ends in shows only now, by its going away: it is a chip's own USB.
+  const ways: readonly ResetMode[] =
+    port.usb === null && options.reset === 'auto' ? ['usb-serial-jtag', 'usb-otg'] : [options.reset];
+  const seen = { resets: 0, identified: false };
   for (;;) {
     const back = await comeBack(port, find, deadline - clock.now(), options);
     if (back === undefined) throw notBack(port, 'download-mode', waitMs);
+    const way = ways[seen.resets];
     const observed: PlugInOptions = {
       ...options,
-      ...(seen.reset ? { listenOnly: true } : { inDownloadMode: true }),
-      onReset: () => (seen.reset = true),
+      ...(way === undefined ? { listenOnly: true } : { inDownloadMode: true, reset: way }),
+      onReset: () => {
+        seen.resets++;
+      },
       onProgress: (progress) => {
         seen.identified ||= progress.phase === 'identified';
         options.onProgress?.(progress);

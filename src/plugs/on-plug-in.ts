@@ -20,9 +20,9 @@ const UDEV_MS = 10_000;
 const UDEV_RETRY_MS = 250;
 
 /** No step at all. (The reset mode `none` would leave the lines alone also when the board is let go.) */
-const IN_DOWNLOAD_MODE: ResetSequence = { name: 'none, it is there already', steps: [] };
+const IN_DOWNLOAD_MODE: ResetSequence = { name: 'none, it is there already', steps: [], letsBe: 'silent' };
 /** The board runs its app, and goes on doing so when no loader answers. */
-const ONLY_LISTENING: ResetSequence = { name: 'none, only listening', steps: [], isHarmless: true };
+const ONLY_LISTENING: ResetSequence = { name: 'none, only listening', steps: [], letsBe: 'always' };
 
 export interface PlugInOptions extends SessionOptions {
   /** The port came back after a reset into download mode: the loader is looked for before the board is reset again. */

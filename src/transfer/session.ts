@@ -7,7 +7,7 @@ import type { BoardIdentity } from '../esp/identity.ts';
 import { CONNECT_BAUD_RATE } from '../esp/connect.ts';
 import type { LeaveOutcome } from '../esp/leave.ts';
 import { type EspContext, isLineFault } from '../esp/loader.ts';
-import type { ResetMode } from '../esp/reset.ts';
+import { type ResetMode, beginsAtOpen } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import { type CountingLink, countBytes } from '../serial/counting-link.ts';
 import type { Link, UsbFacts } from '../serial/link.ts';
@@ -86,9 +86,10 @@ export async function withBoard<T>(
   const { clock, log, signal } = options;
   const startedAtMs = clock.now();
   options.onProgress?.({ phase: 'connecting' });
-  const keepControlLines = options.reset === 'none';
+  const isLeftAlone = options.reset === 'none';
+  const keepControlLines = isLeftAlone || beginsAtOpen(options.reset, port.usb);
   const opened = await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines });
-  const link = countBytes(keepControlLines ? withoutControlLines(opened) : opened);
+  const link = countBytes(isLeftAlone ? withoutControlLines(opened) : opened);
   let line: RememberedLine | undefined;
   try {
     line = await options.lines?.open(port);

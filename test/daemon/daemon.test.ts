@@ -582,6 +582,89 @@ describe('a board on its own USB', () => {
     assert.deepEqual(shop.complaints, []);
   });
 
+  for (const [family, otgApp] of [
+    ['esp32s2', 'esp-idf'],
+    ['esp32s3', 'esp-idf'],
+    ['esp32s2', 'arduino'],
+    ['esp32s3', 'arduino'],
+  ] as const) {
+    for (const reenumerates of [true, false]) {
+      it(`over USB-OTG of an ${family} with an app of ${otgApp} that ${reenumerates ? 'goes away' : 'stays'} at its resets is backed up once`, async (t) => {
+        const shop = await Workshop.started(t);
+        const { board } = shop.board({ family, usb: 'usb-otg', otgApp, reenumerates });
+        const app: UsbFacts = { ...ESP32_C3, productId: '8001', serialNumber: '123456', location: '1-4:1.2' };
+        const rom: UsbFacts = { ...app, productId: '0002', serialNumber: '0', location: '1-4:1.0' };
+        const jtag: UsbFacts = { ...rom, productId: '1001', serialNumber: board.mac.toUpperCase() };
+        const device: Device = {
+          address: '/dev/ttyACM0',
+          board,
+          get usb() {
+            return board.mode === 'app' ? app : board.usb === 'usb-serial-jtag' ? jtag : rom;
+          },
+        };
+        board.onAppear = () => shop.clock.schedule(100, () => shop.plug(device));
+        await shop.pass(100);
+        shop.plug(device);
+        await shop.said('Backed up and verified');
+        await shop.pass(600_000);
+        await shop.idle();
+        await shop.archived(board);
+        assert.equal(board.mode, 'app');
+        assert.deepEqual(shop.complaints, []);
+        assert.ok(shop.opened.length <= 2, `opened ${shop.opened.length} times`);
+        assert.match(shop.statuses.at(-1)!, /1 backed up, 0 failed/);
+      });
+    }
+  }
+
+  it('that is reset into download mode and does not come back is an error; one that is pulled later is none', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board(reset);
+    device.board.onAppear = undefined;
+    shop.plug(device);
+    device.board.onAppear = undefined;
+    const { level, fields } = await shop.said(
+      'The board at /dev/ttyACM0 went away when it was reset into download mode, and did not come back within 10 s',
+    );
+    assert.deepEqual([level, fields['code'], fields['port']], ['error', 'port-vanished', device.address]);
+    await shop.idle();
+    assert.match(shop.statuses.at(-1)!, /0 backed up, 1 failed/);
+    assert.ok(shop.clock.now() < 15_000);
+    await shop.pass(600_000);
+    assert.equal(shop.complaints.length, 1);
+  });
+
+  it('that does not come back from the reset into its app is warned of, and its backup kept', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board(reset);
+    let appearances = 0;
+    device.board.onAppear = () => {
+      if (++appearances === 1) shop.clock.schedule(100, () => shop.plug(device));
+    };
+    shop.plug(device);
+    device.board.onAppear = () => {
+      if (++appearances === 1) shop.clock.schedule(100, () => shop.plug(device));
+    };
+    await shop.said('Backed up and verified');
+    const { level, fields } = await shop.said(
+      'The board at /dev/ttyACM0 has not come back within 10 s of the reset into its app',
+    );
+    assert.deepEqual([level, fields['mac'], typeof fields['hint']], ['warn', device.board.mac, 'string']);
+    assert.match(shop.statuses.at(-1)!, /1 backed up, 0 failed/);
+  });
+
+  it('that a person pulls out right after its backup is not missed', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board({ ...reset, reenumerates: false });
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    await shop.idle();
+    await shop.pass(500);
+    shop.unplug(device);
+    await shop.pass(60_000);
+    assert.deepEqual(shop.complaints, []);
+  });
+
   it('that loses its power in the middle of a read is read again, although its port closes slowly', async (t) => {
     const shop = await Workshop.started(t);
     shop.closeMs = 500;

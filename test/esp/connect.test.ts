@@ -95,9 +95,31 @@ describe('connecting', () => {
   }
 
   for (const family of ['esp32s2', 'esp32s3'] as const) {
-    it(`over USB-OTG of an ${family}`, async () => {
-      const on = bench({ family, usb: 'usb-otg' });
-      await reach(on, { usb: USB_OTG });
+    for (const otgApp of ['esp-idf', 'arduino'] as const) {
+      it(`over USB-OTG of an ${family} with an app of ${otgApp}, at the first try`, async () => {
+        for (const usb of [USB_OTG, { ...USB_OTG, productId: '4001' }, { ...USB_OTG, vendorId: '239a' }]) {
+          for (const releases of [true, false]) {
+            const on = bench({ family, usb: 'usb-otg', otgApp });
+            await on.pass(100);
+            // As an open without keepControlLines leaves them.
+            if (releases) await on.link.setControlLines({ dtr: false, rts: false });
+            await reach(on, { usb, attempts: 1 });
+            assert.deepEqual([on.board.mode, on.board.resets], ['download', 1]);
+          }
+        }
+      });
+
+      it(`over USB-OTG of an ${family} with an app of ${otgApp}, where nobody knows what the line ends in`, async () => {
+        const on = bench({ family, usb: 'usb-otg', otgApp });
+        await reach(on, { usb: null });
+        assert.equal(on.board.mode, 'download');
+      });
+    }
+
+    it(`over USB-OTG of an ${family} that is in download mode by hand`, async () => {
+      const on = bench({ family, usb: 'usb-otg', otgApp: 'deaf' });
+      await enterDownloadByHand(on);
+      await reach(on, { usb: USB_OTG, attempts: 1 });
       assert.equal(on.board.mode, 'download');
     });
   }
