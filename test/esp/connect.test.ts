@@ -345,6 +345,23 @@ describe('a device that sends without pause', () => {
     assert.match(error.hint, /watch\.deny/);
   });
 
+  it('is noticed as an app that talks for ever at 115200 baud, and one that only logs a lot is not', async () => {
+    const talkative = { autoReset: false, appBaudRate: 115200, line: {} } as const;
+    const without = bench({ ...talkative, appChatterMs: 1 });
+    await without.pass(500);
+    await failure(without, 'port-flooded', { attempts: 3 });
+    const raw = bench({ ...talkative, appChatterMs: 1, capabilities: NO_LINES });
+    await raw.pass(500);
+    await failure(raw, 'port-flooded', { attempts: 3, usb: null });
+    const logging = bench({ ...talkative, appChatterMs: 20 });
+    await logging.pass(500);
+    await failure(logging, 'no-answer', { attempts: 3 });
+    // Its boot log has told what it is.
+    const known = bench({ ...talkative, autoReset: true, appChatterMs: 1, faults: [{ kind: 'wrong-boot-mode' }] });
+    await known.pass(500);
+    await failure(known, 'boot-mode', { attempts: 3 });
+  });
+
   it('whatever it sends: delimiters, empty frames, frames, broken frames', async () => {
     for (const pattern of ['c0', 'c001c0', 'db00', 'c0db00', '55']) {
       const bytes = Buffer.alloc(300, pattern, 'hex');
