@@ -41,6 +41,8 @@ export interface PlugInJobOptions extends PlugInOptions {
 
 /** A server on the network that has lost its board to a reset is asked so long, in milliseconds. */
 const SERVER_RETURN_MS = 5000;
+/** A board takes less to come back with its app; whoever runs the next command then finds it. */
+const SERVER_SETTLE_MS = 1000;
 /** So long a command waits for a board that was reset: USB takes a second, an app with a slow start some more. */
 const RETURN_MS = 10_000;
 
@@ -100,7 +102,12 @@ export async function followBoard<T>(
     const waitMs = port.usb === null ? SERVER_RETURN_MS : RETURN_MS;
     result = await followIntoDownloadMode(port, finder, waitMs, observed, work);
   }
-  if (!result.wentAway || port.usb === null) return { result, port };
+  if (!result.wentAway) return { result, port };
+  if (port.usb === null) {
+    // Nobody but the server knows when its board is back; to ask it would take the port.
+    await sleep(options.clock, SERVER_SETTLE_MS, options.signal);
+    return { result, port };
+  }
   return { result, port: await returned(port, finder, options) };
 }
 
