@@ -3,7 +3,7 @@
  * bench/boards.ts COUNT SIZE_MIB APP_BYTES LATENCY_MS` prints one address a line and serves until it is ended.
  */
 
-import { createBoard, demoImage, seededRandom } from '../src/simulator/index.ts';
+import { TYPICAL_SPEEDS, createBoard, demoImage, seededRandom } from '../src/simulator/index.ts';
 import { serveRfc2217 } from '../src/simulator/serve/rfc2217.ts';
 
 const [count = 1, sizeMib = 4, appBytes = 1_150_000, latencyMs = 1] = process.argv.slice(2).map(Number);
@@ -21,7 +21,7 @@ for (let seed = 1; seed <= count; seed++) {
     flashSizeBytes: sizeBytes,
     content,
     line: { latencyMs },
-    speeds: { digestBytesPerSecond: 8 * MIB },
+    speeds: { digestBytesPerSecond: 8 * MIB, packetBytesPerSecond: TYPICAL_SPEEDS.packetBytesPerSecond },
   });
   const { address } = await serveRfc2217(board);
   process.stdout.write(`${address}\n`);

@@ -8,9 +8,28 @@ const LINES: Line[] = [115200, 921600, 2000000].flatMap((baudRate) =>
   [1, 8].map((latencyMs) => ({ baudRate, latencyMs })),
 );
 
-const HEADING = ['scenario', 'baud', 'latency', 'wire bytes', 'flash read', 'written', 'seconds', 'of the line'];
+const HEADING = [
+  'scenario',
+  'baud',
+  'latency',
+  'wire bytes',
+  'flash read',
+  'written',
+  'seconds',
+  'of the line',
+  'of line and chip',
+];
 
-function row({ scenario, line, wireBytes, flashBytesRead, sectorsWritten, seconds, lineShare }: Result): string[] {
+function row({
+  scenario,
+  line,
+  wireBytes,
+  flashBytesRead,
+  sectorsWritten,
+  seconds,
+  lineShare,
+  possibleShare,
+}: Result): string[] {
   return [
     scenario,
     String(line.baudRate),
@@ -19,7 +38,7 @@ function row({ scenario, line, wireBytes, flashBytesRead, sectorsWritten, second
     String(flashBytesRead),
     `${sectorsWritten} sectors`,
     seconds.toFixed(2),
-    lineShare === null ? '-' : `${(lineShare * 100).toFixed(1)} %`,
+    ...[lineShare, possibleShare].map((share) => (share === null ? '-' : `${(share * 100).toFixed(1)} %`)),
   ];
 }
 

@@ -1,7 +1,7 @@
 /**
  * The one error class of espd, and the table of all its codes.
  *
- * Callers tell errors apart by `code`, never by wording. The README's table of codes is compared with
+ * Callers tell errors apart by `code`, never by wording. The tables of docs/errors.md are compared with
  * {@link ERROR_CODES} by a test, both ways.
  */
 
@@ -19,7 +19,7 @@ export const EXIT = {
 interface ErrorCodeFacts {
   /** Exit status of a command that ends with this error. */
   readonly exit: number;
-  /** What the code means, in one line; printed in the README's table. */
+  /** What the code means, in one line; printed in the tables of docs/errors.md. */
   readonly meaning: string;
 }
 
@@ -34,6 +34,7 @@ export const ERROR_CODES = {
   'board-not-found': { exit: EXIT.notFound, meaning: 'No attached board answers, or none has the MAC asked for' },
   'board-ambiguous': { exit: EXIT.notFound, meaning: 'Several boards are attached where one is meant' },
   'port-missing': { exit: EXIT.notFound, meaning: 'The serial port or network address named does not exist' },
+  'archive-missing': { exit: EXIT.notFound, meaning: 'There is no archive at this path, or it is another one than before' },
   'archive-unknown-board': { exit: EXIT.notFound, meaning: 'The archive holds no board with this MAC or label' },
   'archive-unknown-backup': { exit: EXIT.notFound, meaning: 'The board has no backup with this id, date or position' },
 
@@ -63,7 +64,7 @@ export const ERROR_CODES = {
   'archive-unwritable': { exit: EXIT.failed, meaning: 'The archive folder cannot be written' },
   'archive-unreadable': {
     exit: EXIT.failed,
-    meaning: 'The archive folder, or a part of it, may not be read by this user',
+    meaning: 'The archive, or a part of it, could not be read (no permission, a fault)',
   },
   'archive-newer': { exit: EXIT.failed, meaning: 'A manifest was written by a newer espd than this one' },
   'disk-full': { exit: EXIT.failed, meaning: 'No space left where the archive is' },
@@ -73,7 +74,7 @@ export const ERROR_CODES = {
 
   'archive-damaged': {
     exit: EXIT.damaged,
-    meaning: 'A file of the archive is damaged, missing, incomplete or foreign',
+    meaning: 'A file of the archive is damaged, missing or incomplete',
   },
   'digest-mismatch': { exit: EXIT.damaged, meaning: 'The digest of the chip differs from that of the bytes read' },
   'write-mismatch': { exit: EXIT.damaged, meaning: 'After writing, the flash does not hold the image' },

@@ -3,11 +3,19 @@
 /** Lower-case hex with colons: `50:02:91:c3:37:a5`. */
 export type Mac = string & { readonly __brand: 'Mac' };
 
-/** `50:02:91:c3:37:a5`, `50-02-91-C3-37-A5` or `500291c337a5` as a {@link Mac}; undefined for anything else. */
+/**
+ * `50:02:91:c3:37:a5`, `50-02-91-C3-37-A5` or `500291c337a5` as a {@link Mac}; undefined for anything else.
+ *
+ * The EUI-64 that esptool prints as the MAC of chips with IEEE 802.15.4 (`50:02:91:ff:fe:c3:37:a5`) stands for the MAC that
+ * it is made of. Others than `ff:fe` in its middle are none: a board's own name must not be guessed.
+ * https://github.com/espressif/esptool/blob/v5.1.0/esptool/targets/esp32c6.py (`read_mac`)
+ */
 export function parseMac(text: string): Mac | undefined {
-  const hex = /^([0-9a-f]{2})([:-]?)(?:[0-9a-f]{2}\2){4}[0-9a-f]{2}$/i.test(text) ? text.replace(/[:-]/g, '') : '';
-  if (hex.length !== 12) return undefined;
-  return macFromBytes(Buffer.from(hex, 'hex'));
+  if (!/^[0-9a-f]{2}([:-]?)(?:[0-9a-f]{2}\1){4}(?:[0-9a-f]{2}\1[0-9a-f]{2}\1)?[0-9a-f]{2}$/i.test(text))
+    return undefined;
+  const hex = text.replace(/[:-]/g, '').toLowerCase();
+  if (hex.length === 12) return macFromBytes(Buffer.from(hex, 'hex'));
+  return hex.slice(6, 10) === 'fffe' ? macFromBytes(Buffer.from(hex.slice(0, 6) + hex.slice(10), 'hex')) : undefined;
 }
 
 /** Six bytes in the order they are written. Throws RangeError for any other number of bytes. */

@@ -4,32 +4,48 @@ import { constants } from 'node:fs';
 import * as nodeFs from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Clock } from '../clock.ts';
-import { EspdError, hasCode, systemCode } from '../errors.ts';
+import { EspdError, systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder, parseMac } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { BlockIndex } from './block-index.ts';
+import { judgeBackup, listBoard } from './board-folder.ts';
+import type { BoardFolder, Judged } from './board-folder.ts';
 import { CACHE, FolderCache } from './cache.ts';
 import { makeCandidates } from './candidates.ts';
 import { Disk, readFault, toWriteError } from './disk.ts';
 import type { FileSystem } from './disk.ts';
 import { createDraft } from './draft.ts';
-import { inspectFolder, verifyFolder } from './folder.ts';
-import type { Finding } from './folder.ts';
+import { verifyFolder } from './folder.ts';
+import { foreignEntries } from './foreign.ts';
 import { ImageHasher } from './hasher.ts';
+import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
-import { currentOwner, draftName, draftOwner, isPartialName, isTrashName } from './owner.ts';
+import { findLatest, newestFirst, takeNewest } from './newest.ts';
+import { currentOwner, draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
+import { notAFolder, placeOf, toProblem } from './problems.ts';
 import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { RESTORES, appendRestore, readRestores } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
-import type { Archive, ArchiveProblem, Backup, BoardHistory, Candidates, Draft, ImageReader } from './types.ts';
-import type { Sighting, VerifyReport, Which } from './types.ts';
+import { Turns } from './turns.ts';
+import type {
+  Archive,
+  ArchiveProblem,
+  Backup,
+  BoardHistory,
+  Candidates,
+  Draft,
+  ForeignEntry,
+  ImageReader,
+} from './types.ts';
+import type { LatestBackup, Sighting, VerifyReport, Which } from './types.ts';
+import { verifyArchive } from './verify.ts';
 import { selectId, unknownBoard } from './which.ts';
 
 export interface ArchiveOptions {
@@ -51,14 +67,11 @@ export function openArchive(root: string, options: ArchiveOptions): Archive {
   return new FolderArchive(resolve(root), options);
 }
 
-/** What a board's folder holds, by names alone. */
-interface BoardFolder {
-  readonly path: string;
-  /** Everything with a backup id as its name, sound or not, oldest first. */
-  readonly ids: readonly string[];
-  readonly hasSightings: boolean;
-  readonly foreign: readonly string[];
-}
+/**
+ * Of a board's own backups so many are compared with its flash, the newest ones: each costs a manifest to read and keep,
+ * some 50 KB for a flash of 32 MB, while the board waits.
+ */
+const MAX_OWN_CANDIDATES = 16;
 
 class FolderArchive implements Archive {
   readonly root: string;
@@ -67,6 +80,9 @@ class FolderArchive implements Archive {
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
+  readonly #identity: ArchiveIdentity;
+  /** Drafts that begin ask for room on the disk one after the other. */
+  readonly #reserving = new Turns(1);
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
@@ -77,20 +93,22 @@ class FolderArchive implements Archive {
     this.#hasher = new ImageHasher(log);
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
     this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
+    this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
   }
 
-  async boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[] }> {
+  async boards(): ReturnType<Archive['boards']> {
     const macs: Mac[] = [];
     const problems: ArchiveProblem[] = [];
+    const others: string[] = [];
     for (const entry of await this.#readRoot()) {
       const mac = macFromFolder(entry.name) ?? null;
       if (mac !== null && entry.isDirectory()) macs.push(mac);
       else if (mac !== null) problems.push(toProblem(mac, null, entry.name, notAFolder(entry.isSymbolicLink())));
       else if (entry.name === CACHE && entry.isDirectory()) continue;
       // What mkfs leaves at the top of a file system that is the archive as a whole.
-      else if (entry.name !== 'lost+found') problems.push(toProblem(null, null, entry.name, FOREIGN));
+      else if (entry.name !== 'lost+found') others.push(entry.name);
     }
-    return { macs: macs.sort(), problems };
+    return { macs: macs.sort(), problems, foreign: foreignEntries(others, { mac: null, id: null, folder: '' }) };
   }
 
   async history(mac: Mac): Promise<BoardHistory> {
@@ -98,26 +116,48 @@ class FolderArchive implements Archive {
     const problems: ArchiveProblem[] = [];
     let sightings: Sighting[] = [];
     let folder: BoardFolder | undefined;
+    let halfRestored: HalfRestored | null = null;
+    const unreadable = (file: string, error: unknown) =>
+      problems.push(toProblem(mac, null, join(macToFolder(mac), file), readFault(error)));
     try {
-      folder = await this.#readBoard(mac);
+      folder = await listBoard(this.#disk, this.root, mac);
     } catch (error) {
-      problems.push(toProblem(mac, null, macToFolder(mac), readFault(error)));
+      unreadable('', error);
     }
-    if (folder === undefined) return { mac, backups, sightings, problems, halfRestored: null };
+    if (folder === undefined) return { mac, backups, sightings, problems, foreign: [], halfRestored };
+    const foreign = [...folder.foreign];
     for (const id of folder.ids) {
       const judged = await this.#judge(mac, id);
       if (judged?.backup !== undefined) backups.push(judged.backup);
-      if (judged !== undefined) problems.push(...judged.problems);
+      problems.push(...(judged?.problems ?? []));
+      foreign.push(...(judged?.foreign ?? []));
     }
-    if (folder.hasSightings) {
-      try {
-        sightings = await readSightings(this.#disk, folder.path);
-      } catch (error) {
-        problems.push(toProblem(mac, null, join(macToFolder(mac), SIGHTINGS), readFault(error)));
-      }
+    try {
+      if (folder.hasSightings) sightings = await readSightings(this.#disk, folder.path);
+    } catch (error) {
+      unreadable(SIGHTINGS, error);
     }
-    for (const name of folder.foreign) problems.push(toProblem(mac, null, join(macToFolder(mac), name), FOREIGN));
-    return { mac, backups, sightings, problems, halfRestored: await this.halfRestored(mac) };
+    try {
+      halfRestored = (await readRestoreRecord(this.#disk, folder.path, mac)) ?? null;
+    } catch (error) {
+      unreadable(RESTORE_RECORD, error);
+    }
+    return { mac, backups, sightings, problems, foreign, halfRestored };
+  }
+
+  async latest(mac: Mac): Promise<LatestBackup> {
+    try {
+      return await findLatest(mac, (await listBoard(this.#disk, this.root, mac))?.ids ?? [], (id) =>
+        this.#judge(mac, id),
+      );
+    } catch (error) {
+      return { mac, ids: [], backup: undefined, problems: [toProblem(mac, null, macToFolder(mac), readFault(error))] };
+    }
+  }
+
+  async *newestFirst(mac: Mac): AsyncGenerator<Backup, void, undefined> {
+    const folder = await listBoard(this.#disk, this.root, mac).catch((error: unknown) => void readFault(error));
+    yield* newestFirst(folder?.ids ?? [], (id) => this.#judge(mac, id));
   }
 
   async resolveBoard(text: string): Promise<Mac> {
@@ -137,7 +177,7 @@ class FolderArchive implements Archive {
     const error = (judged.problems.find((problem) => problem.error.code === 'archive-newer') ?? judged.problems[0])
       ?.error;
     if (error === undefined) throw new EspdError('internal', `${mac} ${id} is neither sound nor damaged`);
-    const sound = await this.#newestSound(mac, ids);
+    const sound = (await findLatest(mac, ids, (other) => this.#judge(mac, other))).backup?.id;
     const instead =
       sound === undefined ? 'No other backup of this board looks sound' : `The newest that looks sound is ${sound}`;
     throw new EspdError(error.code, `Backup ${id} of ${mac}: ${error.message}`, {
@@ -151,49 +191,35 @@ class FolderArchive implements Archive {
   }
 
   async candidates(mac: Mac, options: Parameters<Archive['candidates']>[1] = {}): Promise<Candidates> {
-    const { signal, history } = options;
+    const { signal } = options;
     const fleet = await this.#blocks.newest(signal);
-    const { backups } = history ?? (await this.history(mac));
-    signal?.throwIfAborted();
+    const own = await takeNewest(this.newestFirst(mac), MAX_OWN_CANDIDATES, signal);
     const openImage = (path: string, sizeBytes: number, owner: Mac) => this.#openImage(path, sizeBytes, owner);
-    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, backups, fleet);
+    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, own, fleet);
   }
 
-  async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<ArchiveProblem[]> {
-    const verified = isBackupId(id)
-      ? await verifyFolder({ disk: this.#disk, hasher: this.#hasher }, join(this.#pathOf(mac), id), { mac, id }, signal)
-      : undefined;
-    if (verified === undefined) throw new EspdError('archive-unknown-backup', `${mac} has no backup ${printable(id)}`);
-    return verified.findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding), finding));
+  async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]> {
+    return (await this.#verifyBackup(mac, id, signal)).problems;
   }
 
   async verify(options: Parameters<Archive['verify']>[0]): Promise<VerifyReport> {
-    const { signal, onProgress } = options;
-    const all = options.mac === undefined ? await this.boards() : { macs: [options.mac], problems: [] };
-    const problems: ArchiveProblem[] = [...all.problems];
-    let checked = 0;
-    for (const mac of all.macs) {
-      const history = await this.history(mac);
-      problems.push(...history.problems.filter((problem) => problem.id === null));
-      const damagedIds = history.problems.flatMap((problem) => (problem.id === null ? [] : [problem.id]));
-      const ids = new Set([...history.backups.map((backup) => backup.id), ...damagedIds]);
-      for (const id of [...ids].sort()) {
-        signal?.throwIfAborted();
-        onProgress?.(mac, id);
-        try {
-          problems.push(...(await this.verifyBackup(mac, id, signal)));
-          checked++;
-        } catch (error) {
-          if (!hasCode(error, 'archive-unknown-backup')) throw error; // else pruned since it was listed
-        }
-      }
-    }
-    return { checked, damaged: problems.map(({ mac, id, file, problem }) => ({ mac, id, file, problem })) };
+    const parts = {
+      ...{ root: this.root, disk: this.#disk },
+      boards: () => this.boards(),
+      verifyBackup: (mac: Mac, id: string, signal?: AbortSignal) => this.#verifyBackup(mac, id, signal),
+    };
+    return verifyArchive(parts, options);
+  }
+
+  async checkReadable(): Promise<void> {
+    await this.#readRoot();
   }
 
   async checkWritable(): Promise<void> {
     try {
+      await this.#identity.check();
       await this.#disk.makeFolder(this.root);
+      await this.#identity.establish();
       await this.#disk.fs.access(this.root, constants.W_OK | constants.X_OK);
     } catch (error) {
       throw toWriteError(error, this.root);
@@ -207,10 +233,12 @@ class FolderArchive implements Archive {
     const { log, clock, compression, createdBy } = this.#options;
     const owner = await this.#self();
     try {
+      await this.#identity.check();
       await this.#refuseOtherThanFolder(this.#pathOf(mac));
       return await createDraft(
         {
           ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
+          inTurn: (work) => this.#reserving.take(work),
           onCommitted: (backup) => this.#blocks.add(backup),
         },
         mac,
@@ -223,6 +251,7 @@ class FolderArchive implements Archive {
 
   async recordSighting(mac: Mac, sighting: Sighting): Promise<void> {
     try {
+      await this.#identity.check();
       const stats = await this.#disk.lstat(this.#pathOf(mac));
       if (stats?.isDirectory() !== true) throw unknownBoard(mac, (await this.boards()).macs);
       await appendSighting(this.#disk, this.#pathOf(mac), sighting);
@@ -233,13 +262,20 @@ class FolderArchive implements Archive {
   }
 
   async halfRestored(mac: Mac): Promise<HalfRestored | null> {
-    return (await readRestoreRecord(this.#disk, this.#pathOf(mac), mac)) ?? null;
+    try {
+      return (await readRestoreRecord(this.#disk, this.#pathOf(mac), mac)) ?? null;
+    } catch (error) {
+      const { code, problem, hint } = readFault(error);
+      const message = `Whether ${mac} is half restored cannot be told: ${macToFolder(mac)}/${RESTORE_RECORD} ${problem}`;
+      throw new EspdError(code, message, { hint, cause: error });
+    }
   }
 
   async beginRestore(content: RestoreRecordContent): Promise<void> {
     const { createdBy } = this.#options;
     const folder = this.#pathOf(content.mac);
     try {
+      await this.#identity.check();
       await this.#refuseOtherThanFolder(folder);
       await this.#disk.makeFolder(folder);
       await writeRestoreRecord(this.#disk, folder, draftName(await this.#self()), createdBy, content);
@@ -251,7 +287,13 @@ class FolderArchive implements Archive {
   async endRestore(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
     const folder = this.#pathOf(mac);
     try {
-      const record = (await readRestoreRecord(this.#disk, folder, mac))?.record;
+      await this.#refuseOtherThanFolder(folder);
+      const half = await readRestoreRecord(this.#disk, folder, mac);
+      const record = half?.record;
+      // It says what was restored; removed now, that would be lost.
+      if (outcome === 'done' && half?.record === null && half.hint !== null) {
+        throw new EspdError('archive-unreadable', `${RESTORE_RECORD} of ${mac} ${half.problem}`, { hint: half.hint });
+      }
       if (record && outcome === 'done') {
         const { from, snapshot, snapshotIsNew, parts } = record;
         const at = this.#options.clock.date().toISOString();
@@ -295,41 +337,28 @@ class FolderArchive implements Archive {
     return openStoredImage(this.#disk, path, sizeBytes, temporary);
   }
 
-  /** Empty where the archive was never written to. */
   async #readRoot() {
     try {
+      await this.#identity.check();
       return await this.#disk.fs.readdir(this.root, { withFileTypes: true });
     } catch (error) {
-      if (systemCode(error) === 'ENOENT') return [];
+      if (error instanceof EspdError) throw error;
+      if (systemCode(error) === 'ENOENT') {
+        throw new EspdError('archive-missing', `There is no archive at ${this.root}`, {
+          hint:
+            'Is its disk mounted? Another folder is named with --archive, or by archive.path in the config. The first ' +
+            '"espd backup" makes a new archive',
+          cause: error,
+        });
+      }
       const { problem, hint } = readFault(error);
       throw new EspdError('archive-unreadable', `The archive ${this.root} ${problem}`, { hint, cause: error });
     }
   }
 
-  /** Undefined for a board without a folder; otherwise rejects with the system's error. */
-  async #readBoard(mac: Mac): Promise<BoardFolder | undefined> {
-    const path = this.#pathOf(mac);
-    const stats = await this.#disk.lstat(path);
-    if (stats === undefined) return undefined;
-    if (stats.isSymbolicLink()) throw Object.assign(new Error('is a link'), { code: 'ELOOP' });
-    const names = (await this.#disk.fs.readdir(path)).sort();
-    const isOurs = (name: string) =>
-      isBackupId(name) ||
-      [SIGHTINGS, RESTORE_RECORD, RESTORES].includes(name) ||
-      draftOwner(name) !== undefined ||
-      isPartialName(name) ||
-      isTrashName(name);
-    return {
-      path,
-      ids: names.filter(isBackupId),
-      hasSightings: names.includes(SIGHTINGS),
-      foreign: names.filter((name) => !isOurs(name)),
-    };
-  }
-
   async #idsOf(mac: Mac): Promise<readonly string[]> {
     try {
-      const folder = await this.#readBoard(mac);
+      const folder = await listBoard(this.#disk, this.root, mac);
       if (folder !== undefined) return folder.ids;
     } catch (error) {
       throw toProblem(mac, null, macToFolder(mac), readFault(error)).error;
@@ -337,49 +366,22 @@ class FolderArchive implements Archive {
     throw unknownBoard(mac, (await this.boards()).macs);
   }
 
-  /** A backup where nothing is wrong with it, else its problems; undefined where nothing has this id. */
-  async #judge(mac: Mac, id: string): Promise<{ backup?: Backup; problems: ArchiveProblem[] } | undefined> {
-    const path = join(this.#pathOf(mac), id);
-    const inspection = await inspectFolder(this.#disk, path, { mac, id });
-    if (inspection === undefined) return undefined;
-    const { manifest, findings } = inspection;
-    if (manifest !== undefined && findings.length === 0) return { backup: { mac, id, path, manifest }, problems: [] };
-    return { problems: findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding), finding)) };
+  #judge(mac: Mac, id: string): Promise<Judged | undefined> {
+    return judgeBackup(this.#disk, this.root, mac, id);
   }
 
-  async #newestSound(mac: Mac, ids: readonly string[]): Promise<string | undefined> {
-    for (const id of ids.toReversed()) {
-      if ((await this.#judge(mac, id))?.backup !== undefined) return id;
-    }
-    return undefined;
+  async #verifyBackup(
+    mac: Mac,
+    id: string,
+    signal?: AbortSignal,
+  ): Promise<{ problems: ArchiveProblem[]; foreign: ForeignEntry[] }> {
+    const verified = isBackupId(id)
+      ? await verifyFolder({ disk: this.#disk, hasher: this.#hasher }, join(this.#pathOf(mac), id), { mac, id }, signal)
+      : undefined;
+    if (verified === undefined) throw new EspdError('archive-unknown-backup', `${mac} has no backup ${printable(id)}`);
+    return {
+      problems: verified.findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding.file), finding)),
+      foreign: foreignEntries(verified.foreign, { mac, id, folder: placeOf(mac, id, '') }),
+    };
   }
-}
-
-const FOREIGN = {
-  code: 'archive-damaged',
-  problem: 'is foreign',
-  hint: 'espd did not put it there; move it away',
-} as const;
-
-function notAFolder(isLink: boolean) {
-  return {
-    code: 'archive-damaged',
-    problem: isLink ? 'is a symbolic link, and none is followed' : 'is no folder',
-    hint: '',
-  } as const;
-}
-
-function placeOf(mac: Mac, id: string, { file }: Finding): string {
-  return join(macToFolder(mac), id, file);
-}
-
-/** @param file relative to the archive */
-function toProblem(
-  mac: Mac | null,
-  id: string | null,
-  file: string,
-  { code, problem, hint }: Omit<Finding, 'file'>,
-): ArchiveProblem {
-  const shown = printable(file);
-  return { mac, id, file: shown, problem, error: new EspdError(code, `${shown} ${problem}`, { hint }) };
 }

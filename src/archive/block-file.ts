@@ -7,9 +7,9 @@
 
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
+import { BLOCK_BYTES } from '../flash.ts';
 import { macFromFolder, macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
-import { BLOCK_BYTES } from './digest.ts';
 import { isBackupId } from './ids.ts';
 import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
 

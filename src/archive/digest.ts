@@ -2,9 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
-
-/** Unit of the block digests in a manifest: 64 KiB, the flash's own erase block. */
-export const BLOCK_BYTES = 65536;
+import { BLOCK_BYTES } from '../flash.ts';
 
 export interface ImageDigests {
   readonly sizeBytes: number;

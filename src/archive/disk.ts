@@ -11,11 +11,10 @@ import { dirname } from 'node:path';
 import { EspdError, systemCode } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { takingTurns } from './turns.ts';
+import type { FileSystem } from './turns.ts';
 
-export type FileSystem = Pick<
-  typeof import('node:fs/promises'),
-  'access' | 'chmod' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'unlink'
->;
+export type { FileSystem } from './turns.ts';
 
 /**
  * Bytes read, hashed or written in one go. Small enough that hashing one chunk three times over stays below 50 ms of
@@ -39,21 +38,27 @@ export class Disk {
   #warnedOfModes = false;
 
   constructor(options: DiskOptions) {
-    this.fs = options.fs;
+    this.fs = takingTurns(options.fs);
     this.#options = options;
   }
 
   /** Makes a folder and, where they are missing, those above it, each fsynced into its parent. False: it was there. */
   async makeFolder(path: string): Promise<boolean> {
-    let outcome = await this.makeOneFolder(path);
-    if (outcome === 'no parent') {
-      await this.makeFolder(dirname(path));
-      outcome = await this.makeOneFolder(path);
-      if (outcome === 'no parent') throw Object.assign(new Error(`${dirname(path)} is missing`), { code: 'ENOENT' });
-    }
-    if (outcome === 'there') return false;
-    await this.syncFolder(dirname(path));
-    return true;
+    const toSync = await this.makeFolderUnsynced(path);
+    for (const folder of toSync) await this.syncFolder(folder);
+    return toSync.length > 0;
+  }
+
+  /** The same, but leaves the fsyncs to the caller: those folders in which one was made, the uppermost first. */
+  async makeFolderUnsynced(path: string): Promise<string[]> {
+    const parent = dirname(path);
+    const outcome = await this.makeOneFolder(path);
+    if (outcome === 'made') return [parent];
+    if (outcome === 'there') return [];
+    const above = await this.makeFolderUnsynced(parent);
+    const again = await this.makeOneFolder(path);
+    if (again === 'no parent') throw Object.assign(new Error(`${parent} is missing`), { code: 'ENOENT' });
+    return again === 'made' ? [...above, parent] : above;
   }
 
   /** Makes a folder, but none above it, and leaves it to the system when it comes to the disk. */
@@ -265,12 +270,22 @@ export function toWriteError(error: unknown, root: string): unknown {
   });
 }
 
+/** What is wrong with a file or folder of the archive. */
+export interface Fault {
+  readonly code: ErrorCode;
+  /** A sentence fragment after its name. */
+  readonly problem: string;
+  readonly hint: string;
+}
+
 /**
- * What a failure while reading a file or folder of the archive means, as a fragment after its name. Throws errors that
- * are neither the system's nor zlib's.
+ * What a failure while reading a file or folder of the archive means. Only what the system says of the thing itself
+ * (there is none, it is a link, no regular file, cut off) is a fact about the archive, so `archive-damaged`. Every other
+ * failure tells nothing of the content: `archive-unreadable`. Throws errors that are neither the system's nor zlib's.
  */
-export function readFault(error: unknown): { code: ErrorCode; problem: string; hint: string } {
-  const damaged = (problem: string) => ({ code: 'archive-damaged' as const, problem, hint: '' });
+export function readFault(error: unknown): Fault {
+  const damaged = (problem: string): Fault => ({ code: 'archive-damaged', problem, hint: '' });
+  const unreadable = (problem: string, hint: string): Fault => ({ code: 'archive-unreadable', problem, hint });
   const code = faultCode(error);
   switch (code) {
     case 'ENOENT':
@@ -278,6 +293,8 @@ export function readFault(error: unknown): { code: ErrorCode; problem: string; h
     case 'ELOOP':
       return damaged('is a symbolic link, and none is followed');
     case 'EISDIR':
+    case 'ENXIO': // open(2): a socket, or a device file without a device
+    case 'ENODEV':
       return damaged('is no regular file');
     case 'ENOTDIR':
       return damaged('is no folder');
@@ -285,23 +302,33 @@ export function readFault(error: unknown): { code: ErrorCode; problem: string; h
       return damaged('is larger than such a file can be');
     case 'EACCES':
     case 'EPERM':
-      return {
-        code: 'archive-unreadable',
-        problem: 'may not be read by this user',
-        hint: 'Run espd as the user that owns the archive, or as root',
-      };
+      return unreadable('may not be read by this user', 'Run espd as the user that owns the archive, or as root');
     case 'EMFILE':
     case 'ENFILE':
+      return unreadable(
+        `cannot be read now: too many files are open (${code})`,
+        'Close other programs, or raise the limit ("ulimit -n"), and try again',
+      );
     case 'ENOMEM':
-      return { code: 'archive-unreadable', problem: `cannot be read now: ${code}`, hint: 'Try again later' };
+    case 'Z_MEM_ERROR':
+    case 'ESTALE': // a network file system has lost sight of it
+    case 'EINTR':
+    case 'EAGAIN':
+    case 'ETIMEDOUT':
+      return unreadable(`cannot be read now: ${code}`, 'Try again later');
     case 'Z_BUF_ERROR':
       return damaged('is cut off');
     case 'Z_DATA_ERROR':
+    case 'Z_NEED_DICT':
+    case 'Z_STREAM_ERROR':
       return damaged('is no sound gzip file');
     case undefined:
       throw error;
     default:
-      return damaged(`cannot be read: ${(error as Error).message}`);
+      return unreadable(
+        `cannot be read: ${(error as Error).message}`,
+        'The disk, or the way to it, reports a fault: see dmesg',
+      );
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../clock.ts';
+import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macToFolder } from '../mac.ts';
@@ -13,7 +13,8 @@ import type { ImageDigests } from './digest.ts';
 import { isDiskFull, readChunks, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { CHECKSUMS, MANIFEST, verifyFolder } from './folder.ts';
-import { checkFreeSpace } from './free-space.ts';
+import type { Finding } from './folder.ts';
+import { type SpaceAsker, reserveSpace } from './free-space.ts';
 import { deflate } from './gzip.ts';
 import { fromFailure } from './hash-stored.ts';
 import type { ImageHasher } from './hasher.ts';
@@ -25,6 +26,7 @@ import { chooseId, completeManifest } from './new-manifest.ts';
 import type { StoredImage } from './new-manifest.ts';
 import { draftName, partialName } from './owner.ts';
 import type { Owner } from './owner.ts';
+import { isUnreadable } from './problems.ts';
 import { openLeftover, removePartials, tidyPartials } from './partials.ts';
 import type { Leftover } from './partials.ts';
 import type { Backup, Draft } from './types.ts';
@@ -38,39 +40,41 @@ export interface DraftMaker {
   readonly owner: Owner;
   readonly compression: 'none' | 'gzip';
   readonly createdBy: string;
+  readonly inTurn: SpaceAsker['inTurn'];
   /** Told of a backup that has become visible; never rejects. */
   onCommitted(backup: Backup): Promise<void>;
 }
 
 /**
  * Makes the board's folder where needed, clears it of dead drafts, opens what they left, and makes a draft: all 0x00
- * until written.
+ * until written. Nothing is fsynced before the commit: a board waits for this.
  */
 export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number): Promise<Draft> {
   const { disk, root } = maker;
   const boardFolder = join(root, macToFolder(mac));
-  const madeBoardFolder = await disk.makeFolder(boardFolder);
+  const made = await disk.makeFolderUnsynced(boardFolder);
+  const madeBoardFolder = made.includes(root);
   // Another process may have made the folder just now, and not have come to its fsync.
-  if (!madeBoardFolder) await disk.syncFolder(root);
+  const unsynced = madeBoardFolder ? made : [...made, root];
   const path = join(boardFolder, draftName(maker.owner));
   let handle: FileHandle | undefined;
   let leftover: Leftover | null = null;
   try {
-    await disk.makeFolder(path);
+    await disk.makeFolderUnsynced(path);
     await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs, sizeBytes);
     leftover = await openLeftover(maker, boardFolder, mac, sizeBytes);
+    handle = await disk.createFile(join(path, PLAIN_IMAGE));
+    const applicant = { path, image: handle };
     try {
-      await checkFreeSpace(maker, boardFolder, sizeBytes);
+      await reserveSpace(maker, applicant, sizeBytes);
     } catch (error) {
       if (leftover === null || !hasCode(error, 'disk-full')) throw error;
       await leftover.close();
       leftover = null;
       await removePartials(maker, boardFolder);
-      await checkFreeSpace(maker, boardFolder, sizeBytes);
+      await reserveSpace(maker, applicant, sizeBytes);
     }
-    handle = await disk.createFile(join(path, PLAIN_IMAGE));
-    await handle.truncate(sizeBytes);
-    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle, leftover });
+    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, unsynced, path, handle, leftover });
   } catch (error) {
     await handle?.close().catch(() => undefined);
     await leftover?.close();
@@ -85,6 +89,8 @@ interface DraftPlace {
   readonly boardFolder: string;
   /** Whether this draft brought the board's folder into being, which then should not outlive it empty. */
   readonly madeBoardFolder: boolean;
+  /** Folders to be fsynced, so that the board's own is on the disk. */
+  readonly unsynced: readonly string[];
   readonly path: string;
   readonly handle: FileHandle;
   readonly leftover: Leftover | null;
@@ -168,6 +174,7 @@ class FileDraft implements Draft {
     const startedMs = this.#maker.clock.now();
     const digests = await this.#allDigests();
     this.#checkContent(content, digests);
+    for (const folder of this.#place.unsynced) await this.#maker.disk.syncFolder(folder);
     const image = await this.#storeImage();
     const backup = await this.#publish(content, digests, image);
     await removePartials(this.#maker, this.#place.boardFolder);
@@ -310,7 +317,7 @@ class FileDraft implements Draft {
       // The reading side judges it before anybody can see it: whatever it would find later is found now.
       const verified = await verifyFolder(this.#maker, path, { mac, id });
       const finding = verified?.findings[0];
-      if (finding !== undefined) throw this.#disturbed(`${finding.file} ${finding.problem}`);
+      if (finding !== undefined) throw this.#unproven(finding);
 
       const target = join(boardFolder, id);
       if (await disk.renameToNew(path, target)) {
@@ -321,22 +328,18 @@ class FileDraft implements Draft {
     }
   }
 
+  #unproven({ file, problem, code, hint }: Finding): EspdError {
+    if (!isUnreadable({ code })) return this.#disturbed(`${file} ${problem}`);
+    return new EspdError(code, `The draft of ${this.mac} could not be read back: ${file} ${problem}`, {
+      hint: `Nothing was kept. ${hint}`,
+    });
+  }
+
   #disturbed(what: string): EspdError {
     return new EspdError('archive-damaged', `The draft of ${this.mac} was disturbed: ${what}`, {
       hint: 'Something else writes into the archive, or memory or disk are faulty; nothing was kept',
     });
   }
-}
-
-/** `work`, or the signal's reason as soon as it is aborted; the work goes on, and its outcome is then ignored. */
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }
 
 /** Never rejects: what stays behind is cleared by a later `begin`. */

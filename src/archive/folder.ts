@@ -2,19 +2,19 @@
 
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import type { ErrorCode } from '../errors.ts';
+import { BLOCK_BYTES } from '../flash.ts';
 import type { Mac } from '../mac.ts';
 import { parseChecksums } from './checksums.ts';
 import type { Checksums } from './checksums.ts';
 import type { ImageDigests } from './digest.ts';
 import { readFault } from './disk.ts';
-import type { Disk } from './disk.ts';
+import type { Disk, Fault } from './disk.ts';
 import { fromFailure } from './hash-stored.ts';
 import type { ImageHasher } from './hasher.ts';
 import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
 import { FORMAT_VERSION, MAX_MANIFEST_BYTES, contradictions, parseManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 export const MANIFEST = 'manifest.json';
 export const CHECKSUMS = 'SHA256SUMS';
@@ -23,11 +23,8 @@ const MAX_CHECKSUMS_BYTES = 64 * 1024;
 const MAX_IMAGE_BYTES = 1024 ** 3;
 
 /** What is wrong with a file of the folder; `file` is empty for the folder itself. */
-export interface Finding {
+export interface Finding extends Fault {
   readonly file: string;
-  readonly problem: string;
-  readonly code: ErrorCode;
-  readonly hint: string;
 }
 
 /** A folder as far as it can be judged without reading the image. */
@@ -38,6 +35,8 @@ export interface Inspection {
   /** Name of the stored image: what the manifest says, else what lies there. */
   readonly imageFile: string;
   readonly findings: readonly Finding[];
+  /** Names of entries that are no part of a backup: no finding, for they contradict nothing. */
+  readonly foreign: readonly string[];
 }
 
 /**
@@ -50,7 +49,7 @@ export async function inspectFolder(
   expected: { mac: Mac; id: string },
 ): Promise<Inspection | undefined> {
   const findings: Finding[] = [];
-  const found = (file: string, problem: string, code: ErrorCode = 'archive-damaged', hint = '') =>
+  const found = (file: string, problem: string, code: Fault['code'] = 'archive-damaged', hint = '') =>
     findings.push({ file, problem, code, hint });
   const caught = (file: string, error: unknown) => findings.push({ file, ...readFault(error) });
 
@@ -58,7 +57,8 @@ export async function inspectFolder(
   let manifest: Manifest | undefined;
   let checksums: Checksums | undefined;
   let imageFile = PLAIN_IMAGE;
-  const result = (): Inspection => ({ manifest, checksums, imageFile, findings });
+  let foreign: string[] = [];
+  const result = (): Inspection => ({ manifest, checksums, imageFile, findings, foreign });
 
   try {
     const stats = await disk.lstat(path);
@@ -97,17 +97,20 @@ export async function inspectFolder(
     for (const problem of contradictions(manifest)) found(MANIFEST, problem);
   }
 
-  imageFile = manifest?.image.file ?? (names.includes(GZIP_IMAGE) ? GZIP_IMAGE : PLAIN_IMAGE);
-  for (const name of names) {
-    if (![imageFile, MANIFEST, CHECKSUMS].includes(name)) found(printable(name), 'is foreign');
-  }
-
   try {
     checksums = parseChecksums((await disk.readSmall(join(path, CHECKSUMS), MAX_CHECKSUMS_BYTES)).toString('utf8'));
     if (checksums === undefined) found(CHECKSUMS, 'is no list of SHA-256 digests');
   } catch (error) {
     caught(CHECKSUMS, error);
   }
+
+  // Without a manifest it is not known which of two images is the foreign one.
+  const images = [PLAIN_IMAGE, GZIP_IMAGE].filter((name) => names.includes(name));
+  imageFile =
+    manifest?.image.file ?? images.find((name) => checksums?.has(name) === true) ?? images.at(-1) ?? PLAIN_IMAGE;
+  const known = [MANIFEST, CHECKSUMS, ...(manifest === undefined ? images : [imageFile])];
+  foreign = names.filter((name) => !known.includes(name));
+
   if (checksums !== undefined) {
     for (const name of [imageFile, MANIFEST]) {
       if (!checksums.has(name)) found(CHECKSUMS, `does not list ${name}`);
@@ -143,14 +146,14 @@ export async function verifyFolder(
   path: string,
   expected: { mac: Mac; id: string },
   signal?: AbortSignal,
-): Promise<{ manifest: Manifest | undefined; findings: readonly Finding[] } | undefined> {
+): Promise<Pick<Inspection, 'manifest' | 'findings' | 'foreign'> | undefined> {
   const inspection = await inspectFolder(parts.disk, path, expected);
   if (inspection === undefined) return undefined;
-  const { manifest, checksums, imageFile } = inspection;
+  const { manifest, checksums, imageFile, foreign } = inspection;
   const findings = [...inspection.findings];
   // What could not be opened, or has the wrong size, needs no second report.
   const known = findings.some(({ file, code }) => file === '' || file === imageFile || code === 'archive-newer');
-  if (known) return { manifest, findings };
+  if (known) return { manifest, findings, foreign };
   try {
     const { stored, image } = await hashImage(parts, join(path, imageFile), manifest?.image.sizeBytes, signal);
     findings.push(...judgeImage(imageFile, { stored, image, manifest, listed: checksums?.get(imageFile) }));
@@ -158,7 +161,7 @@ export async function verifyFolder(
     signal?.throwIfAborted();
     findings.push({ file: imageFile, ...readFault(error) });
   }
-  return { manifest, findings };
+  return { manifest, findings, foreign };
 }
 
 /** Compares what was hashed with what SHA256SUMS and the manifest say, and tells which of the three is odd. Pure. */
@@ -168,7 +171,7 @@ export function judgeImage(
     /** SHA-256 of the file as stored. */
     stored: string;
     /** Digests of the flash image, or why it cannot be inflated. */
-    image: ImageDigests | { readonly problem: string };
+    image: ImageDigests | Fault;
     manifest: Manifest | undefined;
     listed: string | undefined;
   },
@@ -180,7 +183,7 @@ export function judgeImage(
   const listedIsOdd = listed !== undefined && listed !== stored;
 
   if ('problem' in image) {
-    found(file, image.problem);
+    findings.push({ file, ...image });
   } else if (manifest !== undefined) {
     const { sizeBytes, sha256, md5 } = manifest.image;
     const { blocks } = manifest;
@@ -190,7 +193,7 @@ export function judgeImage(
     const where =
       wrong[0] === undefined
         ? ''
-        : `; ${wrong.length} of ${image.blocks.sha256.length} blocks differ, the first at 0x${(wrong[0] * 65536).toString(16)}`;
+        : `; ${wrong.length} of ${image.blocks.sha256.length} blocks differ, the first at 0x${(wrong[0] * BLOCK_BYTES).toString(16)}`;
     if (image.sizeBytes !== sizeBytes) {
       found(file, `holds ${image.sizeBytes} bytes of image, and ${MANIFEST} says ${sizeBytes}`);
     } else if (image.sha256 !== sha256) {
@@ -203,7 +206,9 @@ export function judgeImage(
         found(CHECKSUMS, `has another digest for ${file} than ${MANIFEST} and the file`);
     }
   }
-  if (listedIsOdd && findings.length === 0) found(file, differs(CHECKSUMS, listed, stored));
+  // Also of a file that could not be inflated for want of memory, say: its bytes were read, and they are other ones.
+  if (listedIsOdd && !findings.some(({ code }) => code === 'archive-damaged'))
+    found(file, differs(CHECKSUMS, listed, stored));
   return findings;
 }
 
@@ -216,7 +221,7 @@ async function hashImage(
   path: string,
   imageBytes: number | undefined,
   signal: AbortSignal | undefined,
-): Promise<{ stored: string; image: ImageDigests | { problem: string } }> {
+): Promise<{ stored: string; image: ImageDigests | Fault }> {
   const { handle, sizeBytes } = await parts.disk.openToRead(path);
   try {
     const maxBytes = path.endsWith('.gz') ? (imageBytes ?? MAX_IMAGE_BYTES) : null;

@@ -1,6 +1,7 @@
 /** The manifest: one zod schema that gives the type, the check and the published JSON Schema. */
 
 import { z } from 'zod';
+import { BLOCK_BYTES } from '../flash.ts';
 
 /** Raised when a reader of the old version could misunderstand a new manifest; see FORMAT.md. */
 export const FORMAT_VERSION = 1;
@@ -50,7 +51,7 @@ export const manifestSchema = z
      * Digests of each 64 KiB block of the image in order; the last block may be shorter. MD5 is what a chip can compute
      * of its own flash: by it blocks are known without being read.
      */
-    blocks: z.object({ sizeBytes: z.literal(65536), sha256: z.array(hex(64)), md5: z.array(hex(32)) }),
+    blocks: z.object({ sizeBytes: z.literal(BLOCK_BYTES), sha256: z.array(hex(64)), md5: z.array(hex(32)) }),
     /** What the image holds, as the espd that wrote this could tell; a reader may look for itself. */
     contents: z.object({
       firmware: z.object({ name: z.string(), version: z.string().nullable(), sdk: z.string().nullable() }).nullable(),

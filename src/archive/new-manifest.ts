@@ -1,5 +1,6 @@
 /** Id and manifest of a new backup. Pure. */
 
+import { BLOCK_BYTES } from '../flash.ts';
 import { EspdError } from '../errors.ts';
 import type { ImageDigests } from './digest.ts';
 import { nextId } from './ids.ts';
@@ -40,7 +41,7 @@ export function completeManifest(parts: {
     id,
     ...content,
     image: { file: image.file, sizeBytes, sha256, md5 },
-    blocks: { sizeBytes: 65536, sha256: [...blocks.sha256], md5: [...blocks.md5] },
+    blocks: { sizeBytes: BLOCK_BYTES, sha256: [...blocks.sha256], md5: [...blocks.md5] },
   };
   const checked = manifestSchema.safeParse(manifest);
   if (checked.success) return checked.data;

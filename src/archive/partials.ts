@@ -7,6 +7,7 @@
  */
 
 import { join } from 'node:path';
+import { SECTOR_BYTES } from '../flash.ts';
 import { systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
@@ -28,7 +29,6 @@ interface Partial {
   readonly storedBytes: number;
 }
 
-const SECTOR_BYTES = 4096;
 const ZEROS = Buffer.alloc(SECTOR_BYTES);
 
 /**
@@ -110,8 +110,11 @@ async function open(
   try {
     if ((await disk.lstat(path))?.isDirectory() !== true) return 'useless';
     for (const other of await disk.fs.readdir(path)) {
-      // Its maker may have died in the middle of a commit.
-      if (other !== PLAIN_IMAGE) await disk.fs.rm(join(path, other), { recursive: true, force: true });
+      // Its maker may have died in the middle of a commit. What will not go (a network file system's, say) is not in the
+      // way of the image.
+      if (other !== PLAIN_IMAGE) {
+        await disk.fs.rm(join(path, other), { recursive: true, force: true }).catch(() => undefined);
+      }
     }
     const opened = await disk.openToRead(join(path, PLAIN_IMAGE));
     const image = new FileImage(opened.handle, path, sizeBytes);

@@ -3,6 +3,7 @@
  * chip has confirmed what was written. While it is there the board holds neither its old content nor the new one.
  */
 
+import type { Stats } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { EspdError, systemCode } from '../errors.ts';
@@ -11,7 +12,7 @@ import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
 import { readFault, writeAll } from './disk.ts';
 import { isBackupId } from './ids.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 
 export const RESTORE_RECORD = 'restoring.json';
 
@@ -61,9 +62,13 @@ export type RestoreRecord = z.infer<typeof recordSchema>;
 /** What its maker knows. */
 export type RestoreRecordContent = Omit<RestoreRecord, 'formatVersion' | 'createdBy'>;
 
-/** A board's unfinished restore: its record, or null with the reason where the file is there and cannot be understood. */
+/**
+ * A board's unfinished restore: its record; or null with the reason, where the file is known to be there but is not
+ * understood. `hint` says what to do where it could only not be read; null where its content is no record.
+ */
 export type HalfRestored =
-  { readonly record: RestoreRecord; readonly problem: null } | { readonly record: null; readonly problem: string };
+  | { readonly record: RestoreRecord; readonly problem: null }
+  | { readonly record: null; readonly problem: string; readonly hint: string | null };
 
 /** The content of restoring.json, from anywhere: never throws, never trusts. */
 export function parseRestoreRecord(text: string, boardMac: Mac): HalfRestored {
@@ -71,31 +76,57 @@ export function parseRestoreRecord(text: string, boardMac: Mac): HalfRestored {
   try {
     json = JSON.parse(text);
   } catch {
-    return { record: null, problem: 'is no JSON' };
+    return { record: null, problem: 'is no JSON', hint: null };
   }
   const result = recordSchema.safeParse(json);
   if (!result.success) {
     const issue = result.error.issues[0];
     const where = issue === undefined || issue.path.length === 0 ? 'the document' : issue.path.map(String).join('.');
-    return { record: null, problem: `is no record of a restore: ${printable(where)} is wrong` };
+    return { record: null, problem: `is no record of a restore: ${printable(where)} is wrong`, hint: null };
   }
-  if (result.data.mac !== boardMac) return { record: null, problem: `speaks of another board, ${result.data.mac}` };
+  if (result.data.mac !== boardMac) {
+    return { record: null, problem: `speaks of another board, ${result.data.mac}`, hint: null };
+  }
   return { record: result.data, problem: null };
 }
 
-/** Undefined where no restore is under way. Never rejects for what is there: a file that cannot be read is one. */
+/**
+ * Undefined where no restore is under way. A record that is there but cannot be read is one all the same. Rejects with
+ * the system's error where it cannot even be told whether there is one: that is no half restored board.
+ */
 export async function readRestoreRecord(
   disk: Disk,
   boardFolder: string,
   boardMac: Mac,
 ): Promise<HalfRestored | undefined> {
+  if ((await look(disk, boardFolder))?.isSymbolicLink() === true) {
+    throw Object.assign(new Error(`${boardFolder} is a link`), { code: 'ELOOP' });
+  }
+  const path = join(boardFolder, RESTORE_RECORD);
   try {
-    const bytes = await disk.readSmall(join(boardFolder, RESTORE_RECORD), MAX_BYTES);
+    const bytes = await disk.readSmall(path, MAX_BYTES);
     return parseRestoreRecord(bytes.toString('utf8'), boardMac);
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return undefined;
-    return { record: null, problem: readFault(error).problem };
+    if (isNothing(error)) return undefined;
+    const { code, problem, hint } = readFault(error);
+    if (code !== 'archive-unreadable') return { record: null, problem, hint: null };
+    // Its name can be seen without opening it.
+    return (await look(disk, path)) === undefined ? undefined : { record: null, problem, hint };
   }
+}
+
+async function look(disk: Disk, path: string): Promise<Stats | undefined> {
+  try {
+    return await disk.lstat(path);
+  } catch (error) {
+    if (isNothing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** There is no such file, for certain. */
+function isNothing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '');
 }
 
 /**

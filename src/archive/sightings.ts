@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { isBackupId } from './ids.ts';
 import type { Disk } from './disk.ts';
 import { appendLine, readLines } from './line-log.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import type { Sighting } from './types.ts';
 
 export const SIGHTINGS = 'seen.jsonl';

@@ -28,12 +28,30 @@ export interface BoardHistory {
   readonly mac: Mac;
   readonly backups: readonly Backup[];
   readonly sightings: readonly Sighting[];
-  /** Folders and files that could not be understood; reported, never touched. */
+  /** What is damaged, missing, or cannot be read; reported, never touched. */
   readonly problems: readonly ArchiveProblem[];
+  /** In the board's folder and in those of its backups. */
+  readonly foreign: readonly ForeignEntry[];
   /** Set while a restore has begun on this board and not ended: see {@link Archive.beginRestore}. */
   readonly halfRestored: HalfRestored | null;
 }
 
+/** What a backup of a board has to be compared with, and no more: one manifest was read, however many there are. */
+export interface LatestBackup {
+  readonly mac: Mac;
+  /** Of everything with a backup id as its name, sound or not, oldest first. */
+  readonly ids: readonly string[];
+  /** The newest backup that can be understood; undefined where there is none. */
+  readonly backup: Backup | undefined;
+  /** Why what is newer than `backup` cannot be understood, and why the board's folder cannot be read. */
+  readonly problems: readonly ArchiveProblem[];
+}
+
+/**
+ * Something in the archive is not what it should be. `error.code` tells what is known of it: `archive-damaged` where the
+ * digests contradict it or what they are of is missing; `archive-unreadable` where it could not be read, so that nothing
+ * is known of its content; `archive-newer` where a later espd wrote it.
+ */
 export interface ArchiveProblem {
   readonly mac: Mac | null;
   readonly id: string | null;
@@ -42,6 +60,18 @@ export interface ArchiveProblem {
   /** One sentence fragment: `is missing`, `SHA-256 differs: ...`. */
   readonly problem: string;
   readonly error: EspdError;
+}
+
+/** An entry that espd did not put there. It makes nothing unsound, and espd leaves it alone. */
+export interface ForeignEntry {
+  /** The board in whose folder it lies; null in the archive's own. */
+  readonly mac: Mac | null;
+  /** The backup in whose folder it lies. */
+  readonly id: string | null;
+  /** Path relative to the archive, printable. */
+  readonly file: string;
+  /** One sentence fragment: `is foreign (left by macOS)`; for a folder with many, `holds 12 more foreign entries`. */
+  readonly problem: string;
 }
 
 /** Random access to the flash image of a complete backup, whatever its compression. */
@@ -73,7 +103,7 @@ export interface Candidate {
 
 /** Few of their files are open at a time. */
 export interface Candidates {
-  /** This board's backups, newest first; then the newest of every other board, the last one made first. */
+  /** This board's newest backups, at most 16, newest first; then the newest of every other board, the last one made first. */
   readonly list: readonly Candidate[];
   close(): Promise<void>;
 }
@@ -118,9 +148,12 @@ export interface Draft {
 export type Which = string;
 
 export interface VerifyReport {
-  /** Backups whose every file was hashed. */
+  /** Backups that were hashed, sound or not: all but those of which something could not be read. */
   readonly checked: number;
-  readonly damaged: readonly { mac: Mac | null; id: string | null; file: string; problem: string }[];
+  readonly damaged: readonly ArchiveProblem[];
+  /** What could not be read, or is of a newer format: nothing is known of its content. */
+  readonly unreadable: readonly ArchiveProblem[];
+  readonly foreign: readonly ForeignEntry[];
 }
 
 /** Files that can be made again from elsewhere: may be lost at any time, and are never worth a failure. */
@@ -138,10 +171,20 @@ export interface Archive {
   readonly root: string;
   /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
   readonly cache: ArchiveCache;
-  /** MACs of all boards with a folder, sorted; and what in the archive's root is foreign. */
-  boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[] }>;
+  /**
+   * MACs of all boards with a folder, sorted; what stands in the place of one; and what else is in the archive's root.
+   * @throws EspdError as {@link Archive.checkReadable}
+   */
+  boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[]; foreign: ForeignEntry[] }>;
   /** The history of one board; empty `backups` for a board never seen. Does not hash images. */
   history(mac: Mac): Promise<BoardHistory>;
+  /** The newest backup of one board: what {@link Archive.history} would say of it, without reading the others. */
+  latest(mac: Mac): Promise<LatestBackup>;
+  /**
+   * Backups of one board that can be understood, newest first, each read when it is asked for: for a caller who stops
+   * when it has found what it looks for. None where the folder cannot be read.
+   */
+  newestFirst(mac: Mac): AsyncIterable<Backup>;
   /**
    * A MAC in any notation, to the board that is in the archive.
    * @throws EspdError `archive-unknown-board`, naming the near ones (edit distance, same last three bytes)
@@ -160,16 +203,25 @@ export interface Archive {
    */
   openImage(backup: Backup): Promise<ImageReader>;
   /**
-   * Re-hashes every file of one backup; the list of problems is empty when it is sound.
+   * Re-hashes every file of one backup; the list of problems is empty when it is sound. Foreign entries beside its files
+   * are none; {@link Archive.history} tells of them.
    * @throws EspdError `archive-unknown-backup`
    */
-  verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<ArchiveProblem[]>;
-  /** Re-hashes the archive or one board's part of it. Damage of one backup never stops the others. */
+  verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]>;
+  /**
+   * Re-hashes the archive or one board's part of it. Damage of one backup never stops the others.
+   * @param options.onProgress before each backup: which it is, and in the how manieth board of how many it lies
+   */
   verify(options: {
     mac?: Mac;
     signal?: AbortSignal;
-    onProgress?: (mac: Mac, id: string) => void;
+    onProgress?: (mac: Mac, id: string, place: { board: number; boards: number }) => void;
   }): Promise<VerifyReport>;
+  /**
+   * For commands that only read: a missing archive is no empty one.
+   * @throws EspdError `archive-missing`, `archive-unreadable`
+   */
+  checkReadable(): Promise<void>;
   /** Makes the archive's folder where it is missing. @throws EspdError `archive-unwritable` */
   checkWritable(): Promise<void>;
   /**
@@ -179,13 +231,15 @@ export interface Archive {
   begin(mac: Mac, sizeBytes: number): Promise<Draft>;
   /**
    * Images that this board's flash may equal in parts.
-   * @param options.history of this board, for a caller who has read it already
    * @throws the signal's reason, and nothing else: a fault leaves the list shorter
    */
-  candidates(mac: Mac, options?: { signal?: AbortSignal; history?: BoardHistory }): Promise<Candidates>;
+  candidates(mac: Mac, options?: { signal?: AbortSignal }): Promise<Candidates>;
   /** Appends a sighting, fsynced. What an interrupted backup left of the board is of no use any more, and is removed. */
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
-  /** Whether a restore has begun on this board and not ended; null = no. */
+  /**
+   * Whether a restore has begun on this board and not ended; null = no.
+   * @throws EspdError `archive-unreadable` where that cannot be told
+   */
   halfRestored(mac: Mac): Promise<HalfRestored | null>;
   /**
    * To be called before the first sector of a board is erased: from now on, also after a crash, the board counts as half

@@ -3,7 +3,7 @@
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { idFromDate, isBackupId } from './ids.ts';
-import { printable } from './printable.ts';
+import { printable } from '../printable.ts';
 import type { Which } from './types.ts';
 
 const MAX_NAMED = 5;
@@ -79,21 +79,41 @@ export function unknownBoard(text: string, macs: readonly Mac[]): EspdError {
 
 /**
  * Boards that may be meant: at most two digits wrong, missing or too many; or the same last three bytes (those that
- * tell boards of one vendor apart); or a part of the MAC, four digits or longer.
+ * tell boards of one vendor apart); or a part of the MAC, four digits or longer; or a name that firmware makes of the
+ * last three bytes, as it shows in a router (`ESP_C337A5`, `tasmota-c337a5-1957`, `kitchen-c337a5`).
  */
 export function nearBoards(text: string, macs: readonly Mac[]): Mac[] {
-  const digits = text
-    .slice(0, 64)
-    .toLowerCase()
-    .replace(/[^0-9a-z]/g, '');
+  const lower = text.slice(0, 64).toLowerCase();
+  const digits = lower.replace(/[^0-9a-z]/g, '');
+  const ends = endsIn(lower);
   const distance = new Map<Mac, number>();
   for (const mac of macs) {
     const hex = mac.replaceAll(':', '');
     const edits = editDistance(digits, hex);
     const part = digits.length >= 4 && hex.includes(digits);
-    if (edits <= 2 || part || (digits.length === 12 && digits.slice(6) === hex.slice(6))) distance.set(mac, edits);
+    const gap = Math.min(...ends.map((end) => gapBetween(hex, end)));
+    // What ends as the name does is nearer than what only looks like it; its sisters come behind it.
+    if (gap < OWN_MACS) distance.set(mac, gap - OWN_MACS);
+    else if (edits <= 2 || part || (digits.length === 12 && digits.slice(6) === hex.slice(6))) distance.set(mac, edits);
   }
   return [...distance.entries()].sort(([, a], [, b]) => a - b).map(([mac]) => mac);
+}
+
+/**
+ * MACs that a board has at most: its base MAC for the station, and those that follow for access point, Bluetooth and
+ * Ethernet, one of which a name can be made of. ESP-IDF programming guide, "MAC Address".
+ */
+const OWN_MACS = 4;
+
+/** The last six characters of every word of `text` that ends in six hex digits. */
+function endsIn(text: string): string[] {
+  const words = text.split(/[^0-9a-z]+/).filter((word) => word.length !== 12);
+  return words.flatMap((word) => /[0-9a-f]{6}$/.exec(word) ?? []);
+}
+
+/** How far the last three bytes `end` are behind those of `hex`; not negative, and around at 2 ** 24. */
+function gapBetween(hex: string, end: string): number {
+  return (parseInt(end, 16) - parseInt(hex.slice(6), 16) + 0x1000000) % 0x1000000;
 }
 
 /** Levenshtein's: how many characters must be changed, added or taken away. */

@@ -1,26 +1,29 @@
 /** `espd list` and `espd show`: what the archive holds. */
 
 import type { HalfRestored } from '../archive/restore-record.ts';
-import type { ArchiveProblem, Backup, BoardHistory } from '../archive/types.ts';
+import type { ArchiveProblem, Backup, BoardHistory, ForeignEntry } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { finishCommand, halfRestoredText } from '../transfer/half-restored.ts';
+import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 import { bold, dim, formatSize, printable } from './text.ts';
 
 export async function list(context: CommandContext): Promise<undefined> {
   const { archive, out } = context;
-  const { macs, problems } = await archive.boards();
+  const { macs, problems, foreign } = await archive.boards();
   const found: ArchiveProblem[] = [...problems];
+  const strangers: ForeignEntry[] = [...foreign];
   const boards: ReturnType<typeof boardJson>[] = [];
   const unfinished: { message: string; hint: string }[] = [];
   for (const mac of macs) {
     const history = await archive.history(mac);
     found.push(...history.problems);
+    strangers.push(...history.foreign);
     boards.push(boardJson(mac, history));
     if (history.halfRestored !== null) unfinished.push(halfRestoredText(mac, history.halfRestored));
   }
-  out.document({ boards, problems: found.map(problemJson) });
+  out.document({ boards, problems: found.map(problemJson), foreign: strangers });
   if (boards.length === 0) out.line(`No backups yet in ${archive.root}`);
   else {
     const heading = ['MAC', 'CHIP', 'SIZE', 'BACKUPS', 'LAST SEEN', 'FIRMWARE'];
@@ -39,7 +42,8 @@ export async function list(context: CommandContext): Promise<undefined> {
     out.line(message);
     out.line(`  ${hint}`);
   }
-  noteProblems(context, found);
+  noteProblems(out, found);
+  noteForeign(out, strangers);
   return undefined;
 }
 
@@ -61,6 +65,7 @@ export async function show(context: CommandContext, board: string, which: string
     backups: backups.map((backup) => backupJson(backup, history)),
     restores,
     problems: history.problems.map(problemJson),
+    foreign: history.foreign,
   });
   out.line(bold(`${mac}  ${summary.chip ?? ''}`));
   if (history.halfRestored !== null) {
@@ -74,7 +79,8 @@ export async function show(context: CommandContext, board: string, which: string
     out.line(`  restored ${at}: ${what}${snapshot === null ? '' : `; before it: ${snapshot}`}`);
   }
   for (const note of notes) out.note(`problem: ${note}`);
-  noteProblems(context, history.problems);
+  noteProblems(out, history.problems);
+  noteForeign(out, history.foreign);
   return undefined;
 }
 
@@ -149,12 +155,4 @@ function printBackup({ out }: CommandContext, backup: Backup, { sightings }: Boa
 function firmwareText({ manifest }: Backup): string | null {
   const { firmware } = manifest.contents;
   return firmware === null ? null : printable([firmware.name, firmware.version ?? ''].join(' ').trim());
-}
-
-function problemJson({ mac, id, file, problem }: ArchiveProblem): object {
-  return { mac, id, file, problem };
-}
-
-function noteProblems({ out }: CommandContext, problems: readonly ArchiveProblem[]): void {
-  for (const { file, problem } of problems) out.note(`problem: ${printable(file)} ${printable(problem)}`);
 }

@@ -3,11 +3,15 @@
 import { InvalidArgumentError } from 'commander';
 import { type Mac, parseMac } from '../mac.ts';
 
-export const PORT_HELP = 'device path, rfc2217://host:port, or socket://host:port (raw TCP, board in download mode)';
+export const PORT_HELP =
+  'a device path, rfc2217://host:port, or socket://host:port (raw TCP; the board must be in download mode)';
 
 export function macArgument(text: string): Mac {
   const mac = parseMac(text);
-  if (mac === undefined) throw new InvalidArgumentError('A MAC looks like 50:02:91:c3:37:a5.');
+  if (mac === undefined)
+    throw new InvalidArgumentError(
+      'A MAC looks like 50:02:91:c3:37:a5; "espd list" and "espd identify" show those of the boards.',
+    );
   return mac;
 }
 
@@ -24,7 +28,7 @@ export function bytesArgument(text: string): number {
 
 export function countArgument(text: string): number {
   const count = /^\d{1,6}$/.test(text) ? Number(text) : 0;
-  if (count < 1) throw new InvalidArgumentError('A whole number from 1 on is wanted.');
+  if (count < 1) throw new InvalidArgumentError('Give a whole number, 1 or more.');
   return count;
 }
 

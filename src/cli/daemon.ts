@@ -75,9 +75,15 @@ function scheduleScrub({ archive, config: { schedule }, log, signal }: CommandCo
     schedule.verify,
     schedule.timezone,
     async () => {
-      const { checked, damaged } = await archive.verify({ signal });
+      const { checked, damaged, unreadable, foreign } = await archive.verify({ signal });
       for (const { file, problem } of damaged) log.error('The archive is damaged', { file, problem });
-      log.info('Archive verified', { checked, damaged: damaged.length });
+      for (const { file, problem, error } of unreadable) {
+        log.error('A part of the archive could not be read', { file, problem, hint: error.hint || undefined });
+      }
+      const files = foreign.slice(0, 5).map(({ file }) => file);
+      if (foreign.length > 0)
+        log.warn('Foreign files in the archive; no backup suffers', { count: foreign.length, files });
+      log.info('Archive verified', { checked, damaged: damaged.length, unreadable: unreadable.length });
     },
     log,
   );

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { SECTOR_BYTES } from '../flash.ts';
 import { EspdError } from '../errors.ts';
 import type { Host } from './context.ts';
 import { type DemoBoard, DemoHub } from './demo-hub.ts';
@@ -18,7 +19,6 @@ import { bold, formatSize } from './text.ts';
 
 /** Longest wait for one outcome of the daemon: a backup takes some seconds. */
 const OUTCOME_TIMEOUT_MS = 30_000;
-const SECTOR_BYTES = 4096;
 /** What the daemon logs when it has started. */
 const READY = 'Watching for boards';
 

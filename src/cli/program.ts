@@ -1,6 +1,6 @@
 /** The command line: options, help and errors of all commands; each command is a file of its own beside this one. */
 
-import { Command, CommanderError, Option } from 'commander';
+import { Command, CommanderError, Help, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { list, show } from './archive-views.ts';
@@ -24,6 +24,13 @@ Exit status:
   ${EXIT.damaged}    verification found damage or a difference
   ${EXIT.refused}    refused for safety
   ${EXIT.interrupted}  interrupted`;
+
+/** Commander's, but a switch is off unless it is given: that need not be said. */
+const HELP_STYLE: Partial<Help> = {
+  showGlobalOptions: true,
+  optionDescription: (option) =>
+    option.defaultValue === false ? option.description : new Help().optionDescription(option),
+};
 
 /**
  * Runs one command line.
@@ -56,17 +63,18 @@ type Runner = (
 
 function buildProgram(host: Host, run: Runner): Command {
   const program = new Command('espd')
-    .description('Backs up the flash of every ESP8266 and ESP32 board that is plugged in, and puts it back by MAC.')
+    .description('Backs up the whole flash of every ESP8266 and ESP32 board that you plug in, and puts it back.')
     .version(VERSION, '-V, --version')
-    .option('--config <file>', 'config file (default: $ESPD_CONFIG, ~/.config/espd/config.yaml, /etc/espd/config.yaml)')
-    .option('--archive <dir>', 'archive folder, instead of the one in the config')
-    .option('--json', 'one JSON document on stdout')
-    .addOption(
-      new Option('--log-level <level>', 'what is logged on stderr').choices(['error', 'warn', 'info', 'debug']),
+    .option(
+      '--config <file>',
+      'read this config (default: $ESPD_CONFIG, ~/.config/espd/config.yaml, /etc/espd/config.yaml)',
     )
-    .option('--no-color', 'no colors')
+    .option('--archive <dir>', 'use this archive folder instead of the one in the config')
+    .option('--json', 'write one JSON document to stdout')
+    .addOption(new Option('--log-level <level>', 'log this much on stderr').choices(['error', 'warn', 'info', 'debug']))
+    .option('--no-color', 'write without colors')
     .addHelpText('after', EXIT_HELP)
-    .configureHelp({ showGlobalOptions: true })
+    .configureHelp(HELP_STYLE)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => void host.terminal.stdout.write(text),
@@ -79,39 +87,39 @@ function buildProgram(host: Host, run: Runner): Command {
       .command(name)
       .description(description)
       .addHelpText('after', EXIT_HELP)
-      .configureHelp({ showGlobalOptions: true })
+      .configureHelp(HELP_STYLE)
       .exitOverride();
 
-  add('daemon', 'the service: watch, identify, back up, verify; runs in the foreground').action((_, command: Command) =>
-    run(command.optsWithGlobals(), (context) => daemon(context, host), true),
+  add('daemon', 'back up every board that is plugged in, until it is stopped: the service').action(
+    (_, command: Command) => run(command.optsWithGlobals(), (context) => daemon(context, host), true),
   );
 
-  add('identify', "chip, MAC, flash and security state of a board: esptool's flash_id, and more")
+  add('identify', "show a board's chip, MAC, flash and security state: esptool's flash_id, and more")
     .alias('flash-id')
     .option('--port <port>', PORT_HELP)
     .action((options: { port?: string }, command: Command) =>
       run(command.optsWithGlobals(), (context) => identify(context, options)),
     );
 
-  add('backup', 'one backup now, of one board or of all that are attached')
+  add('backup', 'back up one board, or all that are attached, now')
     .option('--port <port>', PORT_HELP)
     .option('--mac <mac>', 'only the attached board with this MAC', macArgument)
-    .option('--full', 'read every byte, whatever the digests say', false)
-    .option('--half-restored', 'keep a half restored board as it is now', false)
+    .option('--full', 'read every byte, even where a digest says that it is known', false)
+    .option('--half-restored', 'back up a board although a restore of it was interrupted', false)
     .option('--output <file>', 'also write the image to this new file')
     .action((options: BackupCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => backup(context, options)),
     );
 
-  addRestore(add('restore', 'put an archived image back on the board with that MAC')).action(
+  addRestore(add('restore', 'put an archived image back on its board')).action(
     (options: RestoreCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => restore(context, options)),
   );
 
-  add('list', 'the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
+  add('list', 'list the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
 
-  add('show', "one board's backups, with partitions, firmware and history")
-    .argument('<board>', 'MAC, or MAC@WHICH for one backup (WHICH as for restore --at)')
+  add('show', 'show the backups of one board, with partitions, firmware and history')
+    .argument('<board>', 'its MAC, or MAC@WHICH for one backup (WHICH as for restore --at)')
     .action((text: string, _, command: Command) => {
       const [board = '', which] = text.split(/@(.*)/s);
       return run(command.optsWithGlobals(), (context) => show(context, board, which));
@@ -119,14 +127,14 @@ function buildProgram(host: Host, run: Runner): Command {
 
   add('verify', 'hash the archive again, or compare attached boards with it')
     .option('--mac <mac>', 'only this board')
-    .option('--device', 'compare the attached board with its newest backup, without reading it out', false)
+    .option('--device', 'compare attached boards with their newest backups, by a digest of the chip', false)
     .option('--port <port>', `with --device: ${PORT_HELP}`)
     .action((options: VerifyCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => verify(context, options)),
     );
 
-  add('demo', 'the real daemon and commands on simulated boards; needs no hardware').action((_, command: Command) =>
-    run(command.optsWithGlobals(), (context) => demo(context.out, host)),
+  add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
+    (_, command: Command) => run(command.optsWithGlobals(), (context) => demo(context.out, host)),
   );
   return program;
 }
@@ -141,18 +149,29 @@ async function runCommand(
   let context: CommandContext | undefined;
   try {
     context = await openContext(options, host, out, isService);
-    const error = await work(context);
+    const error = (await work(context)) ?? faultOf(host.signal);
     // The command has printed its document already.
     if (error !== undefined && !out.json) out.error(error);
+    if (error?.code === 'internal') context.log.debug(error.message, { stack: stackOf(error) });
     return error;
   } catch (error) {
-    const failure = host.signal.aborted ? new EspdError('interrupted', 'Interrupted') : toEspdError(error);
-    if (failure.code === 'internal') context?.log.debug(failure.message, { stack: (error as Error).stack });
+    const interrupted = () => new EspdError('interrupted', 'Interrupted');
+    const failure = host.signal.aborted ? (faultOf(host.signal) ?? interrupted()) : toEspdError(error);
+    if (failure.code === 'internal') context?.log.debug(failure.message, { stack: stackOf(failure) });
     report(failure, out);
     return failure;
   } finally {
     await context?.log.close();
   }
+}
+
+/** Why the process ends, where that is a fault of its own and no signal. */
+function faultOf(signal: AbortSignal): EspdError | undefined {
+  return signal.reason instanceof EspdError ? signal.reason : undefined;
+}
+
+function stackOf({ cause }: EspdError): string | undefined {
+  return cause instanceof Error ? cause.stack : undefined;
 }
 
 /** Prints an error that kept a command from having any result. */

@@ -28,6 +28,7 @@ const WORDS: Readonly<Record<Progress['phase'], string>> = {
   writing: 'writing',
   verifying: 'verifying',
   leaving: 'starting its app',
+  released: 'keeping',
 };
 
 export class ProgressLine {

@@ -4,31 +4,35 @@ import type { Command } from 'commander';
 import { PORT_HELP, bytesArgument, countArgument, listArgument, macArgument } from './arguments.ts';
 
 const HELP = `
-What happens: the archive is verified, the board compared with it by digests, the
-plan shown and (at a terminal) asked about; what is on the board is backed up; then
-only the sectors that differ are written, and the chip hashes its flash before it
-is reset. Interrupted, the same command finishes it.`;
+What happens: espd verifies the backup, compares the board with it by digests,
+shows the plan and (at a terminal) asks. Then it backs up what is on the board,
+writes the sectors that differ, and has the chip hash its flash before it resets
+the board. If a restore is interrupted, the same command finishes it.`;
 
 export function addRestore(command: Command): Command {
   return command
-    .option('--mac <mac>', 'board whose backup is restored')
-    .option('--from <mac>', 'the same, for --to and --many')
-    .option('--at <which>', 'latest, first, a backup id, or an ISO date (the newest backup not after it)', 'latest')
+    .option('--mac <mac>', 'restore a backup of this board')
+    .option('--from <mac>', 'the same, together with --to or --many')
+    .option(
+      '--at <which>',
+      'which backup: latest, first, an id, or an ISO date (the newest one not after it)',
+      'latest',
+    )
     .option('--port <port>', PORT_HELP)
-    .option('--to <mac>', 'write it to this other board on purpose; its MAC typed in full', macArgument)
+    .option('--to <mac>', 'write to this other board; type its MAC in full', macArgument)
     .option('--wait [seconds]', 'wait until the board is plugged in', countArgument)
-    .option('--many', 'write it to each board that is plugged in from now on, until Ctrl-C')
-    .option('--count <boards>', 'with --many: end after so many boards', countArgument)
-    .option('--partition <name>', 'only this partition of the image; may be given again', listArgument)
-    .option('--offset <bytes>', 'only a range of the image, with --size: 0x9000, 36K, 2M', bytesArgument)
-    .option('--size <bytes>', 'how long that range is, in whole sectors of 4K', bytesArgument)
-    .option('--dry-run', 'show what would be written, write nothing', false)
+    .option('--many', 'write to each board that is plugged in from now on, until Ctrl-C')
+    .option('--count <boards>', 'with --many: stop after this many boards', countArgument)
+    .option('--partition <name>', 'write only this partition of the image; give it again for more', listArgument)
+    .option('--offset <bytes>', 'write only a range of the image, with --size: 0x9000, 36K, 2M', bytesArgument)
+    .option('--size <bytes>', 'the length of that range, in whole sectors of 4K', bytesArgument)
+    .option('--dry-run', 'show the plan, write nothing', false)
     .option('--yes', 'do not ask', false)
-    .option('--no-snapshot', 'do not back up first what is on the board now: it is lost')
-    .option('--ignore-revision', 'though the image asks for another revision of the chip')
-    .option('--ignore-flash-size', 'though the flash is larger than the image: write its beginning')
-    .option('--ignore-security', 'though secure boot differs, or a single partition is not encrypted')
-    .option('--ignore-write-protect', 'though the flash says that it is locked')
-    .option('--ignore-layout', 'though the board has the partition in another place')
+    .option('--no-snapshot', 'do not back up what is on the board now: it will be lost')
+    .option('--ignore-revision', 'write although the image asks for another revision of the chip')
+    .option('--ignore-flash-size', 'write to the beginning of a flash that is larger than the image')
+    .option('--ignore-security', 'write although secure boot differs, or a single partition is not encrypted')
+    .option('--ignore-write-protect', 'write although the flash says that it is locked')
+    .option('--ignore-layout', 'write although the board has the partition in another place')
     .addHelpText('after', HELP);
 }

@@ -1,5 +1,7 @@
 /** A plan of a restore as people read it. Pure. */
 
+import type { PartShare } from '../firmware/index.ts';
+import { SECTOR_BYTES } from '../flash.ts';
 import type { RestorePlan, SnapshotPlan } from '../transfer/restore/plan.ts';
 import { formatSize, formatTable, plural, printable } from './text.ts';
 
@@ -59,11 +61,20 @@ function differenceLines({ parts, sectors, bytes, backup }: RestorePlan): string
   const rows = parts.map((part) => [
     part.name,
     part.kind === 'partition' ? `${part.type}/${part.subtype}` : '',
-    `from ${hex(part.offset)}`,
+    placeText(part),
     plural(part.sectors, 'sector'),
     formatSize(part.bytes),
   ]);
-  return [`${sectors} of ${plural(backup.sizeBytes / 4096, 'sector')}, ${formatSize(bytes)}`, ...formatTable(rows)];
+  return [
+    `${sectors} of ${plural(backup.sizeBytes / SECTOR_BYTES, 'sector')}, ${formatSize(bytes)}`,
+    ...formatTable(rows),
+  ];
+}
+
+/** Where the difference is, not where its part begins; `in` where sectors between them are equal. */
+function placeText({ from, to, bytes }: PartShare): string {
+  if (bytes === SECTOR_BYTES) return `at ${hex(from)}`;
+  return `${to - from === bytes ? 'from' : 'in'} ${hex(from)} to ${hex(to)}`;
 }
 
 function timeText({ estimate, snapshot }: RestorePlan): string {

@@ -12,6 +12,7 @@ import type { RestorePart } from '../transfer/restore/parts.ts';
 import type { RestorePlan } from '../transfer/restore/plan.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type Port, type SessionResult, stuckError } from '../transfer/session.ts';
+import { noteForeign } from './archive-notes.ts';
 import { findBoard, finderOf, selectPorts } from './boards.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
 import { restoreMany } from './restore-many.ts';
@@ -137,7 +138,7 @@ function checkOptions(options: RestoreCommandOptions): string {
  * types the same command again.
  */
 async function chooseBackup(
-  { archive, signal }: CommandContext,
+  { archive, out, signal }: CommandContext,
   { board, at, to }: { board: string; at: string; to: Mac | undefined },
 ): Promise<{ backup: Backup; why: string }> {
   const mac = await archive.resolveBoard(board);
@@ -145,13 +146,15 @@ async function chooseBackup(
   const backup = await archive.resolveBackup(mac, meant?.id ?? at);
   const [damage] = await archive.verifyBackup(backup.mac, backup.id, signal);
   if (damage !== undefined) {
-    throw new EspdError(
-      'archive-damaged',
-      `Backup ${backup.id} of ${backup.mac} is damaged: ${damage.file} ${damage.problem}`,
-      { hint: `Nothing was written. "espd show ${backup.mac}" lists the other backups; choose one with --at` },
-    );
+    const { code, hint } = damage.error;
+    const what = code === 'archive-damaged' ? 'is damaged' : 'cannot be verified';
+    throw new EspdError(code, `Backup ${backup.id} of ${backup.mac} ${what}: ${damage.file} ${damage.problem}`, {
+      hint: `Nothing was written. ${hint === '' ? '' : `${hint}. `}"espd show ${backup.mac}" lists the other backups; choose one with --at`,
+    });
   }
-  const { backups } = await archive.history(backup.mac);
+  const { backups, foreign } = await archive.history(backup.mac);
+  const beside = foreign.filter(({ id }) => id === backup.id);
+  noteForeign(out, beside);
   const place = backups.findIndex(({ id }) => id === backup.id) + 1;
   const count = `${place} of ${backups.length}`;
   if (meant !== undefined) return { backup, why: `${meant.why} (${count})` };

@@ -1,9 +1,11 @@
 /** `espd verify`: hashes the archive again; with `--device`, compares attached boards with it without reading them out. */
 
 import { EspdError } from '../errors.ts';
+import type { VerifyReport } from '../archive/types.ts';
 import type { Mac } from '../mac.ts';
 import { guardMac } from '../transfer/guard-mac.ts';
 import { verifyDevice } from '../transfer/verify-device.ts';
+import { noteForeign, problemJson } from './archive-notes.ts';
 import { failuresJson, findBoard, noteFailures, onBoards, overallError, selectPorts } from './boards.ts';
 import type { CommandContext } from './context.ts';
 import { plural, printable } from './text.ts';
@@ -16,24 +18,46 @@ export interface VerifyCommandOptions {
 }
 
 export async function verify(context: CommandContext, options: VerifyCommandOptions): Promise<EspdError | undefined> {
+  // Before any board is touched.
+  await context.archive.checkReadable();
   const mac = options.mac === undefined ? undefined : await context.archive.resolveBoard(options.mac);
   return options.device ? verifyDevices(context, mac, options.port) : verifyArchive(context, mac);
 }
 
 async function verifyArchive(context: CommandContext, mac: Mac | undefined): Promise<EspdError | undefined> {
   const { archive, out, signal } = context;
-  const { checked, damaged } = await archive.verify({ ...(mac === undefined ? {} : { mac }), signal });
-  const ok = damaged.length === 0;
-  const count = plural(checked, 'backup');
-  const error = ok
-    ? undefined
-    : new EspdError('archive-damaged', `${plural(damaged.length, 'problem')} in ${count}`, {
-        hint: 'Nothing was changed. Plug the board in for a new backup; keep the damaged one for whoever looks into it',
-      });
+  const report = await archive.verify({ ...(mac === undefined ? {} : { mac }), signal });
+  const { checked, damaged, unreadable, foreign } = report;
+  const error = verdictOf(report);
   for (const { file, problem } of damaged) out.line(`DAMAGED  ${printable(file)}: ${printable(problem)}`);
-  if (ok) out.line(`${count} verified: every file is as it was written`);
-  out.document({ checked, damaged, ok, ...(error === undefined ? {} : { error }) });
+  for (const { file, problem } of unreadable) out.line(`NOT READ  ${printable(file)}: ${printable(problem)}`);
+  if (error === undefined) out.line(`${plural(checked, 'backup')} verified: every file is as it was written`);
+  noteForeign(out, foreign);
+  out.document({
+    checked,
+    damaged: damaged.map(problemJson),
+    unreadable: unreadable.map(problemJson),
+    foreign,
+    ok: error === undefined,
+    ...(error === undefined ? {} : { error }),
+  });
   return error;
+}
+
+/** Damage is said only where digests contradict; where something could not be read, nothing is known of it. */
+function verdictOf({ checked, damaged, unreadable }: VerifyReport): EspdError | undefined {
+  const count = plural(checked, 'backup');
+  const [first] = unreadable;
+  if (damaged.length > 0) {
+    const more = first === undefined ? '' : `; ${unreadable.length} more could not be read`;
+    return new EspdError('archive-damaged', `${plural(damaged.length, 'problem')} in ${count}${more}`, {
+      hint: 'Nothing was changed. Plug the board in for a new backup; keep the damaged one for whoever looks into it',
+    });
+  }
+  if (first === undefined) return undefined;
+  const code = (unreadable.find(({ error }) => error.code === 'archive-unreadable') ?? first).error.code;
+  const message = `${plural(unreadable.length, 'file')} could not be read; ${count} verified and sound`;
+  return new EspdError(code, message, { hint: first.error.hint });
 }
 
 async function verifyDevices(

@@ -5,6 +5,7 @@
  * journal, none of them ends the line, and none is endless.
  */
 
+import { escapeOf, replaceUnprintable } from '../printable.ts';
 import { EspdError } from '../errors.ts';
 import type { LogFields } from '../log.ts';
 import type { LogLevel } from './schema.ts';
@@ -49,10 +50,10 @@ export function jsonLine(entry: LogEntry): string {
 
 /** Control, formatting, unpaired and unassigned characters and line separators as escapes; long texts cut. */
 function visible(text: string): string {
-  return cut(text).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => {
-    const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[character];
-    return short ?? `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
-  });
+  return replaceUnprintable(
+    cut(text),
+    (character) => ({ '\n': '\\n', '\r': '\\r', '\t': '\\t' })[character] ?? escapeOf(character),
+  );
 }
 
 /** ` key=value` for every field that has a value. */
@@ -89,7 +90,7 @@ function json(value: unknown): string {
   } catch {
     text = undefined;
   }
-  return (text ?? '"(unprintable)"').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) =>
+  return replaceUnprintable(text ?? '"(unprintable)"', (character) =>
     Array.from({ length: character.length }, (_, index) => {
       return `\\u${character.charCodeAt(index).toString(16).padStart(4, '0')}`;
     }).join(''),

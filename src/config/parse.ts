@@ -1,9 +1,22 @@
 /** From the bytes of a config file to a checked config, every fault with its line and column. Pure. */
 
-import { CST, type Document, isAlias, isMap, isNode, isScalar, isSeq, Lexer, LineCounter, parseDocument } from 'yaml';
+import {
+  CST,
+  type Document,
+  isAlias,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  parseDocument,
+  visit,
+} from 'yaml';
 import { EspdError } from '../errors.ts';
 import { issueProblems } from './problems.ts';
 import { type ConfigFile, configSchema } from './schema.ts';
+import { isTimeout, withTimeLimit } from './time-limit.ts';
 
 export const CONFIG_SIZE_LIMIT_BYTES = 1024 * 1024;
 
@@ -15,6 +28,11 @@ const INDENT_LIMIT = 256;
 /** How many values aliases (`*name`) may expand to: none is needed, and a bomb is made of them. */
 const ALIAS_LIMIT = 100;
 const PROBLEM_LIMIT = 10;
+/**
+ * A config takes some milliseconds, and the worst file within the limits above about a second. This is for the file that
+ * nobody has thought of: the daemon hears nothing meanwhile, and must stop within 5 s.
+ */
+const TIME_LIMIT_MS = 3000;
 
 interface Problem {
   readonly line: number;
@@ -32,6 +50,15 @@ export function parseConfig(bytes: Uint8Array, file: string): ConfigFile {
     throw invalid(file, [{ line: 1, column: 1, text: 'the file is larger than 1 MiB' }]);
   }
   const source = decode(bytes, file);
+  try {
+    return withTimeLimit(TIME_LIMIT_MS, () => parseText(source, file));
+  } catch (error) {
+    if (!isTimeout(error)) throw error;
+    throw invalid(file, [{ line: 1, column: 1, text: 'the file takes too long to read; it is no config' }]);
+  }
+}
+
+function parseText(source: string, file: string): ConfigFile {
   const tooMuch = excess(source);
   if (tooMuch !== null) throw invalid(file, [tooMuch]);
 
@@ -46,6 +73,15 @@ export function parseConfig(bytes: Uint8Array, file: string): ConfigFile {
     throw invalid(
       file,
       faults.map((fault) => ({ ...at(fault.pos[0]), text: yamlProblem(fault.code, fault.message) })),
+    );
+  }
+
+  // To make text of a key that is a list or a section takes twice as long with every level that it holds.
+  const unfit = offsetsOfUnfitKeys(document);
+  if (unfit.length > 0) {
+    throw invalid(
+      file,
+      unfit.map((offset) => ({ ...at(offset), text: 'a key is one word or text, not a list, a section or an alias' })),
     );
   }
 
@@ -129,6 +165,19 @@ function yamlProblem(code: string, message: string): string {
   if (code === 'TAB_AS_INDENT') return 'a tab indents this line; YAML wants spaces';
   if (code === 'MULTIPLE_DOCS') return 'a second document begins here (---); a config is one document';
   return `not YAML: ${message.split('\n')[0] ?? message}`;
+}
+
+/** Where keys stand that are no scalars. */
+function offsetsOfUnfitKeys(document: Document): number[] {
+  const offsets: number[] = [];
+  visit(document, {
+    Pair: (_, { key }) => {
+      if (isScalar(key) || key === null) return undefined;
+      offsets.push(isNode(key) ? (key.range?.[0] ?? 0) : 0);
+      return visit.SKIP;
+    },
+  });
+  return offsets;
 }
 
 /** A section whose keys are all commented out reads as null: it means the defaults. */

@@ -68,7 +68,7 @@ interface RunningJob {
   resets: boolean;
 }
 
-/** A stop waits so long for jobs to let their boards go; the contract is 5 s in all. */
+/** A stop waits so long, first for boards to be released, then for disks; the contract is 5 s in all. */
 const STOP_LIMIT_MS = 4500;
 
 export class Daemon {
@@ -131,7 +131,10 @@ export class Daemon {
     }
   }
 
-  /** Ends all jobs, their boards reset and their drafts removed; at most {@link STOP_LIMIT_MS} long. Never rejects. */
+  /**
+   * Ends all jobs: their boards are reset, whatever the disk does, and what was read is kept where the disk is fast
+   * enough. At most {@link STOP_LIMIT_MS} long. Never rejects.
+   */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
@@ -147,7 +150,9 @@ export class Daemon {
     try {
       await withTimeout(clock, STOP_LIMIT_MS, done, () => new Error('too slow'));
     } catch {
-      log.warn('Some jobs did not stop in time', { ports: [...this.#running.keys()] });
+      const held = [...this.#running.values()].filter(({ trace }) => !trace.isReleased);
+      if (held.length > 0) log.warn('Some jobs did not stop in time', { ports: held.map(({ port }) => port.address) });
+      else log.warn('Not waiting for the disk of the archive any longer: the next backup goes on from what is there');
     }
   }
 
@@ -169,9 +174,11 @@ export class Daemon {
     const into = this.#slots.detached(port, this.#parts.clock.now());
     const job = this.#running.get(address);
     // After its job it may be in a person's hand as well, unless its link has told.
-    const isSure = job !== undefined || into === 'download-mode' || this.#wentAway.delete(key);
+    const isHeld = job !== undefined && !job.trace.isReleased;
+    const isSure = isHeld || into === 'download-mode' || this.#wentAway.delete(key);
     if (into !== 'nothing' && isSure) this.#returns.expect(port, into, this.#settings.cooldownMs);
-    if (job === undefined) return;
+    // A board that was released may go: what was read of it is being kept.
+    if (!isHeld) return;
     // A device that is gone does not always fail its reads and writes. But a port of which more is known by now is
     // reported as gone and come, both in one step: then it is still the same.
     queueMicrotask(() => {
@@ -288,14 +295,14 @@ export class Daemon {
         onProgress: (progress) => this.#onProgress(job, progress),
       });
       this.#retries.forget(port.address);
-      if (result.wentAway && this.#isThere(port)) this.#wentAway.add(port.key);
       this.#report.success(port, result);
     } finally {
       this.#running.delete(port.address);
     }
   }
 
-  #onProgress({ port }: RunningJob, { phase, identity }: Progress): void {
+  #onProgress({ port }: RunningJob, { phase, identity, wentAway }: Progress): void {
+    if (phase === 'released' && wentAway === true && this.#isThere(port)) this.#wentAway.add(port.key);
     if (phase !== 'identified' || identity === undefined) return;
     this.#parts.log.info('Identified', { port: port.address, mac: identity.mac, chip: identity.chipName });
   }

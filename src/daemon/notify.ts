@@ -8,6 +8,7 @@
 import { execFile } from 'node:child_process';
 import { endianness } from 'node:os';
 import { getSystemErrorName, promisify } from 'node:util';
+import { replaceUnprintable } from '../printable.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -84,7 +85,7 @@ export function createNotifier(options: NotifierOptions): Notifier {
   return {
     ready: () => send('READY=1'),
     status: (text) => {
-      const line = text.replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, ' ').slice(0, STATUS_LIMIT_CHARACTERS);
+      const line = replaceUnprintable(text, ' ').replace(/ +/g, ' ').slice(0, STATUS_LIMIT_CHARACTERS);
       if (line !== lastStatus) send(`STATUS=${line}`);
       lastStatus = line;
     },

@@ -5,18 +5,20 @@
  */
 
 import { EspdError } from '../errors.ts';
-import type { Link } from '../serial/link.ts';
+import { BLOCK_BYTES } from '../flash.ts';
+import type { Link, UsbFacts } from '../serial/link.ts';
 import { FrameChannel } from './channel.ts';
 import type { Chip, UsbConnection } from './chips/chip.ts';
-import { connect } from './connect.ts';
-import { CostModel, type Costs } from './costs.ts';
+import { type ConnectOptions, connect } from './connect.ts';
+import type { Costs } from './costs.ts';
 import { detectChip } from './detect.ts';
 import { flashSizeBytes } from './flash-ids.ts';
 import { type ByteSink, hexAddress } from './flash-read.ts';
-import { Flasher, type FlasherOptions } from './flasher.ts';
+import { Flasher } from './flasher.ts';
 import { type BoardIdentity, type EfuseWords, type Identification, identify, readEfuseWords } from './identity.ts';
 import { type LeaveOutcome, leaveDownloadMode } from './leave.ts';
-import { type LineMemory, NOTHING_KNOWN, factsAfter, isRetryDue } from './line-memory.ts';
+import { Line } from './line.ts';
+import type { LineMemory } from './line-memory.ts';
 import { type EspContext, type Loader, isLineFault } from './loader.ts';
 import { Persistence } from './persistence.ts';
 import type { RecoveryCounts } from './recovery.ts';
@@ -28,10 +30,17 @@ export interface FlashFacts extends JedecId {
   readonly sizeBytes: number;
 }
 
-export type BoardOptions = FlasherOptions;
+export interface BoardOptions extends ConnectOptions {
+  /** Highest baud rate to read and write at, in baud. */
+  readonly baudRate: number;
+  /** What is remembered of this line; nothing where it is left out. */
+  readonly line?: LineMemory;
+}
 
 /** A read that shows whether a rate holds, before anything is written at it. */
 const PROOF_BYTES = 16 * 1024;
+/** A larger digest is not asked of a chip before a small one has shown how fast it hashes. */
+const UNMEASURED_DIGEST_BYTES = 4 * 1024 * 1024;
 /** A write is compressed, and waits for the flash: the wire is about half of it. */
 const WRITTEN_SHARE = 0.5;
 
@@ -44,18 +53,12 @@ export class Board {
   readonly #flasher: Flasher;
   readonly #persistence: Persistence;
   readonly #reader: RegionReader;
-  readonly #costs = new CostModel();
-  readonly #line: LineMemory | undefined;
+  readonly #line: Line;
   /** Estimates for a planner, from what was measured so far on this board and line. */
-  readonly costs: Costs = {
-    digestMs: (sizeBytes) => this.#costs.digestMs(sizeBytes, this.#flasher.lineBytesPerMs(this.baudRate)),
-    readMs: (sizeBytes) => this.#costs.readMs(sizeBytes, this.#flasher.expectedBytesPerMs()),
-    leastReadMs: (sizeBytes) => this.#costs.readMs(sizeBytes, this.#flasher.mostBytesPerMs()),
-  };
+  readonly costs: Costs;
   #flash: FlashFacts | undefined;
   /** Bytes that are still to be moved, as far as was said. */
   #expectedBytes = 0;
-  #isRemembered = false;
   #cannotProve = false;
 
   private constructor(
@@ -69,13 +72,16 @@ export class Board {
     this.#known = known;
     this.#chip = chip;
     this.#context = loader.context;
-    this.#flasher = new Flasher(identification, chip, loader, options);
-    this.#persistence = new Persistence(this.#flasher, this.#context);
-    this.#line = options.line;
-    const facts = options.line?.recall() ?? NOTHING_KNOWN;
-    const mayAcknowledgeEarly = facts.acknowledgeEarly || isRetryDue(facts, this.#context.clock.date());
-    this.#reader = new RegionReader(this.#flasher, this.#persistence, this.#costs, mayAcknowledgeEarly);
-    loader.channel.onRoundTrip = (ms) => this.#costs.roundTrip(ms);
+    this.#line = new Line(loader.channel.link, loader.context.clock, {
+      maxBaudRate: Math.min(options.baudRate, chip.maxBaudRate),
+      isNativeUsb: identification.identity.usbConnection !== 'none',
+      memory: options.line,
+    });
+    this.#flasher = new Flasher(identification, chip, loader, this.#line, options);
+    this.#persistence = new Persistence(this.#flasher, this.#line, this.#context);
+    this.#reader = new RegionReader(this.#flasher, this.#persistence, this.#line);
+    this.costs = this.#line.costs(() => this.#flasher.canChangeRate);
+    loader.channel.onRoundTrip = (ms) => this.#line.roundTrip(ms);
   }
 
   /**
@@ -92,9 +98,9 @@ export class Board {
     try {
       const detection = await detectChip(loader, known);
       chip = detection.chip;
-      return new Board(await identify(loader, detection, known), known, chip, loader, options);
+      return new Board(await identify(loader, detection, known, options.usb), known, chip, loader, options);
     } catch (error) {
-      await leaveDownloadMode(loader, chip, await usbConnectionOf(loader, chip), context);
+      await leaveDownloadMode(loader, chip, await usbConnectionOf(loader, chip, options.usb), context);
       throw error;
     }
   }
@@ -106,7 +112,7 @@ export class Board {
 
   /** The rate in force, in baud. */
   get baudRate(): number {
-    return this.#flasher.loader.channel.link.baudRate;
+    return this.#line.baudRate;
   }
 
   /** Commands and regions that had to be tried again so far. */
@@ -156,14 +162,13 @@ export class Board {
    */
   async digest(offset: number, sizeBytes: number): Promise<string> {
     await this.openFlash();
+    // A small one first, so that a chip that dies over the large one is given up in time.
+    if (sizeBytes > UNMEASURED_DIGEST_BYTES && !this.#line.knowsDigests) await this.digest(offset, BLOCK_BYTES);
     const { clock } = this.#context;
     return this.#persist(`digest at ${hexAddress(offset)}`, async (loader) => {
       const [startedAt, retries] = [clock.now(), loader.retries];
-      const digest = await digestRegion(loader, offset, sizeBytes);
-      if (loader.retries === retries) {
-        const bytesPerMs = this.#flasher.lineBytesPerMs(this.baudRate);
-        this.#costs.digest(sizeBytes, clock.now() - startedAt, bytesPerMs);
-      }
+      const digest = await digestRegion(loader, offset, sizeBytes, this.#line.digestLimitMs(sizeBytes));
+      if (loader.retries === retries) this.#line.digested(sizeBytes, clock.now() - startedAt);
       return digest;
     });
   }
@@ -211,7 +216,7 @@ export class Board {
     try {
       await work(await this.#flasher.ready(), this.#chip);
     } catch (error) {
-      if (isLineFault(error)) this.#flasher.countError();
+      if (isLineFault(error)) this.#line.erred();
       throw error;
     }
     this.#moved(sizeBytes);
@@ -222,7 +227,7 @@ export class Board {
    * abort.
    */
   async leave(): Promise<LeaveOutcome> {
-    this.#remember();
+    this.#line.remember();
     return leaveDownloadMode(this.#flasher.loader, this.#chip, this.identity.usbConnection, this.#context);
   }
 
@@ -258,8 +263,8 @@ export class Board {
         what: 'change of the baud rate',
         isRead: false,
         work: async () => {
-          await this.#flasher.tune(bytesToMove, this.#costs.roundTripMs);
-          return !this.#flasher.isTrial;
+          await this.#flasher.tune(bytesToMove);
+          return !this.#line.isTrial;
         },
       });
     const request = { offset, limitBytes: Math.min(limitBytes, PROOF_BYTES), expectedBytes: bytesToMove };
@@ -274,32 +279,16 @@ export class Board {
     this.#expectedBytes = Math.max(0, this.#expectedBytes - sizeBytes);
   }
 
-  /** Once, when the board is let go, also after an error: what this session has shown of the line. */
-  #remember(): void {
-    const line = this.#line;
-    if (line === undefined || this.#isRemembered) return;
-    this.#isRemembered = true;
-    const { ladder } = this.#flasher;
-    const session = {
-      hasRead: this.#reader.hasRead,
-      provenBaudRate: ladder.proven,
-      failedBaudRate: ladder.failed,
-      acknowledgeEarly: this.#reader.acknowledgedEarly,
-    };
-    const facts = factsAfter(line.recall() ?? NOTHING_KNOWN, session, this.#context.clock.date());
-    if (facts !== null) line.remember(facts);
-  }
-
   #persist<T>(what: string, work: (loader: Loader) => Promise<T>): Promise<T> {
-    const run = async () => work(await this.#flasher.tune(0, this.#costs.roundTripMs));
+    const run = async () => work(await this.#flasher.tune(0));
     return this.#persistence.run({ what, isRead: false, work: run });
   }
 }
 
 /** Of a board whose identity could not be read in full: the way to let it go depends on it. */
-async function usbConnectionOf(loader: Loader, chip: Chip | undefined): Promise<UsbConnection> {
+async function usbConnectionOf(loader: Loader, chip: Chip | undefined, usb: UsbFacts | null): Promise<UsbConnection> {
   try {
-    return (await chip?.readUsbConnection(registersOf(loader))) ?? 'none';
+    return (await chip?.readUsbConnection(registersOf(loader), usb)) ?? 'none';
   } catch {
     return 'none';
   }

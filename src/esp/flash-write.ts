@@ -5,13 +5,13 @@
 
 import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
+import { SECTOR_BYTES } from '../flash.ts';
 import type { Chip } from './chips/chip.ts';
 import type { Loader } from './loader.ts';
 import { OPCODE, dataChecksum, words } from './protocol.ts';
 
 const deflateAsync = promisify(deflate);
 
-export const SECTOR_BYTES = 4096;
 /** Block sizes of the write commands (protocol page: FLASH_WRITE_SIZE). */
 export const STUB_BLOCK_BYTES = 0x4000;
 const ROM_BLOCK_BYTES = 0x400;

@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { FrameChannel } from './channel.ts';
+import { refuseBeyondRom } from './flash-reach.ts';
 import {
   OPCODE,
   type Response,
@@ -53,6 +54,8 @@ export class Loader {
   retries = 0;
   /** A READ_FLASH is under way: the stub takes every frame for an acknowledgement. */
   isReading = false;
+  /** As far as it is known: see {@link refuseBeyondRom}. */
+  flashSizeBytes: number | undefined;
   /** Replies to SYNCs that were sent and may still come. */
   #repliesDue = 0;
 
@@ -66,9 +69,11 @@ export class Loader {
   /**
    * Sends a command and waits for its response.
    *
-   * @throws EspdError `chip-timeout` when no response came, `chip-error` when the chip refused or failed
+   * @throws EspdError `chip-timeout` when no response came, `chip-error` when the chip refused or failed; `no-stub-read`,
+   *   before anything is sent, for what a ROM would do at another address
    */
   async command(opcode: number, payload: Uint8Array, options: CommandOptions = {}): Promise<Response> {
+    if (this.kind === 'rom') refuseBeyondRom(opcode, payload, this.flashSizeBytes);
     const attempts = options.repeatable === true ? 1 + REPEATS : 1;
     const timeoutMs = options.timeoutMs ?? COMMAND_TIMEOUT_MS;
     let refusal: ChipRefusal | undefined;

@@ -2,6 +2,7 @@
 
 import { EspdError, hasCode } from '../errors.ts';
 import type { Flasher } from './flasher.ts';
+import type { Line } from './line.ts';
 import { type EspContext, isLineFault } from './loader.ts';
 import { type RecoveryCounts, type RecoveryStep, nextStep } from './recovery.ts';
 
@@ -34,6 +35,7 @@ const STEP_TEXT: Readonly<Record<RecoveryStep, string>> = {
 
 export class Persistence {
   readonly #flasher: Flasher;
+  readonly #line: Line;
   readonly #context: EspContext;
   readonly #counts: Record<RecoveryStep, number> = {
     repeated: 0,
@@ -43,8 +45,9 @@ export class Persistence {
     romReads: 0,
   };
 
-  constructor(flasher: Flasher, context: EspContext) {
+  constructor(flasher: Flasher, line: Line, context: EspContext) {
     this.#flasher = flasher;
+    this.#line = line;
     this.#context = context;
   }
 
@@ -57,31 +60,34 @@ export class Persistence {
     return Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
   }
 
-  /** @throws EspdError `read-failed` when nothing helps; at once what is no fault of the line */
+  /**
+   * @throws EspdError `read-failed` when nothing helps, `no-stub-read` where the ROM might have, had it reached all of the
+   *   flash; at once what is no fault of the line
+   */
   async run<T>(task: Task<T>): Promise<T> {
     const { clock } = this.#context;
-    const { ladder } = this.#flasher;
+    const line = this.#line;
     const tried: RecoveryStep[] = [];
-    const before = ladder.save();
+    const acquitRates = line.checkpoint();
     let giveUpAt = Infinity;
     for (;;) {
       try {
         const result = await task.work(tried);
-        if (isNoFaultOfTheRate(tried)) ladder.restore(before);
+        if (isNoFaultOfTheRate(tried)) acquitRates();
         return result;
       } catch (error) {
         if (!isRecoverable(error)) throw error;
         giveUpAt = Math.min(giveUpAt, clock.now() + LIMIT_MS);
         const step = clock.now() < giveUpAt ? await this.#stepAfter(tried, task) : null;
         if (step === null) {
-          ladder.restore(before);
-          throw failure(task.what, tried.length + 1, error);
+          acquitRates();
+          throw failure(task.what, tried.length + 1, error, task.isRead && this.#flasher.isBeyondRom);
         }
-        if (tried.length === 0) this.#flasher.countError();
+        if (tried.length === 0) line.erred();
         tried.push(step);
         this.#note(step, task.what, error);
         task.failed?.(error);
-        if (step === 'lowerBaudRate') this.#flasher.failBaudRate();
+        if (step === 'lowerBaudRate') line.giveUp(line.baudRate);
         if (step === 'reconnected') this.#flasher.drop();
       }
     }
@@ -92,8 +98,8 @@ export class Persistence {
     return nextStep({
       tried,
       answers: await flasher.isBack(),
-      isTrial: flasher.isTrial,
-      canLower: flasher.canLowerBaudRate,
+      isTrial: this.#line.isTrial,
+      canLower: this.#line.canLower,
       hasPackets: task.isRead && flasher.loader.kind === 'stub',
       canUseRom: task.isRead && flasher.canUseRom,
       romWasNeeded: task.romWasNeeded ?? false,
@@ -116,9 +122,11 @@ function isRecoverable(error: unknown): error is EspdError {
   return isLineFault(error) || hasCode(error, 'read-failed', 'digest-mismatch');
 }
 
-function failure(what: string, attempts: number, cause: EspdError): EspdError {
+function failure(what: string, attempts: number, cause: EspdError, isBeyondRom: boolean): EspdError {
   const subject = what.charAt(0).toUpperCase() + what.slice(1);
-  return new EspdError('read-failed', `${subject} failed ${attempts} times: ${cause.message}`, {
+  const beyondRom = isBeyondRom ? ' through the stub, and the ROM does not reach above 16 MB' : '';
+  const message = `${subject} failed ${attempts} times${beyondRom}: ${cause.message}`;
+  return new EspdError(isBeyondRom ? 'no-stub-read' : 'read-failed', message, {
     cause,
     hint: cause.hint || 'Try another cable, another USB port, or a lower serial.baudRate in the config',
   });

@@ -27,6 +27,19 @@ export const OPCODE = {
   READ_FLASH: 0xd2,
 } as const;
 
+/**
+ * Commands of a ROM that touch the flash: which word of the request is the address, and which the length in bytes; null
+ * for the data that follow such a request.
+ */
+export const FLASH_COMMANDS: Readonly<Record<number, { readonly address: number; readonly length: number } | null>> = {
+  [OPCODE.FLASH_BEGIN]: { length: 0, address: 3 },
+  [OPCODE.FLASH_DEFL_BEGIN]: { length: 0, address: 3 },
+  [OPCODE.FLASH_DATA]: null,
+  [OPCODE.FLASH_DEFL_DATA]: null,
+  [OPCODE.READ_FLASH_SLOW]: { address: 0, length: 1 },
+  [OPCODE.SPI_FLASH_MD5]: { address: 0, length: 1 },
+};
+
 export type Opcode = (typeof OPCODE)[keyof typeof OPCODE];
 
 /** `0x0a` as `READ_REG`; unknown ones as hex. */

@@ -1,9 +1,9 @@
 /** Reads regions of flash piece by piece: how large, in what packets, acknowledged when; a bad piece costs that piece. */
 
 import { type EspdError, hasCode } from '../errors.ts';
-import type { CostModel } from './costs.ts';
 import { type ByteSink, type ReadOptions, hexAddress, readThroughRom, readThroughStub } from './flash-read.ts';
 import type { Flasher } from './flasher.ts';
+import type { Line } from './line.ts';
 import type { Loader } from './loader.ts';
 import type { Persistence } from './persistence.ts';
 import { type RecoveryStep, packetsAfter } from './recovery.ts';
@@ -35,40 +35,28 @@ export interface PieceRequest {
 export class RegionReader {
   readonly #flasher: Flasher;
   readonly #persistence: Persistence;
-  readonly #costs: CostModel;
+  readonly #line: Line;
   #pieceBytes = MAX_PIECE_BYTES;
   #romPieceBytes = ROM_PIECE_BYTES;
   #romWasNeeded = false;
   #mayAcknowledgeEarly: boolean;
   /** Whether a stub that was not loaded here can be acknowledged early. */
   #foreignStubCan: boolean | null = null;
-  #acknowledgedEarly: boolean | null = null;
   /** Early acknowledgement was blamed for what also happens without it. */
   #isAcquitted = false;
   /** Pieces in a row that came only when they were acknowledged late. */
   #suspicions = 0;
-  #hasRead = false;
 
-  /** @param mayAcknowledgeEarly as the line is remembered */
-  constructor(flasher: Flasher, persistence: Persistence, costs: CostModel, mayAcknowledgeEarly: boolean) {
+  constructor(flasher: Flasher, persistence: Persistence, line: Line) {
     this.#flasher = flasher;
     this.#persistence = persistence;
-    this.#costs = costs;
-    this.#mayAcknowledgeEarly = mayAcknowledgeEarly;
-  }
-
-  /** Whether early acknowledgement has worked on this line; null where it was not tried. */
-  get acknowledgedEarly(): boolean | null {
-    return this.#acknowledgedEarly;
+    this.#line = line;
+    this.#mayAcknowledgeEarly = line.mayAcknowledgeEarly;
   }
 
   /** The last piece was to be had through the ROM only. */
   get romWasNeeded(): boolean {
     return this.#romWasNeeded;
-  }
-
-  get hasRead(): boolean {
-    return this.#hasRead;
   }
 
   /** Reads some bytes from the offset on; resolves to how many. @throws EspdError `read-failed` when nothing helps */
@@ -104,10 +92,10 @@ export class RegionReader {
     sink: ByteSink,
   ): Promise<number> {
     const flasher = this.#flasher;
-    const loader = await flasher.tune(expectedBytes, this.#costs.roundTripMs);
+    const loader = await flasher.tune(expectedBytes);
     const { packetBytes, pieceBytes } = packetsAfter(tried);
     let sizeBytes = Math.min(limitBytes, this.#pieceBytes);
-    if (flasher.isTrial || tried.length > 0) sizeBytes = Math.min(sizeBytes, pieceBytes);
+    if (this.#line.isTrial || tried.length > 0) sizeBytes = Math.min(sizeBytes, pieceBytes);
     if (loader.kind === 'rom') {
       await this.#measured(loader, sizeBytes, () => readThroughRom(loader, offset, sizeBytes, sink, ROM_LIMIT_MS));
     } else {
@@ -133,7 +121,7 @@ export class RegionReader {
     await readThroughStub(stub, offset, sizeBytes, options, sink);
     // Of a single packet there is none that could come too early.
     if (!options.acknowledgeEarly || sizeBytes <= options.packetBytes) return;
-    this.#acknowledgedEarly = true;
+    this.#line.acknowledgedEarly = true;
     if (this.#flasher.hasForeignStub) this.#foreignStubCan = true;
   }
 
@@ -142,17 +130,14 @@ export class RegionReader {
     const { clock } = loader.context;
     const startedAt = clock.now();
     await read();
-    const { baudRate } = loader.channel.link;
-    this.#hasRead = true;
-    this.#flasher.ladder.proved(baudRate, sizeBytes);
-    this.#costs.read(sizeBytes, clock.now() - startedAt, this.#flasher.lineBytesPerMs(baudRate));
+    this.#line.hasProven(sizeBytes, clock.now() - startedAt);
   }
 
   async #readThroughRom({ offset, limitBytes }: PieceRequest, sink: ByteSink): Promise<number> {
     const sizeBytes = Math.min(limitBytes, this.#romPieceBytes);
     const rom = await this.#flasher.readyRom();
     await readThroughRom(rom, offset, sizeBytes, sink, ROM_LIMIT_MS);
-    this.#hasRead = true;
+    this.#line.hasReadSomehow();
     this.#romWasNeeded = true;
     this.#romPieceBytes = Math.min(2 * this.#romPieceBytes, MAX_ROM_PIECE_BYTES);
     return sizeBytes;
@@ -162,15 +147,15 @@ export class RegionReader {
     this.#suspicions++;
     if (this.#isAcquitted && this.#suspicions < SUSPICIONS_AFTER_ACQUITTAL) return;
     this.#mayAcknowledgeEarly = false;
-    this.#acknowledgedEarly = false;
+    this.#line.acknowledgedEarly = false;
   }
 
   /** A read fails the same way when it is acknowledged late: the line loses bytes, whoever says what when. */
   #acquitEarlyAcknowledgement(error: EspdError): void {
-    if (this.#isAcquitted || this.#acknowledgedEarly !== false || !hasCode(error, 'read-failed')) return;
+    if (this.#isAcquitted || this.#line.acknowledgedEarly !== false || !hasCode(error, 'read-failed')) return;
     this.#isAcquitted = true;
     this.#mayAcknowledgeEarly = true;
-    this.#acknowledgedEarly = true;
+    this.#line.acknowledgedEarly = true;
   }
 
   /** Whether a read that failed may have failed because it was acknowledged early. */

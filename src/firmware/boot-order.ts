@@ -5,9 +5,9 @@
  */
 
 import { crc32 } from 'node:zlib';
+import { SECTOR_BYTES } from '../flash.ts';
 
 import { APP, APP_FACTORY, APP_OTA_0, APP_TEST, DATA, DATA_OTA, type Partition } from './partitions.ts';
-import { SECTOR_BYTES } from './bytes.ts';
 
 /** sizeof(esp_ota_select_entry_t); one at the start of each of otadata's two sectors. */
 export const OTA_SELECT_BYTES = 32;

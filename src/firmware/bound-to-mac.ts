@@ -24,15 +24,17 @@ const BY_KIND: Readonly<Record<string, string>> = {
   rf_cal: 'holds radio calibration',
   efuse: 'stands for eFuses of that board',
   system_param: 'holds the settings of that board, Wi-Fi passwords among them',
+  eeprom: 'holds the settings of that board',
+  tasmota: 'holds the settings of that board',
 };
 
 /**
- * Names the parts of data that are bound to a board by their kind, and every place (at most 20 in all) in data where the
- * MAC stands: as bytes, as text, or in a name such as `ESP_C337A5`. Never throws on content: rejects
+ * Names the parts of data that are bound to a board by their kind, and every place (at most 20 in all) in data, or outside
+ * every partition, where the MAC stands: as bytes, as text, or in a name such as `ESP_C337A5`. Never throws on content: rejects
  * only if `read` does. Reads at most 32 MiB.
  */
 export async function boundToMac(read: ReadFlash, parts: readonly FlashPart[], mac: string): Promise<BoundPlace[]> {
-  const data = parts.filter(({ type }) => type !== 'app' && type !== 'bootloader' && type !== '');
+  const data = parts.filter(({ kind, type }) => kind === 'gap' || !['app', 'bootloader', ''].includes(type));
   const found: BoundPlace[] = data.flatMap(({ name, subtype }) => {
     const what = Object.hasOwn(BY_KIND, subtype) ? BY_KIND[subtype] : undefined;
     return what === undefined ? [] : [{ part: name, offset: null, what }];

@@ -8,9 +8,6 @@
 /** Gives `length` bytes from `offset` of the flash; may reject with whatever the storage behind it reports. */
 export type ReadFlash = (offset: number, length: number) => Promise<Buffer>;
 
-/** Erase unit of SPI NOR flash, and the grid that partition tables and SDK data are laid out on. */
-export const SECTOR_BYTES = 0x1000;
-
 /** A {@link ReadFlash} that knows the size of the flash and never reads more than its budget in total. */
 export class BoundedFlash {
   readonly sizeBytes: number;
@@ -46,11 +43,11 @@ export class BoundedFlash {
  */
 export function cText(field: Buffer): string {
   const end = field.indexOf(0);
-  return printable(end < 0 ? field : field.subarray(0, end));
+  return asciiText(end < 0 ? field : field.subarray(0, end));
 }
 
 /** `bytes` with everything but printable ASCII escaped, and the escape character itself doubled. */
-export function printable(bytes: Buffer): string {
+export function asciiText(bytes: Buffer): string {
   return bytes
     .toString('latin1')
     .replaceAll('\\', '\\\\')

@@ -1,5 +1,6 @@
 /** One look at a flash image: which firmware, which partitions, what is wrong with them. */
 
+import { SECTOR_BYTES } from '../flash.ts';
 import {
   bootOrder,
   OTA_DATA_BYTES,
@@ -8,7 +9,7 @@ import {
   parseOtaSelect,
   type OtaSelect,
 } from './boot-order.ts';
-import { BoundedFlash, hex, SECTOR_BYTES, type ReadFlash } from './bytes.ts';
+import { BoundedFlash, hex, type ReadFlash } from './bytes.ts';
 import {
   DESCRIPTION_BYTES,
   parseAppDescription,
@@ -17,6 +18,7 @@ import {
   type BootloaderDescription,
 } from './descriptions.ts';
 import { appExtent, findEsp8266Images, imageAreas, sdkAreas, type Area } from './esp8266.ts';
+import { arduinoAreas, isArduino, linkedMapSize } from './esp8266-arduino.ts';
 import { findImage, type Image, type ImageFinding } from './image.ts';
 import {
   findPartitionTable,
@@ -27,13 +29,8 @@ import {
   type Partition,
   type PartitionTable,
 } from './partitions.ts';
-import {
-  recognizeEsp8266Sdk,
-  recognizeFirmware,
-  TASMOTA_SETTINGS_HEADER_BYTES,
-  tasmotaSettingsOffsets,
-  tasmotaVersion,
-} from './well-known.ts';
+import { tasmotaSettings } from './tasmota.ts';
+import { recognizeEsp8266Sdk, recognizeFirmware } from './well-known.ts';
 
 /** All texts are printable ASCII. */
 export interface FirmwareName {
@@ -87,7 +84,9 @@ const BOOTLOADER_OFFSETS: ReadonlyMap<string, number> = new Map([
   ['esp32', 0x1000],
   ['esp32s2', 0x1000],
   ['esp32c5', 0x2000],
+  ['esp32h4', 0x2000],
   ['esp32p4', 0x2000],
+  ['esp32s31', 0x2000],
 ]);
 
 /** Where the chip's ROM looks for the bootloader. */
@@ -209,8 +208,14 @@ async function firstSegment(flash: BoundedFlash, image: Image): Promise<Buffer> 
   return segment ? flash.read(segment.offset, Math.min(DESCRIPTION_BYTES, segment.sizeBytes)) : Buffer.alloc(0);
 }
 
-/** Project names that the app inherits from prebuilt libraries and that say nothing of it. */
-const GENERIC_PROJECTS: ReadonlyMap<string, string> = new Map([['arduino-lib-builder', 'Arduino app']]);
+/**
+ * The project that Arduino's prebuilt libraries come from; its name and version are in every app that is linked with
+ * them, and say nothing of the app. The name is that of the folder it was built in, which forks change
+ * (`esp32-arduino-lib-builder` for Tasmota's).
+ * https://github.com/espressif/esp32-arduino-lib-builder
+ */
+const LIBRARY_PROJECT = /arduino-lib-builder/i;
+const NAME_OF_LIBRARY_USER = 'Arduino app';
 
 async function nameOf(
   flash: BoundedFlash,
@@ -220,13 +225,13 @@ async function nameOf(
 ): Promise<FirmwareName | null> {
   const framework = family === 'esp8266' ? 'ESP8266_RTOS_SDK' : 'ESP-IDF';
   const sdk = app?.idfVersion ? `${framework} ${app.idfVersion}` : null;
-  const generic = app?.project ? GENERIC_PROJECTS.get(app.project) : undefined;
-  if (app?.project && generic === undefined) return { name: app.project, version: app.version, sdk };
+  const isLibrary = app?.project ? LIBRARY_PROJECT.test(app.project) : false;
+  if (app?.project && !isLibrary) return { name: app.project, version: app.version, sdk };
 
   const known = recognizeFirmware(await flash.read(image.offset, Math.min(image.sizeBytes, SEARCH_BYTES)));
   if (known !== null) return { ...known, sdk };
-  // The version beside a generic name is the library's, not the app's.
-  if (generic !== undefined) return { name: generic, version: null, sdk };
+  // The version in the description is the library's, too.
+  if (isLibrary) return { name: NAME_OF_LIBRARY_USER, version: null, sdk };
   return app === null ? null : { name: 'unknown', version: app.version, sdk };
 }
 
@@ -235,9 +240,15 @@ async function describeEsp8266(flash: BoundedFlash): Promise<FirmwareSummary> {
   const boot = images[0];
   const claimed = boot?.header.flashSizeBytes ?? flash.sizeBytes;
   const mapSizeBytes = claimed <= flash.sizeBytes ? claimed : flash.sizeBytes;
-  const areas: Area[] = boot ? [...imageAreas(images), ...sdkAreas(mapSizeBytes)] : [];
+  const extent = appExtent(images, flash.sizeBytes);
+  const app = boot ? await flash.read(extent.offset, extent.sizeBytes) : Buffer.alloc(0);
+  const linkedSizeBytes = isArduino(images) ? linkedMapSize(app, mapSizeBytes, flash.sizeBytes) : null;
+  const { firmware, settings } = await nameEsp8266App(flash, app, linkedSizeBytes ?? mapSizeBytes);
+  const data =
+    linkedSizeBytes === null ? sdkAreas(mapSizeBytes) : await arduinoAreas(flash, mapSizeBytes, linkedSizeBytes);
+  const areas: Area[] = boot ? [...imageAreas(images), ...settings, ...data] : [];
   return {
-    firmware: boot ? await nameEsp8266App(flash, images, mapSizeBytes) : null,
+    firmware,
     partitions: areas.map((area) => ({ ...area, encrypted: false })),
     problems:
       claimed > flash.sizeBytes
@@ -250,21 +261,19 @@ async function describeEsp8266(flash: BoundedFlash): Promise<FirmwareSummary> {
   };
 }
 
+/** The name of the app in `app`, and the sectors beside those of the layout in which it keeps its settings. */
 async function nameEsp8266App(
   flash: BoundedFlash,
-  images: readonly Image[],
+  app: Buffer,
   mapSizeBytes: number,
-): Promise<FirmwareName | null> {
-  const { offset, sizeBytes } = appExtent(images, flash.sizeBytes);
-  const bytes = await flash.read(offset, sizeBytes);
-  const known = recognizeFirmware(bytes);
-  const sdkVersion = recognizeEsp8266Sdk(bytes);
+): Promise<{ firmware: FirmwareName | null; settings: Area[] }> {
+  const known = recognizeFirmware(app);
+  const sdkVersion = recognizeEsp8266Sdk(app);
   const sdk = sdkVersion === null ? null : `ESP8266 SDK ${sdkVersion}`;
-  if (known === null) return sdk === null ? null : { name: 'unknown', version: null, sdk };
-  if (known.name !== 'Tasmota') return { ...known, sdk };
-  const headers = [];
-  for (const at of tasmotaSettingsOffsets(mapSizeBytes)) {
-    headers.push(await flash.read(at, TASMOTA_SETTINGS_HEADER_BYTES));
+  if (known === null) {
+    return { firmware: sdk === null ? null : { name: 'unknown', version: null, sdk }, settings: [] };
   }
-  return { ...known, version: tasmotaVersion(headers), sdk };
+  if (known.name !== 'Tasmota') return { firmware: { ...known, sdk }, settings: [] };
+  const found = await tasmotaSettings(flash, mapSizeBytes);
+  return { firmware: { ...known, version: found.version, sdk }, settings: found.areas };
 }

@@ -2,7 +2,8 @@
  * An ESP8266's flash without a partition table: images at the customary places, and the SDK's own sectors at the end.
  */
 
-import { SECTOR_BYTES, type BoundedFlash } from './bytes.ts';
+import { SECTOR_BYTES } from '../flash.ts';
+import type { BoundedFlash } from './bytes.ts';
 import { findImage, type Image } from './image.ts';
 
 /** A part of the flash in the words of a partition table, though none says so. */
@@ -17,10 +18,16 @@ export interface Area {
 const KIB = 1024;
 const MIB = 1024 * KIB;
 /** The flash maps of the SDK: 512 KB to 16 MB. */
-const MAP_SIZES: readonly number[] = [512 * KIB, MIB, 2 * MIB, 4 * MIB, 8 * MIB, 16 * MIB];
+export const MAP_SIZES: readonly number[] = [512 * KIB, MIB, 2 * MIB, 4 * MIB, 8 * MIB, 16 * MIB];
+
+/** @param subtype `name` unless told otherwise */
+export function dataArea(name: string, offset: number, sizeBytes: number, subtype = name): Area {
+  return { name, type: 'data', subtype, offset, sizeBytes };
+}
 
 /**
- * The last five sectors: RF calibration, PHY init data, three sectors of system parameters (Wi-Fi credentials).
+ * The last five sectors as the SDK itself has them: RF calibration, PHY init data, three sectors of system parameters
+ * (Wi-Fi credentials). Arduino has other things there: esp8266-arduino.ts.
  * https://github.com/esp8266/Arduino/pull/8755 (`user_pre_init` of core_esp8266_main.cpp), and the same addresses in
  * "ESP8266 SDK Getting Started Guide", Espressif, section on download addresses.
  *
@@ -29,13 +36,8 @@ const MAP_SIZES: readonly number[] = [512 * KIB, MIB, 2 * MIB, 4 * MIB, 8 * MIB,
  */
 export function sdkAreas(mapSizeBytes: number): Area[] {
   if (!MAP_SIZES.includes(mapSizeBytes)) return [];
-  const area = (name: string, sectorsFromEnd: number, sectors: number): Area => ({
-    name,
-    type: 'data',
-    subtype: name,
-    offset: mapSizeBytes - sectorsFromEnd * SECTOR_BYTES,
-    sizeBytes: sectors * SECTOR_BYTES,
-  });
+  const area = (name: string, sectorsFromEnd: number, sectors: number) =>
+    dataArea(name, mapSizeBytes - sectorsFromEnd * SECTOR_BYTES, sectors * SECTOR_BYTES);
   return [area('rf_cal', 5, 1), area('phy', 4, 1), area('system_param', 3, 3)];
 }
 

@@ -1,6 +1,6 @@
 /** The whole of a flash as parts with names, so that a change can be told by where it is. Pure. */
 
-import { SECTOR_BYTES } from './bytes.ts';
+import { SECTOR_BYTES } from '../flash.ts';
 import { bootloaderOffset } from './describe.ts';
 
 export interface FlashRegion {
@@ -26,6 +26,9 @@ export interface FlashPart extends FlashRegion {
 
 /** What a {@link FlashPart} has of a set of regions. */
 export interface PartShare extends FlashPart {
+  /** First byte of the first of its sectors, and the byte behind the last one: others may lie between. */
+  readonly from: number;
+  readonly to: number;
   readonly sectors: number;
   readonly bytes: number;
 }
@@ -77,7 +80,7 @@ export function partAt(parts: readonly FlashPart[], offset: number): FlashPart |
 
 /** How the sectors of `regions` fall on `parts`: a sector belongs to the part that has its first byte. */
 export function sharesOf(parts: readonly FlashPart[], regions: readonly FlashRegion[]): PartShare[] {
-  const sectors = new Map<FlashPart, number>();
+  const found = new Map<FlashPart, { sectors: number; from: number; to: number }>();
   let index = 0;
   for (const region of regions) {
     for (let at = region.offset; at < region.offset + region.sizeBytes; at += SECTOR_BYTES) {
@@ -85,8 +88,9 @@ export function sharesOf(parts: readonly FlashPart[], regions: readonly FlashReg
       let part = parts[index];
       while (part !== undefined && at >= part.offset + part.sizeBytes) part = parts[++index];
       if (part === undefined || at < part.offset) continue;
-      sectors.set(part, (sectors.get(part) ?? 0) + 1);
+      const share = found.get(part);
+      found.set(part, { sectors: (share?.sectors ?? 0) + 1, from: share?.from ?? at, to: at + SECTOR_BYTES });
     }
   }
-  return [...sectors].map(([part, count]) => ({ ...part, sectors: count, bytes: count * SECTOR_BYTES }));
+  return [...found].map(([part, share]) => ({ ...part, ...share, bytes: share.sectors * SECTOR_BYTES }));
 }

@@ -8,8 +8,9 @@
  */
 
 import { createHash } from 'node:crypto';
+import { SECTOR_BYTES } from '../flash.ts';
 
-import { cText, hex, SECTOR_BYTES } from './bytes.ts';
+import { cText, hex } from './bytes.ts';
 
 /** Where ESP-IDF puts the table unless told otherwise (CONFIG_PARTITION_TABLE_OFFSET). */
 export const DEFAULT_TABLE_OFFSET = 0x8000;

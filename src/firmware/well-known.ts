@@ -3,8 +3,6 @@
  * Each text is one that the firmware's own source composes at build time; where it is missing the answer is null.
  */
 
-import { SECTOR_BYTES } from './bytes.ts';
-
 export interface KnownFirmware {
   readonly name: string;
   /** Null where the firmware is certain but its version is not. */
@@ -35,20 +33,85 @@ const PATTERNS: readonly { name: string; version: RegExp; also?: RegExp }[] = [
 ];
 
 /**
- * VERSION_MARKER in the bytes that it has in flash. ESPHome carries it too (so that Tasmota accepts it as an update), hence
- * the text is asked for as well. https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/tasmota.ino
+ * Firmware without a version text that can be told from others, by texts that its sources have in one piece: the answer
+ * has no version. Each of `all`, and of `some` at least two.
  */
-const TASMOTA_MARKER = '\xa5\x5a\xa5\x5a\xff\xff\xff\xff\x5a\xa5\x5a\xa5';
+const MARKS: readonly { name: string; all: readonly RegExp[]; some: readonly RegExp[] }[] = [
+  {
+    // Commands are one text, the same in every language: `kTasmotaCommands` of
+    // https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/tasmota_support/support_command.ino and its predecessors.
+    // VERSION_MARKER of tasmota.ino serves as well, where it is in flash in one piece: compilers for RISC-V load it as
+    // constants. ESPHome carries it, too (to be accepted as an update by Tasmota), and is told by its version text.
+    name: 'Tasmota',
+    all: [/\|Upgrade\|Upload\|OtaUrl\||\xa5\x5a\xa5\x5a\xff\xff\xff\xff\x5a\xa5\x5a\xa5/, /Tasmota/],
+    some: [],
+  },
+  {
+    // Releases before 0.15.2, whose version is a text of its own with nothing beside it. Default name and password of
+    // its access point, formats of /win, Art-Net reply and MQTT client:
+    // https://github.com/wled/WLED/blob/v0.14.4/wled00/wled.h, xml.cpp, e131.cpp
+    // Others only speak of WLED (ESPHome has a light effect of that name), hence two of them.
+    name: 'WLED',
+    all: [],
+    some: [/WLED-AP\0/, /wled1234\0/, /WLED %s \((?:build )?%d\)/, /OK - WLED v%s/, /WLED-%\*s/],
+  },
+  {
+    // With SDK 3 only the format of AT+GMR's answer is left (`AT version:%d.%d...`), its numbers are in the code.
+    name: 'ESP-AT',
+    all: [/AT version:\s?%/, /CWJAP/, /CIPSTART/],
+    some: [],
+  },
+];
+const MARKS_WANTED = 2;
 
 /** Recognizes the firmware in a part of the flash (its app, or what is mapped of it). */
 export function recognizeFirmware(bytes: Buffer): KnownFirmware | null {
+  const wled = wledVersion(bytes);
+  if (wled !== null) return { name: 'WLED', version: wled };
   const text = bytes.toString('latin1');
   for (const { name, version, also } of PATTERNS) {
     const found = version.exec(text)?.[1];
     if (found !== undefined && (also === undefined || also.test(text))) return { name, version: found };
   }
-  if (text.includes(TASMOTA_MARKER) && /Tasmota/.test(text)) return { name: 'Tasmota', version: null };
+  const has = (mark: RegExp) => mark.test(text);
+  const known = MARKS.find(
+    ({ all, some }) => all.every(has) && (some.length === 0 || some.filter(has).length >= MARKS_WANTED),
+  );
+  return known === undefined ? null : { name: known.name, version: null };
+}
+
+/** WLED_CUSTOM_DESC_MAGIC, `WSTS`, as it lies in flash. */
+const WLED_MAGIC = Buffer.from('STSW');
+const WLED_TEXT_BYTES = 48;
+/** Magic, structure's version, WLED's version, name of the release, hash of that name. */
+const WLED_DESCRIPTION_BYTES = 4 + 4 + 2 * WLED_TEXT_BYTES + 4;
+
+/**
+ * The version in WLED's description of itself (`wled_metadata_t`, since 0.15.2), which it proves by a hash, or null.
+ * https://github.com/wled/WLED/blob/v16.0.1/wled00/wled_metadata.cpp
+ */
+function wledVersion(bytes: Buffer): string | null {
+  for (let at = bytes.indexOf(WLED_MAGIC); at >= 0; at = bytes.indexOf(WLED_MAGIC, at + 1)) {
+    const description = bytes.subarray(at, at + WLED_DESCRIPTION_BYTES);
+    if (description.length < WLED_DESCRIPTION_BYTES) return null;
+    const release = untilNul(description.subarray(8 + WLED_TEXT_BYTES, 8 + 2 * WLED_TEXT_BYTES));
+    if (djb2(release) !== description.readUInt32LE(8 + 2 * WLED_TEXT_BYTES)) continue;
+    const version = untilNul(description.subarray(8, 8 + WLED_TEXT_BYTES)).toString('latin1');
+    if (/^[\w.+-]{1,47}$/.test(version)) return version;
+  }
   return null;
+}
+
+function untilNul(bytes: Buffer): Buffer {
+  const end = bytes.indexOf(0);
+  return end < 0 ? bytes : bytes.subarray(0, end);
+}
+
+/** D. J. Bernstein's hash, as WLED computes it: 5381, then times 33 plus the character. */
+function djb2(text: Buffer): number {
+  let hash = 5381;
+  for (const character of text) hash = (Math.imul(hash, 33) + character) >>> 0;
+  return hash;
 }
 
 /**
@@ -62,40 +125,4 @@ export function recognizeEsp8266Sdk(bytes: Buffer): string | null {
   const versions = new Set([...found].map(([, version]) => version ?? ''));
   const [version] = versions;
   return versions.size === 1 && version !== undefined ? version : null;
-}
-
-/** `cfg_holder` of Tasmota's settings unless the builder changed it: https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/my_user_config.h */
-const TASMOTA_CFG_HOLDER = 4617;
-const TASMOTA_SETTINGS_MAX_BYTES = SECTOR_BYTES;
-export const TASMOTA_SETTINGS_HEADER_BYTES = 16;
-const TASMOTA_ROTATED_SECTORS = 16;
-
-/**
- * Sectors in which Tasmota on ESP8266 may keep its settings: the EEPROM sector below the SDK's five and those that it rotates
- * through beneath it. https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/tasmota_support/settings.ino
- *
- * @param mapSizeBytes of the flash map that the app was built for
- */
-export function tasmotaSettingsOffsets(mapSizeBytes: number): number[] {
-  const first = mapSizeBytes - 5 * SECTOR_BYTES;
-  return Array.from({ length: TASMOTA_ROTATED_SECTORS }, (_, sector) => first - sector * SECTOR_BYTES).filter(
-    (at) => at > 0,
-  );
-}
-
-/**
- * The version in the newest of several settings headers (struct TSettings: holder, size, save counter, version), or null.
- * https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/include/tasmota_types.h
- */
-export function tasmotaVersion(headers: readonly Buffer[]): string | null {
-  let newest = { saves: -1, version: 0 };
-  for (const header of headers) {
-    if (header.length < TASMOTA_SETTINGS_HEADER_BYTES || header.readUInt16LE(0) !== TASMOTA_CFG_HOLDER) continue;
-    if (header.readUInt16LE(2) > TASMOTA_SETTINGS_MAX_BYTES) continue;
-    const saves = header.readUInt32LE(4);
-    if (saves > newest.saves && saves !== 0xffffffff) newest = { saves, version: header.readUInt32LE(8) };
-  }
-  if (newest.saves < 0) return null;
-  const [major = 0, minor = 0, patch = 0, build = 0] = [24, 16, 8, 0].map((shift) => (newest.version >>> shift) & 0xff);
-  return `${major}.${minor}.${patch}${build === 0 ? '' : `.${build}`}`;
 }

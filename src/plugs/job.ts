@@ -25,10 +25,14 @@ export interface JobTrace {
   wasOpened: boolean;
   /** Its link can move the lines of the board. */
   hasLines: boolean;
+  /** The board was reset into its app. */
+  hasLeft: boolean;
+  /** The link is closed: from then on the job is only about the disk. */
+  isReleased: boolean;
 }
 
 export function newTrace(): JobTrace {
-  return { mac: undefined, wasOpened: false, hasLines: false };
+  return { mac: undefined, wasOpened: false, hasLines: false, hasLeft: false, isReleased: false };
 }
 
 /** {@link PlugInOptions}, and who wants to know what becomes of it. */
@@ -70,7 +74,9 @@ export async function workOnPlugIn<T>(
     throw error;
   } finally {
     const wentAway = hasCode(failure, 'port-vanished');
-    slots?.released(port, clock.now(), lastReset(trace, options.reset !== 'none', failure), wentAway);
+    // What is left to do after the release concerns the disk, and takes as long as that takes.
+    if (!trace.hasLeft || !trace.isReleased)
+      slots?.released(port, clock.now(), lastReset(trace, options.reset !== 'none', failure), wentAway);
   }
 }
 
@@ -141,10 +147,19 @@ function observe(port: Port, options: PlugInJobOptions, trace: JobTrace): PlugIn
     },
     onProgress: (progress) => {
       const { phase, identity } = progress;
-      if (phase === 'leaving') options.slots?.leaving(port);
+      const { clock, reset, slots } = options;
+      if (phase === 'connecting') {
+        Object.assign(trace, { hasLeft: false, isReleased: false });
+      } else if (phase === 'leaving') {
+        trace.hasLeft = true;
+        slots?.leaving(port);
+      } else if (phase === 'released') {
+        trace.isReleased = true;
+        if (trace.hasLeft) slots?.released(port, clock.now(), lastReset(trace, reset !== 'none', undefined));
+      }
       if (phase === 'identified' && identity !== undefined) {
         trace.mac = identity.mac;
-        options.slots?.identified(port, identity.mac);
+        slots?.identified(port, identity.mac);
       }
       options.onProgress?.(progress);
     },

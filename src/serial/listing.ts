@@ -14,7 +14,7 @@ import { EspdError } from '../errors.ts';
 import { silentLogger, type Logger } from '../log.ts';
 import { listFolder, type FolderPort } from './folder-ports.ts';
 import type { PortInfo } from './ports.ts';
-import { isUsbTtyName, printable, ttyIdentity, ttyNames, usbId, usbPortOf, type SystemRoots } from './sysfs.ts';
+import { isUsbTtyName, deviceText, ttyIdentity, ttyNames, usbId, usbPortOf, type SystemRoots } from './sysfs.ts';
 
 /** What `SerialPort.list()` tells of a port, as far as it is used here. */
 export interface SerialPortFacts {
@@ -58,15 +58,17 @@ export function createPortLister(options: ListingOptions = {}): PortLister {
   const roots = { sysRoot, devRoot };
   const complain = complainOnce(log);
   const serialList = options.serialList ?? serialPortList;
+  /** Each is told when it is made, and again when it was mended in between. */
+  let mistakesTold: ReadonlySet<string> = new Set();
   let known: { fingerprint: string; ports: PortInfo[] } | undefined;
 
   async function askSerialPort(timeoutMs: number): Promise<readonly SerialPortFacts[] | undefined> {
     try {
       const ports = await withTimeout(clock, timeoutMs, serialList(), () => new Error(`no answer in ${timeoutMs} ms`));
-      complain('SerialPort.list()');
+      complain(SERIAL_LIST);
       return ports;
     } catch (error) {
-      complain('SerialPort.list()', error as Error);
+      complain(SERIAL_LIST, error as Error);
       return undefined;
     }
   }
@@ -88,17 +90,22 @@ export function createPortLister(options: ListingOptions = {}): PortLister {
   }
 
   async function listFolders(): Promise<FolderPort[]> {
-    const found = folders.map(async (folder) => {
-      try {
-        const ports = await listFolder(roots, folder);
-        complain(folder);
-        return ports;
-      } catch (error) {
-        complain(folder, error as Error);
-        return [];
-      }
-    });
-    return (await Promise.all(found)).flat();
+    const contents = await Promise.all(
+      folders.map(async (folder) => {
+        try {
+          const content = await listFolder(roots, folder);
+          complain(folder);
+          return content;
+        } catch (error) {
+          complain(folder, error as Error);
+          return { ports: [], mistakes: [] };
+        }
+      }),
+    );
+    const mistakes = contents.flatMap((content) => content.mistakes);
+    for (const mistake of mistakes) if (!mistakesTold.has(mistake)) log.warn(mistake);
+    mistakesTold = new Set(mistakes);
+    return contents.flatMap(({ ports }) => ports);
   }
 
   return async () => merge(roots, ...(await Promise.all([listHardware(), listFolders()])));
@@ -109,6 +116,9 @@ async function serialPortList(): Promise<readonly SerialPortFacts[]> {
   const { SerialPort } = await import('serialport');
   return SerialPort.list();
 }
+
+/** How messages call serialport's own list. */
+const SERIAL_LIST = 'SerialPort.list()';
 
 /** Which of these ttys are there, node and all, and what tells this plug-in from the last one. */
 async function identify(roots: SystemRoots, names: readonly string[]): Promise<Map<string, string>> {
@@ -175,15 +185,15 @@ async function fromSerialPort(facts: readonly SerialPortFacts[]): Promise<PortIn
       if ((!isWindows && node === undefined) || /\p{C}/u.test(port.path)) return undefined;
       const vendorId = usbId(port.vendorId);
       const productId = usbId(port.productId);
-      const location = printable(port.locationId);
+      const location = deviceText(port.locationId);
       const usb =
         vendorId === undefined || productId === undefined
           ? null
           : {
               vendorId,
               productId,
-              serialNumber: printable(port.serialNumber),
-              manufacturer: printable(port.manufacturer),
+              serialNumber: deviceText(port.serialNumber),
+              manufacturer: deviceText(port.manufacturer),
               product: null,
               location,
             };
@@ -219,15 +229,21 @@ function merge(roots: SystemRoots, hardware: readonly PortInfo[], entries: reado
 
 /** Says that a part fails when it begins to, and that it works again when it does. */
 function complainOnce(log: Logger): (part: string, error?: Error) => void {
-  const failing = new Set<string>();
+  const failing = new Map<string, 'debug' | 'warn'>();
   return (part, error) => {
+    const before = failing.get(part);
     if (error === undefined) {
-      if (failing.delete(part)) log.info(`Listing ports: ${part} works again`);
-    } else if (!failing.has(part)) {
-      failing.add(part);
-      // A container without udev is no fault: sysfs and /dev tell enough.
-      const level = /\bENOENT\b/.test(error.message) ? 'info' : 'warn';
+      if (failing.delete(part)) log[before === 'warn' ? 'info' : 'debug'](`Listing ports: ${part} works again`);
+    } else if (before === undefined) {
+      // Without udev (a container, a small system) nothing is wrong: sysfs and /dev tell enough.
+      const level = isWithoutUdev(part, error) ? 'debug' : 'warn';
+      failing.set(part, level);
       log[level](`Listing ports: ${part} fails, going on without`, { reason: error.message });
     }
   };
+}
+
+/** `SerialPort.list()` asks udev's database through `udevadm`, which is not there. */
+function isWithoutUdev(part: string, error: Error): boolean {
+  return part === SERIAL_LIST && /\budevadm ENOENT\b/.test(error.message);
 }

@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { link, readFile, realpath, stat, unlink, writeFile } from 'node:fs/promises';
 import { EspdError, systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { describeHolder, findHolder, programName } from './port-holder.ts';
+import { ESPD, type PortHolder, describeHolder, findHolder, programName } from './port-holder.ts';
 
 /** Where locks and processes are looked for; other folders in tests. */
 export interface LockPaths {
@@ -32,7 +32,7 @@ export interface PortLock {
  */
 export async function lockPort(devicePath: string, paths: LockPaths, log: Logger): Promise<PortLock> {
   const holder = await findHolder(devicePath, paths.procFolder);
-  if (holder !== undefined) throw portBusy(devicePath, describeHolder(holder));
+  if (holder !== undefined) throw heldBy(devicePath, holder);
   const taken: string[] = [];
   const release = async () => {
     for (const file of taken.splice(0)) {
@@ -55,6 +55,15 @@ export async function lockPort(devicePath: string, paths: LockPaths, log: Logger
 /** `LCK..ttyUSB0` for `/dev/ttyUSB0`, `LCK..pts_3` for `/dev/pts/3` (slashes as picocom replaces them). */
 export function lockFileName(devicePath: string): string {
   return `LCK..${devicePath.replace(/^\/dev\//, '').replaceAll('/', '_')}`;
+}
+
+/** The `port-busy` of a port that a known program holds. `remedy`: what else helps, where it holds the port in name only. */
+export function heldBy(devicePath: string, holder: PortHolder, remedy = ''): EspdError {
+  const hint =
+    holder.name === ESPD
+      ? 'Another espd works on this board: wait until it is done, or stop it (the service: systemctl stop espd)'
+      : 'Close that program first';
+  return portBusy(devicePath, describeHolder(holder), hint + remedy);
 }
 
 /** The `port-busy` of a port held by `holder` (a program and its pid, or less where less is known). */
@@ -102,8 +111,8 @@ async function respectForeign(file: string, devicePath: string, procFolder: stri
 }
 
 async function lockedBy(file: string, devicePath: string, pid: number, procFolder: string): Promise<EspdError> {
-  const hint = `Close that program first; if it does not use the port, remove ${file}`;
-  return portBusy(devicePath, describeHolder({ pid, name: await programName(pid, procFolder) }), hint);
+  const holder = { pid, name: await programName(pid, procFolder) };
+  return heldBy(devicePath, holder, `; if it does not use the port, remove ${file}`);
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Which program has a serial port open: asked before the port is touched, since opening it would disturb that program. */
 
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { basename, isAbsolute, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 
 /** Open files looked at before the event loop turns: well below a millisecond. */
@@ -10,9 +11,13 @@ const SLICE_LENGTH = 100;
 /** A program that holds a port. */
 export interface PortHolder {
   readonly pid: number;
-  /** Name of the program, printable; empty where the system does not tell. */
+  /** Name of the program, printable; empty where the system does not tell. {@link ESPD} for espd itself. */
   readonly name: string;
 }
+
+export const ESPD = 'espd';
+/** Programs that run others: the script is the name that a person knows. */
+const INTERPRETER = /^(?:node|nodejs|MainThread|bun|deno|python[\d.]*|pypy[\d.]*|perl|ruby|bash|dash|sh)$/;
 
 /** `minicom (pid 4711)`. */
 export function describeHolder(holder: PortHolder): string {
@@ -31,10 +36,46 @@ export async function findHolder(devicePath: string, procFolder: string): Promis
   return pid === undefined ? undefined : { pid, name: await programName(pid, procFolder) };
 }
 
-/** Name of a running program (proc(5): /proc/pid/comm), made printable; empty when it is not known. */
+/**
+ * Name of a running program (proc(5): /proc/pid/comm), of an interpreter that of its script (/proc/pid/cmdline), made
+ * printable; empty when it is not known.
+ */
 export async function programName(pid: number, procFolder: string): Promise<string> {
-  const comm = await readFile(`${procFolder}/${pid}/comm`, 'latin1').catch(() => '');
-  return comm.trim().replace(/[^\x20-\x7e]/g, '?');
+  const comm = ascii(await readFile(`${procFolder}/${pid}/comm`, 'latin1').catch(() => ''));
+  if (!INTERPRETER.test(comm)) return comm;
+  const [, ...words] = (await readFile(`${procFolder}/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+  const script = scriptOf(words);
+  if (script === undefined) return comm;
+  return (await isOurs(script, `${procFolder}/${pid}/cwd`)) ? ESPD : ascii(basename(script));
+}
+
+/** The script among the arguments of an interpreter, or python's module; undefined for code on the command line. */
+function scriptOf(words: readonly string[]): string | undefined {
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? '';
+    if (word === '-c' || word === '-e' || word === '--eval') return undefined;
+    if (word === '-m') return words[at + 1];
+    if (TAKES_VALUE.has(word)) at++;
+    else if (word !== '' && !word.startsWith('-')) return word;
+  }
+  return undefined;
+}
+
+/** Options of interpreters (node(1), python(1)) whose value is the word behind them. */
+const TAKES_VALUE = new Set(['--import', '--require', '-r', '--loader', '-W', '-X']);
+
+/** Whether a script is the one that this process runs, or an espd of another installation by its name. */
+async function isOurs(script: string, workingFolder: string): Promise<boolean> {
+  if (basename(script) === ESPD) return true;
+  const own = await realpath(process.argv[1] ?? '').catch(() => undefined);
+  const folder = isAbsolute(script) ? '' : await realpath(workingFolder).catch(() => '');
+  const path = join(folder, script);
+  const real = await realpath(path).catch(() => path);
+  return real === own || /\/espd\/(?:dist\/main\.js|src\/main\.ts)$/.test(real);
+}
+
+function ascii(text: string): string {
+  return text.trim().replace(/[^\x20-\x7e]/g, '?');
 }
 
 /** The two halves of `st_dev` or `st_rdev` (Linux: new_encode_dev() in include/linux/kdev_t.h). */

@@ -8,8 +8,8 @@ import { EspdError, systemCode } from '../errors.ts';
 import type { Link } from './link.ts';
 import { type LinkOptions, unlessAborted } from './link-common.ts';
 import { loadLinuxTty } from './linux-tty.ts';
-import { type LockPaths, lockPort, portBusy, SYSTEM_LOCK_PATHS } from './lock.ts';
-import { describeHolder, deviceNumber, findHolder } from './port-holder.ts';
+import { heldBy, type LockPaths, lockPort, portBusy, SYSTEM_LOCK_PATHS } from './lock.ts';
+import { deviceNumber, findHolder } from './port-holder.ts';
 import { type BindingPort, SerialPortLink } from './serialport-link.ts';
 
 export interface SerialPortOptions extends LinkOptions {
@@ -121,7 +121,7 @@ async function openError(address: string, device: string, paths: LockPaths, erro
   const code = MESSAGES.find(([pattern]) => pattern.test(message))?.[1] ?? '';
   if (code !== 'EBUSY') return systemError(address, code, error);
   const holder = await findHolder(device, paths.procFolder).catch(() => undefined);
-  return portBusy(address, holder === undefined ? 'another program' : describeHolder(holder));
+  return holder === undefined ? portBusy(address, 'another program') : heldBy(address, holder);
 }
 
 function systemError(address: string, code: string, cause: unknown): EspdError {

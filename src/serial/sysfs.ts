@@ -9,6 +9,7 @@
 
 import { lstat, readFile, readdir, readlink, realpath } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { replaceUnprintable } from '../printable.ts';
 import type { UsbFacts } from './link.ts';
 
 /** Where the system's trees are; tests build their own. */
@@ -41,15 +42,13 @@ const PTY_MAJORS = { first: 136n, last: 143n };
  * (Unicode C*: also bidi overrides and lone surrogates) are gone, white space is single, at most 64 characters.
  * Null when nothing is left.
  */
-export function printable(text: string | undefined | null): string | null {
+export function deviceText(text: string | undefined | null): string | null {
   if (text === undefined || text === null) return null;
   const clean = text
     .slice(0, 4096)
     .replace(/(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?/g, '')
-    .replace(/[\s\p{Z}]+/gu, ' ')
-    .replace(/\p{C}/gu, '')
-    .trim();
-  const short = Array.from(clean).slice(0, MAX_TEXT).join('').trim();
+    .replace(/[\s\p{Z}]+/gu, ' ');
+  const short = Array.from(replaceUnprintable(clean, '').trim()).slice(0, MAX_TEXT).join('').trim();
   return short === '' ? null : short;
 }
 
@@ -108,10 +107,10 @@ export async function usbPortOf(roots: SystemRoots, name: string): Promise<UsbPo
     const facts = {
       vendorId,
       productId,
-      serialNumber: printable(serialNumber),
-      manufacturer: printable(manufacturer),
-      product: printable(product),
-      location: printable(locationOf(usbInterface?.name ?? basename(folder), portNumber)),
+      serialNumber: deviceText(serialNumber),
+      manufacturer: deviceText(manufacturer),
+      product: deviceText(product),
+      location: deviceText(locationOf(usbInterface?.name ?? basename(folder), portNumber)),
     };
     return {
       facts,

@@ -30,6 +30,9 @@ export const ESP_PRODUCTS: ReadonlyMap<string, string> = new Map([
   // ROM download mode over USB-OTG: ESP-IDF programming guide, "Device Firmware Upgrade via USB" (dfu-util's listing).
   ['0002', 'an ESP32-S2 on its own USB'],
   ['0009', 'an ESP32-S3 in download mode over USB-OTG'],
+  // The chip id of GET_SECURITY_INFO stands there on all of them: esptool/loader.py (`uses_usb_otg`), commit bb72741.
+  ['0012', 'an ESP32-P4 in download mode over USB-OTG'],
+  ['0020', 'an ESP32-S31 in download mode over USB-OTG'],
 ]);
 
 /**
@@ -40,7 +43,6 @@ export const ESP_PRODUCTS: ReadonlyMap<string, string> = new Map([
 export const BRIDGES: ReadonlyMap<string, string> = new Map([
   ['10c4:ea60', 'CP2102/CP2104'],
   ['10c4:ea63', 'CP210x'],
-  ['10c4:ea70', 'CP2105'],
   ['10c4:ea71', 'CP2108'],
   ['1a86:7522', 'CH340K'],
   ['1a86:7523', 'CH340'],
@@ -126,6 +128,11 @@ export const NOT_ESP: readonly NamedMatcher[] = [
   ...byText('a home automation radio', '*enocean*', '*rfxcom*', '*rfxtrx*', '*homematic*', '*hmip*', 'eq-3*'),
   ...byText('a home automation radio', '*jeelink*', '*busware*', '*signalduino*', '*rfplayer*', '*rflink*'),
   ...byId('a home automation interface', '10bf', '10cf'),
+
+  // Yaesu's transceivers (FT-991A, FTDX10, FT-710, ...) and others have a CP2105 with its maker's texts and ids, and may be
+  // set to transmit or to key Morse while DTR or RTS is raised (FT-991A operating manual, menus PC KEYING and RPTT SELECT).
+  // On ESP boards it is rare: who has one allows it in the config.
+  ...byId('a CP2105, which is in radios that transmit when DTR or RTS is raised', '10c4:ea70'),
 
   // Vendor ids from the USB ID Repository (http://www.linux-usb.org/usb.ids) unless another source is named.
   // Prusa: Prusa-Firmware-Buddy, usbd_desc.c (2c99).

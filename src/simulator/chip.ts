@@ -184,6 +184,7 @@ export class Chip {
       },
       startStub: () => this.#startStub(),
       runApp: () => this.onSoftwareReset(),
+      runs: (loader) => this.#loader === loader,
       hang: () => {
         this.#loader = null;
         this.#mode = 'halted';
@@ -197,6 +198,7 @@ export class Chip {
     this.#receiver = new FrameReceiver(MAX_FRAME_BYTES, 'end', (frame) => this.#loader?.frame(frame));
     this.#loader = createStub(this.#context, {
       legacy: this.#plan.options.legacyStub ?? false,
+      in24Bits: this.#plan.options.smallStub ?? false,
       unknownStatus: STUB_UNKNOWN_STATUS,
     });
   }

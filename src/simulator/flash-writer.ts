@@ -1,6 +1,7 @@
 /** FLASH_BEGIN and FLASH_DEFL_BEGIN up to their end: erasing, inflating, programming in order. */
 
 import { SECTOR_BYTES } from './flash.ts';
+import type { FlashArray } from './flash.ts';
 import { Inflater } from './inflater.ts';
 import { eraseMs, programMs } from './loader.ts';
 import type { LoaderContext } from './loader.ts';
@@ -27,21 +28,24 @@ export interface FlashWriter {
   write(data: Buffer, sequence: number): Written;
 }
 
-export function createFlashWriter(context: LoaderContext, plan: WritePlan): FlashWriter {
-  context.flash.unlock();
-  return new Writer(context, plan);
+/** @param flash as the loader reaches it */
+export function createFlashWriter(context: LoaderContext, flash: FlashArray, plan: WritePlan): FlashWriter {
+  flash.unlock();
+  return new Writer(context, flash, plan);
 }
 
 class Writer implements FlashWriter {
   readonly #context: LoaderContext;
+  readonly #flash: FlashArray;
   readonly #plan: WritePlan;
   readonly #inflater: Inflater | null;
   #address: number;
   #erasedTo: number;
   remaining: number;
 
-  constructor(context: LoaderContext, plan: WritePlan) {
+  constructor(context: LoaderContext, flash: FlashArray, plan: WritePlan) {
     this.#context = context;
+    this.#flash = flash;
     this.#plan = plan;
     this.#inflater = plan.compressed ? new Inflater() : null;
     this.#address = plan.address;
@@ -50,17 +54,17 @@ class Writer implements FlashWriter {
   }
 
   eraseAll(): number {
-    const { flash, speeds, model } = this.#context;
+    const { speeds, model } = this.#context;
     const start = this.#erasedTo;
     const asked = Math.ceil((this.#plan.address + this.#plan.sizeBytes - start) / SECTOR_BYTES);
     const sectors = model.family === 'esp8266' ? esp8266SectorsErased(start, asked) : asked;
-    flash.erase(start, sectors * SECTOR_BYTES);
+    this.#flash.erase(start, sectors * SECTOR_BYTES);
     this.#erasedTo = start + sectors * SECTOR_BYTES;
     return eraseMs(speeds, start, sectors * SECTOR_BYTES);
   }
 
   write(data: Buffer, sequence: number): Written {
-    const { flash, speeds } = this.#context;
+    const { speeds } = this.#context;
     let content = data;
     if (this.#inflater !== null) {
       try {
@@ -75,7 +79,7 @@ class Writer implements FlashWriter {
     }
     const useful = content.subarray(0, this.remaining);
     let workMs = this.#eraseUpTo(this.#address + useful.length);
-    flash.program(this.#address, useful);
+    this.#flash.program(this.#address, useful);
     workMs += programMs(speeds, useful.length);
     this.#address += useful.length;
     this.remaining -= useful.length;
@@ -91,7 +95,7 @@ class Writer implements FlashWriter {
       const block = this.#erasedTo % 65536 === 0 && planEnd - this.#erasedTo >= 65536;
       this.#erasedTo += block ? 65536 : SECTOR_BYTES;
     }
-    this.#context.flash.erase(start, this.#erasedTo - start);
+    this.#flash.erase(start, this.#erasedTo - start);
     return eraseMs(this.#context.speeds, start, this.#erasedTo - start);
   }
 }

@@ -9,6 +9,15 @@ export const SECTOR_BYTES = 4096;
 const BLANK = 0xff;
 const blankSector = Buffer.alloc(SECTOR_BYTES, BLANK);
 
+/** What loaders do to a flash. Lengths in bytes; erasing is in sectors of 4 KiB. */
+export interface FlashArray {
+  read(address: number, length: number): Buffer;
+  md5(address: number, length: number): Buffer;
+  program(address: number, data: Uint8Array): void;
+  erase(address: number, length: number): void;
+  unlock(): void;
+}
+
 export interface FlashOptions {
   /** What the chip claims to hold: a power of two from 256 KiB to 128 MiB. */
   readonly sizeBytes: number;
@@ -29,7 +38,7 @@ export interface FlashOptions {
   readonly status?: number;
 }
 
-export class Flash {
+export class Flash implements FlashArray {
   readonly sizeBytes: number;
   readonly #arrayBytes: number;
   readonly #sectors = new Map<number, Buffer>();

@@ -26,6 +26,8 @@ export interface DemoImageOptions {
   readonly version?: string;
   /** Bytes of the app image; default 700 KiB, or what fits. */
   readonly appBytes?: number;
+  /** Only on ESP8266: as the SDK lays out the end of the flash (default), or as Arduino does. */
+  readonly layout?: 'sdk' | 'arduino';
   /** Least chip revision that the app asks for, major * 100 + minor; default any. Not on ESP8266. */
   readonly minRevision?: number;
 }
@@ -38,11 +40,12 @@ const APP_OFFSET = 0x10000;
 /** The whole flash, `sizeBytes` long. The same options give the same bytes. */
 export function demoImage(options: DemoImageOptions): Buffer {
   const settings = { sizeBytes: 4 * 1024 * 1024, seed: 1, projectName: 'blink', version: '1.0.0', ...options };
-  return settings.family === 'esp8266' ? esp8266Image(settings) : espImage(settings);
+  if (settings.family !== 'esp8266') return espImage(settings);
+  return settings.layout === 'arduino' ? arduinoImage(settings) : esp8266Image(settings);
 }
 
-type Settings = Required<Omit<DemoImageOptions, 'appBytes' | 'minRevision'>> &
-  Pick<DemoImageOptions, 'appBytes' | 'minRevision'>;
+type Settings = Required<Omit<DemoImageOptions, OptionalSetting>> & Pick<DemoImageOptions, OptionalSetting>;
+type OptionalSetting = 'appBytes' | 'minRevision' | 'layout';
 
 function espImage(settings: Settings): Buffer {
   const { family, sizeBytes, seed, projectName, version } = settings;
@@ -75,7 +78,7 @@ function esp8266Image(settings: Settings): Buffer {
   const about = `${projectName} ${version}\0AT version:1.7.4.0(May 11 2020 19:13:04)\0SDK version:3.0.4(9532ceb)\0`;
   const text = Buffer.from(about, 'latin1');
   const appBytes = Math.min(settings.appBytes ?? 380 * 1024, sizeBytes - 6 * SECTOR_BYTES);
-  image8266(sizeBytes, [[0x4010f000, programLike(code, 3460)]]).copy(flash, 0);
+  image8266(sizeBytes, [[0x40100000, programLike(code, 3460)]]).copy(flash, 0);
   Buffer.concat([text, programLike(code, appBytes - 0x1000 - text.length)]).copy(flash, 0x1000);
   const own = seededRandom(seed);
   const end = sizeBytes - 5 * SECTOR_BYTES;
@@ -83,6 +86,33 @@ function esp8266Image(settings: Settings): Buffer {
   programLike(own, 128).copy(flash, end + SECTOR_BYTES); // esp_init_data_default
   Buffer.concat([Buffer.from('HomeNet\0'), own.bytes(200)]).copy(flash, end + 2 * SECTOR_BYTES);
   flash.fill(0, end + 4 * SECTOR_BYTES, end + 4 * SECTOR_BYTES + 8);
+  return flash;
+}
+
+/**
+ * eboot, and the app behind it; from the end: system parameters in three sectors, RF calibration, settings, and below
+ * them a file system of 32 KiB (tools/sdk/ld/eagle.flash.512k32.ld of esp8266/Arduino, whatever the size here).
+ */
+function arduinoImage(settings: Settings): Buffer {
+  const { sizeBytes, seed, projectName, version } = settings;
+  const flash = Buffer.alloc(sizeBytes, 0xff);
+  const code = seededRandom(seedOf(`arduino/${projectName}/${version}`));
+  const eeprom = sizeBytes - 5 * SECTOR_BYTES;
+  const literals = Buffer.alloc(16);
+  [0x40200000 + eeprom - 0x8000, 0x40200000 + eeprom].forEach((word, index) => literals.writeUInt32LE(word, index * 4));
+  const appBytes = Math.min(settings.appBytes ?? 380 * 1024, eeprom - 0x8000 - 2 * SECTOR_BYTES);
+  image8266(sizeBytes, [[0x4010f000, programLike(code, 3460)]]).copy(flash, 0);
+  const text = Buffer.concat([Buffer.from(`${projectName} ${version}\0`), Buffer.alloc(64)]).subarray(0, 64);
+  const irom = Buffer.concat([literals, text, programLike(code, appBytes & ~3)]);
+  image8266(sizeBytes, [
+    [0x40201010, irom],
+    [0x40100000, programLike(code, 0x4000)],
+  ]).copy(flash, 0x1000);
+  const own = seededRandom(seed);
+  own.bytes(900).copy(flash, eeprom - 0x8000); // the file system
+  own.bytes(400).copy(flash, eeprom);
+  own.bytes(128).copy(flash, eeprom + SECTOR_BYTES); // RF calibration
+  Buffer.concat([Buffer.from('HomeNet\0'), own.bytes(200)]).copy(flash, eeprom + 2 * SECTOR_BYTES);
   return flash;
 }
 

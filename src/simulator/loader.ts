@@ -10,8 +10,14 @@ import type { RegisterFile } from './registers.ts';
 export interface ChipSpeeds {
   /** SPI_FLASH_MD5, bytes hashed a second; 0 = at once. */
   readonly digestBytesPerSecond: number;
-  /** READ_FLASH and READ_FLASH_SLOW, bytes a second read from the flash chip; 0 = at once. */
+  /** READ_FLASH_SLOW, bytes a second read from the flash chip; 0 = at once. */
   readonly readBytesPerSecond: number;
+  /**
+   * READ_FLASH, bytes a second that a stub reads and puts through its MD5 before a packet goes out; 0 = at once. The wire
+   * is idle meanwhile: one buffer, one packet in flight (esp-flasher-stub, s_read_flash_post_process). What the UART's
+   * FIFO of 128 bytes still sends then is not reckoned with.
+   */
+  readonly packetBytesPerSecond: number;
   readonly eraseSectorMs: number;
   readonly eraseBlockMs: number;
   readonly programPageMs: number;
@@ -20,15 +26,20 @@ export interface ChipSpeeds {
 export const INSTANT_SPEEDS: ChipSpeeds = {
   digestBytesPerSecond: 0,
   readBytesPerSecond: 0,
+  packetBytesPerSecond: 0,
   eraseSectorMs: 0,
   eraseBlockMs: 0,
   programPageMs: 0,
 };
 
-/** An ordinary 4 MB chip (Winbond W25Q32 data sheet, typical values) behind a C3 at 80 MHz, DIO. */
+/**
+ * An ordinary 4 MB chip (Winbond W25Q32 data sheet, typical values) behind a C3 at 80 MHz, DIO. A packet of 4 KiB takes 1 ms:
+ * about 0.5 ms to read it at 8 MB/s, and as long to hash it, which is also what digests of large regions come to.
+ */
 export const TYPICAL_SPEEDS: ChipSpeeds = {
   digestBytesPerSecond: 3_500_000,
   readBytesPerSecond: 8_000_000,
+  packetBytesPerSecond: 4_000_000,
   eraseSectorMs: 45,
   eraseBlockMs: 150,
   programPageMs: 0.4,
@@ -57,6 +68,8 @@ export interface LoaderContext {
   startStub(): void;
   /** Ends the loader: a software reset into the app. */
   runApp(): void;
+  /** False once a fault has reset the chip under this loader: it does nothing more. */
+  runs(loader: Loader): boolean;
   /** Deaf and dumb until the next reset. */
   hang(): void;
   /** For the board's list of commands. */
@@ -110,6 +123,10 @@ export function digestMs(speeds: ChipSpeeds, sizeBytes: number): number {
 
 export function readMs(speeds: ChipSpeeds, sizeBytes: number): number {
   return speeds.readBytesPerSecond === 0 ? 0 : (sizeBytes / speeds.readBytesPerSecond) * 1000;
+}
+
+export function packetMs(speeds: ChipSpeeds, sizeBytes: number): number {
+  return speeds.packetBytesPerSecond === 0 ? 0 : (sizeBytes / speeds.packetBytesPerSecond) * 1000;
 }
 
 export function programMs(speeds: ChipSpeeds, sizeBytes: number): number {

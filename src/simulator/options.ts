@@ -58,6 +58,8 @@ export interface BoardOptions {
   readonly line?: LineOptions;
   /** The stub uploaded behaves as those of before 2024 did. */
   readonly legacyStub?: boolean;
+  /** The stub uploaded reaches 16 MiB only and wraps above, as some do that were built before large flashes. */
+  readonly smallStub?: boolean;
   /** From EN's release to the moment at which GPIO0 is looked at; default 1 ms. Large capacitors on EN take longer. */
   readonly enRiseMs?: number;
   /** From there to a loader that listens (or an app that runs); default 5 ms. */

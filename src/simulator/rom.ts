@@ -1,10 +1,13 @@
 /**
  * The bootloader in the chip's ROM. Behaviour that no document tells was seen on the ROMs of an ESP32 and an ESP32-C3
  * (test/traces): what it does not know it answers with the last opcode that it did, eight times after SYNC, and the
- * value field of a response keeps what the last READ_REG or SYNC put there.
+ * value field of a response keeps what the last READ_REG or SYNC put there. Flash is reached with 24 address bits
+ * (`flash-24-bits.ts`), whatever size SPI_SET_PARAMS has told.
  */
 
 import { OPCODE } from './chips/model.ts';
+import { in24Bits } from './flash-24-bits.ts';
+import type { FlashArray } from './flash.ts';
 import type { FlashWriter } from './flash-writer.ts';
 import { createFlashWriter } from './flash-writer.ts';
 import { StubUpload } from './stub-upload.ts';
@@ -58,6 +61,7 @@ export function createRom(context: LoaderContext): Loader {
 
 class Rom implements Loader {
   readonly #context: LoaderContext;
+  readonly #flash: FlashArray;
   readonly #upload = new StubUpload();
   #writer: FlashWriter | null = null;
   #flashBytes = DEFAULT_FLASH_BYTES;
@@ -69,6 +73,7 @@ class Rom implements Loader {
 
   constructor(context: LoaderContext) {
     this.#context = context;
+    this.#flash = in24Bits(context.flash);
   }
 
   frame(content: Buffer): void {
@@ -83,6 +88,7 @@ class Rom implements Loader {
     }
     this.#context.note('rom', request.opcode, request.payload);
     this.#context.faults.command(request.opcode);
+    if (!this.#context.runs(this)) return;
     this.#carryOut(request);
   }
 
@@ -185,7 +191,7 @@ class Rom implements Loader {
   }
 
   #readFlash(address: number, length: number): void {
-    const { flash, registers, speeds } = this.#context;
+    const { registers, speeds } = this.#context;
     if (length > READ_BLOCK_BYTES) {
       this.#fail(REASON.readLength);
       return;
@@ -194,17 +200,17 @@ class Rom implements Loader {
       this.#fail(REASON.read);
       return;
     }
-    this.#afterWork(readMs(speeds, length), () => this.#answer(flash.read(address, READ_BLOCK_BYTES)));
+    this.#afterWork(readMs(speeds, length), () => this.#answer(this.#flash.read(address, READ_BLOCK_BYTES)));
   }
 
   #digest(address: number, length: number): void {
-    const { flash, registers, speeds, faults } = this.#context;
+    const { registers, speeds, faults } = this.#context;
     if (!registers.flashAttached || address + length > this.#flashBytes) {
       this.#fail(REASON.failed);
       return;
     }
     this.#afterWork(digestMs(speeds, length), () => {
-      const digest = flash.md5(address, length);
+      const digest = this.#flash.md5(address, length);
       const wrong = faults.active('wrong-digest');
       const sent = wrong !== undefined && wrong.of !== 'read' ? spoiled(digest) : digest;
       this.#answer(Buffer.from(sent.toString('hex'), 'latin1'));
@@ -223,7 +229,7 @@ class Rom implements Loader {
       this.#fail(REASON.failed);
       return;
     }
-    this.#writer = createFlashWriter(this.#context, {
+    this.#writer = createFlashWriter(this.#context, this.#flash, {
       sizeBytes: wordAt(payload, 0),
       blockBytes: wordAt(payload, 2),
       address: wordAt(payload, 3),

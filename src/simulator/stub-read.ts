@@ -15,7 +15,8 @@
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
 
-import { readMs, spoiled } from './loader.ts';
+import type { FlashArray } from './flash.ts';
+import { packetMs, spoiled } from './loader.ts';
 import type { LoaderContext } from './loader.ts';
 
 /** Between the response and the first packet. */
@@ -31,6 +32,7 @@ export interface ReadPlan {
 
 export class StubRead {
   readonly #context: LoaderContext;
+  readonly #flash: FlashArray;
   readonly #plan: ReadPlan;
   readonly #done: () => void;
   readonly #digest: Hash = createHash('md5');
@@ -42,8 +44,10 @@ export class StubRead {
   /** The one frame that may wait, and when it came. */
   #slot: { readonly frame: Buffer; readonly at: number } | null = null;
 
-  constructor(context: LoaderContext, plan: ReadPlan, done: () => void) {
+  /** @param flash as the stub reaches it */
+  constructor(context: LoaderContext, flash: FlashArray, plan: ReadPlan, done: () => void) {
     this.#context = context;
+    this.#flash = flash;
     this.#plan = plan;
     this.#done = done;
     this.#remaining = plan.length;
@@ -92,17 +96,17 @@ export class StubRead {
   }
 
   #sendPacket(from: number): void {
-    const { flash, speeds, faults } = this.#context;
+    const { speeds, faults } = this.#context;
     this.#sending = true;
     const address = this.#plan.address + (this.#plan.length - this.#remaining);
-    const packet = flash.read(address, Math.min(this.#remaining, this.#plan.packetBytes));
+    const packet = this.#flash.read(address, Math.min(this.#remaining, this.#plan.packetBytes));
     const flip = faults.active('read-flip');
     if (flip !== undefined && flip.address >= address && flip.address < address + packet.length) {
       packet[flip.address - address] = 0xff ^ (packet[flip.address - address] ?? 0);
     }
     this.#digest.update(packet);
     this.#remaining -= packet.length;
-    const waitMs = readMs(speeds, packet.length);
+    const waitMs = packetMs(speeds, packet.length);
     this.#context.after(waitMs, () => {
       this.#context.send(
         packet,

@@ -4,7 +4,9 @@
  */
 
 import { OPCODE } from './chips/model.ts';
+import { in24Bits } from './flash-24-bits.ts';
 import { SECTOR_BYTES } from './flash.ts';
+import type { FlashArray } from './flash.ts';
 import { createFlashWriter } from './flash-writer.ts';
 import type { FlashWriter } from './flash-writer.ts';
 import { checksumOf, digestMs, eraseMs, parseRequest, responseOf, securityInfoOf, spoiled, wordAt } from './loader.ts';
@@ -53,6 +55,8 @@ const WAITING_FRAMES = 2;
 export interface StubOptions {
   /** The stub of before 2024: an acknowledgement of more than was sent ends a read; FLASH_END and RUN_USER_CODE leave. */
   readonly legacy: boolean;
+  /** It knows 24 address bits only, and wraps above them as a ROM does. */
+  readonly in24Bits: boolean;
   /** Status of commands that it does not know. */
   readonly unknownStatus: number;
 }
@@ -67,6 +71,7 @@ type Outcome = number | { readonly value?: number; readonly body?: Buffer };
 
 class Stub implements Loader {
   readonly #context: LoaderContext;
+  readonly #flash: FlashArray;
   readonly #options: StubOptions;
   readonly #upload = new StubUpload();
   #writer: FlashWriter | null = null;
@@ -77,6 +82,7 @@ class Stub implements Loader {
 
   constructor(context: LoaderContext, options: StubOptions) {
     this.#context = context;
+    this.#flash = options.in24Bits ? in24Bits(context.flash) : context.flash;
     this.#options = options;
     context.registers.flashAttached = true;
   }
@@ -98,6 +104,7 @@ class Stub implements Loader {
     }
     this.#context.note('stub', opcode, request.payload);
     this.#context.faults.command(opcode);
+    if (!this.#context.runs(this)) return;
     if (this.#late !== STATUS.ok) {
       const late = this.#late;
       this.#late = STATUS.ok;
@@ -183,9 +190,9 @@ class Stub implements Loader {
 
   #md5({ opcode, payload }: Request): void {
     const [address, length] = [wordAt(payload, 0), wordAt(payload, 1)];
-    const { flash, speeds, faults } = this.#context;
+    const { speeds, faults } = this.#context;
     this.#afterWork(digestMs(speeds, length), () => {
-      const digest = flash.md5(address, length);
+      const digest = this.#flash.md5(address, length);
       const wrong = faults.active('wrong-digest');
       this.#respond(opcode, { body: wrong !== undefined && wrong.of !== 'read' ? spoiled(digest) : digest });
     });
@@ -198,7 +205,8 @@ class Stub implements Loader {
       this.#late = STATUS.badLength;
       return;
     }
-    const read = new StubRead(this.#context, { address, length, packetBytes, legacy: this.#options.legacy }, () => {
+    const { legacy } = this.#options;
+    const read = new StubRead(this.#context, this.#flash, { address, length, packetBytes, legacy }, () => {
       this.#read = null;
     });
     this.#read = read;
@@ -217,12 +225,12 @@ class Stub implements Loader {
       this.#respond(opcode, STATUS.badLength);
       return;
     }
-    this.#context.flash.erase(address, length);
+    this.#flash.erase(address, length);
     this.#afterWork(eraseMs(this.#context.speeds, address, length), () => this.#respond(opcode));
   }
 
   #begin({ opcode, payload }: Request, compressed: boolean): void {
-    this.#writer = createFlashWriter(this.#context, {
+    this.#writer = createFlashWriter(this.#context, this.#flash, {
       sizeBytes: wordAt(payload, 0),
       blockBytes: wordAt(payload, 2),
       address: wordAt(payload, 3),

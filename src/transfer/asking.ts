@@ -3,23 +3,8 @@
  * asking pays mostly; but a slow chip behind a fast line can make it a waste. Pure: costs come in, decisions go out.
  */
 
-/** The smallest part of a flash that is asked for; flash sizes are multiples of it. */
-export const SECTOR_BYTES = 4096;
-
-export interface Region {
-  readonly offset: number;
-  readonly sizeBytes: number;
-}
-
-/** What the board at hand needs, measured as it goes. */
-export interface Costs {
-  /** Asking for the digest of so many bytes, in ms: round trip and hashing. */
-  digestMs(sizeBytes: number): number;
-  /** Reading so many bytes in one go, in ms, as is to be expected; of 0 bytes what the command costs by itself. */
-  readMs(sizeBytes: number): number;
-  /** The same, should the line turn out as fast as it may be: what reading straight through would take at least. */
-  leastReadMs(sizeBytes: number): number;
-}
+import { type Region, SECTOR_BYTES } from '../flash.ts';
+import type { Costs } from '../esp/costs.ts';
 
 /** What a job may lose by asking, against reading straight through. The rest of the contract's 3 % is for errors of the estimate. */
 const ALLOWANCE = 0.025;

@@ -7,9 +7,9 @@
  * as far as that pays.
  */
 
-import { type Budget, Chance, type Costs, type Region, SECTOR_BYTES, type UnitCosts, groupToAsk } from './asking.ts';
-
-export { SECTOR_BYTES, type Region } from './asking.ts';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
+import type { Costs } from '../esp/costs.ts';
+import { type Budget, Chance, type UnitCosts, groupToAsk } from './asking.ts';
 
 export interface ExplainedRegion<By extends string> extends Region {
   readonly by: By;
@@ -45,7 +45,6 @@ export interface PlanOptions {
   readonly probed?: ReadonlyMap<number, string>;
 }
 
-export const BLOCK_BYTES = 65536;
 /** Blocks of which one digest is asked at most: 4 MiB, a second for most chips. */
 const MAX_GROUP = 64;
 /** Single blocks of each evidence that are asked for first, here and there, where the budget is small... */

@@ -1,7 +1,8 @@
 /** Where a flash differs from an image, to the sector, by digests of the chip. */
 
-import type { Costs } from './asking.ts';
-import { BLOCK_BYTES, type Region, SECTOR_BYTES, inOrder, planByDigests } from './digest-plan.ts';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
+import type { Costs } from '../esp/costs.ts';
+import { inOrder, planByDigests } from './digest-plan.ts';
 import { BLANK, md5OfRegion, uniformDigest } from './digests.ts';
 
 const BLANK_SECTOR = Buffer.alloc(SECTOR_BYTES, BLANK);

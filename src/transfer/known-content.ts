@@ -3,9 +3,10 @@
  * place. A digest of the chip decides; the bytes are hashed here before they are taken.
  */
 
+import { BLOCK_BYTES, type Region } from '../flash.ts';
 import { distinctCandidates } from '../archive/candidates.ts';
 import type { Candidate } from '../archive/types.ts';
-import { BLOCK_BYTES, type Evidence, type Region } from './digest-plan.ts';
+import type { Evidence } from './digest-plan.ts';
 import { BLANK, ZERO, md5Of, md5OfRegion, uniformDigest } from './digests.ts';
 
 /** What explains a region without reading it. */

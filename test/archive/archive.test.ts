@@ -27,6 +27,7 @@ import {
   MAC,
   OTHER_MAC,
   T0,
+  allSound,
   archiveAt,
   backUp,
   image,
@@ -41,6 +42,8 @@ import {
 const DAYS = ['2026-11-21', '2026-11-22', '2026-11-23'].map((day) => `${day}T10:00:00.000Z`);
 const IDS = DAYS.map((at) => `${at.slice(0, 10)}T10-00-00Z`);
 const BYTES = image(200_000);
+
+const noHistory = { mac: MAC, backups: [], sightings: [], problems: [], foreign: [], halfRestored: null };
 
 /** Three backups of one board and one of another. */
 async function threeBackups(archive: Archive): Promise<Backup[]> {
@@ -66,35 +69,60 @@ async function flipBit(path: string, bit: number): Promise<void> {
   await handle.close();
 }
 
-test('an archive that was never written to is empty, and stays unmade by reading', async (t) => {
+test('an archive that is not there is an error for who reads it, and stays unmade by reading', async (t) => {
   const archive = await newArchive(t);
-  assert.deepEqual(await archive.boards(), { macs: [], problems: [] });
-  assert.deepEqual(await archive.history(MAC), {
-    mac: MAC,
-    backups: [],
-    sightings: [],
-    problems: [],
-    halfRestored: null,
-  });
-  assert.deepEqual(await archive.verify({}), { checked: 0, damaged: [] });
+  const missing = {
+    code: 'archive-missing',
+    message: `There is no archive at ${archive.root}`,
+    hint: /mounted.*--archive/,
+  };
+  for (const work of [
+    archive.checkReadable(),
+    archive.boards(),
+    archive.verify({}),
+    archive.resolveBoard(MAC),
+    archive.resolveBackup(MAC, 'latest'),
+  ]) {
+    await assert.rejects(work, missing);
+  }
+  // A backup asks for these before it makes the archive.
+  assert.deepEqual(await archive.history(MAC), noHistory);
+  assert.deepEqual((await archive.candidates(MAC)).list, []);
+  assert.equal(await archive.halfRestored(MAC), null);
+  await assert.rejects(readdir(archive.root), { code: 'ENOENT' });
+  await backUp(archive, BYTES);
+  assert.deepEqual(await archive.verify({}), allSound(1));
+});
+
+test('an empty folder is an empty archive', async (t) => {
+  const archive = await newArchive(t);
+  await mkdir(archive.root);
+  await archive.checkReadable();
+  assert.deepEqual(await archive.boards(), { macs: [], problems: [], foreign: [] });
+  assert.deepEqual(await archive.history(MAC), noHistory);
+  assert.deepEqual(await archive.verify({}), allSound(0));
   await assert.rejects(archive.resolveBoard('50:02:91:c3:37:a5'), { code: 'archive-unknown-board', hint: /empty/ });
   await assert.rejects(archive.resolveBackup(MAC, 'latest'), { code: 'archive-unknown-board' });
-  await assert.rejects(readdir(archive.root), { code: 'ENOENT' });
+  assert.deepEqual(await readdir(archive.root), []);
 });
 
 test('boards, history and verify of a sound archive; reading changes nothing', async (t) => {
   const archive = await newArchive(t);
   const backups = await threeBackups(archive);
   const before = await snapshot(archive.root);
-  assert.deepEqual(await archive.boards(), { macs: [OTHER_MAC, MAC], problems: [] });
-  assert.deepEqual(await archive.history(MAC), { mac: MAC, backups, sightings: [], problems: [], halfRestored: null });
-  const seen: string[] = [];
-  assert.deepEqual(await archive.verify({ onProgress: (mac, id) => seen.push(`${mac} ${id}`) }), {
-    checked: 4,
-    damaged: [],
+  assert.deepEqual(await archive.boards(), { macs: [OTHER_MAC, MAC], problems: [], foreign: [] });
+  assert.deepEqual(await archive.history(MAC), {
+    mac: MAC,
+    backups,
+    sightings: [],
+    problems: [],
+    foreign: [],
+    halfRestored: null,
   });
+  const seen: string[] = [];
+  assert.deepEqual(await archive.verify({ onProgress: (mac, id) => seen.push(`${mac} ${id}`) }), allSound(4));
   assert.deepEqual(seen, [`${OTHER_MAC} ${ID0}`, ...IDS.map((id) => `${MAC} ${id}`)]);
-  assert.deepEqual(await archive.verify({ mac: MAC }), { checked: 3, damaged: [] });
+  assert.deepEqual(await archive.verify({ mac: MAC }), allSound(3));
   assert.deepEqual(await archive.resolveBackup(MAC, 'latest'), backups[2]);
   assert.deepEqual(await archive.resolveBackup(MAC, 'first'), backups[0]);
   assert.deepEqual(await archive.resolveBackup(MAC, '2026-11-22'), backups[1]);
@@ -175,7 +203,7 @@ test('where the image differs is said by block', async (t) => {
   assert.equal(problem!.error.code, 'archive-damaged');
 });
 
-test('every missing, cut, longer or extra file is found by verify, and by history where no hash is needed', async (t) => {
+test('every missing, cut or longer file is found by verify, and by history where no hash is needed', async (t) => {
   const archive = await newArchive(t);
   const { path, id } = await backUp(archive, BYTES);
   const keep = join(archive.root, '..', 'keep');
@@ -194,9 +222,6 @@ test('every missing, cut, longer or extra file is found by verify, and by histor
     );
   }
   harms.push(
-    ['note.txt', /is foreign/, () => writeFile(join(path, 'note.txt'), '')],
-    ['flash.bin.gz', /is foreign/, () => writeFile(join(path, 'flash.bin.gz'), '')],
-    ['deep', /is foreign/, () => mkdir(join(path, 'deep'))],
     ['manifest.json', /larger/, () => writeFile(join(path, 'manifest.json'), Buffer.alloc(1024 * 1024 + 1, ' '))],
     ['SHA256SUMS', /larger/, () => writeFile(join(path, 'SHA256SUMS'), Buffer.alloc(65 * 1024))],
   );
@@ -312,11 +337,13 @@ test('a newer format hides no other backup, and is never passed over in silence'
   }
   assert.deepEqual(await archive.resolveBackup(MAC, '2026-11-22'), backups[1]);
   const report = await archive.verify({});
-  assert.equal(report.checked, 4);
+  assert.equal(report.checked, 3);
+  assert.deepEqual(report.damaged, []);
   assert.deepEqual(
-    report.damaged.map(({ id }) => id),
-    [IDS[2]],
+    report.unreadable.map(({ id, error }) => [id, error.code]),
+    [[IDS[2], 'archive-newer']],
   );
+  assert.deepEqual(report.foreign, [], 'what belongs into a newer backup is not known');
 });
 
 test('a damaged newest or first one is the answer, with the newest sound one as hint', async (t) => {
@@ -361,33 +388,35 @@ test('links are never followed, and what is foreign is reported and left alone',
   await writeFile(join(archive.root, 'notes'), '');
   const before = await snapshot(join(archive.root, '..'));
 
-  const { macs, problems } = await archive.boards();
+  const { macs, problems, foreign } = await archive.boards();
   assert.deepEqual(macs, [OTHER_MAC, MAC]);
-  const shown = problems.map(({ mac, file, problem }) => `${String(mac)} ${file} ${problem}`).sort();
-  assert.deepEqual(shown, [
+  const shown = [...problems, ...foreign].map(({ mac, file, problem }) => `${String(mac)} ${file} ${problem}`);
+  assert.deepEqual(shown.sort(), [
     '50:02:91:c3:37:a7 50-02-91-c3-37-a7 is no folder',
     '50:02:91:c3:37:a8 50-02-91-c3-37-a8 is a symbolic link, and none is followed',
     'null 50-02-91-C3-37-A6 is foreign',
     'null notes is foreign',
   ]);
+  assert.equal(foreign.length, 2);
   const history = await archive.history(MAC);
   assert.deepEqual(
     history.backups.map(({ id }) => id),
     IDS.slice(1),
   );
-  assert.deepEqual(
-    history.problems.map(({ id, file, problem }) => `${String(id)} ${file.slice(FOLDER.length + 1)} ${problem}`).sort(),
-    [
-      '2026-11-21T10-00-00Z 2026-11-21T10-00-00Z is a symbolic link, and none is followed',
-      '2026-12-01T00-00-00Z 2026-12-01T00-00-00Z is a symbolic link, and none is followed',
-      '2026-12-02T00-00-00Z 2026-12-02T00-00-00Z is no folder',
-      'null 2026-99-99T00-00-00Z is foreign',
-      'null draft.mine is foreign',
-      'null evil\\u{1b}[2J\\u{a}name is foreign',
-    ],
-  );
-  const { damaged } = await archive.verify({});
-  assert.equal(damaged.length, 10);
+  const told = (entries: readonly { id: string | null; file: string; problem: string }[]) =>
+    entries.map(({ id, file, problem }) => `${String(id)} ${file.slice(FOLDER.length + 1)} ${problem}`).sort();
+  assert.deepEqual(told(history.problems), [
+    '2026-11-21T10-00-00Z 2026-11-21T10-00-00Z is a symbolic link, and none is followed',
+    '2026-12-01T00-00-00Z 2026-12-01T00-00-00Z is a symbolic link, and none is followed',
+    '2026-12-02T00-00-00Z 2026-12-02T00-00-00Z is no folder',
+  ]);
+  assert.deepEqual(told(history.foreign), [
+    'null 2026-99-99T00-00-00Z is foreign',
+    'null draft.mine is foreign',
+    'null evil\\u{1b}[2J\\u{a}name is foreign',
+  ]);
+  const report = await archive.verify({});
+  assert.deepEqual([report.damaged.length, report.unreadable.length, report.foreign.length], [5, 0, 5]);
   await assert.rejects(archive.resolveBoard('500291c337a8'), { code: 'archive-damaged', message: /symbolic link/ });
   const linked = (await archive.boards()).problems.find(({ file }) => file.endsWith('a8'))!.mac!;
   await assert.rejects(archive.resolveBackup(linked, 'latest'), { code: 'archive-damaged' });
@@ -404,7 +433,7 @@ test('a root that is a link is followed: the user put it there', async (t) => {
   await symlink(join(folder, 'disk'), join(folder, 'archive'));
   const archive = archiveAt(join(folder, 'archive'));
   await backUp(archive, BYTES);
-  assert.deepEqual(await archive.verify({}), { checked: 1, damaged: [] });
+  assert.deepEqual(await archive.verify({}), allSound(1));
   assert.deepEqual(await readdir(join(folder, 'disk')), [FOLDER, 'cache']);
 });
 
@@ -428,9 +457,10 @@ test('what may not be read is reported as that, and hides nothing else', async (
     );
     const report = await denied(part).verify({});
     assert.deepEqual(
-      report.damaged.map(({ file, problem }) => `${file} ${problem}`),
+      report.unreadable.map(({ file, problem }) => `${file} ${problem}`),
       [`${FOLDER}/${part} may not be read by this user`],
     );
+    assert.deepEqual([report.checked, report.damaged], [3, []]);
   }
   const board = await denied(FOLDER).history(MAC);
   assert.deepEqual([board.backups.length, board.problems[0]?.error.code], [0, 'archive-unreadable']);
@@ -438,26 +468,62 @@ test('what may not be read is reported as that, and hides nothing else', async (
   await assert.rejects(denied(FOLDER).resolveBackup(MAC, 'latest'), { code: 'archive-unreadable' });
   await assert.rejects(denied('/archive').boards(), { code: 'archive-unreadable', hint: /user that owns/ });
   const report = await denied(FOLDER).verify({});
-  assert.deepEqual([report.checked, report.damaged.length], [1, 1]);
+  assert.deepEqual([report.checked, report.damaged.length, report.unreadable.length], [1, 0, 1]);
 });
 
-test('a disk that fails while it is read is damage of that backup only', async (t) => {
-  const archive = await newArchive(t);
-  const backups = await threeBackups(archive);
+for (const [code, hint] of [
+  ['EIO', /dmesg/],
+  ['EMFILE', /ulimit/],
+  ['ESTALE', /Try again/],
+  ['ENOMEM', /Try again/],
+] as const) {
+  for (const file of ['flash.bin', 'flash.bin.gz', 'manifest.json', 'SHA256SUMS', '']) {
+    test(`${code} at ${file || 'the folder'}: nothing is known of that backup, and the others are sound`, async (t) => {
+      const archive = await newArchive(t, { compression: file.endsWith('.gz') ? 'gzip' : 'none' });
+      const backups = await threeBackups(archive);
+      const failing = archiveAt(archive.root, {
+        fs: watchedFileSystem(({ name, path }) => {
+          const call = file === '' ? 'readdir' : code === 'EMFILE' ? 'open' : 'handle.read';
+          if (name === call && path.endsWith(join(IDS[1]!, file))) throw systemError(code);
+        }),
+      });
+      const report = await failing.verify({});
+      assert.equal(report.checked, 3);
+      assert.deepEqual(report.damaged, []);
+      assert.deepEqual(
+        report.unreadable.map((problem) => [problem.id, problem.file, problem.error.code]),
+        [[IDS[1], join(FOLDER, IDS[1]!, file), 'archive-unreadable']],
+      );
+      assert.match(report.unreadable[0]!.problem, new RegExp(code));
+      assert.match(report.unreadable[0]!.error.hint, hint);
+      if (!file.startsWith('flash.bin')) {
+        await assert.rejects(failing.resolveBackup(MAC, IDS[1]!), { code: 'archive-unreadable' });
+        return;
+      }
+      await assert.rejects(
+        async () => {
+          const reader = await failing.openImage(backups[1]!);
+          await reader.read(0, 10).finally(() => reader.close());
+        },
+        { code: 'archive-unreadable' },
+      );
+    });
+  }
+}
+
+test('a digest that differs is damage, also where the image cannot be inflated for another reason', async (t) => {
+  const archive = await newArchive(t, { compression: 'gzip' });
+  const { path, id } = await backUp(archive, BYTES);
+  await flipBit(join(path, 'flash.bin.gz'), 8 * 5000);
+  let reads = 0;
   const failing = archiveAt(archive.root, {
-    fs: watchedFileSystem(({ name, path }) => {
-      if (name === 'handle.read' && path.endsWith(`${IDS[1]!}/flash.bin`)) throw systemError('EIO');
+    fs: watchedFileSystem((call) => {
+      // The first pass reads the file to its end, for its digest; the second one inflates it.
+      if (call.name === 'handle.read' && call.path.endsWith('.gz') && ++reads > 5) throw systemError('EIO');
     }),
   });
-  const report = await failing.verify({});
-  assert.equal(report.checked, 4);
-  assert.deepEqual(
-    report.damaged.map(({ id, problem }) => [id, /EIO/.test(problem)]),
-    [[IDS[1], true]],
-  );
-  const reader = await failing.openImage(backups[1]!);
-  await assert.rejects(reader.read(0, 10), { code: 'archive-damaged' });
-  await reader.close();
+  const problems = await failing.verifyBackup(MAC, id);
+  assert.ok(problems.some(({ error, problem }) => error.code === 'archive-damaged' && /SHA-256/.test(problem)));
 });
 
 test('a backup that is removed between listing and reading is no damage', async (t) => {
@@ -543,7 +609,7 @@ describe('images through gzip', () => {
     await backUp(plain, BYTES, DAYS[0]);
     await backUp(packed, BYTES, DAYS[1]);
     for (const archive of [plain, packed]) {
-      assert.deepEqual(await archive.verify({}), { checked: 2, damaged: [] });
+      assert.deepEqual(await archive.verify({}), allSound(2));
       for (const backup of (await archive.history(MAC)).backups) {
         const reader = await archive.openImage(backup);
         assert.ok((await reader.read(0, BYTES.length)).equals(BYTES));
@@ -576,7 +642,7 @@ test('a copy of the archive elsewhere, made by common tools, is as good', async 
   await threeBackups(archive);
   const copy = join(archive.root, '..', 'copy');
   execFileSync('cp', ['-r', archive.root, copy]);
-  assert.deepEqual(await archiveAt(copy).verify({}), { checked: 4, damaged: [] });
+  assert.deepEqual(await archiveAt(copy).verify({}), allSound(4));
   // A folder that was renamed is not what its manifest says.
   await rename(join(copy, FOLDER), join(copy, macToFolder(OTHER_MAC).replace('24', '26')));
   assert.equal((await archiveAt(copy).verify({})).damaged.length, 3);

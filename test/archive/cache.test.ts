@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { currentOwner, draftName, draftOwner } from '../../src/archive/owner.ts';
 import {
   MAC,
+  allSound,
   archiveAt,
   backUp,
   image,
@@ -52,8 +53,8 @@ test('readers of the archive do not see it; a link or a file in its place is for
   await archive.checkWritable();
   await archive.cache.write('x', 'x');
   await writeFile(join(archive.root, 'cache', 'foreign'), 'whatever');
-  assert.deepEqual(await archive.boards(), { macs: [], problems: [] });
-  assert.deepEqual(await archive.verify({}), { checked: 0, damaged: [] });
+  assert.deepEqual(await archive.boards(), { macs: [], problems: [], foreign: [] });
+  assert.deepEqual(await archive.verify({}), allSound(0));
   const outside = join(archive.root, '..', 'outside');
   await mkdir(outside);
   await writeFile(join(outside, 'x'), 'secret');
@@ -67,7 +68,7 @@ test('readers of the archive do not see it; a link or a file in its place is for
     await archive.cache.write('x', 'y');
     assert.equal(await archive.cache.read('x'), undefined);
     assert.deepEqual(
-      (await archive.boards()).problems.map(({ file }) => file),
+      (await archive.boards()).foreign.map(({ file }) => file),
       ['cache'],
     );
   }

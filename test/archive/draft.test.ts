@@ -11,6 +11,7 @@ import {
   rm,
   stat,
   symlink,
+  truncate,
   writeFile,
 } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,13 +21,18 @@ import { gunzipSync } from 'node:zlib';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { isBackupId } from '../../src/archive/ids.ts';
+import { draftName, currentOwner } from '../../src/archive/owner.ts';
+import type { FileSystem } from '../../src/archive/disk.ts';
+import { systemClock } from '../../src/clock.ts';
 import { EspdError } from '../../src/errors.ts';
+import type { Mac } from '../../src/mac.ts';
 import {
   FOLDER,
   ID0,
   MAC,
   OTHER_MAC,
   T0,
+  allSound,
   archiveAt,
   backUp,
   content,
@@ -145,10 +151,10 @@ test('a draft is no backup, and after its end it is of no use', async (t) => {
   const archive = await newArchive(t);
   const bytes = image(100);
   const draft = await archive.begin(MAC, 100);
-  assert.deepEqual(await archive.boards(), { macs: [MAC], problems: [] });
+  assert.deepEqual(await archive.boards(), { macs: [MAC], problems: [], foreign: [] });
   const { backups, problems } = await archive.history(MAC);
   assert.deepEqual([backups, problems], [[], []]);
-  assert.deepEqual(await archive.verify({}), { checked: 0, damaged: [] });
+  assert.deepEqual(await archive.verify({}), allSound(0));
   for (const [offset, length] of [
     [-1, 1],
     [100, 1],
@@ -214,18 +220,35 @@ test('what the chip did not confirm, or what is of another board, is not kept', 
   assert.deepEqual(await readdir(archive.root), []);
 });
 
-test('a draft that somebody else writes into is not published', async (t) => {
+test('an image that somebody else writes into is not published; a foreign file beside it harms nothing', async (t) => {
   const archive = await newArchive(t);
   const bytes = image(1000);
-  const foreign = await archive.begin(MAC, 1000);
-  await foreign.write(0, bytes);
-  await writeFile(join(foreign.imagePath, '..', 'note.txt'), 'hello');
-  await assert.rejects(foreign.commit(content(bytes)), { code: 'archive-damaged' });
   const longer = await archive.begin(MAC, 1000);
   await longer.write(0, bytes);
   await appendFile(longer.imagePath, 'x');
   await assert.rejects(longer.commit(content(bytes)), { code: 'archive-damaged' });
   assert.deepEqual(await readdir(archive.root), []);
+  const foreign = await archive.begin(MAC, 1000);
+  await foreign.write(0, bytes);
+  await writeFile(join(foreign.imagePath, '..', '.DS_Store'), 'hello');
+  const backup = await foreign.commit(content(bytes));
+  assert.deepEqual(await archive.verifyBackup(MAC, backup.id), []);
+  assert.deepEqual((await readdir(backup.path)).sort(), ['.DS_Store', 'SHA256SUMS', 'flash.bin', 'manifest.json']);
+});
+
+test('a draft that cannot be read back is not published, and not called disturbed', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const fs = watchedFileSystem(({ name, path }) => {
+    if (name === 'handle.read' && path.endsWith('manifest.json')) throw systemError('EIO');
+  });
+  const draft = await archiveAt(root, { fs }).begin(MAC, 1000);
+  await draft.write(0, image(1000));
+  await assert.rejects(draft.commit(content(image(1000))), {
+    code: 'archive-unreadable',
+    message: /could not be read back: manifest\.json cannot be read: EIO/,
+    hint: /^Nothing was kept\. .*dmesg/,
+  });
+  assert.deepEqual(await readdir(root), []);
 });
 
 test('ids: the time, one second later where that is taken, and never before the newest', async (t) => {
@@ -464,6 +487,80 @@ test('a full disk, as the file system reports it, ends in disk-full before anyth
   await (await archive(0, 'none', 0).begin(MAC, 4 * MIB)).discard();
 });
 
+/** A file system of so many bytes, on which nothing else takes space than what is written below `root`. */
+function smallDisk(root: string, sizeBytes: number): FileSystem {
+  const real = watchedFileSystem(() => undefined);
+  const used = async (folder: string): Promise<number> => {
+    let sum = 0;
+    for (const entry of await readdir(folder, { withFileTypes: true, recursive: true }).catch(() => [])) {
+      const stats = await lstat(join(entry.parentPath, entry.name)).catch(() => undefined);
+      if (entry.isFile()) sum += (stats?.blocks ?? 0) * 512;
+    }
+    return sum;
+  };
+  const statfs = async () => ({
+    bavail: Math.floor((sizeBytes - (await used(root))) / 4096),
+    bsize: 4096,
+    blocks: 1000,
+  });
+  return { ...real, statfs: statfs as unknown as typeof real.statfs };
+}
+
+const macOf = (index: number) => `50:02:91:c3:37:0${index}` as Mac;
+
+test('drafts side by side get what the disk has room for, and no more', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const MIB = 1024 * 1024;
+  // One at a time, four would fit: 4 * 4 MiB and the margin of 4 MiB.
+  const archive = archiveAt(root, { fs: smallDisk(root, 22 * MIB) });
+  const started = await Promise.allSettled([0, 1, 2, 3, 4, 5].map((index) => archive.begin(macOf(index), 4 * MIB)));
+  const drafts = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  assert.equal(drafts.length, 4);
+  for (const result of started) {
+    if (result.status === 'fulfilled') continue;
+    const { code, message, hint } = result.reason as EspdError;
+    assert.equal(code, 'disk-full');
+    assert.match(message, /22\.0 MiB left, 16\.0 MiB of it for backups that are being made, and needs 8\.0 MiB/);
+    assert.match(hint, /^Try again when they are done/);
+  }
+  // What is written is no longer missing, so nothing changes for others while a draft fills.
+  await drafts[0]?.write(0, Buffer.alloc(2 * MIB, 'content'));
+  await assert.rejects(archive.begin(macOf(7), 4 * MIB), { code: 'disk-full' });
+  await drafts[0]?.discard();
+  const another = await archive.begin(macOf(7), 4 * MIB);
+  for (const draft of [another, ...drafts]) await draft.discard();
+  assert.deepEqual(await readdir(root), []);
+});
+
+test('processes that refuse each other come back a little later; the draft of a dead one holds no room', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const MIB = 1024 * 1024;
+  const other = await archiveAt(root, { fs: smallDisk(root, 9 * MIB) }).begin(macOf(0), 4 * MIB);
+  const waits: number[] = [];
+  const archive = (meanwhile: () => Promise<void>) => {
+    const schedule = (delayMs: number, callback: () => void) => {
+      waits.push(delayMs);
+      void meanwhile().then(callback);
+      return () => undefined;
+    };
+    return archiveAt(root, { fs: smallDisk(root, 9 * MIB), clock: { ...systemClock, schedule } });
+  };
+  await assert.rejects(archive(() => Promise.resolve()).begin(macOf(1), 4 * MIB), { code: 'disk-full' });
+  assert.equal(waits.length, 3);
+  assert.ok(waits.every((delayMs) => delayMs < 400));
+  // The other one had been refused as well, and withdraws.
+  const draft = await archive(() => other.discard()).begin(macOf(1), 4 * MIB);
+  assert.equal(waits.length, 4);
+  await draft.discard();
+
+  const dead = join(root, '50-02-91-c3-37-09', draftName({ ...(await currentOwner()), boot: '00000000' }));
+  await mkdir(dead, { recursive: true });
+  await writeFile(join(dead, 'flash.bin'), '');
+  await truncate(join(dead, 'flash.bin'), 100 * MIB);
+  const alone = archiveAt(root, { fs: smallDisk(root, 8.5 * MIB) });
+  await (await alone.begin(macOf(1), 4 * MIB)).discard();
+});
+
 test('a small file system that really runs full', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'espd-full-'));
   const mounted = { value: false };
@@ -471,7 +568,7 @@ test('a small file system that really runs full', async (t) => {
     if (mounted.value) execFileSync('umount', [folder]);
     return rm(folder, { recursive: true });
   });
-  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', folder]);
+  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=12m', 'tmpfs', folder]);
   if (mount.status !== 0) {
     t.skip('SKIPPED: mounting a tmpfs needs root');
     return;
@@ -483,9 +580,9 @@ test('a small file system that really runs full', async (t) => {
   const size = 2.5 * mebibyte.length;
   const old = await backUp(archive, mebibyte);
 
-  // Two drafts that were both promised the space: one runs out of it in the middle, and then the other one fits.
+  // Both were promised the space, but another program takes it: one runs out of it in the middle, then the other fits.
   const [first, second] = [await archive.begin(MAC, size), await archive.begin(OTHER_MAC, size)];
-  await writeFile(join(folder, 'ballast'), Buffer.alloc(2.5 * 1024 * 1024));
+  await writeFile(join(folder, 'ballast'), Buffer.alloc(6.5 * 1024 * 1024));
   const bytes = Buffer.concat([mebibyte, mebibyte, mebibyte]).subarray(0, size);
   await second.write(0, bytes);
   await assert.rejects(first.write(0, bytes), { code: 'disk-full' });

@@ -20,6 +20,7 @@ import {
   ID0,
   MAC,
   T0,
+  allSound,
   archiveAt,
   backUp,
   content,
@@ -111,12 +112,12 @@ test('readers do not see a partial', async (t) => {
   const archive = await newArchive(t);
   await breakOff(archive, [[0, SIZE]]);
   const before = await snapshot(archive.root);
-  assert.deepEqual(await archive.boards(), { macs: [MAC], problems: [] });
+  assert.deepEqual(await archive.boards(), { macs: [MAC], problems: [], foreign: [] });
   assert.deepEqual(await archive.history(MAC), {
-    ...{ mac: MAC, backups: [], sightings: [], problems: [] },
+    ...{ mac: MAC, backups: [], sightings: [], problems: [], foreign: [] },
     halfRestored: null,
   });
-  assert.deepEqual(await archive.verify({}), { checked: 0, damaged: [] });
+  assert.deepEqual(await archive.verify({}), allSound(0));
   await assert.rejects(archive.resolveBackup(MAC, 'latest'), { code: 'archive-unknown-backup' });
   assert.deepEqual(await snapshot(archive.root), before);
 });

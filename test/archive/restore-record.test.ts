@@ -15,6 +15,7 @@ import { systemClock } from '../../src/clock.ts';
 import { hasCode } from '../../src/errors.ts';
 import { silentLogger } from '../../src/log.ts';
 import { parseMac } from '../../src/mac.ts';
+import { halfRestoredText } from '../../src/transfer/half-restored.ts';
 
 const MAC = parseMac('50:02:91:c3:37:a5')!;
 const OTHER = parseMac('24:0a:c4:12:45:56')!;
@@ -107,6 +108,76 @@ describe('the record of a restore', () => {
     await archive.beginRestore(content);
     await writeFile(file, (await readFile(file, 'utf8')).slice(0, -20));
     assert.match(await problem(), /no JSON/);
+  });
+
+  for (const code of ['EACCES', 'EMFILE', 'EIO']) {
+    const failing = (calls: readonly string[], ending: string) => {
+      const fail = (name: string, path: unknown) => {
+        if (calls.includes(name) && String(path).endsWith(ending)) throw Object.assign(new Error(code), { code });
+      };
+      return {
+        open: (async (path, ...rest) => {
+          fail('open', path);
+          return nodeFs.open(path, ...rest);
+        }) as typeof nodeFs.open,
+        lstat: (async (path: string) => {
+          fail('lstat', path);
+          return nodeFs.lstat(path);
+        }) as typeof nodeFs.lstat,
+      };
+    };
+
+    it(`${code}: a record that is there is one, and what to do is not to write to the board`, async (t) => {
+      const { archive, board } = await archiveOf(t, failing(['open'], RESTORE_RECORD));
+      await archive.beginRestore(content);
+      const half = await archive.halfRestored(MAC);
+      assert.ok(half !== null && half.record === null);
+      const { message, hint } = halfRestoredText(MAC, half);
+      assert.match(message, /is half restored, and the record of it \(restoring\.json\) (may not|cannot) be read/);
+      assert.doesNotMatch(hint, /espd restore/);
+      assert.notEqual(hint, '');
+      // What it says would be lost: which restore was done.
+      await assert.rejects(archive.endRestore(MAC, 'done'), { code: 'archive-unreadable' });
+      assert.deepEqual(await readdir(board), [RESTORE_RECORD]);
+      await archive.endRestore(MAC, 'nothing-written');
+      assert.deepEqual(await readdir(board), []);
+    });
+
+    it(`${code}: no record, or none that anybody knows of, is no half restored board`, async (t) => {
+      const { archive, board } = await archiveOf(t, failing(['open'], RESTORE_RECORD));
+      await mkdir(board, { recursive: true });
+      assert.equal(await archive.halfRestored(MAC), null);
+      for (const ending of [RESTORE_RECORD, '50-02-91-c3-37-a5']) {
+        const blind = await archiveOf(t, failing(['open', 'lstat'], ending));
+        await mkdir(blind.board, { recursive: true });
+        await writeFile(join(blind.board, RESTORE_RECORD), 'whatever');
+        const told = {
+          code: 'archive-unreadable',
+          message: /^Whether 50:02:91:c3:37:a5 is half restored cannot be told/,
+        };
+        await assert.rejects(blind.archive.halfRestored(MAC), told);
+        const history = await blind.archive.history(MAC);
+        assert.equal(history.halfRestored, null);
+        assert.deepEqual(
+          history.problems.map(({ error }) => error.code),
+          ['archive-unreadable'],
+        );
+      }
+    });
+  }
+
+  it('is not looked for, nor written or removed, behind a link in the place of the board\u2019s folder', async (t) => {
+    const { archive, board } = await archiveOf(t);
+    const outside = join(board, '..', '..', 'outside');
+    await mkdir(outside, { recursive: true });
+    await mkdir(join(board, '..'));
+    await symlink(outside, board);
+    await writeFile(join(outside, RESTORE_RECORD), JSON.stringify({ formatVersion: 1, createdBy: 'x', ...content }));
+    await assert.rejects(archive.halfRestored(MAC), { code: 'archive-damaged', message: /symbolic link/ });
+    for (const work of [archive.endRestore(MAC, 'done'), archive.beginRestore(content)]) {
+      await assert.rejects(work, { code: 'archive-unwritable' });
+    }
+    assert.deepEqual(await readdir(outside), [RESTORE_RECORD]);
   });
 
   it('never throws and shows nothing that steers a terminal', () => {

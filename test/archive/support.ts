@@ -9,7 +9,7 @@ import { openArchive } from '../../src/archive/archive.ts';
 import type { ArchiveOptions } from '../../src/archive/archive.ts';
 import type { FileSystem } from '../../src/archive/disk.ts';
 import type { ManifestContent } from '../../src/archive/manifest.ts';
-import type { Archive, Backup } from '../../src/archive/types.ts';
+import type { Archive, Backup, VerifyReport } from '../../src/archive/types.ts';
 import { systemClock } from '../../src/clock.ts';
 import { silentLogger } from '../../src/log.ts';
 import { macToFolder, parseMac } from '../../src/mac.ts';
@@ -91,6 +91,11 @@ export async function backUp(archive: Archive, bytes: Uint8Array, createdAt = T0
   const draft = await archive.begin(mac, bytes.length);
   await draft.write(0, bytes);
   return draft.commit(content(bytes, createdAt, mac));
+}
+
+/** What `verify` reports of so many backups with nothing wrong anywhere. */
+export function allSound(checked: number): VerifyReport {
+  return { checked, damaged: [], unreadable: [], foreign: [] };
 }
 
 /** Every path below `folder` with its kind, mode and content, to show that nothing has changed. */

@@ -111,6 +111,28 @@ test('near boards: two digits wrong, same last three bytes, or a part; the neare
   assert.deepEqual(near('x'.repeat(100_000)), []);
 });
 
+test('near boards: by the names that firmware makes of the last three bytes', () => {
+  const macs = ['50:02:91:63:37:06', '50:02:91:c3:37:a5', '24:0a:c4:63:37:06', '24:0a:c4:63:37:05'].map((text) =>
+    parseMac(text)!,
+  );
+  const near = (text: string) => nearBoards(text, macs);
+  for (const name of ['ESP_633706', 'ESP-633706', 'ESP633706', 'tasmota-633706', 'tasmota_633706', '633706']) {
+    assert.deepEqual(near(name).slice(0, 2), [macs[0], macs[2]], name);
+  }
+  assert.deepEqual(near('tasmota-633706-5894').slice(0, 2), [macs[0], macs[2]]);
+  for (const name of ['esphome-web-c337a5', 'wled-c337a5', 'kitchen-light-C337A5']) {
+    assert.deepEqual(near(name), [macs[1]], name);
+  }
+  // The access point of an ESP32 has the MAC after the station's; the station's own comes first.
+  assert.deepEqual(near('ESP_633706'), [macs[0], macs[2], macs[3]]);
+  assert.deepEqual(near('ESP_C337A6'), [macs[1]]);
+  assert.deepEqual(near('ESP_C337A4'), []);
+  assert.deepEqual(near('tasmota-0000'), []);
+  assert.deepEqual(near('facade'), []);
+  const error = unknownBoard('wled-c337a5', macs);
+  assert.equal(error.hint, 'Near it: 50:02:91:c3:37:a5');
+});
+
 test('an unknown board: the near ones, or what is there', () => {
   const macs = Array.from({ length: 9 }, (_, index) => parseMac(`50029100000${index}`)!);
   assert.match(unknownBoard('500291000009', macs).hint, /^Near it: .*50:02:91:00:00:00.* and 4 more$/);

@@ -43,6 +43,7 @@ async function boardFails(
 describe('bad input', { concurrency: 12 }, () => {
   test('no board at all', async (t) => {
     const bench = await Bench.open(t);
+    await mkdir(bench.archivePath);
     for (const args of [['identify'], ['backup'], ['backup', '--mac', MAC], ['verify', '--device']]) {
       await bench.fails(args, 'board-not-found');
     }
@@ -52,6 +53,8 @@ describe('bad input', { concurrency: 12 }, () => {
     const bench = await Bench.open(t);
     await bench.addBoard({ family: 'esp32' });
     await bench.fails(['backup', '--mac', MAC], 'board-not-found');
+    await bench.fails(['restore', '--mac', MAC], 'archive-missing');
+    await mkdir(bench.archivePath);
     await bench.fails(['restore', '--mac', MAC], 'archive-unknown-board');
   });
 

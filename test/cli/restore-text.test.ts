@@ -8,7 +8,7 @@ import type { RestorePlan } from '../../src/transfer/restore/plan.ts';
 
 const mac = parseMac('50:02:91:c3:37:a5')!;
 const plan: RestorePlan = {
-  regions: [{ offset: 0x9000, sizeBytes: 4096 }],
+  regions: [{ offset: 0xb000, sizeBytes: 4096 }],
   sectors: 1,
   bytes: 4096,
   parts: [
@@ -19,6 +19,8 @@ const plan: RestorePlan = {
       subtype: 'nvs',
       offset: 0x9000,
       sizeBytes: 0x5000,
+      from: 0xb000,
+      to: 0xc000,
       sectors: 1,
       bytes: 4096,
     },
@@ -48,12 +50,23 @@ test('a plan: what, why, where, how long, at what risk', () => {
     '  backup     2026-11-23T10-00-00Z, 2 days old, latest of 5; verified',
     '             ESP32-D0WD, 4 MB',
     '  differs    1 of 1024 sectors, 4 KB',
-    '             nvs  data/nvs  from 0x9000  1 sector  4 KB',
+    '             nvs  data/nvs  at 0xb000  1 sector  4 KB',
     '  takes      about 3 s, and before that the time of a backup',
     '  kept       what is on the board now is backed up first',
     '  at risk    Settings and files on the board (such as Wi-Fi and pairings) become',
     '               those of then: nvs',
   ]);
+});
+
+test('a plan names where the difference is, not where its part begins', () => {
+  const [nvs] = plan.parts;
+  const place = (from: number, to: number, sectors: number) => {
+    const parts = [{ ...nvs!, from, to, sectors, bytes: sectors * 4096 }];
+    return planLines({ ...plan, parts }).find((line) => line.includes('data/nvs'));
+  };
+  assert.match(place(0xb000, 0xc000, 1) ?? '', /  at 0xb000  1 sector/);
+  assert.match(place(0xb000, 0xd000, 2) ?? '', /  from 0xb000 to 0xd000  2 sectors/);
+  assert.match(place(0xb000, 0xe000, 2) ?? '', /  in 0xb000 to 0xe000  2 sectors/);
 });
 
 test('a plan cannot steer a terminal, whatever the image says', () => {

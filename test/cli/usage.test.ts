@@ -69,9 +69,9 @@ test('the config comes from --config before $ESPD_CONFIG before the home folder,
   const [option, variable] = [await write('option'), await write('variable')];
   await write('.config/espd/config');
   const emptyIn = async (args: string[], env: NodeJS.ProcessEnv) => {
-    const { status, stdout } = await bench.run(['list', ...args], { env });
-    assert.equal(status, 0);
-    return /^No backups yet in (.*)$/m.exec(stdout)?.[1];
+    const { status, stderr } = await bench.run(['list', ...args], { env });
+    assert.equal(status, 3);
+    return /There is no archive at (\S+) /.exec(stderr)?.[1];
   };
   const at = (name: string) => join(bench.folder, name);
   assert.equal(await emptyIn(['--config', option], { ESPD_CONFIG: variable }), at('archive-of-option'));

@@ -64,7 +64,7 @@ test('unknown keys are named with place and suggestion', () => {
   assert.deepEqual(problems('watch:\n  allow:\n    - vendorId: "10c4"\n      vendorid: "10c4"\n'), [
     '4:7: unknown key "vendorid" in watch.allow.0; did you mean vendorId?',
   ]);
-  assert.deepEqual(problems('? [a, b]\n: 1\n'), ['1:1: unknown key "[ a, b ]"']);
+  assert.deepEqual(problems('? [a, b]\n: 1\n'), ['1:3: a key is one word or text, not a list, a section or an alias']);
   for (const key of ['__proto__', 'constructor', 'toString', '<<']) {
     assert.match(problems(`${key}: {x: 1}\n`)[0] ?? '', /^1:1: unknown key/, key);
   }
@@ -179,6 +179,50 @@ test('files that would exhaust the parser are refused before it', () => {
   assert.match(problems(`# ${'x'.repeat(1024 * 1024)}`)[0] ?? '', /larger than 1 MiB/);
   assert.deepEqual(problems(`#${'x'.repeat(1024 * 1024 - 1)}`), []);
   assert.match(problems(`a:\n\n  b: ${'['.repeat(100)}`)[0] ?? '', /^3:1: /);
+});
+
+test('keys that are no scalars are refused before anybody makes text of them', () => {
+  const deep = (levels: number, open: string, close: string) => `${open.repeat(levels)}a${close.repeat(levels)}`;
+  for (const [what, source, position] of [
+    ['62 bytes of keys in keys', '? '.repeat(31), '1:3'],
+    ['keys in keys, line by line', Array.from({ length: 60 }, (_, at) => `${' '.repeat(at)}?`).join('\n'), '2:2'],
+    ['sections as keys', deep(60, '{', '}: 1'), '1:1'],
+    ['lists as keys', `${deep(60, '[', ']')}: 1`, '1:1'],
+    ['in a known section', 'log:\n  level: info\n  ? [a]\n  : 1\n', '3:5'],
+    ['an alias', 'log: &a {}\n*a : 1\n', '2:1'],
+  ] as const) {
+    const [first] = problems(source);
+    assert.match(first ?? '', /a key is one word or text, not a list, a section or an alias$/, what);
+    assert.ok(first?.startsWith(`${position}:`), `${what}: ${first}`);
+  }
+  assert.deepEqual(parse('? log\n: { level: debug }\n').log.level, 'debug');
+});
+
+test('law: indicators in any order are read within the limit of time', () => {
+  const piece = fc.constantFrom(
+    '? ',
+    ': ',
+    '- ',
+    '{',
+    '}',
+    '[',
+    ']',
+    ', ',
+    '&a ',
+    '*a ',
+    '!t ',
+    '\n',
+    '  ',
+    'a',
+    '"',
+    '|\n',
+  );
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 120 }), (pieces) => {
+      for (const problem of problems(pieces.join(''))) assert.doesNotMatch(problem, /takes too long/);
+    }),
+    { numRuns: 300 },
+  );
 });
 
 test('not UTF-8: the line is named', () => {

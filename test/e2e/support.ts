@@ -33,9 +33,15 @@ export interface LogLine {
 
 export interface ProcessOptions {
   readonly env?: NodeJS.ProcessEnv;
-  /** User id to run as. */
-  readonly uid?: number;
+  /** Permission bits bind root as well: without the capabilities that pass over them (capabilities(7)). */
+  readonly isBoundByPermissions?: boolean;
 }
+
+/** Of util-linux, which every Debian has. Another user would not do: the project's folder may be closed to all but root. */
+const SETPRIV = (() => {
+  const without = '-dac_override,-dac_read_search';
+  return ['setpriv', `--bounding-set=${without}`, `--inh-caps=${without}`, '--'];
+})();
 
 /** A running espd with its output; killed when the test ends, should it still be there. */
 export class EspdProcess {
@@ -49,11 +55,12 @@ export class EspdProcess {
   #hasExited = false;
 
   constructor(t: TestContext, bench: Bench, args: readonly string[], options: ProcessOptions = {}) {
-    this.child = spawn(process.execPath, [...COMMAND, ...args], {
+    const isBound = options.isBoundByPermissions === true && process.getuid?.() === 0;
+    const [command = '', ...rest] = [...(isBound ? SETPRIV : []), process.execPath, ...COMMAND, ...args];
+    this.child = spawn(command, rest, {
       cwd: ROOT,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: environment(bench, options.env),
-      ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
     });
     this.#exited = ended(this.child);
     void this.#exited.then(() => {

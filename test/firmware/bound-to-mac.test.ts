@@ -48,6 +48,29 @@ describe('boundToMac', () => {
     );
   });
 
+  it('looks at what is outside every partition, and names the settings of Arduino and Tasmota', async () => {
+    const flash = Buffer.alloc(0x20000, 0xff);
+    flash.write('wled-c337a5', 0x4100, 'latin1');
+    const gap: FlashPart = { ...part('outside any partition', '', '', 0x4000, 0x4000), kind: 'gap' };
+    const table: FlashPart = { ...part('partition table', '', '', 0x8000, 0x1000), kind: 'partition-table' };
+    flash.write('wled-c337a5', 0x8100, 'latin1');
+    const parts = [
+      gap,
+      table,
+      part('settings', 'data', 'tasmota', 0xa000, 0x1000),
+      part('eeprom', 'data', 'eeprom', 0xb000, 0x1000),
+    ];
+    const { found } = await search(flash, parts);
+    assert.deepEqual(
+      found.map(({ part: name, offset, what }) => [name, offset, what]),
+      [
+        ['settings', null, 'holds the settings of that board'],
+        ['eeprom', null, 'holds the settings of that board'],
+        ['outside any partition', 0x4104, 'holds a name made of its MAC'],
+      ],
+    );
+  });
+
   it('is bounded for an image that is full of it', async () => {
     const flash = Buffer.alloc(0x100000, Buffer.from('500291c337a5', 'hex'));
     const { found } = await search(flash, [part('x', '0x40', '__proto__', 0, 0x100000)]);

@@ -104,6 +104,20 @@ export function bootloaderDescription(): Buffer {
   ]);
 }
 
+/** wled_metadata_t; `hashOff` is added to its hash. */
+export function wledDescription(version: string, release: string, hashOff = 0): Buffer {
+  let hash = 5381n;
+  for (const character of Buffer.from(release)) hash = (hash * 33n + BigInt(character)) & 0xffffffffn;
+  return Buffer.concat([
+    u32(0x57535453),
+    u32(1),
+    field(version, 48),
+    field(release, 48),
+    u32(Number(hash) + hashOff),
+    Buffer.from([0, 15, 2]),
+  ]);
+}
+
 export interface Segment {
   readonly address: number;
   readonly data: Buffer;

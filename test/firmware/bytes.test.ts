@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 
 import fc from 'fast-check';
 
-import { BoundedFlash, cText, hex, printable } from '../../src/firmware/bytes.ts';
+import { BoundedFlash, cText, hex, asciiText } from '../../src/firmware/bytes.ts';
 import { filler, readerOf } from './builder.ts';
 
 describe('BoundedFlash', () => {
@@ -43,11 +43,11 @@ describe('BoundedFlash', () => {
 });
 
 describe('text', () => {
-  test('is printable ASCII, and different bytes give different text', () => {
+  test('is asciiText ASCII, and different bytes give different text', () => {
     fc.assert(
       fc.property(fc.uint8Array(), fc.uint8Array(), (a, b) => {
-        assert.match(printable(Buffer.from(a)), /^[\x20-\x7e]*$/);
-        assert.equal(printable(Buffer.from(a)) === printable(Buffer.from(b)), Buffer.compare(a, b) === 0);
+        assert.match(asciiText(Buffer.from(a)), /^[\x20-\x7e]*$/);
+        assert.equal(asciiText(Buffer.from(a)) === asciiText(Buffer.from(b)), Buffer.compare(a, b) === 0);
       }),
     );
   });

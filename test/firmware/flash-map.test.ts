@@ -57,12 +57,20 @@ describe('sharesOf', () => {
       { offset: 0x12000, sizeBytes: 0x1000 },
     ]);
     assert.deepEqual(
-      shares.map(({ name, sectors, bytes }) => [name, sectors, bytes]),
+      shares.map(({ name, sectors, bytes, from, to }) => [name, sectors, bytes, from, to]),
       [
-        ['outside any partition', 1, 4096],
-        ['nvs', 5, 5 * 4096],
-        ['factory', 1, 4096],
+        ['outside any partition', 1, 4096, 0x8000, 0x9000],
+        ['nvs', 5, 5 * 4096, 0x9000, 0xe000],
+        ['factory', 1, 4096, 0x12000, 0x13000],
       ],
+    );
+    const scattered = sharesOf(parts, [
+      { offset: 0x11000, sizeBytes: 0x1000 },
+      { offset: 0x18000, sizeBytes: 0x2000 },
+    ]);
+    assert.deepEqual(
+      scattered.map(({ name, offset, sectors, from, to }) => [name, offset, sectors, from, to]),
+      [['factory', app.offset, 3, 0x11000, 0x1a000]],
     );
     assert.deepEqual(sharesOf(parts, []), []);
   });

@@ -3,13 +3,8 @@ import { describe, test } from 'node:test';
 
 import fc from 'fast-check';
 
-import {
-  recognizeEsp8266Sdk,
-  recognizeFirmware,
-  tasmotaSettingsOffsets,
-  tasmotaVersion,
-} from '../../src/firmware/well-known.ts';
-import { filler, MIB, u16, u32 } from './builder.ts';
+import { recognizeEsp8266Sdk, recognizeFirmware } from '../../src/firmware/well-known.ts';
+import { filler, MIB, u32, wledDescription } from './builder.ts';
 
 /** C strings amid something like code. */
 function binary(...strings: (string | Buffer)[]): Buffer {
@@ -19,6 +14,7 @@ function binary(...strings: (string | Buffer)[]): Buffer {
   return Buffer.concat([...parts, filler(1000, 77)]);
 }
 const TASMOTA_MARKER = Buffer.concat([u32(0x5aa55aa5), u32(0xffffffff), u32(0xa55aa55a)]);
+const TASMOTA_COMMANDS = '|WifiNoSleep|Upgrade|Upload|OtaUrl|SerialLog|Restart|Backlog|Delay|Power|';
 
 describe('recognizeFirmware', () => {
   test('by the version texts that they carry', () => {
@@ -33,6 +29,13 @@ describe('recognizeFirmware', () => {
       ['ESP-AT', '1.7.4.0', ['AT version:1.7.4.0(May 11 2020 19:13:04)']],
       ['ESP-AT', '1.3.0.0', ['AT version:%s', '1.3.0.0(Jul  4 2016 18:54:01)']],
       ['Tasmota', null, [TASMOTA_MARKER, "target='_blank'>Tasmota %s by Theo Arends"]],
+      // Built for RISC-V: the marker is in the code, in pieces.
+      ['Tasmota', null, [TASMOTA_COMMANDS, 'Tasmota %s by Theo Arends']],
+      ['WLED', '0.15.2', [wledDescription('0.15.2', 'ESP8266'), 'WLED-AP']],
+      ['WLED', '16.0.1', [Buffer.from('STSW is no description'), wledDescription('16.0.1', 'ESP32-C3')]],
+      ['WLED', null, ['0.14.4', 'WLED-AP', 'wled1234', 'WLED %s (build %d)']],
+      ['WLED', null, ['0.13.3', 'OK - WLED v%s', 'WLED-%*s']],
+      ['ESP-AT', null, ['AT version:%d.%d.%d.%d(%s %s %s)', '+CWJAP_CUR', '+CIPSTART']],
     ];
     for (const [name, version, strings] of cases) {
       assert.deepEqual(recognizeFirmware(binary(...strings)), { name, version });
@@ -51,6 +54,14 @@ describe('recognizeFirmware', () => {
       ['1.3.0.0(Jul 14 2016 18:54:01)'],
       ['Tasmota %s'],
       [TASMOTA_MARKER],
+      [TASMOTA_COMMANDS],
+      ['AT version:%d.%d.%d.%d(%s)', '+CIPSTART'],
+      // ESPHome's effect, a Home Assistant panel, an app that joins WLED's access point.
+      ['WLED', 'wled'],
+      ['WLED-AP', 'WLED'],
+      [wledDescription('0.15.2', 'ESP8266', 1)],
+      [wledDescription('no version at all', 'ESP8266')],
+      [wledDescription('0.15.2', 'ESP8266').subarray(0, 100)],
     ];
     for (const strings of cases) assert.equal(recognizeFirmware(binary(...strings)), null, String(strings));
   });
@@ -68,6 +79,8 @@ describe('recognizeFirmware', () => {
       '1.1.1.1(Jan ',
       'NodeMCU 1.1.1.1.',
       '\0' + '1.1.1(',
+      'STSW',
+      'WLED %s (WLED',
     ])
       assert.equal(recognizeFirmware(Buffer.alloc(MIB, text)), null);
   });
@@ -93,28 +106,5 @@ describe('recognizeEsp8266Sdk', () => {
     assert.equal(recognizeEsp8266Sdk(binary('2.0.0(656edbf)', '3.0.5(b29dcd3)')), null);
     assert.equal(recognizeEsp8266Sdk(binary('v2.0.0(656edbf) x')), null);
     assert.equal(recognizeEsp8266Sdk(binary()), null);
-  });
-});
-
-describe('tasmotaVersion', () => {
-  const header = (version: number, saves: number, holder = 4617, size = 0x1000) =>
-    Buffer.concat([u16(holder), u16(size), u32(saves), u32(version), u32(0)]);
-
-  test('is that of the settings saved last', () => {
-    assert.equal(tasmotaVersion([header(0x0e000000, 5), header(0x0e020004, 6), header(0x0d000000, 2)]), '14.2.0.4');
-    assert.equal(tasmotaVersion([header(0x09010000, 0)]), '9.1.0');
-  });
-
-  test('is null without settings', () => {
-    assert.equal(tasmotaVersion([]), null);
-    assert.equal(tasmotaVersion([Buffer.alloc(16, 0xff), Buffer.alloc(0), header(1, 1).subarray(0, 15)]), null);
-    assert.equal(tasmotaVersion([header(0x0e000000, 5, 4618), header(0x0e000000, 5, 4617, 0x1001)]), null);
-  });
-
-  test('settings lie below the sectors of the SDK', () => {
-    const offsets = tasmotaSettingsOffsets(MIB);
-    assert.equal(offsets[0], 0xfb000);
-    assert.ok(offsets.includes(0xf4000));
-    assert.ok(tasmotaSettingsOffsets(0x8000).every((offset) => offset > 0));
   });
 });

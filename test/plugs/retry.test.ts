@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ERROR_CODES, type ErrorCode, EspdError } from '../../src/errors.ts';
-import { type JobTrace } from '../../src/plugs/job.ts';
+import { type JobTrace, newTrace } from '../../src/plugs/job.ts';
 import { RetryBudget, isSameTrouble } from '../../src/plugs/retry.ts';
 import { parseMac } from '../../src/mac.ts';
 
-const CLOSED: JobTrace = { mac: undefined, wasOpened: false, hasLines: false };
+const CLOSED: JobTrace = newTrace();
 const ASKED: JobTrace = { ...CLOSED, wasOpened: true, hasLines: true };
 const FOUND: JobTrace = { ...ASKED, mac: parseMac('50:02:91:c3:37:a5') };
 const HOUR_S = 3600;

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { hasCode } from '../../src/errors.ts';
 import { createPortLister, listPorts, type SerialPortFacts } from '../../src/serial/listing.ts';
-import { printable } from '../../src/serial/sysfs.ts';
+import { deviceText } from '../../src/serial/sysfs.ts';
 import { VirtualClock } from '../../src/simulator/virtual-clock.ts';
 import { CP2102, ESP32_C3, FakeSystem, recordingLogger } from './fake-system.ts';
 import { noPty, openPty } from './pty.ts';
@@ -178,13 +178,13 @@ describe('SerialPort.list()', () => {
     assert.equal((await list()).length, 1);
     system.plug(ESP32_C3);
     assert.equal((await list()).length, 2);
-    assert.equal(at('info').length, 1, 'a container without udev is no fault');
-    assert.match(at('info')[0] ?? '', /SerialPort\.list\(\)/);
+    assert.equal(at('debug').length, 1, 'a container without udev is no fault');
+    assert.match(at('debug')[0] ?? '', /SerialPort\.list\(\)/);
     works = true;
     system.unplug(CP2102);
     assert.equal((await list()).length, 1);
-    assert.equal(at('info').length, 2);
-    assert.equal(at('warn').length, 0);
+    assert.equal(at('debug').length, 2);
+    assert.deepEqual([...at('info'), ...at('warn')], []);
   });
 
   test('one that never answers is given up', async () => {
@@ -277,19 +277,19 @@ describe('hostile strings', () => {
     assert.doesNotMatch(JSON.stringify([port.key, port.aliases]), /[\p{C}\u2028]/u);
   });
 
-  test('printable() is bounded, clean and stable for every text', () => {
+  test('deviceText() is bounded, clean and stable for every text', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.string({ maxLength: 300 })), (text) => {
-        const clean = printable(text);
+        const clean = deviceText(text);
         if (clean === null) return;
         assert.ok(Array.from(clean).length <= 64 && clean !== '');
         assert.doesNotMatch(clean, /\p{C}|[\u2028\u2029]/u);
-        assert.equal(printable(clean), clean);
+        assert.equal(deviceText(clean), clean);
       }),
     );
-    assert.equal(printable(undefined), null);
-    assert.equal(printable(' \t '), null);
-    assert.equal(printable('Grüße 你好'), 'Grüße 你好');
+    assert.equal(deviceText(undefined), null);
+    assert.equal(deviceText(' \t '), null);
+    assert.equal(deviceText('Grüße 你好'), 'Grüße 你好');
   });
 });
 
@@ -309,8 +309,9 @@ describe('watched folders', () => {
     );
   });
 
-  test('everything else in a folder is passed over', async () => {
+  test('everything else in a folder is passed over, and what is a mistake is told once', async () => {
     using system = new FakeSystem();
+    const { log, at } = recordingLogger();
     const folder = system.folder('ports');
     writeFileSync(join(folder, 'notes.txt'), 'rfc2217://host:1');
     mkdirSync(join(folder, 'more'));
@@ -324,17 +325,54 @@ describe('watched folders', () => {
     symlinkSync('rfc2217://host:1', join(folder, 'line\nbreak'));
     // A character device that is no terminal: opening one may do harm.
     symlinkSync('/dev/null', join(folder, 'null'));
-    assert.deepEqual(await listPorts({ ...system.roots, folders: [folder], serialList: emptyList }), []);
+    const list = createPortLister({ ...system.roots, folders: [folder], log, serialList: emptyList });
+    assert.deepEqual(await list(), []);
+    assert.deepEqual(
+      at('warn').map((line) => line.replaceAll(`${folder}/`, '')),
+      [
+        'bad-port in a watched folder is a link that leads nowhere: rfc2217://host:99999 is not a valid network address',
+        'escape in a watched folder is a link to an address with blanks or control characters',
+        'line\\u{a}break in a watched folder has a name with control characters',
+        'more in a watched folder is no serial port',
+        'no-port in a watched folder is a link that leads nowhere: rfc2217://host is not a valid network address',
+        'notes.txt in a watched folder is no serial port',
+        'null in a watched folder is a device, but no serial port',
+        'web in a watched folder is a link that leads nowhere: http://host:80 has the unknown scheme http://',
+      ],
+    );
+    await list();
+    assert.equal(at('warn').length, 8, 'once');
+    rmSync(join(folder, 'notes.txt'));
+    await list();
+    writeFileSync(join(folder, 'notes.txt'), 'again');
+    await list();
+    assert.equal(at('warn').length, 9, 'again, when it was away in between');
   });
 
-  test('folders that do not exist, or are none, hold no ports and are no error', async () => {
+  test('a folder full of other things is told in a few lines', async () => {
     using system = new FakeSystem();
-    const { log, lines } = recordingLogger();
+    const folder = system.folder('ports');
+    for (let index = 0; index < 600; index++) writeFileSync(join(folder, `file${index}`), '');
+    const { log, at } = recordingLogger();
+    await listPorts({ ...system.roots, folders: [folder], log, serialList: emptyList });
+    assert.equal(at('warn').length, 9);
+    assert.match(at('warn')[0] ?? '', /has more than 512 entries/);
+    assert.match(at('warn')[8] ?? '', /holds 505 more such entries/);
+  });
+
+  test('folders that do not exist, or are none, hold no ports and are told once', async () => {
+    using system = new FakeSystem();
+    const { log, lines, at } = recordingLogger();
     const file = join(system.folder('x'), 'file');
     writeFileSync(file, '');
     const folders = [join(system.root, 'not/yet'), file];
-    assert.deepEqual(await listPorts({ ...system.roots, folders, log, serialList: emptyList }), []);
-    assert.deepEqual(lines, []);
+    const list = createPortLister({ ...system.roots, folders, log, serialList: emptyList });
+    for (let look = 0; look < 2; look++) assert.deepEqual(await list(), []);
+    assert.deepEqual(at('warn'), [
+      `The watched folder ${folders[0]} does not exist`,
+      `The watched folder ${file} is not a folder`,
+    ]);
+    assert.equal(lines.length, 2);
   });
 
   test(

@@ -172,6 +172,36 @@ describe('the program that has a port open', () => {
       assert.deepEqual(await readdir(paths.lockFolders[0]!), []);
     }));
 
+  test('goes by the name of its script where it is an interpreter', () =>
+    withPaths(async (paths, _, folder) => {
+      const process4711 = join(paths.procFolder, '4711');
+      await mkdir(join(process4711, 'fd'), { recursive: true });
+      await symlink(DEVICE, join(process4711, 'fd', '7'));
+      await symlink(folder, join(process4711, 'cwd'));
+      const nameOf = async (comm: string, ...words: string[]) => {
+        await writeFile(join(process4711, 'comm'), `${comm}\n`);
+        await writeFile(join(process4711, 'cmdline'), `${words.join('\0')}\0`);
+        return (await findHolder(DEVICE, paths.procFolder))?.name;
+      };
+      assert.equal(
+        await nameOf('python3', '/usr/bin/python3', '-u', '/opt/esptool.py', '--port', DEVICE),
+        'esptool.py',
+      );
+      assert.equal(await nameOf('python3.11', 'python3', '-m', 'esphome', 'logs'), 'esphome');
+      assert.equal(await nameOf('python3', 'python3', '-c', 'code', DEVICE), 'python3');
+      assert.equal(await nameOf('node', 'node', '--import', 'tsx', 'mon\x1bitor.js'), 'mon?itor.js');
+      assert.equal(await nameOf('node', 'node'), 'node');
+      assert.equal(await nameOf('node', '/usr/bin/node', '/usr/bin/espd', 'daemon'), 'espd');
+      assert.equal(await nameOf('node', 'node', '/usr/lib/node_modules/espd/dist/main.js', 'daemon'), 'espd');
+      assert.equal(await nameOf('node', 'node', process.argv[1] ?? '', 'backup'), 'espd', 'the program that runs here');
+      await assert.rejects(lockPort(DEVICE, paths, silentLogger), (error) => {
+        assert.ok(hasCode(error, 'port-busy'));
+        assert.match(error.message, /in use by espd \(pid 4711\)$/);
+        assert.match(error.hint, /^Another espd works on this board: wait/);
+        return true;
+      });
+    }));
+
   test('is found by its flock', () =>
     withPaths(async (paths, _, folder) => {
       const device = join(folder, 'device');

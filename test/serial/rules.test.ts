@@ -18,7 +18,6 @@ describe('defaults', () => {
   const boards: [ids: string, manufacturer: string | null, product: string | null][] = [
     ['10c4:ea60', 'Silicon Labs', 'CP2102 USB to UART Bridge Controller'],
     ['10c4:ea60', 'Silicon Labs', 'CP2102N USB to UART Bridge Controller'],
-    ['10c4:ea70', 'Silicon Labs', 'CP2105 Dual USB to UART Bridge Controller'],
     ['10c4:ea71', 'Silicon Labs', 'CP2108 Quad USB to UART Bridge Controller'],
     ['1a86:7523', null, 'USB2.0-Serial'],
     ['1a86:7523', '1a86', 'USB Serial'],
@@ -51,6 +50,8 @@ describe('defaults', () => {
     ['303a:1001', 'USB JTAG/serial debug unit'],
     ['303a:0002', 'ESP32-S2'],
     ['303a:0009', 'ESP32-S3'],
+    ['303a:0012', 'ESP32-P4'],
+    ['303a:0020', 'ESP32-S31'],
   ] as const) {
     test(`${ids} is an ESP chip`, () => {
       const decision = decide(usbPort(ids, { manufacturer: 'Espressif', product }), NO_RULES);
@@ -73,6 +74,8 @@ describe('defaults', () => {
     ['10c4:ea60', 'SMLIGHT', 'SMLIGHT SLZB-07'],
     ['10c4:ea60', 'Silicon Labs', "slae.sh cc2652rb stick - slaesh's iot stuff"],
     ['0403:6015', 'dresden elektronik', 'ConBee III'],
+    // In transceivers, with the texts of its maker.
+    ['10c4:ea70', 'Silicon Labs', 'CP2105 Dual USB to UART Bridge Controller'],
     ['1cf1:0030', 'dresden elektronik ingenieurtechnik GmbH', 'ConBee II'],
     ['0403:6015', 'FTDI', 'ZiGate'],
     ['067b:2303', 'zigate_PL2303', null],

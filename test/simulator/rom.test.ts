@@ -282,3 +282,56 @@ test('the ROM of a C2 with 26 MHz reckons with 40', async () => {
   board.board.setBaudRate(460800);
   assert.equal((await board.sync()).length, 8);
 });
+
+test('a flash above 16 MiB wraps at 24 bits: reads, digests, erasing and programming, whatever size was told', async () => {
+  const MIB = 1024 * 1024;
+  for (const family of ['esp32', 'esp32s3', 'esp32c5', 'esp32p4'] as const) {
+    const board = await rom({ family, flashSizeBytes: 32 * MIB });
+    const { flash } = board.board;
+    flash.load(0x1000, Buffer.from('the lower half'));
+    flash.load(16 * MIB + 0x1000, Buffer.from('the upper half'));
+    flash.load(16 * MIB + 0x3000, Buffer.from('not to be reached'));
+    await board.one(OPCODE.spiAttach, words(0, 0));
+    await board.one(OPCODE.spiSetParams, words(0, 32 * MIB, 65536, 4096, 256, 0xffff));
+
+    const read = await board.one(OPCODE.readFlashSlow, words(16 * MIB + 0x1000, 14));
+    assert.equal(read.subarray(8, 22).toString(), 'the lower half');
+    const digest = async (offset: number, length: number) =>
+      (await board.one(OPCODE.flashMd5, words(offset, length, 0, 0))).subarray(8, 40).toString();
+    assert.equal(await digest(16 * MIB + 0x1000, 4096), flash.md5(0x1000, 4096).toString('hex'));
+    assert.notEqual(await digest(16 * MIB + 0x1000, 4096), flash.md5(16 * MIB + 0x1000, 4096).toString('hex'));
+    // Over the end of 24 bits it goes on at the beginning.
+    const over = Buffer.concat([flash.read(16 * MIB - 4096, 4096), flash.read(0, 8192)]);
+    assert.equal(await digest(16 * MIB - 4096, 12288), createHash('md5').update(over).digest('hex'));
+
+    const encrypt = family === 'esp32' ? [] : [0];
+    await board.one(OPCODE.flashBegin, words(4096, 4, 1024, 16 * MIB + 0x1000, ...encrypt));
+    assert.ok(
+      flash.read(0x1000, 4096).every((byte) => byte === 0xff),
+      'the lower sector is erased',
+    );
+    await board.ask(dataRequest(OPCODE.flashData, 0, Buffer.alloc(1024, 0x5a)));
+    assert.ok(
+      flash.read(0x1000, 1024).every((byte) => byte === 0x5a),
+      'the lower sector is programmed',
+    );
+    assert.equal(flash.read(16 * MIB + 0x1000, 14).toString(), 'the upper half');
+
+    const source = Buffer.alloc(4096, 0x33);
+    const deflated = deflateSync(source);
+    await board.one(OPCODE.flashDeflBegin, words(4096, 1, 1024, 16 * MIB + 0x3000, ...encrypt));
+    await board.ask(dataRequest(OPCODE.flashDeflData, 0, deflated));
+    assert.ok(flash.read(0x3000, 4096).equals(source));
+    assert.equal(flash.read(16 * MIB + 0x3000, 17).toString(), 'not to be reached');
+  }
+});
+
+test('the stub of these chips reaches all of it', async () => {
+  const MIB = 1024 * 1024;
+  const board = await rom({ family: 'esp32s3', flashSizeBytes: 32 * MIB });
+  board.board.flash.load(16 * MIB, Buffer.from('the upper half'));
+  await board.startStub();
+  const digest = await board.one(OPCODE.flashMd5, words(16 * MIB, 4096, 0, 0));
+  assert.deepEqual(digest.subarray(8, 24), board.board.flash.md5(16 * MIB, 4096));
+  assert.notDeepEqual(digest.subarray(8, 24), board.board.flash.md5(0, 4096));
+});

@@ -281,3 +281,25 @@ test('work takes its time on the clock', async () => {
   assert.equal(await took(dataRequest(OPCODE.flashData, 0, Buffer.alloc(4096))), 0);
   assert.equal(await took(request(OPCODE.readReg, words(0))), 50 + 16);
 });
+
+test('a packet waits for the flash and its MD5, by its size, and the wire is idle meanwhile', async () => {
+  const arrivals = async (packetBytes: number, packetBytesPerSecond: number) => {
+    const board = session({ family: 'esp32', line: {}, speeds: { packetBytesPerSecond } });
+    await board.enterDownload();
+    await board.sync();
+    await board.startStub();
+    const startedAt = board.clock.now();
+    board.board.receive(slipEncode(request(OPCODE.readFlash, words(0, packetBytes, packetBytes, 1))));
+    let seen = 0;
+    // The response is 12 bytes long: what comes after it is the packet.
+    while (seen < packetBytes + 14) {
+      await board.pass(0.01);
+      seen += board.take().length;
+    }
+    return board.clock.now() - startedAt;
+  };
+  for (const packetBytes of [4096, 1024]) {
+    const gap = (await arrivals(packetBytes, 4_000_000)) - (await arrivals(packetBytes, 0));
+    assert.ok(Math.abs(gap - packetBytes / 4000) < 0.05, `${gap} ms for ${packetBytes} bytes`);
+  }
+});

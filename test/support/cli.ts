@@ -148,7 +148,7 @@ export class Bench {
 
   /**
    * The contract of a failure, asked twice: for people one clear sentence with its code (and a hint) on stderr, for
-   * scripts one JSON document with the same; the exit status of README and `--help` both times.
+   * scripts one JSON document with the same; the exit status of docs/errors.md and `--help` both times.
    */
   async fails(
     args: readonly string[],

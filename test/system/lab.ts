@@ -5,7 +5,7 @@ import { createBoard, demoImage } from '../../src/simulator/index.ts';
 import type { BoardOptions, SimulatedBoard } from '../../src/simulator/index.ts';
 import type { CommandResult } from './guest/agent-client.ts';
 import { Machine, type MachineOptions } from './guest/machine.ts';
-import { readmeScript } from './guest/readme.ts';
+import { installScript } from './guest/install-page.ts';
 import { PluggedBoard, PluggedDevice, type PlugOptions, type Witness } from './usb/plug.ts';
 import { QemuSerial } from './usb/qemu-serial.ts';
 
@@ -30,7 +30,7 @@ export class Lab {
     try {
       const lab = new Lab(guest);
       const started = lab.journal.next(/Watching for boards/);
-      await guest.check(await readmeScript('npm install --global'), 300_000);
+      await guest.check(await installScript('npm install --global'), 300_000);
       await started;
       options.log('espd is installed and runs');
       return lab;
@@ -79,7 +79,7 @@ export class Lab {
     for (const plugged of all) await plugged.unplug();
   }
 
-  /** Runs an espd command as the service's user, as the README says. */
+  /** Runs an espd command as the service's user, as docs/install.md says. */
   async espd(args: string): Promise<CommandResult> {
     return this.guest.run(`runuser -u espd -- espd ${args}`, 180_000);
   }

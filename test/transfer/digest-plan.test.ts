@@ -1,15 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { Budget, type Costs } from '../../src/transfer/asking.ts';
-import {
-  BLOCK_BYTES,
-  type DigestPlan,
-  type Evidence,
-  type Region,
-  SECTOR_BYTES,
-  planByDigests,
-} from '../../src/transfer/digest-plan.ts';
+import type { Costs } from '../../src/esp/costs.ts';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../../src/flash.ts';
+import { Budget } from '../../src/transfer/asking.ts';
+import { type DigestPlan, type Evidence, planByDigests } from '../../src/transfer/digest-plan.ts';
 import { md5Of, uniformDigest } from '../../src/transfer/digests.ts';
 
 type By = 'blank' | 'same';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import type { Costs } from '../../src/transfer/asking.ts';
-import { type Region, SECTOR_BYTES } from '../../src/transfer/digest-plan.ts';
+import type { Costs } from '../../src/esp/costs.ts';
+import { type Region, SECTOR_BYTES } from '../../src/flash.ts';
 import { md5Of } from '../../src/transfer/digests.ts';
 import { differingRegions } from '../../src/transfer/flash-compare.ts';
 

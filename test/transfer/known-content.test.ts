@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../../src/flash.ts';
 import type { Candidate } from '../../src/archive/types.ts';
 import type { Mac } from '../../src/mac.ts';
-import { BLOCK_BYTES, SECTOR_BYTES } from '../../src/transfer/digest-plan.ts';
-import type { Region } from '../../src/transfer/digest-plan.ts';
 import { md5Of } from '../../src/transfer/digests.ts';
 import { KnownContent } from '../../src/transfer/known-content.ts';
 

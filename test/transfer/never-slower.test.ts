@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, describe, it } from 'node:test';
+import { BLOCK_BYTES } from '../../src/flash.ts';
 import { NOTHING_KNOWN } from '../../src/esp/line-memory.ts';
 import { seededRandom } from '../../src/simulator/index.ts';
 import type { TransferReport } from '../../src/transfer/backup-manifest.ts';
-import { BLOCK_BYTES } from '../../src/transfer/digest-plan.ts';
 import type { LineMemories } from '../../src/transfer/line-memory.ts';
 import { Bench, type BoardWishes, MIB } from './support.ts';
 
@@ -31,7 +31,7 @@ function seconds({ phases }: TransferReport): number {
   return phases.comparing + phases.reading + phases.verifying;
 }
 
-/** In the order in which {@link backupBoard} looks at single blocks, the first ones are as before: the worst case. */
+/** In the order in which {@link readFlash} looks at single blocks, the first ones are as before: the worst case. */
 function alikeWhereProbed(content: Buffer, other: Buffer): Buffer {
   const mixed = Buffer.from(other);
   const count = content.length / BLOCK_BYTES;

@@ -1,11 +1,16 @@
 /** Which part of the flash a restore is about: all of it, some partitions, or a range. */
 
+import { type Region, SECTOR_BYTES } from '../../flash.ts';
 import type { ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
 import type { Board } from '../../esp/board.ts';
 import { hexAddress } from '../../esp/flash-read.ts';
-import { type FirmwareSummary, type PartitionSummary, parsePartitionTable } from '../../firmware/index.ts';
-import { type Region, SECTOR_BYTES } from '../digest-plan.ts';
+import {
+  type FirmwareSummary,
+  type PartitionSummary,
+  beginsWithEboot,
+  parsePartitionTable,
+} from '../../firmware/index.ts';
 import { imageDigest } from '../flash-compare.ts';
 
 /** What the person asked for. */
@@ -93,8 +98,9 @@ export async function guardLayout(
     });
   if (summary.tableOffset === null) {
     const ours = await image.read(0, SECTOR_BYTES);
-    // The upper half of this byte is the size of the SDK's flash map.
-    if ((ours.readUInt8(HEADER_SIZE_BYTE) ^ theirs.readUInt8(HEADER_SIZE_BYTE)) >> 4 === 0) return;
+    // The upper half of this byte is the size of the SDK's flash map. Arduino lays the end of the flash out in its own way.
+    const isSameMap = (ours.readUInt8(HEADER_SIZE_BYTE) ^ theirs.readUInt8(HEADER_SIZE_BYTE)) >> 4 === 0;
+    if (isSameMap && beginsWithEboot(ours) === beginsWithEboot(theirs)) return;
     throw refuse('The firmware on the board has another flash map than that of the image');
   }
   const table = parsePartitionTable(theirs, sector.offset, { sizeBytes: image.sizeBytes, family: '' });

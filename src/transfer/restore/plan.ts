@@ -2,6 +2,7 @@
 
 import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../../flash.ts';
 import type { HalfRestored } from '../../archive/restore-record.ts';
 import type { Backup, ImageReader } from '../../archive/types.ts';
 import type { FlashFacts } from '../../esp/board.ts';
@@ -14,7 +15,6 @@ import {
   sharesOf,
 } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
-import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../digest-plan.ts';
 import { overlap } from '../flash-compare.ts';
 import { writeProtectionOf } from './guards.ts';
 import type { NamedRegion } from './parts.ts';
@@ -226,6 +226,12 @@ export interface RiskFacts {
   readonly otherFlashId: { readonly image: string; readonly board: string } | null;
 }
 
+/** Subtypes of what an app keeps for its owner: of ESP-IDF's partitions, and of an ESP8266's areas. */
+const SETTINGS = [
+  ...['nvs', 'nvs_keys', 'fat', 'spiffs', 'littlefs', 'undefined'],
+  ...['system_param', 'eeprom', 'tasmota'],
+];
+
 /** What somebody who is about to say yes should know, the weightiest first. */
 export function risksOf(facts: RiskFacts): string[] {
   const { parts, contents, scope, snapshot, boundToMac, isOtherBoard } = facts;
@@ -240,11 +246,15 @@ export function risksOf(facts: RiskFacts): string[] {
     const active = contents.activePartition;
     risks.push(`Which app starts changes${active === null ? '' : `: to ${active}`} (OTA selection)`);
   }
-  const settings = namesOf(parts, ['nvs', 'nvs_keys', 'system_param', 'fat', 'spiffs', 'littlefs', 'undefined']);
+  const settings = namesOf(parts, SETTINGS);
   if (settings.length > 0) {
     risks.push(
       `Settings and files on the board (such as Wi-Fi and pairings) become those of then: ${settings.join(', ')}`,
     );
+  }
+  const unnamed = parts.filter(({ kind }) => kind === 'gap').map(({ from, to }) => `${hex(from)} to ${hex(to)}`);
+  if (unnamed.length > 0) {
+    risks.push(`What is outside every partition (perhaps a file system) becomes that of then: ${unnamed.join(', ')}`);
   }
   const calibration = namesOf(parts, ['phy', 'rf_cal']);
   if (calibration.length > 0) risks.push(`Radio calibration becomes that of then: ${calibration.join(', ')}`);
@@ -273,6 +283,10 @@ function writesEsp8266Boot(parts: readonly PartShare[]): boolean {
 
 function namesOf(parts: readonly PartShare[], subtypes: readonly string[]): string[] {
   return parts.filter(({ subtype }) => subtypes.includes(subtype)).map(({ name }) => name);
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
 }
 
 function firmwareText({ firmware }: FirmwareSummary): string {

@@ -1,8 +1,8 @@
 /** What a flash holds, by the chip's digests: where it differs from the image, and that the rest of it is untouched. */
 
+import type { Region } from '../../flash.ts';
 import type { ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
-import type { Region } from '../digest-plan.ts';
 import { differingRegions, imageDigest } from '../flash-compare.ts';
 import { restOf } from './parts.ts';
 import type { Session } from '../session.ts';

@@ -1,5 +1,6 @@
 /** Writes the sectors that differ until the chip's digests are those of the image, or gives up and says where. */
 
+import { type Region, SECTOR_BYTES } from '../../flash.ts';
 import type { ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
 import type { Board } from '../../esp/board.ts';
@@ -7,7 +8,6 @@ import { type FlashPiece, preparePiece, writeFlash } from '../../esp/board-write
 import { hexAddress } from '../../esp/flash-read.ts';
 import { isLineFault } from '../../esp/loader.ts';
 import { type FlashPart, partAt } from '../../firmware/index.ts';
-import { type Region, SECTOR_BYTES } from '../digest-plan.ts';
 import type { Session } from '../session.ts';
 
 /** Written in one go: compressed in memory (two at a time), and what an error costs. Whole 64 KiB blocks, aligned. */

@@ -1,7 +1,7 @@
-/** Taking espd away as the README says leaves every backup where it is. */
+/** Taking espd away as docs/install.md says leaves every backup where it is. */
 
 import assert from 'node:assert/strict';
-import { readmeScript } from '../guest/readme.ts';
+import { installScript } from '../guest/install-page.ts';
 import { ARCHIVE, makeBoard } from '../lab.ts';
 import { systemTest } from '../session.ts';
 import { plugAndBackUp, sha256 } from './backup.ts';
@@ -10,7 +10,7 @@ systemTest('uninstalled: the archive stays, and proves itself without espd', asy
   const board = makeBoard({ family: 'esp32' });
   const { id } = await plugAndBackUp(lab, 1, board, { kind: 'cp210x' });
   const before = await lab.guest.check(`find ${ARCHIVE} -type f | sort | xargs sha256sum`);
-  await lab.guest.check(await readmeScript('npm uninstall --global'), 120_000);
+  await lab.guest.check(await installScript('npm uninstall --global'), 120_000);
   assert.notEqual((await lab.guest.run('systemctl cat espd || which espd')).status, 0, 'espd is gone');
   assert.equal(await lab.guest.check(`find ${ARCHIVE} -type f | sort | xargs sha256sum`), before);
   assert.equal(await lab.archivedSha256(board.mac, id), sha256(board.flash.snapshot()));

@@ -13,6 +13,7 @@ import {
   watchFlash,
   withSectors,
 } from '../support.ts';
+import { demoImage } from '../../../src/simulator/index.ts';
 import { restOf } from '../../../src/transfer/restore/parts.ts';
 
 const SIZE_BYTES = 512 * KIB;
@@ -58,6 +59,62 @@ for (const family of FAMILIES) {
     });
   });
 }
+
+describe("a part of an ESP8266 with Arduino's layout", () => {
+  const content = (layout: 'sdk' | 'arduino') =>
+    demoImage({ family: 'esp8266', sizeBytes: SIZE_BYTES, appBytes: 40 * KIB, layout });
+  const [eeprom, calibration, fileSystem] = [123, 124, 117];
+
+  it('its settings are put back where they are, and the plan says settings', async (t) => {
+    const bench = await Bench.open(t);
+    const board = bench.board({ family: 'esp8266', content: content('arduino') });
+    const image = board.flash.snapshot();
+    const { backup } = (await bench.backup(board)).value;
+    board.flash.load(0, withSectors(image, [eeprom, calibration, fileSystem]));
+    const watched = watchFlash(board);
+    const { value } = await bench.restore(board, backup, { part: { partitions: ['eeprom'] } });
+    assert.deepEqual(watched.erased(), [eeprom]);
+    assert.match(value.plan.risks.join('\n'), /Settings and files on the board .*: eeprom/);
+    assert.doesNotMatch(value.plan.risks.join('\n'), /calibration/);
+    const calibrated = await bench.restore(board, backup, { part: { partitions: ['rf_cal'] } });
+    assert.deepEqual(watched.erased(), [eeprom, calibration]);
+    assert.match(calibrated.value.plan.risks.join('\n'), /Radio calibration becomes that of then: rf_cal/);
+  });
+
+  it('a file system outside every partition is a risk, named by where it differs', async (t) => {
+    const bench = await Bench.open(t);
+    const board = bench.board({ family: 'esp8266', content: content('arduino') });
+    const image = board.flash.snapshot();
+    const { backup } = (await bench.backup(board)).value;
+    board.flash.load(0, withSectors(image, [fileSystem, fileSystem + 2]));
+    const { plan } = (await bench.restore(board, backup, { dryRun: true })).value;
+    assert.ok(
+      plan.risks.includes(
+        'What is outside every partition (perhaps a file system) becomes that of then: 0x75000 to 0x78000',
+      ),
+      plan.risks.join('\n'),
+    );
+    assert.deepEqual(
+      plan.parts.map(({ name, from, to, sectors }) => [name, from, to, sectors]),
+      [['outside any partition', 0x75000, 0x78000, 2]],
+    );
+  });
+
+  for (const [now, then] of [
+    ['sdk', 'arduino'],
+    ['arduino', 'sdk'],
+  ] as const) {
+    it(`is refused where the board has the layout ${now} now, and had ${then}`, async (t) => {
+      const bench = await Bench.open(t);
+      const board = bench.board({ family: 'esp8266', content: content(then) });
+      const { backup } = (await bench.backup(board)).value;
+      board.flash.load(0, content(now));
+      const watched = watchFlash(board);
+      await assertFails(bench.restore(board, backup, { part: { partitions: ['rf_cal'] } }), 'other-layout');
+      assert.deepEqual(watched.erased(), []);
+    });
+  }
+});
 
 describe('a part', () => {
   it('that the board has in another place is refused, unless the person says so', async (t) => {

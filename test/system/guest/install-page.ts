@@ -1,9 +1,9 @@
-/** The commands of the README, run in the guest as they stand there. */
+/** The commands of docs/install.md, run in the guest as they stand there. */
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-const README = join(import.meta.dirname, '../../../README.md');
+const PAGE = join(import.meta.dirname, '../../../docs/install.md');
 
 /**
  * For what the guest has not: sudo (it is root) and a network for npm. The payload disk holds what `npm install
@@ -20,11 +20,11 @@ npm() {
 }
 `;
 
-/** The README's block of shell commands that has `command` in it. @throws Error when there is not exactly one */
-export async function readmeScript(command: string): Promise<string> {
-  const readme = await readFile(README, 'utf8');
-  const blocks = [...readme.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = '']) => block);
+/** The page's block of shell commands that has `command` in it. @throws Error when there is not exactly one */
+export async function installScript(command: string): Promise<string> {
+  const page = await readFile(PAGE, 'utf8');
+  const blocks = [...page.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block = '']) => block);
   const [block, ...others] = blocks.filter((text) => text.includes(command));
-  if (block === undefined || others.length > 0) throw new Error(`not one block of README.md has: ${command}`);
+  if (block === undefined || others.length > 0) throw new Error(`not one block of docs/install.md has: ${command}`);
   return STAND_INS + block;
 }

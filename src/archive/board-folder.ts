@@ -1,0 +1,73 @@
+/** A board's folder: what lies in it by name, and what each backup in it looks like. Modifies nothing. */
+
+import { join } from 'node:path';
+import { macToFolder } from '../mac.ts';
+import type { Mac } from '../mac.ts';
+import type { Disk } from './disk.ts';
+import { inspectFolder } from './folder.ts';
+import { foreignEntries } from './foreign.ts';
+import { isBackupId } from './ids.ts';
+import { draftOwner, isPartialName, isTrashName } from './owner.ts';
+import { placeOf, toProblem } from './problems.ts';
+import { RESTORE_RECORD } from './restore-record.ts';
+import { RESTORES } from './restores.ts';
+import { SIGHTINGS } from './sightings.ts';
+import type { ArchiveProblem, Backup, ForeignEntry } from './types.ts';
+
+/** What a board's folder holds, by names alone. */
+export interface BoardFolder {
+  readonly path: string;
+  /** Everything with a backup id as its name, sound or not, oldest first. */
+  readonly ids: readonly string[];
+  readonly hasSightings: boolean;
+  readonly foreign: readonly ForeignEntry[];
+}
+
+/** One backup as far as it can be judged without reading its image. */
+export interface Judged {
+  /** Present where nothing is wrong with it. */
+  readonly backup?: Backup;
+  readonly problems: readonly ArchiveProblem[];
+  readonly foreign: readonly ForeignEntry[];
+}
+
+/** Undefined for a board without a folder; otherwise rejects with the system's error, `ELOOP` for a link. */
+export async function listBoard(disk: Disk, root: string, mac: Mac): Promise<BoardFolder | undefined> {
+  const path = join(root, macToFolder(mac));
+  const stats = await disk.lstat(path);
+  if (stats === undefined) return undefined;
+  if (stats.isSymbolicLink()) throw Object.assign(new Error('is a link'), { code: 'ELOOP' });
+  const names = await disk.fs.readdir(path);
+  return {
+    path,
+    ids: names.filter(isBackupId).sort(),
+    hasSightings: names.includes(SIGHTINGS),
+    foreign: foreignEntries(
+      names.filter((name) => !isOurs(name)),
+      { mac, id: null, folder: macToFolder(mac) },
+    ),
+  };
+}
+
+/** Undefined where nothing has this id. */
+export async function judgeBackup(disk: Disk, root: string, mac: Mac, id: string): Promise<Judged | undefined> {
+  const path = join(root, macToFolder(mac), id);
+  const inspection = await inspectFolder(disk, path, { mac, id });
+  if (inspection === undefined) return undefined;
+  const { manifest, findings } = inspection;
+  const foreign = foreignEntries(inspection.foreign, { mac, id, folder: placeOf(mac, id, '') });
+  if (manifest !== undefined && findings.length === 0) {
+    return { backup: { mac, id, path, manifest }, problems: [], foreign };
+  }
+  return { problems: findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding.file), finding)), foreign };
+}
+
+function isOurs(name: string): boolean {
+  return (
+    isBackupId(name) ||
+    [SIGHTINGS, RESTORE_RECORD, RESTORES].includes(name) ||
+    draftOwner(name) !== undefined ||
+    isPartialName(name) ||
+    isTrashName(name)
+  );
+}

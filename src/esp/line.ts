@@ -1,0 +1,182 @@
+/**
+ * The line to one board, from connect to leave: which rate is in force and which one is to be tried, what bytes and
+ * digests cost on it, and what is remembered of it. It decides and keeps count; who talks to the loader is
+ * `flasher.ts`.
+ */
+
+import type { Clock } from '../clock.ts';
+import type { Link } from '../serial/link.ts';
+import { BaudLadder } from './baud-ladder.ts';
+import { CostModel, type Costs } from './costs.ts';
+import { type LineMemory, NOTHING_KNOWN, factsAfter, isRetryDue } from './line-memory.ts';
+
+export interface LineOptions {
+  /** Highest rate to read and write at, in baud: by config, bridge and chip. */
+  readonly maxBaudRate: number;
+  /** The chip's own USB: no UART and no rate in between. */
+  readonly isNativeUsb: boolean;
+  /** What is remembered of this line; nothing where it is left out. */
+  readonly memory?: LineMemory | undefined;
+}
+
+/** Full speed USB through a CDC-ACM driver, roughly, before it is measured. */
+const USB_BYTES_PER_MS = 500;
+/** What full speed USB has room for: 19 bulk packets of 64 bytes a millisecond (USB 2.0, table 5-9). */
+const MOST_USB_BYTES_PER_MS = 1216;
+/** What a change of the rate takes beside round trips: see `baud-change.ts`. */
+const RATE_CHANGE_MS = 60;
+const RATE_CHANGE_ROUND_TRIPS = 3;
+
+export class Line {
+  readonly #link: Link;
+  readonly #clock: Clock;
+  readonly #isNativeUsb: boolean;
+  readonly #memory: LineMemory | undefined;
+  readonly #ladder: BaudLadder;
+  readonly #costs = new CostModel();
+  /** As the line is remembered: early acknowledgement has not failed, or is to be tried again. */
+  readonly mayAcknowledgeEarly: boolean;
+  /** Whether early acknowledgement has worked in this session; null where it was not tried. */
+  acknowledgedEarly: boolean | null = null;
+  #hasRead = false;
+  #isRemembered = false;
+
+  constructor(link: Link, clock: Clock, { maxBaudRate, isNativeUsb, memory }: LineOptions) {
+    this.#link = link;
+    this.#clock = clock;
+    this.#isNativeUsb = isNativeUsb;
+    this.#memory = memory;
+    const facts = memory?.recall() ?? null;
+    this.#ladder = new BaudLadder(maxBaudRate, facts, clock.date());
+    this.mayAcknowledgeEarly = facts === null || facts.acknowledgeEarly || isRetryDue(facts, clock.date());
+  }
+
+  /** The rate in force, in baud. */
+  get baudRate(): number {
+    return this.#link.baudRate;
+  }
+
+  /** Whether another rate may help and can be had: native USB has none, and only a reset takes one back. */
+  get hasBaudRate(): boolean {
+    const { baudRate, controlLines } = this.#link.capabilities;
+    return baudRate && controlLines && !this.#isNativeUsb;
+  }
+
+  /** The rate in force is one that no read in this session has proven. */
+  get isTrial(): boolean {
+    return this.hasBaudRate && !this.#ladder.isProven(this.baudRate);
+  }
+
+  get canLower(): boolean {
+    return this.hasBaudRate && this.#ladder.canLower(this.baudRate);
+  }
+
+  /**
+   * The rate that pays for so many bytes to come; that in force where a change is not worth its cost.
+   * @param mayClimb whether rates may be tried that no read on this line has ever proven, beyond the first
+   */
+  nextRate(remainingBytes: number, mayClimb: boolean): number {
+    const stepMs = RATE_CHANGE_MS + RATE_CHANGE_ROUND_TRIPS * this.#costs.roundTripMs;
+    return this.#ladder.next({ current: this.baudRate, remainingBytes, stepMs, mayClimb });
+  }
+
+  /** Whether the host's own port can do the rate; asked only where no read on this line has shown it. */
+  async portHolds(baudRate: number): Promise<boolean> {
+    if (this.#ladder.isTrusted(baudRate) || this.#link.canDoBaudRate === undefined) return true;
+    return this.#link.canDoBaudRate(baudRate);
+  }
+
+  /** A read or a command at the rate in force has failed. */
+  erred(): void {
+    if (this.hasBaudRate) this.#ladder.erred(this.baudRate);
+  }
+
+  /** The rate is given up in this session: {@link nextRate} leads down from it. */
+  giveUp(baudRate: number): void {
+    this.#ladder.fail(baudRate);
+  }
+
+  /**
+   * Holds on to what is known of the rates.
+   * @returns takes back what was said against them since: lower ones have not helped
+   */
+  checkpoint(): () => void {
+    const state = this.#ladder.save();
+    return () => this.#ladder.restore(state);
+  }
+
+  /** From a request to its answer, where the chip had nothing to do but answer. */
+  roundTrip(ms: number): void {
+    this.#costs.roundTrip(ms);
+  }
+
+  /** A digest of so many bytes was answered after `ms`. */
+  digested(sizeBytes: number, ms: number): void {
+    this.#costs.digest(sizeBytes, ms, this.#bytesPerMs(this.baudRate));
+  }
+
+  /** Whether the chip has shown how fast it hashes. */
+  get knowsDigests(): boolean {
+    return this.#costs.knowsDigests;
+  }
+
+  /** After so long, in ms, the answer to a digest of so many bytes counts as lost. */
+  digestLimitMs(sizeBytes: number): number {
+    return this.#costs.digestLimitMs(sizeBytes);
+  }
+
+  /** So many bytes were read in `ms` and proven, which proves the rate in force, too. */
+  hasProven(sizeBytes: number, ms: number): void {
+    this.#hasRead = true;
+    this.#ladder.proved(this.baudRate, sizeBytes);
+    this.#costs.read(sizeBytes, ms, this.#bytesPerMs(this.baudRate));
+  }
+
+  /** Something was read, in a way that says nothing of the rate. */
+  hasReadSomehow(): void {
+    this.#hasRead = true;
+  }
+
+  /**
+   * Estimates for a planner, from what was measured so far.
+   * @param canRaise whether the rate can be raised from the one in force, now or later
+   */
+  costs(canRaise: () => boolean): Costs {
+    const readMs = (sizeBytes: number, bytesPerMs: number) => this.#costs.readMs(sizeBytes, bytesPerMs);
+    return {
+      digestMs: (sizeBytes) => this.#costs.digestMs(sizeBytes, this.#bytesPerMs(this.baudRate)),
+      readMs: (sizeBytes) => readMs(sizeBytes, this.#bytesPerMs(this.#rateToCome(this.#ladder.target, canRaise))),
+      leastReadMs: (sizeBytes) =>
+        readMs(
+          sizeBytes,
+          this.#isNativeUsb
+            ? MOST_USB_BYTES_PER_MS
+            : this.#bytesPerMs(this.#rateToCome(this.#ladder.ceiling, canRaise)),
+        ),
+    };
+  }
+
+  /** Once, when the board is let go, also after an error: what this session has shown of the line. */
+  remember(): void {
+    const memory = this.#memory;
+    if (memory === undefined || this.#isRemembered) return;
+    this.#isRemembered = true;
+    const session = {
+      hasRead: this.#hasRead,
+      provenBaudRate: this.#ladder.proven,
+      failedBaudRate: this.#ladder.failed,
+      acknowledgeEarly: this.acknowledgedEarly,
+    };
+    const facts = factsAfter(memory.recall() ?? NOTHING_KNOWN, session, this.#clock.date());
+    if (facts !== null) memory.remember(facts);
+  }
+
+  #rateToCome(baudRate: number, canRaise: () => boolean): number {
+    return canRaise() ? Math.max(baudRate, this.baudRate) : this.baudRate;
+  }
+
+  /** What the line carries: ten bits a byte, or what USB brings where there is no rate. */
+  #bytesPerMs(baudRate: number): number {
+    return this.#isNativeUsb ? USB_BYTES_PER_MS : baudRate / 10_000;
+  }
+}
