@@ -8,6 +8,7 @@ import { EspdError, systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder, parseMac } from '../mac.ts';
 import type { Mac } from '../mac.ts';
+import { unlessAborted } from './at-once.ts';
 import { BlockIndex } from './block-index.ts';
 import { judgeBackup, listBoard } from './board-folder.ts';
 import type { BoardFolder, Judged } from './board-folder.ts';
@@ -23,6 +24,7 @@ import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
 import { findLatest, newestFirst, takeNewest } from './newest.ts';
+import { overviewOf } from './overview.ts';
 import { currentOwner, draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
@@ -109,6 +111,15 @@ class FolderArchive implements Archive {
       else if (entry.name !== 'lost+found') others.push(entry.name);
     }
     return { macs: macs.sort(), problems, foreign: foreignEntries(others, { mac: null, id: null, folder: '' }) };
+  }
+
+  overview(options: Parameters<Archive['overview']>[0] = {}): ReturnType<Archive['overview']> {
+    const look = async () => {
+      const { macs, problems, foreign } = await this.boards();
+      const boards = await overviewOf({ root: this.root, disk: this.#disk }, macs, options);
+      return { boards, problems, foreign };
+    };
+    return unlessAborted(look(), options.signal);
   }
 
   async history(mac: Mac): Promise<BoardHistory> {

@@ -188,7 +188,7 @@ describe('connecting', () => {
         await enterDownloadByHand(on);
         if (withStub) {
           const board = await on.connect();
-          await board.openFlash();
+          await board.prepareToMove();
           assert.equal(on.board.mode, 'stub');
         }
         await on.link.write(Buffer.from(half, 'hex'));
@@ -203,7 +203,7 @@ describe('connecting', () => {
     for (const kind of ['rom', 'stub'] as const) {
       const on = bench({ capabilities: NO_LINES });
       await enterDownloadByHand(on);
-      if (kind === 'stub') await (await on.connect()).openFlash();
+      if (kind === 'stub') await (await on.connect()).prepareToMove();
       for (let byte = 0; byte < 40; byte++) {
         const mend = on.board.addFault({ kind: 'flip', direction: 'to-host', byte });
         const loader = await reach(on);

@@ -76,6 +76,7 @@ export class FlashProof {
       const digest = await this.digest(region);
       if (region.sizeBytes === this.#flashBytes) this.#flashDigest ??= digest;
       if (digest === expected) return [];
+      await this.#session.board.prepareToMove();
       const differing = await differingRegions(
         region,
         this.#image,
