@@ -21,7 +21,7 @@ import {
   seededRandom,
 } from '../src/simulator/index.ts';
 import type { SimulatedBoard } from '../src/simulator/index.ts';
-import { type BackupOutcome, backupBoard } from '../src/transfer/backup.ts';
+import { type BackupOutcome, readFlash } from '../src/transfer/backup.ts';
 import { type LineMemories, lineMemories } from '../src/transfer/line-memory.ts';
 import { type RestoreOutcome, restoreBoard } from '../src/transfer/restore/restore.ts';
 import { type Progress, type Session, type SessionResult, fixedLink, withBoard } from '../src/transfer/session.ts';
@@ -145,8 +145,8 @@ class Bench {
 
   async backup(scenario: string, board: SimulatedBoard, full = false): Promise<Result> {
     const meter = new Meter(this.#clock);
-    const result = await this.#run(board, meter, (session) => backupBoard(session, { archive: this.#archive, full }));
-    return this.#result(scenario, board, meter, result);
+    const result = await this.#run(board, meter, (session) => readFlash(session, { archive: this.#archive, full }));
+    return this.#result(scenario, board, meter, { ...result, value: await result.value.keep() });
   }
 
   async restore(scenario: string, board: SimulatedBoard): Promise<Result> {

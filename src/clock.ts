@@ -56,3 +56,14 @@ export function withTimeout<T>(clock: Clock, timeoutMs: number, work: Promise<T>
     );
   });
 }
+
+/** `work`, or the signal's reason as soon as it is aborted. The work itself goes on, and its late outcome is ignored. */
+export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason as Error);
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

@@ -34,7 +34,7 @@ export const ERROR_CODES = {
   'board-not-found': { exit: EXIT.notFound, meaning: 'No attached board answers, or none has the MAC asked for' },
   'board-ambiguous': { exit: EXIT.notFound, meaning: 'Several boards are attached where one is meant' },
   'port-missing': { exit: EXIT.notFound, meaning: 'The serial port or network address named does not exist' },
-  'archive-missing': { exit: EXIT.notFound, meaning: 'There is no archive folder at this path' },
+  'archive-missing': { exit: EXIT.notFound, meaning: 'There is no archive at this path, or it is another one than before' },
   'archive-unknown-board': { exit: EXIT.notFound, meaning: 'The archive holds no board with this MAC or label' },
   'archive-unknown-backup': { exit: EXIT.notFound, meaning: 'The board has no backup with this id, date or position' },
 
@@ -55,7 +55,7 @@ export const ERROR_CODES = {
   },
   'chip-changed': { exit: EXIT.failed, meaning: 'Another board answers than the one the job began with' },
   'stub-failed': { exit: EXIT.failed, meaning: 'The flasher stub could not be loaded or did not start' },
-  'no-stub-read': { exit: EXIT.failed, meaning: 'This chip cannot be read without the flasher stub' },
+  'no-stub-read': { exit: EXIT.failed, meaning: 'This chip or flash cannot be used without the flasher stub' },
   'secure-download': { exit: EXIT.failed, meaning: 'Secure download mode: the chip does not let its flash be read' },
   'download-disabled': { exit: EXIT.failed, meaning: 'Download mode is switched off in the eFuses of the chip' },
   'flash-unknown': { exit: EXIT.failed, meaning: 'The flash does not identify itself or its size is not known' },

@@ -1,25 +1,56 @@
 #!/usr/bin/env node
-/** The process edge: arguments, signals, exit status. The only place that ends the process. */
+/** The process edge: arguments, signals, faults that nobody caught, exit status. */
 
 import './cli/small-heap.ts';
 import { createInterface } from 'node:readline/promises';
 import { runCommandLine } from './cli/program.ts';
 import type { Terminal } from './cli/output.ts';
-import { EXIT, systemCode } from './errors.ts';
+import { EXIT, EspdError, systemCode } from './errors.ts';
+import { exitPastDisk } from './exit.ts';
 
-/** After the first signal everything is let go of in order; whoever is still here then is ended. */
-const GRACE_MS = 6000;
+/** After the first signal or fault boards are released in order; whoever is still here then (a disk, mostly) is ended. */
+const GRACE_MS = 4900;
 
 const interruption = new AbortController();
 let signals = 0;
+let fault: EspdError | undefined;
 let onHangup: (() => void) | undefined;
 
 function interrupt(): void {
   signals++;
-  if (signals === 3) process.exit(EXIT.interrupted);
-  interruption.abort();
-  setTimeout(() => process.exit(EXIT.interrupted), GRACE_MS).unref();
+  if (signals === 3) end(fault?.exitStatus ?? EXIT.interrupted);
+  stop(undefined);
 }
+
+/** Ends all work in order: boards are reset into their apps, then the disk has the rest of the time. */
+function stop(reason: EspdError | undefined): void {
+  interruption.abort(reason);
+  setTimeout(() => {
+    if (reason !== undefined) process.stderr.write(`espd: ${reason.message}\n`);
+    end(fault?.exitStatus ?? EXIT.interrupted);
+  }, GRACE_MS).unref();
+}
+
+function end(status: number): never {
+  exitPastDisk(status);
+  process.exit(status);
+}
+
+/**
+ * Something was thrown where nobody could catch it: in a callback of native code, or in a promise that nobody waits for.
+ * What the program is in afterwards nobody knows, so it ends; but boards that wait in download mode are released first.
+ */
+function onFault(error: unknown): void {
+  if (fault !== undefined) return;
+  const message = error instanceof Error ? error.message : String(error);
+  fault = new EspdError('internal', `A fault inside espd: ${message}`, {
+    cause: error,
+    hint: 'All boards were released, and what was read is kept for the next backup. Please report it',
+  });
+  stop(fault);
+}
+process.on('uncaughtException', onFault);
+process.on('unhandledRejection', onFault);
 process.on('SIGINT', interrupt);
 process.on('SIGTERM', interrupt);
 // The terminal is closed, or the connection to it lost: a board must not be left in download mode because of that.
@@ -63,4 +94,4 @@ await Promise.all(
   [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))),
 );
 if (outputFault !== undefined) process.stderr.write(`espd: the output cannot be written: ${outputFault.message}\n`);
-process.exit(outputFault === undefined ? status : status || EXIT.failed);
+end(fault?.exitStatus ?? (outputFault === undefined ? status : status || EXIT.failed));

@@ -18,7 +18,8 @@ const OPEN_TO_ALL = ['errors.ts', 'log.ts', 'clock.ts', 'mac.ts', 'version.ts', 
  * `type ` in front: types only. A key with a path is an exception of that file, or of that folder, on top of its room's.
  */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
-  main: ['cli'],
+  main: ['cli', 'exit.ts'],
+  exit: [],
   cli: ['config', 'client', 'daemon', 'transfer', 'esp', 'archive', 'firmware', 'serial'],
   'cli/demo': ['simulator'],
   client: ['config', 'type daemon', 'type transfer', 'type archive', 'type esp', 'type serial'],
@@ -42,7 +43,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   yaml: ['config'],
   zod: ['config', 'archive'],
   commander: ['cli'],
-  koffi: ['serial', 'daemon/notify.ts', 'simulator/serve/pty'],
+  koffi: ['serial', 'daemon/notify.ts', 'simulator/serve/pty', 'exit.ts'],
   // Its stub images are data, read through the file system; its code is not for us.
   'esptool-js': [],
 };

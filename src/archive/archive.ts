@@ -3,12 +3,11 @@
 import { constants } from 'node:fs';
 import * as nodeFs from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { Clock } from '../clock.ts';
+import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder, parseMac } from '../mac.ts';
 import type { Mac } from '../mac.ts';
-import { unlessAborted } from './at-once.ts';
 import { BlockIndex } from './block-index.ts';
 import { judgeBackup, listBoard } from './board-folder.ts';
 import type { BoardFolder, Judged } from './board-folder.ts';
@@ -20,8 +19,10 @@ import { createDraft } from './draft.ts';
 import { verifyFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
 import { ImageHasher } from './hasher.ts';
+import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
+import { findLatest, newestFirst, takeNewest } from './newest.ts';
 import { overviewOf } from './overview.ts';
 import { currentOwner, draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
@@ -33,7 +34,7 @@ import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { RESTORES, appendRestore, readRestores } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
-import { takingTurns } from './turns.ts';
+import { Turns } from './turns.ts';
 import type {
   Archive,
   ArchiveProblem,
@@ -44,7 +45,7 @@ import type {
   ForeignEntry,
   ImageReader,
 } from './types.ts';
-import type { Sighting, VerifyReport, Which } from './types.ts';
+import type { LatestBackup, Sighting, VerifyReport, Which } from './types.ts';
 import { verifyArchive } from './verify.ts';
 import { selectId, unknownBoard } from './which.ts';
 
@@ -67,6 +68,12 @@ export function openArchive(root: string, options: ArchiveOptions): Archive {
   return new FolderArchive(resolve(root), options);
 }
 
+/**
+ * Of a board's own backups so many are compared with its flash, the newest ones: each costs a manifest to read and keep,
+ * some 50 KB for a flash of 32 MB, while the board waits.
+ */
+const MAX_OWN_CANDIDATES = 16;
+
 class FolderArchive implements Archive {
   readonly root: string;
   readonly cache: FolderCache;
@@ -74,7 +81,9 @@ class FolderArchive implements Archive {
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
-  readonly #inTurn = takingTurns();
+  readonly #identity: ArchiveIdentity;
+  /** Drafts that begin ask for room on the disk one after the other. */
+  readonly #reserving = new Turns(1);
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
@@ -85,6 +94,7 @@ class FolderArchive implements Archive {
     this.#hasher = new ImageHasher(log);
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
     this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
+    this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
   }
 
   async boards(): ReturnType<Archive['boards']> {
@@ -145,6 +155,21 @@ class FolderArchive implements Archive {
     return { mac, backups, sightings, problems, foreign, halfRestored };
   }
 
+  async latest(mac: Mac): Promise<LatestBackup> {
+    try {
+      return await findLatest(mac, (await listBoard(this.#disk, this.root, mac))?.ids ?? [], (id) =>
+        this.#judge(mac, id),
+      );
+    } catch (error) {
+      return { mac, ids: [], backup: undefined, problems: [toProblem(mac, null, macToFolder(mac), readFault(error))] };
+    }
+  }
+
+  async *newestFirst(mac: Mac): AsyncGenerator<Backup, void, undefined> {
+    const folder = await listBoard(this.#disk, this.root, mac).catch((error: unknown) => void readFault(error));
+    yield* newestFirst(folder?.ids ?? [], (id) => this.#judge(mac, id));
+  }
+
   async resolveBoard(text: string): Promise<Mac> {
     const { macs, problems } = await this.boards();
     const mac = parseMac(text);
@@ -162,7 +187,7 @@ class FolderArchive implements Archive {
     const error = (judged.problems.find((problem) => problem.error.code === 'archive-newer') ?? judged.problems[0])
       ?.error;
     if (error === undefined) throw new EspdError('internal', `${mac} ${id} is neither sound nor damaged`);
-    const sound = await this.#newestSound(mac, ids);
+    const sound = (await findLatest(mac, ids, (other) => this.#judge(mac, other))).backup?.id;
     const instead =
       sound === undefined ? 'No other backup of this board looks sound' : `The newest that looks sound is ${sound}`;
     throw new EspdError(error.code, `Backup ${id} of ${mac}: ${error.message}`, {
@@ -176,12 +201,11 @@ class FolderArchive implements Archive {
   }
 
   async candidates(mac: Mac, options: Parameters<Archive['candidates']>[1] = {}): Promise<Candidates> {
-    const { signal, history } = options;
+    const { signal } = options;
     const fleet = await this.#blocks.newest(signal);
-    const { backups } = history ?? (await this.history(mac));
-    signal?.throwIfAborted();
+    const own = await takeNewest(this.newestFirst(mac), MAX_OWN_CANDIDATES, signal);
     const openImage = (path: string, sizeBytes: number, owner: Mac) => this.#openImage(path, sizeBytes, owner);
-    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, backups, fleet);
+    return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, own, fleet);
   }
 
   async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]> {
@@ -203,7 +227,9 @@ class FolderArchive implements Archive {
 
   async checkWritable(): Promise<void> {
     try {
+      await this.#identity.check();
       await this.#disk.makeFolder(this.root);
+      await this.#identity.establish();
       await this.#disk.fs.access(this.root, constants.W_OK | constants.X_OK);
     } catch (error) {
       throw toWriteError(error, this.root);
@@ -217,11 +243,12 @@ class FolderArchive implements Archive {
     const { log, clock, compression, createdBy } = this.#options;
     const owner = await this.#self();
     try {
+      await this.#identity.check();
       await this.#refuseOtherThanFolder(this.#pathOf(mac));
       return await createDraft(
         {
           ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
-          inTurn: this.#inTurn,
+          inTurn: (work) => this.#reserving.take(work),
           onCommitted: (backup) => this.#blocks.add(backup),
         },
         mac,
@@ -234,6 +261,7 @@ class FolderArchive implements Archive {
 
   async recordSighting(mac: Mac, sighting: Sighting): Promise<void> {
     try {
+      await this.#identity.check();
       const stats = await this.#disk.lstat(this.#pathOf(mac));
       if (stats?.isDirectory() !== true) throw unknownBoard(mac, (await this.boards()).macs);
       await appendSighting(this.#disk, this.#pathOf(mac), sighting);
@@ -257,6 +285,7 @@ class FolderArchive implements Archive {
     const { createdBy } = this.#options;
     const folder = this.#pathOf(content.mac);
     try {
+      await this.#identity.check();
       await this.#refuseOtherThanFolder(folder);
       await this.#disk.makeFolder(folder);
       await writeRestoreRecord(this.#disk, folder, draftName(await this.#self()), createdBy, content);
@@ -320,8 +349,10 @@ class FolderArchive implements Archive {
 
   async #readRoot() {
     try {
+      await this.#identity.check();
       return await this.#disk.fs.readdir(this.root, { withFileTypes: true });
     } catch (error) {
+      if (error instanceof EspdError) throw error;
       if (systemCode(error) === 'ENOENT') {
         throw new EspdError('archive-missing', `There is no archive at ${this.root}`, {
           hint:
@@ -362,12 +393,5 @@ class FolderArchive implements Archive {
       problems: verified.findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding.file), finding)),
       foreign: foreignEntries(verified.foreign, { mac, id, folder: placeOf(mac, id, '') }),
     };
-  }
-
-  async #newestSound(mac: Mac, ids: readonly string[]): Promise<string | undefined> {
-    for (const id of ids.toReversed()) {
-      if ((await this.#judge(mac, id))?.backup !== undefined) return id;
-    }
-    return undefined;
   }
 }

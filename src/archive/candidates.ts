@@ -27,7 +27,7 @@ export interface CandidateParts {
 }
 
 /**
- * @param own backups of the board, oldest first
+ * @param own backups of the board, newest first
  * @param fleet newest backup of every board; that of `mac` itself is left out
  */
 export function makeCandidates(
@@ -37,7 +37,7 @@ export function makeCandidates(
   fleet: ReadonlyMap<Mac, NewestBackup>,
 ): Candidates {
   const shelf = new Shelf(parts);
-  const list: Candidate[] = own.toReversed().map(({ id, manifest }, index) => {
+  const list: Candidate[] = own.map(({ id, manifest }, index) => {
     const { sizeBytes, file } = manifest.image;
     const digests = () => Buffer.from(manifest.blocks.md5.join(''), 'hex');
     return new StoredCandidate(shelf, { kind: index === 0 ? 'newest' : 'older', mac, id, sizeBytes, file, digests });

@@ -12,11 +12,10 @@ import { EspdError, systemCode } from '../errors.ts';
 import { hasNoInodes, noInodes } from './inodes.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { takingTurns } from './turns.ts';
+import type { FileSystem } from './turns.ts';
 
-export type FileSystem = Pick<
-  typeof import('node:fs/promises'),
-  'access' | 'chmod' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'unlink'
->;
+export type { FileSystem } from './turns.ts';
 
 /**
  * Bytes read, hashed or written in one go. Small enough that hashing one chunk three times over stays below 50 ms of
@@ -42,21 +41,27 @@ export class Disk {
   #warnedOfModes = false;
 
   constructor(options: DiskOptions) {
-    this.fs = options.fs;
+    this.fs = takingTurns(options.fs);
     this.#options = options;
   }
 
   /** Makes a folder and, where they are missing, those above it, each fsynced into its parent. False: it was there. */
   async makeFolder(path: string): Promise<boolean> {
-    let outcome = await this.makeOneFolder(path);
-    if (outcome === 'no parent') {
-      await this.makeFolder(dirname(path));
-      outcome = await this.makeOneFolder(path);
-      if (outcome === 'no parent') throw Object.assign(new Error(`${dirname(path)} is missing`), { code: 'ENOENT' });
-    }
-    if (outcome === 'there') return false;
-    await this.syncFolder(dirname(path));
-    return true;
+    const toSync = await this.makeFolderUnsynced(path);
+    for (const folder of toSync) await this.syncFolder(folder);
+    return toSync.length > 0;
+  }
+
+  /** The same, but leaves the fsyncs to the caller: those folders in which one was made, the uppermost first. */
+  async makeFolderUnsynced(path: string): Promise<string[]> {
+    const parent = dirname(path);
+    const outcome = await this.makeOneFolder(path);
+    if (outcome === 'made') return [parent];
+    if (outcome === 'there') return [];
+    const above = await this.makeFolderUnsynced(parent);
+    const again = await this.makeOneFolder(path);
+    if (again === 'no parent') throw Object.assign(new Error(`${parent} is missing`), { code: 'ENOENT' });
+    return again === 'made' ? [...above, parent] : above;
   }
 
   /**

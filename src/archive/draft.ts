@@ -2,12 +2,11 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../clock.ts';
+import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
-import { unlessAborted } from './at-once.ts';
 import { formatChecksums } from './checksums.ts';
 import { sha256Of } from './digest.ts';
 import type { ImageDigests } from './digest.ts';
@@ -48,19 +47,21 @@ export interface DraftMaker {
 
 /**
  * Makes the board's folder where needed, clears it of dead drafts, opens what they left, and makes a draft: all 0x00
- * until written.
+ * until written. Nothing is fsynced before the commit: a board waits for this.
  */
 export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number): Promise<Draft> {
   const { disk, root } = maker;
   const boardFolder = join(root, macToFolder(mac));
-  const madeBoardFolder = await disk.makeFolder(boardFolder);
+  const made = await disk.makeFolderUnsynced(boardFolder);
+  const madeBoardFolder = made.includes(root);
   // Another process may have made the folder just now, and not have come to its fsync.
-  if (!madeBoardFolder) await disk.syncFolder(root);
+  const unsynced = madeBoardFolder ? made : [...made, root];
   const path = join(boardFolder, draftName(maker.owner));
   let handle: FileHandle | undefined;
   let leftover: Leftover | null = null;
   try {
-    if (!(await disk.makeFolder(path))) throw Object.assign(new Error(`${path} is there`), { code: 'EEXIST' });
+    if ((await disk.makeFolderUnsynced(path)).length === 0)
+      throw Object.assign(new Error(`${path} is there`), { code: 'EEXIST' });
     await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs, sizeBytes);
     leftover = await openLeftover(maker, boardFolder, mac, sizeBytes);
     handle = await disk.createFile(join(path, PLAIN_IMAGE));
@@ -74,7 +75,7 @@ export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number
       await removePartials(maker, boardFolder);
       await reserveSpace(maker, applicant, sizeBytes);
     }
-    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, path, handle, leftover });
+    return new FileDraft(maker, { mac, sizeBytes, boardFolder, madeBoardFolder, unsynced, path, handle, leftover });
   } catch (error) {
     await handle?.close().catch(() => undefined);
     await leftover?.close();
@@ -89,6 +90,8 @@ interface DraftPlace {
   readonly boardFolder: string;
   /** Whether this draft brought the board's folder into being, which then should not outlive it empty. */
   readonly madeBoardFolder: boolean;
+  /** Folders to be fsynced, so that the board's own is on the disk. */
+  readonly unsynced: readonly string[];
   readonly path: string;
   readonly handle: FileHandle;
   readonly leftover: Leftover | null;
@@ -172,6 +175,7 @@ class FileDraft implements Draft {
     const startedMs = this.#maker.clock.now();
     const digests = await this.#allDigests();
     this.#checkContent(content, digests);
+    for (const folder of this.#place.unsynced) await this.#maker.disk.syncFolder(folder);
     const image = await this.#storeImage();
     const backup = await this.#publish(content, digests, image);
     await this.leftover?.close(); // an open file that is removed stays for a while on network file systems

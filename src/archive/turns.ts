@@ -1,9 +1,82 @@
-/** One after the other, in the order of asking; a failure ends nobody else's turn. */
-export function takingTurns(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
-    const turn = last.then(work);
-    last = turn.catch(() => undefined);
-    return turn;
-  };
+/**
+ * The archive leaves room in Node's thread pool. All file systems, and the calls that move the lines of a serial port,
+ * share its few threads, and a disk that hangs keeps every thread that was given to it: without a limit, the archive of
+ * four boards could keep a fifth one from being reset.
+ */
+
+import type { FileHandle } from 'node:fs/promises';
+
+/** All that the archive asks of the system. */
+export type FileSystem = Pick<
+  typeof import('node:fs/promises'),
+  'access' | 'chmod' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'unlink'
+>;
+
+/** Node's own default (doc/api/cli.md, UV_THREADPOOL_SIZE). */
+const DEFAULT_THREADS = 4;
+
+/** Work that waits for its turn; first come, first served. */
+export class Turns {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  /** @param limit how much may be under way at once, 1 or more */
+  constructor(limit: number) {
+    this.#free = limit;
+  }
+
+  async take<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+}
+
+export interface DiskTurns {
+  /** Of calls of any kind. */
+  readonly calls: Turns;
+  /** Of fsync, the slowest by far: others are to get on beside it. */
+  readonly syncs: Turns;
+}
+
+/** @param threads of the pool */
+export function diskTurns(threads: number): DiskTurns {
+  const calls = Math.max(1, threads - 1);
+  return { calls: new Turns(calls), syncs: new Turns(Math.max(1, calls - 1)) };
+}
+
+/** The threads are the process's, so all its archives share these. */
+export const sharedTurns = diskTurns(Number(process.env['UV_THREADPOOL_SIZE']) || DEFAULT_THREADS);
+
+/** `fs`, with each call, also of the files that it opens, in its turn. */
+export function takingTurns(fs: FileSystem, turns = sharedTurns): FileSystem {
+  return new Proxy(fs, {
+    get(target, name) {
+      const call = Reflect.get(target, name, target) as (...args: unknown[]) => Promise<unknown>;
+      if (name !== 'open') return (...args: unknown[]) => turns.calls.take(() => call(...args));
+      return async (...args: unknown[]) => {
+        const handle = await turns.calls.take(() => call(...args));
+        return handleTakingTurns(handle as FileHandle, turns);
+      };
+    },
+  });
+}
+
+function handleTakingTurns(handle: FileHandle, { calls, syncs }: DiskTurns): FileHandle {
+  return new Proxy(handle, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name, target);
+      if (typeof member !== 'function') return member;
+      const call = member as (...args: unknown[]) => Promise<unknown>;
+      const inTurn = (args: unknown[]) => calls.take(() => call.apply(target, args));
+      if (name === 'sync' || name === 'datasync') return (...args: unknown[]) => syncs.take(() => inTurn(args));
+      return (...args: unknown[]) => inTurn(args);
+    },
+  });
 }

@@ -51,6 +51,17 @@ export interface BoardOverview {
   readonly halfRestored: HalfRestored | null;
 }
 
+/** What a backup of a board has to be compared with, and no more: one manifest was read, however many there are. */
+export interface LatestBackup {
+  readonly mac: Mac;
+  /** Of everything with a backup id as its name, sound or not, oldest first. */
+  readonly ids: readonly string[];
+  /** The newest backup that can be understood; undefined where there is none. */
+  readonly backup: Backup | undefined;
+  /** Why what is newer than `backup` cannot be understood, and why the board's folder cannot be read. */
+  readonly problems: readonly ArchiveProblem[];
+}
+
 /**
  * Something in the archive is not what it should be. `error.code` tells what is known of it: `archive-damaged` where the
  * digests contradict it or what they are of is missing; `archive-unreadable` where it could not be read, so that nothing
@@ -107,7 +118,7 @@ export interface Candidate {
 
 /** Few of their files are open at a time. */
 export interface Candidates {
-  /** This board's backups, newest first; then the newest of every other board, the last one made first. */
+  /** This board's newest backups, at most 16, newest first; then the newest of every other board, the last one made first. */
   readonly list: readonly Candidate[];
   close(): Promise<void>;
 }
@@ -194,6 +205,13 @@ export interface Archive {
   }>;
   /** The history of one board; empty `backups` for a board never seen. Does not hash images. */
   history(mac: Mac): Promise<BoardHistory>;
+  /** The newest backup of one board: what {@link Archive.history} would say of it, without reading the others. */
+  latest(mac: Mac): Promise<LatestBackup>;
+  /**
+   * Backups of one board that can be understood, newest first, each read when it is asked for: for a caller who stops
+   * when it has found what it looks for. None where the folder cannot be read.
+   */
+  newestFirst(mac: Mac): AsyncIterable<Backup>;
   /**
    * A MAC in any notation, to the board that is in the archive.
    * @throws EspdError `archive-unknown-board`, naming the near ones (edit distance, same last three bytes)
@@ -240,10 +258,9 @@ export interface Archive {
   begin(mac: Mac, sizeBytes: number): Promise<Draft>;
   /**
    * Images that this board's flash may equal in parts.
-   * @param options.history of this board, for a caller who has read it already
    * @throws the signal's reason, and nothing else: a fault leaves the list shorter
    */
-  candidates(mac: Mac, options?: { signal?: AbortSignal; history?: BoardHistory }): Promise<Candidates>;
+  candidates(mac: Mac, options?: { signal?: AbortSignal }): Promise<Candidates>;
   /** Appends a sighting, fsynced. What an interrupted backup left of the board is of no use any more, and is removed. */
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
   /**

@@ -2,10 +2,9 @@
 
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import { type BackupOutcome, backupBoard } from '../transfer/backup.ts';
+import { type BackupOutcome, readFlash } from '../transfer/backup.ts';
 import { guardMac } from '../transfer/guard-mac.ts';
-import { guardHalfRestored } from '../transfer/half-restored.ts';
-import { stuckError } from '../transfer/session.ts';
+import { type Session, stuckError } from '../transfer/session.ts';
 import {
   type Failure,
   type Outcome,
@@ -45,13 +44,14 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
     });
   }
   const busyMacs = new Set<Mac>();
-  const { outcomes, failures } = await onBoards(context, ports, async (session) => {
+  const read = (session: Session) => {
     const { mac } = session.board.identity;
     if (options.mac !== undefined) guardMac(session.board.identity, options.mac);
     claim(busyMacs, mac);
-    await guardHalfRestored(session, archive, options.halfRestored === true);
-    return backupBoard(session, { archive, full: options.full || config.transfer.full });
-  });
+    const full = options.full || config.transfer.full;
+    return readFlash(session, { archive, full, allowHalfRestored: options.halfRestored === true });
+  };
+  const { outcomes, failures } = await onBoards(context, ports, read, (unkept) => unkept.keep());
   for (const outcome of outcomes) printOutcome(context, outcome);
   failures.push(...outcomes.filter(({ result }) => result.left === 'stuck').map(stuckFailure));
   const [first] = outcomes;

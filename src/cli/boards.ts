@@ -46,13 +46,17 @@ async function namedPort(address: string, present: readonly PortInfo[]): Promise
   return { address, usb: found?.usb ?? null };
 }
 
-/** Does `work` on the board at each port, `jobs.parallel` at once; one that fails stops no other. */
-export async function onBoards<T>(
+/**
+ * Does `work` on the board at each port, `jobs.parallel` at once; one that fails stops no other.
+ * @param afterwards what is to be done with the result once the board has been released
+ */
+export async function onBoards<T, R = T>(
   context: CommandContext,
   ports: readonly Port[],
   work: (session: Session) => Promise<T>,
-): Promise<{ outcomes: Outcome<T>[]; failures: Failure[] }> {
-  const outcomes: Outcome<T>[] = [];
+  afterwards: (value: T) => Promise<R> = (value) => Promise.resolve(value as unknown as R),
+): Promise<{ outcomes: Outcome<R>[]; failures: Failure[] }> {
+  const outcomes: Outcome<R>[] = [];
   const failures: Failure[] = [];
   const waiting = [...ports];
   const worker = async () => {
@@ -64,7 +68,8 @@ export async function onBoards<T>(
           identity = session.board.identity;
           return work(session);
         });
-        if (identity !== undefined) outcomes.push({ port, identity, result });
+        const value = await afterwards(result.value);
+        if (identity !== undefined) outcomes.push({ port, identity, result: { ...result, value } });
       } catch (error) {
         failures.push({
           port: address,

@@ -3,7 +3,7 @@
 import { Writable } from 'node:stream';
 import type { EspdError } from '../errors.ts';
 import type { Progress } from '../transfer/session.ts';
-import { ProgressLine } from './progress.ts';
+import { ProgressLines } from './progress.ts';
 import { type Span, bold, formatTable, jsonLine, jsonText, printable, renderLine } from './text.ts';
 
 /** One of the two streams of a process, as far as it is used here. */
@@ -34,13 +34,13 @@ export class Output {
   readonly json: boolean;
   readonly #terminal: Terminal;
   readonly #color: boolean;
-  readonly #progress: ProgressLine;
+  readonly #progress: ProgressLines;
 
   constructor(terminal: Terminal, options: OutputOptions) {
     this.#terminal = terminal;
     this.json = options.json;
     this.#color = options.color;
-    this.#progress = new ProgressLine(terminal.stderr);
+    this.#progress = new ProgressLines(terminal.stderr);
   }
 
   /** Whether somebody could answer a question. */

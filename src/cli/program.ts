@@ -149,18 +149,29 @@ async function runCommand(
   let context: CommandContext | undefined;
   try {
     context = await openContext(options, host, out, isService);
-    const error = await work(context);
+    const error = (await work(context)) ?? faultOf(host.signal);
     // The command has printed its document already.
     if (error !== undefined && !out.json) out.error(error);
+    if (error?.code === 'internal') context.log.debug(error.message, { stack: stackOf(error) });
     return error;
   } catch (error) {
-    const failure = host.signal.aborted ? new EspdError('interrupted', 'Interrupted') : toEspdError(error);
-    if (failure.code === 'internal') context?.log.debug(failure.message, { stack: (error as Error).stack });
+    const interrupted = () => new EspdError('interrupted', 'Interrupted');
+    const failure = host.signal.aborted ? (faultOf(host.signal) ?? interrupted()) : toEspdError(error);
+    if (failure.code === 'internal') context?.log.debug(failure.message, { stack: stackOf(failure) });
     report(failure, out);
     return failure;
   } finally {
     await context?.log.close();
   }
+}
+
+/** Why the process ends, where that is a fault of its own and no signal. */
+function faultOf(signal: AbortSignal): EspdError | undefined {
+  return signal.reason instanceof EspdError ? signal.reason : undefined;
+}
+
+function stackOf({ cause }: EspdError): string | undefined {
+  return cause instanceof Error ? cause.stack : undefined;
 }
 
 /** Prints an error that kept a command from having any result. */

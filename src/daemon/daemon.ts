@@ -63,9 +63,13 @@ interface RunningJob {
   mac: Mac | undefined;
   /** Whether the lines may be moved at all. */
   resets: boolean;
+  /** The board was reset into its app. */
+  hasLeft: boolean;
+  /** The link is closed: from then on the job is only about the disk. */
+  isReleased: boolean;
 }
 
-/** A stop waits so long for jobs to let their boards go; the contract is 5 s in all. */
+/** A stop waits so long, first for boards to be released, then for disks; the contract is 5 s in all. */
 const STOP_LIMIT_MS = 4500;
 
 export class Daemon {
@@ -108,7 +112,10 @@ export class Daemon {
     this.#queue.parallel = settings.parallel;
   }
 
-  /** Ends all jobs, their boards reset and their drafts removed; at most {@link STOP_LIMIT_MS} long. Never rejects. */
+  /**
+   * Ends all jobs: their boards are reset, whatever the disk does, and what was read is kept where the disk is fast
+   * enough. At most {@link STOP_LIMIT_MS} long. Never rejects.
+   */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
@@ -121,7 +128,9 @@ export class Daemon {
     try {
       await withTimeout(clock, STOP_LIMIT_MS, done, () => new Error('too slow'));
     } catch {
-      log.warn('Some jobs did not stop in time', { ports: [...this.#running.keys()] });
+      const held = [...this.#running.values()].filter(({ isReleased }) => !isReleased);
+      if (held.length > 0) log.warn('Some jobs did not stop in time', { ports: held.map(({ port }) => port.address) });
+      else log.warn('Not waiting for the disk of the archive any longer: the next backup goes on from what is there');
     }
   }
 
@@ -140,7 +149,8 @@ export class Daemon {
     this.#queue.cancel(address);
     this.#slots.detached(port, this.#parts.clock.now());
     const job = this.#running.get(address);
-    if (job === undefined) return;
+    // A board that was released may go: what was read of it is being kept.
+    if (job === undefined || job.isReleased) return;
     // A device that is gone does not always fail its reads and writes. But a port of which more is known by now is
     // reported as gone and come, both in one step: then it is still the same.
     queueMicrotask(() => {
@@ -205,7 +215,8 @@ export class Daemon {
       return;
     }
     this.#parts.log.info('Plugged in', { port: address, product: port.usb?.product ?? undefined });
-    const job: RunningJob = { port, abort: new AbortController(), mac: undefined, resets: true };
+    const abort = new AbortController();
+    const job: RunningJob = { port, abort, mac: undefined, resets: true, hasLeft: false, isReleased: false };
     this.#queue.add({
       key: address,
       work: () => this.#backUp(job, plugIn),
@@ -252,13 +263,21 @@ export class Daemon {
       throw error;
     } finally {
       this.#running.delete(port.address);
-      this.#slots.released(port, clock.now(), lastReset(job, failure));
+      if (!job.hasLeft || !job.isReleased) this.#slots.released(port, clock.now(), lastReset(job, failure));
     }
   }
 
   #onProgress(job: RunningJob, { phase, identity }: Progress): void {
     const { port } = job;
-    if (phase === 'leaving') this.#slots.leaving(port);
+    if (phase === 'connecting') {
+      Object.assign(job, { hasLeft: false, isReleased: false });
+    } else if (phase === 'leaving') {
+      job.hasLeft = true;
+      this.#slots.leaving(port);
+    } else if (phase === 'released') {
+      job.isReleased = true;
+      if (job.hasLeft) this.#slots.released(port, this.#parts.clock.now(), lastReset(job, undefined));
+    }
     if (phase !== 'identified' || identity === undefined) return;
     job.mac = identity.mac;
     this.#slots.identified(port, identity.mac);

@@ -6,8 +6,7 @@ import { EspdError, hasCode } from '../errors.ts';
 import type { ResetSequence } from '../esp/reset.ts';
 import type { Mac } from '../mac.ts';
 import type { PortInfo } from '../serial/ports.ts';
-import { type BackupOutcome, backupBoard } from '../transfer/backup.ts';
-import { guardHalfRestored } from '../transfer/half-restored.ts';
+import { type BackupOutcome, readFlash } from '../transfer/backup.ts';
 import {
   type LinkOpener,
   type Session,
@@ -40,24 +39,29 @@ export interface PlugInJobOptions extends SessionOptions {
   readonly openLink?: LinkOpener | undefined;
 }
 
-/** @throws EspdError whatever went wrong; `interrupted` or the reason of the signal when it was aborted */
-export function runBackupJob(port: PortInfo, options: BackupJobOptions): Promise<SessionResult<BackupOutcome>> {
-  const { archive, busyMacs } = options;
-  return onPlugIn(port, options, async (session) => {
-    const { mac } = session.board.identity;
-    if (busyMacs.has(mac)) {
-      throw new EspdError('port-busy', `${mac} is being worked on at another port`, {
-        hint: 'Two boards answer with the same MAC, or one board is attached twice',
-      });
-    }
-    busyMacs.add(mac);
-    try {
-      await guardHalfRestored(session, archive, false);
-      return await backupBoard(session, options);
-    } finally {
-      busyMacs.delete(mac);
-    }
-  });
+/**
+ * The backup is kept once the board has been released; its MAC stays busy until then.
+ * @throws EspdError whatever went wrong; `interrupted` or the reason of the signal when it was aborted
+ */
+export async function runBackupJob(port: PortInfo, options: BackupJobOptions): Promise<SessionResult<BackupOutcome>> {
+  const { busyMacs } = options;
+  let claimed: Mac | undefined;
+  try {
+    const result = await onPlugIn(port, options, (session) => {
+      const { mac } = session.board.identity;
+      if (busyMacs.has(mac) && claimed !== mac) {
+        throw new EspdError('port-busy', `${mac} is being worked on at another port`, {
+          hint: 'Two boards answer with the same MAC, or one board is attached twice',
+        });
+      }
+      busyMacs.add(mac);
+      claimed = mac;
+      return readFlash(session, options);
+    });
+    return { ...result, value: await result.value.keep() };
+  } finally {
+    if (claimed !== undefined) busyMacs.delete(claimed);
+  }
 }
 
 /**

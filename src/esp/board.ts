@@ -5,7 +5,8 @@
  */
 
 import { EspdError } from '../errors.ts';
-import type { Link } from '../serial/link.ts';
+import { BLOCK_BYTES } from '../flash.ts';
+import type { Link, UsbFacts } from '../serial/link.ts';
 import { FrameChannel } from './channel.ts';
 import type { Chip, UsbConnection } from './chips/chip.ts';
 import { type ConnectOptions, connect } from './connect.ts';
@@ -38,6 +39,8 @@ export interface BoardOptions extends ConnectOptions {
 
 /** A read that shows whether a rate holds, before anything is written at it. */
 const PROOF_BYTES = 16 * 1024;
+/** A larger digest is not asked of a chip before a small one has shown how fast it hashes. */
+const UNMEASURED_DIGEST_BYTES = 4 * 1024 * 1024;
 /** A write is compressed, and waits for the flash: the wire is about half of it. */
 const WRITTEN_SHARE = 0.5;
 
@@ -95,9 +98,9 @@ export class Board {
     try {
       const detection = await detectChip(loader, known);
       chip = detection.chip;
-      return new Board(await identify(loader, detection, known), known, chip, loader, options);
+      return new Board(await identify(loader, detection, known, options.usb), known, chip, loader, options);
     } catch (error) {
-      await leaveDownloadMode(loader, chip, await usbConnectionOf(loader, chip), context);
+      await leaveDownloadMode(loader, chip, await usbConnectionOf(loader, chip, options.usb), context);
       throw error;
     }
   }
@@ -159,10 +162,12 @@ export class Board {
    */
   async digest(offset: number, sizeBytes: number): Promise<string> {
     await this.openFlash();
+    // A small one first, so that a chip that dies over the large one is given up in time.
+    if (sizeBytes > UNMEASURED_DIGEST_BYTES && !this.#line.knowsDigests) await this.digest(offset, BLOCK_BYTES);
     const { clock } = this.#context;
     return this.#persist(`digest at ${hexAddress(offset)}`, async (loader) => {
       const [startedAt, retries] = [clock.now(), loader.retries];
-      const digest = await digestRegion(loader, offset, sizeBytes);
+      const digest = await digestRegion(loader, offset, sizeBytes, this.#line.digestLimitMs(sizeBytes));
       if (loader.retries === retries) this.#line.digested(sizeBytes, clock.now() - startedAt);
       return digest;
     });
@@ -281,9 +286,9 @@ export class Board {
 }
 
 /** Of a board whose identity could not be read in full: the way to let it go depends on it. */
-async function usbConnectionOf(loader: Loader, chip: Chip | undefined): Promise<UsbConnection> {
+async function usbConnectionOf(loader: Loader, chip: Chip | undefined, usb: UsbFacts | null): Promise<UsbConnection> {
   try {
-    return (await chip?.readUsbConnection(registersOf(loader))) ?? 'none';
+    return (await chip?.readUsbConnection(registersOf(loader), usb)) ?? 'none';
   } catch {
     return 'none';
   }

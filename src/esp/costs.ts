@@ -13,6 +13,15 @@ const PRIOR_READ_BYTES = 16 * 1024;
 const DIGEST_HALF_LIFE_BYTES = 4 * 1024 * 1024;
 const READ_HALF_LIFE_BYTES = 1024 * 1024;
 const ROUND_TRIP_WEIGHT = 0.2;
+/**
+ * What a digest may take before its answer counts as lost: what the chip has shown that it needs, several times over;
+ * before it has shown anything, 8 s a MiB, when the slowest chips need one.
+ */
+const DIGEST_PATIENCE = 4;
+const UNKNOWN_DIGEST_MS_PER_BYTE = 8000 / (1024 * 1024);
+const LEAST_DIGEST_LIMIT_MS = 3000;
+/** Digests of so many bytes in all show how fast the chip hashes: less is lost in the round trip. */
+const TELLING_DIGEST_BYTES = 64 * 1024;
 /** Request and answer of SPI_FLASH_MD5 are so much longer than those of READ_REG. */
 const DIGEST_EXTRA_BYTES = 28;
 
@@ -50,9 +59,21 @@ class Throughput {
   }
 }
 
+/**
+ * After so long, in ms, the answer to a digest counts as lost. A chip that hashes answers nothing else, so that one that
+ * is dead cannot be told from one at work in any other way.
+ * @param bytesPerMs that the chip hashes; undefined = not known
+ */
+export function digestLimitMs(sizeBytes: number, bytesPerMs?: number): number {
+  const slowestMs = sizeBytes * UNKNOWN_DIGEST_MS_PER_BYTE;
+  const shownMs = bytesPerMs === undefined ? slowestMs : (DIGEST_PATIENCE * sizeBytes) / bytesPerMs;
+  return LEAST_DIGEST_LIMIT_MS + Math.ceil(Math.min(slowestMs, shownMs));
+}
+
 export class CostModel {
   #roundTripMs = PRIOR_ROUND_TRIP_MS;
   #hasRoundTrip = false;
+  #digestedBytes = 0;
   readonly #digests = new Throughput(PRIOR_DIGEST_BYTES_PER_MS, PRIOR_DIGEST_BYTES, DIGEST_HALF_LIFE_BYTES);
   /** Of what the line could carry, the share that reads have made of it; 1 is every bit of the wire. */
   readonly #reads = new Throughput(1, PRIOR_READ_BYTES, READ_HALF_LIFE_BYTES);
@@ -69,6 +90,7 @@ export class CostModel {
 
   /** A digest of so many bytes was answered after `ms`, over a line that carries `lineBytesPerMs`. */
   digest(sizeBytes: number, ms: number, lineBytesPerMs: number): void {
+    this.#digestedBytes += sizeBytes;
     this.#digests.add(sizeBytes, Math.max(0, ms - this.#roundTripMs - DIGEST_EXTRA_BYTES / lineBytesPerMs));
   }
 
@@ -80,6 +102,16 @@ export class CostModel {
   /** @param lineBytesPerMs that the line carries now */
   digestMs(sizeBytes: number, lineBytesPerMs: number): number {
     return this.#roundTripMs + DIGEST_EXTRA_BYTES / lineBytesPerMs + sizeBytes / this.#digests.bytesPerMs;
+  }
+
+  /** Whether the chip has shown how fast it hashes. */
+  get knowsDigests(): boolean {
+    return this.#digestedBytes >= TELLING_DIGEST_BYTES;
+  }
+
+  /** See {@link digestLimitMs}: by what this chip has shown, if it has. */
+  digestLimitMs(sizeBytes: number): number {
+    return digestLimitMs(sizeBytes, this.knowsDigests ? this.#digests.bytesPerMs : undefined);
   }
 
   /** @param lineBytesPerMs that the line will carry then */

@@ -2,6 +2,7 @@
 
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import type { UsbFacts } from '../serial/link.ts';
 import type { Chip, ChipDescription, Family, SecurityState, UsbConnection } from './chips/chip.ts';
 import { isBlankMac } from './chips/efuse-fields.ts';
 import type { Detection } from './detect.ts';
@@ -33,12 +34,14 @@ export interface Identification {
 /**
  * Reads the identity through a loader that answers.
  * @param known words of this chip that were agreed on; gets the others
+ * @param usb what the host knows of the port's USB
  * @throws EspdError `secure-download`, `no-mac`, `chip-error` for a word that reads differently each time
  */
 export async function identify(
   loader: Loader,
   { chip, securityInfo }: Detection,
   known: KnownWords = new Map(),
+  usb: UsbFacts | null = null,
 ): Promise<Identification> {
   // In secure download mode no register can be read: the flag must be looked at first.
   refuseSecureDownload(chip, securityInfo !== null && isSecureDownload(securityInfo));
@@ -60,7 +63,7 @@ export async function identify(
     crystalMHz: await chip.readCrystalMHz(registers, loader.channel.link.baudRate),
     mac,
     security,
-    usbConnection: await chip.readUsbConnection(registers),
+    usbConnection: await chip.readUsbConnection(registers, usb),
   };
   return { identity, description };
 }

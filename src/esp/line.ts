@@ -115,6 +115,16 @@ export class Line {
     this.#costs.digest(sizeBytes, ms, this.#bytesPerMs(this.baudRate));
   }
 
+  /** Whether the chip has shown how fast it hashes. */
+  get knowsDigests(): boolean {
+    return this.#costs.knowsDigests;
+  }
+
+  /** After so long, in ms, the answer to a digest of so many bytes counts as lost. */
+  digestLimitMs(sizeBytes: number): number {
+    return this.#costs.digestLimitMs(sizeBytes);
+  }
+
   /** So many bytes were read in `ms` and proven, which proves the rate in force, too. */
   hasProven(sizeBytes: number, ms: number): void {
     this.#hasRead = true;

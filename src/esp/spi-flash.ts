@@ -3,6 +3,7 @@
 import { BLOCK_BYTES, SECTOR_BYTES } from '../flash.ts';
 import { EspdError } from '../errors.ts';
 import type { Chip } from './chips/chip.ts';
+import { digestLimitMs } from './costs.ts';
 import { type Loader, agreedAnswer } from './loader.ts';
 import { OPCODE, words } from './protocol.ts';
 import { agreeingRegisters } from './registers.ts';
@@ -18,10 +19,6 @@ const RDSR = 0x05;
 /** USER register: phases of a USR transaction (ESP32 Technical Reference Manual, SPI_USER_REG). */
 const USER_COMMAND = 0x80000000;
 const USER_MISO = 0x10000000;
-
-/** What the chip's own hashing may take before it counts as lost; real chips need a tenth of it. */
-const DIGEST_MS_PER_MIB = 8000;
-const MIB = 1024 * 1024;
 
 export interface JedecId {
   /** Lower-case hex, two digits: `5e`. */
@@ -115,12 +112,18 @@ type Write = readonly [address: number, value: number];
 
 /**
  * MD5 of a region, computed by the chip: lower-case hex.
+ * @param limitMs after which its answer counts as lost
  * @throws EspdError `chip-timeout`, `chip-error`
  */
-export async function digestRegion(loader: Loader, offset: number, sizeBytes: number): Promise<string> {
+export async function digestRegion(
+  loader: Loader,
+  offset: number,
+  sizeBytes: number,
+  limitMs = digestLimitMs(sizeBytes),
+): Promise<string> {
   const response = await loader.command(OPCODE.SPI_FLASH_MD5, words(offset, sizeBytes, 0, 0), {
     repeatable: true,
-    timeoutMs: 3000 + Math.ceil((sizeBytes / MIB) * DIGEST_MS_PER_MIB),
+    timeoutMs: limitMs,
   });
   // A stub sends 16 bytes, a ROM 32 hex digits.
   const { body } = response;

@@ -84,7 +84,9 @@ const BOOTLOADER_OFFSETS: ReadonlyMap<string, number> = new Map([
   ['esp32', 0x1000],
   ['esp32s2', 0x1000],
   ['esp32c5', 0x2000],
+  ['esp32h4', 0x2000],
   ['esp32p4', 0x2000],
+  ['esp32s31', 0x2000],
 ]);
 
 /** Where the chip's ROM looks for the bootloader. */

@@ -43,6 +43,8 @@ const CHIP_FAMILIES: ReadonlyMap<number, string> = new Map([
   [0x0012, 'esp32p4'],
   [0x0014, 'esp32c61'],
   [0x0017, 'esp32c5'],
+  [0x001c, 'esp32h4'],
+  [0x0020, 'esp32s31'],
 ]);
 
 const KIB = 1024;
@@ -60,6 +62,7 @@ const FREQUENCIES_MHZ: Readonly<Record<number, number>> = { 0: 40, 1: 26, 2: 20,
 const FREQUENCIES_MHZ_BY_FAMILY: ReadonlyMap<string, Readonly<Record<number, number>>> = new Map([
   ['esp32c2', { 0: 30, 1: 20, 2: 15, 15: 60 }],
   ['esp32h2', { 0: 24, 1: 16, 2: 12, 15: 48 }],
+  ['esp32h4', { 0: 24, 1: 16, 2: 12, 15: 48 }],
   ['esp32c6', { 2: 20 }],
 ]);
 

@@ -30,6 +30,9 @@ export const ESP_PRODUCTS: ReadonlyMap<string, string> = new Map([
   // ROM download mode over USB-OTG: ESP-IDF programming guide, "Device Firmware Upgrade via USB" (dfu-util's listing).
   ['0002', 'an ESP32-S2 on its own USB'],
   ['0009', 'an ESP32-S3 in download mode over USB-OTG'],
+  // The chip id of GET_SECURITY_INFO stands there on all of them: esptool/loader.py (`uses_usb_otg`), commit bb72741.
+  ['0012', 'an ESP32-P4 in download mode over USB-OTG'],
+  ['0020', 'an ESP32-S31 in download mode over USB-OTG'],
 ]);
 
 /**

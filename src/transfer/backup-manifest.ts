@@ -25,24 +25,22 @@ export interface TransferReport {
   readonly phases: Readonly<Record<Phase, number>>;
 }
 
-export async function manifestOf(facts: {
+/** A manifest but for what is inside the image. */
+export type SessionFacts = Omit<ManifestContent, 'contents'>;
+
+/** All that a manifest says and a session knows, written down before the board is released. */
+export function sessionFacts(facts: {
   readonly session: Session;
-  readonly draft: Draft;
   /** Of the whole flash, by the chip. */
   readonly md5: string;
   readonly flash: ManifestContent['flash'];
   readonly efuses: Readonly<Record<string, readonly string[]>>;
   readonly transfer: TransferReport;
-}): Promise<ManifestContent> {
-  const { draft, md5, flash, efuses } = facts;
+}): SessionFacts {
+  const { md5, flash, efuses } = facts;
   const { board, link, options, port, startedAtMs } = facts.session;
   const { identity } = board;
   const now = options.clock.date().toISOString();
-  const { firmware, partitions } = await describeFirmware(
-    (offset, length) => draft.read(offset, length),
-    flash.sizeBytes,
-    identity.family,
-  );
   const { loader, flashBytesRead, digestsAsked, explained, retries, recovery, baudRate, phases } = facts.transfer;
   return {
     createdAt: now,
@@ -57,7 +55,6 @@ export async function manifestOf(facts: {
     flash,
     security: identity.security,
     efuses: Object.fromEntries(Object.entries(efuses).map(([name, content]) => [name, [...content]])),
-    contents: { firmware, partitions },
     confirmed: { by: board.loaderKind, md5, at: now },
     source: { port: port.address, usb: port.usb, host: hostname() },
     transfer: {
@@ -73,4 +70,11 @@ export async function manifestOf(facts: {
       seconds: (options.clock.now() - startedAtMs) / 1000,
     },
   };
+}
+
+/** The manifest's content: what the session has found out, and what is inside the image that it has read. */
+export async function manifestOf(facts: SessionFacts, draft: Draft): Promise<ManifestContent> {
+  const read = (offset: number, length: number) => draft.read(offset, length);
+  const { firmware, partitions } = await describeFirmware(read, facts.flash.sizeBytes, facts.chip.family);
+  return { ...facts, contents: { firmware, partitions } };
 }

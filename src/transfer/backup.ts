@@ -1,31 +1,34 @@
-/** A backup of one board: what must be read is read, the chip confirms the whole, and only then is it kept. */
+/**
+ * Reads the flash of one board for a backup: what must be read is read, and the chip confirms the whole. The board waits
+ * for no disk but where its own next step needs it; what becomes of the bytes is `unkept.ts`.
+ */
 
 import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
-import type { Archive, Backup, BoardHistory, Candidates, Draft } from '../archive/types.ts';
-import type { Board, FlashFacts } from '../esp/board.ts';
+import type { Archive, Backup, Candidate, Candidates, Draft } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
+import type { Board, FlashFacts } from '../esp/board.ts';
 import { Budget } from './asking.ts';
-import { type TransferReport, manifestOf } from './backup-manifest.ts';
+import { type TransferReport, sessionFacts } from './backup-manifest.ts';
 import { type DigestPlan, type ExplainedRegion, planByDigests, scattered } from './digest-plan.ts';
 import { BLANK, uniformDigest } from './digests.ts';
 import { differingRegions } from './flash-compare.ts';
+import { guardHalfRestored } from './half-restored.ts';
 import { type Explanation, KnownContent } from './known-content.ts';
+import { LastBackup } from './last-backup.ts';
 import { Phases } from './phases.ts';
-import type { Session } from './session.ts';
+import { type Session, whileHeld } from './session.ts';
+import { type UnkeptBackup, newBackup, sameAs } from './unkept.ts';
+
+export type { BackupOutcome, UnkeptBackup } from './unkept.ts';
 
 export interface BackupOptions {
   readonly archive: Archive;
   /** Every byte crosses the wire: digests explain nothing. */
   readonly full: boolean;
+  /** Back up a half restored board as it is: see {@link guardHalfRestored}. Default false. */
+  readonly allowHalfRestored?: boolean;
   /** MD5 of the whole flash, which the chip has given in this session; else it is asked for where that pays. */
   readonly flashMd5?: string;
-}
-
-export interface BackupOutcome {
-  readonly backup: Backup;
-  /** The board equals `backup`, which was there before: nothing was added but a sighting. */
-  readonly unchanged: boolean;
-  readonly transfer: TransferReport;
 }
 
 /** How often regions that the chip does not confirm are read again: an app cannot run meanwhile, so once is rare. */
@@ -35,31 +38,37 @@ const WHOLE_AND_MORE = 1.25;
 const NOTHING_ASKED: DigestPlan<Explanation> = { explained: [], unexplained: [] };
 
 /**
- * Backs up the board of `session`.
+ * Reads the board of `session` until the chip has confirmed an image of its whole flash, which is then to be kept: see
+ * {@link UnkeptBackup.keep}, after {@link withBoard} has released the board.
  *
  * What an attempt that breaks off has read is left for the next one; it proves nothing, and is used where a digest of
  * the chip says that the flash still holds it.
- * @throws EspdError of reading, of the archive, or `digest-mismatch` when the chip does not confirm the image
+ * @throws EspdError of reading, of the archive, `half-restored`, or `digest-mismatch` when the chip does not confirm the
+ *   image
  */
-export async function backupBoard(session: Session, options: BackupOptions): Promise<BackupOutcome> {
+export async function readFlash(session: Session, options: BackupOptions): Promise<UnkeptBackup> {
+  const { archive, allowHalfRestored = false } = options;
+  const { mac } = session.board.identity;
+  // What the archive knows is read while the stub is on its way.
+  const [latest, half] = [archive.latest(mac), archive.halfRestored(mac)];
+  session.afterwards(latest);
+  session.afterwards(half);
   const flash = await session.board.openFlash();
-  const history = await options.archive.history(session.board.identity.mac);
-  return new BackupJob(session, options.archive, flash, history).run(options);
+  await guardHalfRestored(session, archive, allowHalfRestored, half);
+  const last = new LastBackup(session, archive, await whileHeld(session, latest), flash.sizeBytes);
+  return new FlashReading(session, archive, flash, last).run(options);
 }
 
-class BackupJob {
+class FlashReading {
   readonly #session: Session;
   readonly #board: Board;
   readonly #archive: Archive;
   readonly #flash: FlashFacts;
-  readonly #history: BoardHistory;
+  readonly #last: LastBackup;
   readonly #budget: Budget;
   readonly #phases: Phases;
-  /** The newest backup of this board that can be read, when the flash had the same size then. */
-  readonly #base: Backup | undefined;
-  /** Whether nothing newer than the base lies there damaged. */
-  readonly #baseIsLatest: boolean;
-  #baseIsSound: Promise<boolean> | undefined;
+  #draft: Promise<Draft> | undefined;
+  #candidates: Promise<Candidates> | undefined;
   /** Digests of single blocks that were asked before there was a plan. */
   readonly #probed = new Map<number, string>();
   #plan = NOTHING_ASKED;
@@ -67,62 +76,73 @@ class BackupJob {
   #digestsAsked = 0;
   #doneBytes = 0;
 
-  constructor(session: Session, archive: Archive, flash: FlashFacts, history: BoardHistory) {
+  constructor(session: Session, archive: Archive, flash: FlashFacts, last: LastBackup) {
     this.#session = session;
     this.#board = session.board;
     this.#archive = archive;
     this.#flash = flash;
-    this.#history = history;
+    this.#last = last;
     this.#budget = new Budget(session.board.costs, flash.sizeBytes);
     this.#phases = new Phases(session.options.clock, session.startedAtMs);
-    const latest = history.backups.at(-1);
-    this.#base = latest?.manifest.flash.sizeBytes === flash.sizeBytes ? latest : undefined;
-    this.#baseIsLatest = !history.problems.some(({ id }) => id !== null && id > (latest?.id ?? ''));
   }
 
-  async run({ full, flashMd5 }: BackupOptions): Promise<BackupOutcome> {
-    this.#phases.begin('comparing');
-    if (!full) await this.#measureDigests();
-    const md5 = full ? undefined : (flashMd5 ?? (await this.#wholeDigest()));
-    const known = md5 === undefined ? undefined : await this.#keptAlready(md5);
-    if (known !== undefined) {
-      await this.#board.checkIdentity();
-      return this.#seenUnchanged(known);
-    }
-    const draft = await this.#archive.begin(this.#board.identity.mac, this.#flash.sizeBytes);
+  async run({ full, flashMd5 }: BackupOptions): Promise<UnkeptBackup> {
     try {
-      return await this.#fillAndKeep(draft, full);
+      this.#phases.begin('comparing');
+      // Opened while the chip answers its first questions; not before it is known to be needed, for it takes up room.
+      if (full || this.#last.base === undefined) void this.#openDraft(full);
+      if (!full) await this.#measureDigests();
+      const md5 = full ? undefined : (flashMd5 ?? (await this.#wholeDigest()));
+      const known = md5 === undefined ? undefined : await this.#last.keptAlready(md5);
+      if (known !== undefined) {
+        await this.#board.checkIdentity();
+        return this.#sameAs(known, undefined);
+      }
+      return await this.#fillAndConfirm(await whileHeld(this.#session, this.#openDraft(full)), full);
     } catch (error) {
-      // Bytes of another board, or of a flash that reads differently each time, are of no use to anybody.
-      if (hasCode(error, 'chip-changed', 'digest-mismatch')) await draft.discard();
-      else await draft.setAside();
+      this.#breakOff(error);
       throw error;
     }
   }
 
-  async #fillAndKeep(draft: Draft, full: boolean): Promise<BackupOutcome> {
+  /** Begins to open what the image is put together in, and from. */
+  #openDraft(full: boolean): Promise<Draft> {
+    if (this.#draft === undefined) {
+      const { mac } = this.#board.identity;
+      this.#draft = this.#archive.begin(mac, this.#flash.sizeBytes);
+      this.#session.afterwards(this.#draft);
+      if (!full) {
+        this.#candidates = this.#archive.candidates(mac, { signal: this.#session.options.signal });
+        this.#session.afterwards(this.#candidates);
+      }
+    }
+    return this.#draft;
+  }
+
+  /** The board does not wait for it: what is at work on the draft may be stuck in the disk. */
+  #breakOff(error: unknown): void {
+    // Bytes of another board, or of a flash that reads differently each time, are of no use to anybody.
+    const isOfNoUse = hasCode(error, 'chip-changed', 'digest-mismatch');
+    const ended = this.#draft?.then((draft) => (isOfNoUse ? draft.discard() : draft.setAside()));
+    if (ended !== undefined) this.#session.afterwards(ended);
+    const closed = this.#candidates?.then((candidates) => candidates.close());
+    if (closed !== undefined) this.#session.afterwards(closed);
+  }
+
+  async #fillAndConfirm(draft: Draft, full: boolean): Promise<UnkeptBackup> {
     await this.#fill(draft, full);
     const md5 = await this.#confirm(draft);
     // Read in full, or put together from regions that were all known: the same image needs no second copy.
     await this.#board.checkIdentity();
-    const known = await this.#keptAlready(md5);
-    const digests = await draft.digests();
-    if (known !== undefined && known.manifest.image.sha256 === digests.sha256) {
-      await draft.discard();
-      return await this.#seenUnchanged(known);
-    }
+    const known = await this.#last.keptAlready(md5);
+    const digests = await whileHeld(this.#session, draft.digests());
+    if (known !== undefined && known.manifest.image.sha256 === digests.sha256) return this.#sameAs(known, draft);
     const aliasedAtBytes = aliasOf(digests.blocksMd5);
     if (aliasedAtBytes !== null) this.#reportAlias(aliasedAtBytes);
     const efuses = await this.#board.readEfuses();
-    const content = await manifestOf({
-      session: this.#session,
-      draft,
-      md5,
-      flash: { ...this.#flash, aliasedAtBytes },
-      efuses,
-      transfer: this.#report(),
-    });
-    return { backup: await draft.commit(content), unchanged: false, transfer: this.#report() };
+    const transfer = this.#report();
+    const flash = { ...this.#flash, aliasedAtBytes };
+    return newBackup(draft, sessionFacts({ session: this.#session, md5, flash, efuses, transfer }), transfer);
   }
 
   /** Of a chip that nobody has asked yet the slowest is believed: a small flash could then afford nothing at all. */
@@ -134,7 +154,9 @@ class BackupJob {
 
   /** Of the whole flash, where it may well be that of the last backup; else undefined. */
   async #wholeDigest(): Promise<string | undefined> {
-    if (this.#base === undefined || !(await this.#maySeemUnchanged(this.#base))) return undefined;
+    const { base } = this.#last;
+    if (base === undefined || !(await this.#maySeemUnchanged(base))) return undefined;
+    this.#last.expectUnchanged();
     const digest = await this.#digest({ offset: 0, sizeBytes: this.#flash.sizeBytes });
     this.#budget.asked(this.#flash.sizeBytes);
     return digest;
@@ -160,34 +182,6 @@ class BackupJob {
     return true;
   }
 
-  /**
-   * The board's newest backup, when it holds the image with this MD5: then it needs no second copy. It does need one
-   * when the files of that backup have been damaged since, for the board may be its only other copy.
-   */
-  async #keptAlready(md5: string): Promise<Backup | undefined> {
-    const base = this.#base;
-    if (base === undefined || !this.#baseIsLatest || base.manifest.image.md5 !== md5) return undefined;
-    this.#baseIsSound ??= this.#verify(base);
-    return (await this.#baseIsSound) ? base : undefined;
-  }
-
-  async #verify({ mac, id }: Backup): Promise<boolean> {
-    const { log, signal } = this.#session.options;
-    try {
-      const [damage] = await this.#archive.verifyBackup(mac, id, signal);
-      if (damage === undefined) return true;
-      log.warn('The last backup is not proven to be sound: keeping another copy', {
-        mac,
-        id,
-        reason: damage.error.message,
-      });
-      return false;
-    } catch (error) {
-      if (hasCode(error, 'archive-unknown-backup')) return false; // pruned meanwhile
-      throw error;
-    }
-  }
-
   async #digest({ offset, sizeBytes }: Region): Promise<string> {
     this.#session.options.signal.throwIfAborted();
     this.#digestsAsked++;
@@ -201,31 +195,34 @@ class BackupJob {
       await this.#read(draft, [{ offset: 0, sizeBytes: this.#flash.sizeBytes }]);
       return;
     }
-    const { signal, log } = this.#session.options;
-    const candidates = await this.#archive.candidates(this.#board.identity.mac, { history: this.#history, signal });
-    try {
-      this.#plan = await this.#planReading(draft, candidates);
-    } finally {
-      await candidates.close();
-    }
+    const { list } = this.#candidates === undefined ? { list: [] } : await whileHeld(this.#session, this.#candidates);
+    this.#plan = await this.#planReading(draft, list);
+    const closed = this.#candidates?.then((candidates) => candidates.close());
+    if (closed !== undefined) this.#session.afterwards(closed);
     const { explained, unexplained } = this.#plan;
-    log.debug('plan', { toRead: bytesIn(unexplained), regions: unexplained.length, ...explainedBytes(explained) });
+    this.#session.options.log.debug('plan', {
+      toRead: bytesIn(unexplained),
+      regions: unexplained.length,
+      ...explainedBytes(explained),
+    });
     this.#doneBytes = bytesIn(explained);
     await this.#read(draft, unexplained);
   }
 
-  async #planReading(draft: Draft, { list }: Candidates): Promise<DigestPlan<Explanation>> {
+  async #planReading(draft: Draft, list: readonly Candidate[]): Promise<DigestPlan<Explanation>> {
+    const session = this.#session;
     const [newest, ...others] = list;
     const leftover = draft.leftover === null ? [] : [draft.leftover];
     const known = new KnownContent(
       newest?.kind === 'newest' ? [newest, ...leftover, ...others] : [...leftover, ...list],
     );
-    await known.prepare(this.#flash.sizeBytes);
+    await whileHeld(session, known.prepare(this.#flash.sizeBytes));
+    const write = (offset: number, bytes: Buffer) => draft.write(offset, bytes);
     return planByDigests<Explanation>(
       this.#flash.sizeBytes,
       {
         ask: (region) => this.#digest(region),
-        explain: (region, digest) => known.explain(region, digest, (offset, bytes) => draft.write(offset, bytes)),
+        explain: (region, digest) => whileHeld(session, known.explain(region, digest, write)),
         evidence: (block) => known.evidence(block),
       },
       { costs: this.#board.costs, budget: this.#budget, probed: this.#probed },
@@ -239,7 +236,7 @@ class BackupJob {
     for (const region of regions) {
       await this.#board.read(region.offset, region.sizeBytes, async (offset, bytes) => {
         signal.throwIfAborted();
-        await draft.write(offset, bytes);
+        await whileHeld(this.#session, draft.write(offset, bytes));
         this.#flashBytesRead += bytes.length;
         const doneBytes = Math.min(this.#flash.sizeBytes, (this.#doneBytes += bytes.length));
         onProgress?.({ phase: 'reading', doneBytes, totalBytes: this.#flash.sizeBytes });
@@ -253,17 +250,22 @@ class BackupJob {
    * @returns the MD5 of both
    */
   async #confirm(draft: Draft): Promise<string> {
-    const { onProgress, log } = this.#session.options;
+    const session = this.#session;
+    const { onProgress, log } = session.options;
     const { sizeBytes } = this.#flash;
+    const image = { read: (offset: number, length: number) => whileHeld(session, draft.read(offset, length)) };
     this.#phases.begin('verifying');
     for (let round = 1; ; round++) {
       onProgress?.({ phase: 'verifying', doneBytes: 0, totalBytes: sizeBytes });
-      const [ours, theirs] = await bothDone(draft.digests(), this.#digest({ offset: 0, sizeBytes }));
+      const [ours, theirs] = await bothDone(
+        whileHeld(session, draft.digests()),
+        this.#digest({ offset: 0, sizeBytes }),
+      );
       if (ours.md5 === theirs) return theirs;
       if (round === CONFIRM_ROUNDS) break;
       log.warn('The chip does not confirm the image; comparing by region', { round, ours: ours.md5, theirs });
       const ask = (region: Region) => this.#digest(region);
-      await this.#read(draft, await differingRegions({ offset: 0, sizeBytes }, draft, ask, this.#board.costs));
+      await this.#read(draft, await differingRegions({ offset: 0, sizeBytes }, image, ask, this.#board.costs));
     }
     throw new EspdError(
       'digest-mismatch',
@@ -274,11 +276,10 @@ class BackupJob {
     );
   }
 
-  async #seenUnchanged(base: Backup): Promise<BackupOutcome> {
+  #sameAs(known: Backup, draft: Draft | undefined): UnkeptBackup {
     const { port, options } = this.#session;
-    const at = options.clock.date().toISOString();
-    await this.#archive.recordSighting(base.mac, { id: base.id, at, port: port.address });
-    return { backup: base, unchanged: true, transfer: this.#report() };
+    const sighting = { id: known.id, at: options.clock.date().toISOString(), port: port.address };
+    return sameAs(known, { archive: this.#archive, sighting, draft }, this.#report());
   }
 
   #reportAlias(aliasedAtBytes: number): void {

@@ -8,7 +8,7 @@ import type { HalfRestored, RestoreRecord } from '../archive/restore-record.ts';
 import type { Archive } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import type { Session } from './session.ts';
+import { type Session, whileHeld } from './session.ts';
 
 /** The command that finishes a restore, as a person would type it. */
 export function finishCommand({ from, mac, parts }: Pick<RestoreRecord, 'from' | 'mac' | 'parts'>): string {
@@ -44,17 +44,23 @@ export function halfRestoredText(mac: Mac, half: HalfRestored): { message: strin
  * what says otherwise is removed.
  *
  * @param allow the person wants a backup of the half restored board as it is
+ * @param reading what the archive says of it, for a caller who has begun to ask already
  * @throws EspdError `half-restored`
  */
-export async function guardHalfRestored(session: Session, archive: Archive, allow: boolean): Promise<void> {
+export async function guardHalfRestored(
+  session: Session,
+  archive: Archive,
+  allow: boolean,
+  reading = archive.halfRestored(session.board.identity.mac),
+): Promise<void> {
   const { board, options } = session;
   const { mac } = board.identity;
-  const half = await archive.halfRestored(mac);
+  const half = await whileHeld(session, reading);
   if (half === null) return;
   const { message, hint } = halfRestoredText(mac, half);
   const found = await lookAt(session, archive, half);
   if (found !== 'half') {
-    await archive.endRestore(mac, found);
+    await whileHeld(session, archive.endRestore(mac, found));
     options.log.info('The board counted as half restored, but its flash is whole', { mac, half: message });
     return;
   }
@@ -68,10 +74,11 @@ export async function guardHalfRestored(session: Session, archive: Archive, allo
 
 /** `done`: the flash holds what the restore was to put there. `nothing-written`: it holds another backup of the board. */
 async function lookAt(
-  { board, options }: Session,
+  session: Session,
   archive: Archive,
   { record }: HalfRestored,
 ): Promise<'done' | 'nothing-written' | 'half'> {
+  const { board, options } = session;
   const { sizeBytes } = await board.openFlash();
   const ask = ({ offset, sizeBytes: length }: Region) => {
     options.signal.throwIfAborted();
@@ -79,9 +86,16 @@ async function lookAt(
   };
   const whole = await ask({ offset: 0, sizeBytes });
   if (record !== null && (await holds(record.done, sizeBytes, whole, ask))) return 'done';
-  const { backups } = await archive.history(board.identity.mac);
-  const isKnown = backups.some(({ manifest: { image } }) => image.sizeBytes === sizeBytes && image.md5 === whole);
-  return isKnown ? 'nothing-written' : 'half';
+  return (await whileHeld(session, isKnown(archive, board.identity.mac, sizeBytes, whole)))
+    ? 'nothing-written'
+    : 'half';
+}
+
+async function isKnown(archive: Archive, mac: Mac, sizeBytes: number, md5: string): Promise<boolean> {
+  for await (const { manifest } of archive.newestFirst(mac)) {
+    if (manifest.image.sizeBytes === sizeBytes && manifest.image.md5 === md5) return true;
+  }
+  return false;
 }
 
 /** A record may come from anywhere: only one whose parts are the whole flash says something about it. */

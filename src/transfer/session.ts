@@ -1,6 +1,9 @@
-/** One job with one board: open the link, connect, work, let the board go, close. Whatever happens in between. */
+/**
+ * One job with one board: open the link, connect, work, release the board, close. Whatever happens in between, and
+ * whatever the disk does: an abort waits for no disk before the board is released.
+ */
 
-import { type Clock, withTimeout } from '../clock.ts';
+import { type Clock, unlessAborted, withTimeout } from '../clock.ts';
 import { EspdError } from '../errors.ts';
 import { Board } from '../esp/board.ts';
 import type { BoardIdentity } from '../esp/identity.ts';
@@ -43,7 +46,8 @@ export interface SessionOptions {
 
 /** What a job is doing; `done` and `total` count bytes of flash. */
 export interface Progress {
-  readonly phase: 'connecting' | 'identified' | 'comparing' | 'reading' | 'writing' | 'verifying' | 'leaving';
+  readonly phase:
+    'connecting' | 'identified' | 'comparing' | 'reading' | 'writing' | 'verifying' | 'leaving' | 'released';
   readonly identity?: BoardIdentity;
   readonly doneBytes?: number;
   readonly totalBytes?: number;
@@ -56,6 +60,11 @@ export interface Session {
   readonly options: SessionOptions;
   /** Of the clock, when the link was opened. */
   readonly startedAtMs: number;
+  /**
+   * Work that the board does not wait for: {@link withBoard} ends once it has settled, after the board was released and
+   * the link closed. Its failures are its own business.
+   */
+  afterwards(work: Promise<unknown>): void;
 }
 
 export interface SessionResult<T> {
@@ -66,8 +75,19 @@ export interface SessionResult<T> {
   readonly seconds: number;
 }
 
-/** Letting the board go and closing may not hold up a stop of the daemon: it has 5 s in all. */
+/** Releasing the board and closing may not hold up a stop of the daemon: it has 5 s in all. */
 const LEAVE_LIMIT_MS = 3500;
+
+/**
+ * Waits for a disk while the board is held, which only what the board itself needs is worth: an abort ends the wait at
+ * once, so that the board is released whatever the disk does. The work goes on, and is waited for {@link
+ * Session.afterwards}.
+ * @throws the signal's reason, and what `work` throws
+ */
+export function whileHeld<T>(session: Session, work: Promise<T>): Promise<T> {
+  session.afterwards(work);
+  return unlessAborted(work, session.options.signal);
+}
 
 /**
  * Runs `work` on the board behind `port`.
@@ -85,17 +105,21 @@ export async function withBoard<T>(
   const startedAtMs = clock.now();
   options.onProgress?.({ phase: 'connecting' });
   const keepControlLines = options.reset === 'none';
+  const remembered = options.lines?.open(port);
   const opened = await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines });
   const link = countBytes(keepControlLines ? withoutControlLines(opened) : opened);
+  const chores = new Chores();
   let line: RememberedLine | undefined;
   try {
-    line = await options.lines?.open(port);
+    // Begun before the port was opened: a disk that hangs must not keep it open either.
+    line = remembered && (await unlessAborted(remembered, signal));
     const board = await connectBoard(link, port, options, line);
     options.onProgress?.({ phase: 'identified', identity: board.identity });
     let value: T;
     let left: LeaveOutcome;
     try {
-      value = await work({ board, port, link, options, startedAtMs });
+      const afterwards = (chore: Promise<unknown>) => chores.add(chore);
+      value = await work({ board, port, link, options, startedAtMs, afterwards });
     } finally {
       // A board whose port is gone cannot be reset: that would look like one that goes because it is.
       if (link.isOpen) options.onProgress?.({ phase: 'leaving', identity: board.identity });
@@ -103,10 +127,28 @@ export async function withBoard<T>(
       log.debug('left the board', { port: port.address, outcome: left });
       if (left === 'stuck') log.warn('The board did not leave download mode', { port: port.address });
     }
-    return { value, left, wireBytes: link.bytesRead + link.bytesWritten, seconds: (clock.now() - startedAtMs) / 1000 };
+    const wireBytes = link.bytesRead + link.bytesWritten;
+    return { value, left, wireBytes, seconds: (clock.now() - startedAtMs) / 1000 };
   } finally {
     await link.close();
-    await line?.save();
+    options.onProgress?.({ phase: 'released' });
+    if (line !== undefined) chores.add(line.save());
+    await chores.settled();
+  }
+}
+
+/** Work that is under way and not waited for yet. */
+class Chores {
+  readonly #underWay = new Set<Promise<unknown>>();
+
+  add(work: Promise<unknown>): void {
+    const done: Promise<unknown> = work.catch(() => undefined).finally(() => this.#underWay.delete(done));
+    this.#underWay.add(done);
+  }
+
+  /** Also what is added meanwhile. */
+  async settled(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
   }
 }
 

@@ -101,6 +101,35 @@ describe('a board', () => {
     assert.equal(board.retries, 0);
   });
 
+  it('does not wait a quarter of an hour for the digest of a chip that has died: 128 MiB', async () => {
+    const on = bench({
+      family: 'esp32s3',
+      flashSizeBytes: 128 * MIB,
+      speeds: { digestBytesPerSecond: 8 * MIB },
+      line: {},
+    });
+    const board = await on.connect();
+    // A small one tells how fast it hashes; it dies over the large one.
+    on.board.addFault({ kind: 'mute', when: { opcode: OPCODE.SPI_FLASH_MD5, nth: 2 } });
+    const started = on.clock.now();
+    await assert.rejects(board.digest(0, 128 * MIB), (error) => hasCode(error, 'no-answer'));
+    const tookMs = on.clock.now() - started;
+    // Four times the 16 s that it needs, and some tries to connect again. It was 17 minutes.
+    assert.ok(tookMs > 64_000 && tookMs < 120_000, `${tookMs} ms`);
+  });
+
+  it('waits for a slow chip that is at work over 32 MiB', async () => {
+    const on = bench({
+      family: 'esp32s3',
+      flashSizeBytes: 32 * MIB,
+      speeds: { digestBytesPerSecond: 400_000 },
+      line: {},
+    });
+    const board = await on.connect();
+    assert.equal(await board.digest(0, 32 * MIB), on.board.flash.md5(0, 32 * MIB).toString('hex'));
+    assert.equal(board.retries, 0);
+  });
+
   it('has its flash identified over a bad line: right or not at all', async () => {
     const clean = bench();
     const cleanBoard = await clean.connect();

@@ -13,6 +13,21 @@ describe('the cost model', () => {
     near(model.readMs(MIB, 92.16), MIB / 92.16, 0.01);
   });
 
+  it('waits for a digest several times what the chip has shown that it needs, and never longer than 8 s a MiB', () => {
+    const model = new CostModel();
+    assert.equal(model.digestLimitMs(MIB), 11_000);
+    // A sector says nothing: its time is that of the round trip.
+    model.digest(4096, 500, 1e9);
+    assert.deepEqual([model.knowsDigests, model.digestLimitMs(MIB)], [false, 11_000]);
+    for (let digest = 0; digest < 200; digest++) model.digest(64 * KIB, 10 + (64 * KIB) / 8192, 1e9);
+    assert.equal(model.knowsDigests, true);
+    near(model.digestLimitMs(128 * MIB), 3000 + 4 * 16_000, 0.15);
+    assert.ok(model.digestLimitMs(4096) >= 3000);
+    const slow = new CostModel();
+    slow.digest(MIB, 20_000, 1e9);
+    assert.equal(slow.digestLimitMs(MIB), 11_000);
+  });
+
   it('learns the round trip, smoothly', () => {
     const model = new CostModel();
     model.roundTrip(40);

@@ -76,7 +76,17 @@ describe('the chip', () => {
 });
 
 describe('secure download mode', () => {
-  for (const family of ['esp32s2', 'esp32s3', 'esp32c2', 'esp32c3', 'esp32c6', 'esp32h2', 'esp32p4'] as const) {
+  for (const family of [
+    'esp32s2',
+    'esp32s3',
+    'esp32c2',
+    'esp32c3',
+    'esp32c6',
+    'esp32h2',
+    'esp32h4',
+    'esp32p4',
+    'esp32s31',
+  ] as const) {
     it(`of an ${family} is reported, nothing is read, and the app runs again`, async () => {
       const on = bench({ family, security: { secureDownload: true } });
       await assert.rejects(on.connect(), (error) => {

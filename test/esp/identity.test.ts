@@ -142,6 +142,20 @@ const boards: readonly Expected[] = [
     features: ['BT 5 (LE)', 'IEEE802.15.4'],
   },
   {
+    board: { family: 'esp32h4', revision: { major: 1, minor: 2 } },
+    name: 'ESP32-H4 (QFN40)',
+    revision: 'v1.2',
+    crystalMHz: 32,
+    features: ['BT 5 (LE)', 'IEEE802.15.4', 'Dual Core'],
+  },
+  {
+    board: { family: 'esp32s31', revision: { major: 0, minor: 1 } },
+    name: 'ESP32-S31',
+    revision: 'v0.1',
+    crystalMHz: 40,
+    features: ['Wi-Fi 6', 'BT 5.4 (LE)', 'IEEE802.15.4', '300MHz'],
+  },
+  {
     board: { family: 'esp32p4', revision: { major: 3, minor: 0 } },
     name: 'ESP32-P4',
     revision: 'v3.0',
@@ -191,7 +205,9 @@ describe('the identity', () => {
       'esp32c3',
       'esp32c6',
       'esp32h2',
+      'esp32h4',
       'esp32p4',
+      'esp32s31',
     ] as const) {
       for (const flashEncryption of [false, true]) {
         for (const secureBoot of [false, true]) {
@@ -217,6 +233,10 @@ describe('the identity', () => {
     ] as const) {
       const identity = await identityOf({ family, usb });
       assert.equal(identity.usbConnection, usb, family);
+    }
+    for (const family of ['esp32h4', 'esp32s31'] as const) {
+      const { identity } = await bench({ family, usb: 'usb-serial-jtag' }).connect({ usb: USB_SERIAL_JTAG });
+      assert.equal(identity.usbConnection, 'usb-serial-jtag', family);
     }
   });
 

@@ -21,7 +21,7 @@ import {
 } from '../support/bench.ts';
 
 /** The chips whose stub reaches beyond 24 bits. */
-const LARGE = ['esp32s3', 'esp32c5', 'esp32c61', 'esp32p4'] as const;
+const LARGE = ['esp32s3', 'esp32c5', 'esp32c61', 'esp32p4', 'esp32s31'] as const;
 const UPPER = 16 * MIB + 0x1000;
 
 function large(options: BenchOptions = {}): Bench {

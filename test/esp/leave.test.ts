@@ -45,7 +45,9 @@ const families = [
   'esp32c6',
   'esp32c61',
   'esp32h2',
+  'esp32h4',
   'esp32p4',
+  'esp32s31',
 ] as const;
 
 describe('letting a board go', () => {
@@ -69,6 +71,8 @@ describe('letting a board go', () => {
     ['esp32c3', 'usb-serial-jtag'],
     ['esp32c6', 'usb-serial-jtag'],
     ['esp32h2', 'usb-serial-jtag'],
+    ['esp32h4', 'usb-serial-jtag'],
+    ['esp32s31', 'usb-serial-jtag'],
   ] as const) {
     it(`leads an ${family} over ${usb} into its app, also when it takes its port along`, async () => {
       for (const withStub of [false, true]) {

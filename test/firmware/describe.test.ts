@@ -22,6 +22,7 @@ import {
   TWO_OTA,
   u16,
   u32,
+  wledDescription,
   type Row,
 } from './builder.ts';
 
@@ -87,6 +88,8 @@ describe('describeFirmware on the ESP32 family', () => {
       ['esp32p4', 18, 0x2000],
       ['esp32c61', 20, 0],
       ['esp32c5', 23, 0x2000],
+      ['esp32h4', 28, 0x2000],
+      ['esp32s31', 32, 0x2000],
     ];
     for (const [family, chipId, offset] of offsets) {
       const parts: Parts = [
@@ -162,23 +165,23 @@ describe('describeFirmware on the ESP32 family', () => {
     }
   });
 
-  test('a project name that is only the library’s gives way to what the app is', async () => {
-    const texts = { project: 'arduino-lib-builder', version: 'esp-idf: v4.4.6 3572900934', idf: 'v4.4.6-dirty' };
-    const named = async (extra: Buffer) => (await summary([...BASE, [0x10000, esp32App(texts, { extra })]])).firmware;
-    const sdk = 'ESP-IDF v4.4.6-dirty';
-    const marker = Buffer.concat([u32(0x5aa55aa5), u32(0xffffffff), u32(0xa55aa55a)]);
-    assert.deepEqual(await named(Buffer.alloc(0)), { name: 'Arduino app', version: null, sdk });
-    assert.deepEqual(await named(Buffer.concat([marker, Buffer.from('Tasmota %s')])), {
-      name: 'Tasmota',
-      version: null,
-      sdk,
+  // The second is what Tasmota's fork of the library is called; both give the library's version beside it.
+  for (const project of ['arduino-lib-builder', 'esp32-arduino-lib-builder']) {
+    test(`the project name ${project} is only the library’s and gives way to what the app is`, async () => {
+      const texts = { project, version: 'esp-idf: v4.4.6 3572900934', idf: 'v4.4.6-dirty' };
+      const named = async (extra: Buffer) => (await summary([...BASE, [0x10000, esp32App(texts, { extra })]])).firmware;
+      const sdk = 'ESP-IDF v4.4.6-dirty';
+      const marker = Buffer.concat([u32(0x5aa55aa5), u32(0xffffffff), u32(0xa55aa55a)]);
+      const cases: [extra: Buffer, name: string, version: string | null][] = [
+        [Buffer.alloc(0), 'Arduino app', null],
+        [Buffer.concat([marker, Buffer.from('Tasmota %s')]), 'Tasmota', null],
+        [Buffer.from('|Upgrade|Upload|OtaUrl|SerialLog|Restart|\0Tasmota %s\0'), 'Tasmota', null],
+        [wledDescription('16.0.1', 'ESP32-C3'), 'WLED', '16.0.1'],
+        [Buffer.from('ESPHome version 2024.6.0 compiled on %s'), 'ESPHome', '2024.6.0'],
+      ];
+      for (const [extra, name, version] of cases) assert.deepEqual(await named(extra), { name, version, sdk });
     });
-    assert.deepEqual(await named(Buffer.from('ESPHome version 2024.6.0 compiled on %s')), {
-      name: 'ESPHome',
-      version: '2024.6.0',
-      sdk,
-    });
-  });
+  }
 
   test('an app without a description is recognized by its texts, or not named at all', async () => {
     const app = (text: string) =>

@@ -68,6 +68,8 @@ describe('parseImageHeader', () => {
       esp32p4: 18,
       esp32c61: 20,
       esp32c5: 23,
+      esp32h4: 28,
+      esp32s31: 32,
     };
     for (const [family, chipId] of Object.entries(ids)) {
       assert.equal(parseImageHeader(esp32Image(SEGMENTS, { chipId }), family)?.extended?.chipFamily, family);
@@ -102,10 +104,12 @@ describe('parseImageHeader', () => {
       [0, 1, 2, 15].map((code) => frequencyOf('esp32c2', code)),
       [30, 20, 15, 60],
     );
-    assert.deepEqual(
-      [0, 1, 2, 15].map((code) => frequencyOf('esp32h2', code)),
-      [24, 16, 12, 48],
-    );
+    for (const family of ['esp32h2', 'esp32h4']) {
+      assert.deepEqual(
+        [0, 1, 2, 15].map((code) => frequencyOf(family, code)),
+        [24, 16, 12, 48],
+      );
+    }
     assert.deepEqual(
       [0, 2].map((code) => frequencyOf('esp32c6', code)),
       [null, 20],

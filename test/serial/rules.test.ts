@@ -50,6 +50,8 @@ describe('defaults', () => {
     ['303a:1001', 'USB JTAG/serial debug unit'],
     ['303a:0002', 'ESP32-S2'],
     ['303a:0009', 'ESP32-S3'],
+    ['303a:0012', 'ESP32-P4'],
+    ['303a:0020', 'ESP32-S31'],
   ] as const) {
     test(`${ids} is an ESP chip`, () => {
       const decision = decide(usbPort(ids, { manufacturer: 'Espressif', product }), NO_RULES);

@@ -25,7 +25,7 @@ function words(family: Family, more: Partial<ChipIdentity> = {}): ReadonlyMap<nu
 
 const at = (map: ReadonlyMap<number, number>, address: number) => (map.get(address) ?? 0) >>> 0;
 
-test('eleven families, each with its chip id', () => {
+test('thirteen families, each with its chip id', () => {
   assert.deepEqual(
     chipModels.map(({ family, chipId }) => [family, chipId]),
     [
@@ -40,6 +40,8 @@ test('eleven families, each with its chip id', () => {
       ['esp32c61', 20],
       ['esp32h2', 16],
       ['esp32p4', 18],
+      ['esp32h4', 28],
+      ['esp32s31', 32],
     ],
   );
 });
@@ -132,6 +134,8 @@ test('where each family keeps MAC, revision, encryption and secure boot', () => 
     esp32c61: [0x600b4844, [[0x600b484c, 4, 0]], [0x600b4830, 23], [0x600b4834, 26]],
     esp32h2: [0x600b0844, [[0x600b0850, 21, 18]], [0x600b0834, 18], [0x600b0838, 20]],
     esp32p4: [0x5012d044, [[0x5012d04c, 4, 0]], [0x5012d034, 18], [0x5012d038, 20]],
+    esp32h4: [0x600b1844, [[0x600b1850, 22, 18]], [0x600b1830, 23], [0x600b1838, 5]],
+    esp32s31: [0x20715050, [[0x2071505c, 22, 18]], [0x20715034, 21], [0x2071503c, 2]],
   };
   assert.equal(Object.keys(places).length, chipModels.length - 2);
   for (const [family, [mac, versions, crypt, secureBoot]] of Object.entries(places)) {
@@ -153,7 +157,7 @@ test('where each family keeps MAC, revision, encryption and secure boot', () => 
 });
 
 test('chips with 802.15.4 have something above the MAC that is no part of it', () => {
-  for (const family of ['esp32c5', 'esp32c6', 'esp32h2'] as const) {
+  for (const family of ['esp32c5', 'esp32c6', 'esp32h2', 'esp32h4', 'esp32s31'] as const) {
     const map = words(family);
     const high = [...map.entries()].find(([, word]) => (word & 0xffff) === 0x5002);
     assert.equal(high![1] >>> 16, 0xfffe, family);

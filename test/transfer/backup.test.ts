@@ -426,7 +426,7 @@ describe('backup', () => {
     assert.equal(doneBytes, 512 * KIB);
     assert.deepEqual(
       phases.filter((phase) => phase !== 'comparing'),
-      ['connecting', 'identified', 'reading', 'verifying', 'leaving'],
+      ['connecting', 'identified', 'reading', 'verifying', 'leaving', 'released'],
     );
   });
 
@@ -456,7 +456,9 @@ describe('backup and restore', () => {
     esp32c6: 16 * MIB,
     esp32c61: MIB,
     esp32h2: 2 * MIB,
+    esp32h4: 4 * MIB,
     esp32p4: 16 * MIB,
+    esp32s31: 32 * MIB,
   };
   for (const { family } of chipModels) {
     const sizeBytes = sizes[family];

@@ -42,7 +42,7 @@ async function assertNothingKept(bench: Bench, board: SimulatedBoard): Promise<v
 }
 
 describe('a board with a flash above 16 MiB', () => {
-  for (const family of ['esp32s3', 'esp32c5', 'esp32c61', 'esp32p4'] as const) {
+  for (const family of ['esp32s3', 'esp32c5', 'esp32c61', 'esp32p4', 'esp32s31'] as const) {
     it(`is not backed up without its stub, in full or not: ${family}`, async (t) => {
       const bench = await Bench.open(t);
       const board = largeBoard(bench, { family, faults: [{ kind: 'no-stub' }] });

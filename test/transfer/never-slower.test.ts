@@ -31,7 +31,7 @@ function seconds({ phases }: TransferReport): number {
   return phases.comparing + phases.reading + phases.verifying;
 }
 
-/** In the order in which {@link backupBoard} looks at single blocks, the first ones are as before: the worst case. */
+/** In the order in which {@link readFlash} looks at single blocks, the first ones are as before: the worst case. */
 function alikeWhereProbed(content: Buffer, other: Buffer): Buffer {
   const mixed = Buffer.from(other);
   const count = content.length / BLOCK_BYTES;

@@ -8,7 +8,7 @@ import { type TestContext, describe, it } from 'node:test';
 import type { FileSystem } from '../../src/archive/disk.ts';
 import { openArchive } from '../../src/archive/archive.ts';
 import { type SimulatedBoard, seededRandom } from '../../src/simulator/index.ts';
-import { backupBoard } from '../../src/transfer/backup.ts';
+import { readFlash } from '../../src/transfer/backup.ts';
 import { Bench, KIB, assertFails, hastyFileSystem, knownError } from './support.ts';
 
 const SIZE = 512 * KIB;
@@ -228,7 +228,9 @@ describe('a backup that is put together from all that is known', () => {
     const twin = all.bench.board({ family: 'esp32', mac: MAC, flashSizeBytes: SIZE, content: flash });
     const outcomes = await Promise.all([
       all.bench.backup(all.board),
-      all.bench.session(twin, (session) => backupBoard(session, { archive: second, full: true })),
+      all.bench
+        .session(twin, (session) => readFlash(session, { archive: second, full: true }))
+        .then(async (result) => ({ ...result, value: await result.value.keep() })),
     ]);
     const kept = outcomes.filter(({ value }) => !value.unchanged).length;
     await all.bench.assertImages(MAC, [...all.before, ...Array<Buffer>(kept).fill(flash)]);

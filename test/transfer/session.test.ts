@@ -4,7 +4,7 @@ import { EspdError } from '../../src/errors.ts';
 import type { ControlLines, Link } from '../../src/serial/link.ts';
 import { memoryLink } from '../../src/simulator/index.ts';
 import type { SimulatedBoard } from '../../src/simulator/index.ts';
-import { fixedLink, stuckError, withBoard } from '../../src/transfer/session.ts';
+import { fixedLink, stuckError, whileHeld, withBoard } from '../../src/transfer/session.ts';
 import type { Progress, Session, SessionOptions } from '../../src/transfer/session.ts';
 import { Bench, PassingLink, assertFails } from './support.ts';
 
@@ -103,6 +103,7 @@ describe('a session', () => {
         ['connecting', undefined],
         ['identified', board.mac],
         ['leaving', board.mac],
+        ['released', undefined],
       ],
     );
   });
@@ -158,7 +159,7 @@ describe('a session', () => {
       onProgress: ({ phase }) => phases.push(phase),
     });
     await assert.rejects(outcome, failure);
-    assert.deepEqual([link.closes, board.mode, phases.at(-1)], [1, 'app', 'leaving']);
+    assert.deepEqual([link.closes, board.mode, ...phases.slice(-2)], [1, 'app', 'leaving', 'released']);
   });
 
   it('leaves and closes where the work throws at once', async (t) => {
@@ -187,6 +188,33 @@ describe('a session', () => {
     );
     await assertFails(outcome, 'interrupted');
     assert.deepEqual([link.closes, board.mode], [1, 'app']);
+  });
+
+  it('waits for a disk only after the board is released, and told to stop, not before', async (t) => {
+    for (const isStopped of [false, true]) {
+      const bench = await Bench.open(t);
+      const board = bench.board();
+      const abort = new AbortController();
+      let releasedAtMs = 0;
+      let diskDoneAtMs = 0;
+      const onProgress = ({ phase }: Progress) => {
+        if (phase === 'released') releasedAtMs = bench.clock.now();
+      };
+      const work = async (session: Session) => {
+        await session.board.openFlash();
+        const disk = bench.pass(9000).then(() => (diskDoneAtMs = bench.clock.now()));
+        if (isStopped) bench.clock.schedule(100, () => abort.abort());
+        if (isStopped) await whileHeld(session, disk);
+        else session.afterwards(disk);
+      };
+      const started = bench.clock.now();
+      const { outcome } = await run(bench, board, work, { signal: abort.signal, onProgress });
+      if (isStopped) await assertFails(outcome, 'interrupted');
+      else await outcome;
+      assert.ok(releasedAtMs - started < 5000, `released after ${releasedAtMs - started} ms`);
+      assert.ok(diskDoneAtMs > releasedAtMs, 'the session ended before the disk was done');
+      assert.equal(board.mode, 'app');
+    }
   });
 
   it('says it where the board does not leave download mode', async (t) => {

@@ -30,7 +30,7 @@ import {
   seededRandom,
 } from '../../src/simulator/index.ts';
 import type { BoardOptions, Family, SimulatedBoard } from '../../src/simulator/index.ts';
-import { backupBoard } from '../../src/transfer/backup.ts';
+import { readFlash } from '../../src/transfer/backup.ts';
 import type { BackupOutcome } from '../../src/transfer/backup.ts';
 import type { LineMemories } from '../../src/transfer/line-memory.ts';
 import { restoreBoard } from '../../src/transfer/restore/restore.ts';
@@ -131,7 +131,9 @@ export class Bench {
     options: JobOptions & { full?: boolean } = {},
   ): Promise<SessionResult<BackupOutcome>> {
     const { full = false } = options;
-    return this.session(board, (session) => backupBoard(session, { archive: this.archive, full }), options);
+    const read = (session: Session) => readFlash(session, { archive: this.archive, full });
+    const result = await this.session(board, read, options);
+    return { ...result, value: await result.value.keep() };
   }
 
   async restore(

@@ -5,6 +5,7 @@
 
 import type { Clock } from '../../clock.ts';
 import type { Mac } from '../../mac.ts';
+import type { UsbFacts } from '../../serial/link.ts';
 
 export type Family =
   | 'esp8266'
@@ -17,7 +18,9 @@ export type Family =
   | 'esp32c6'
   | 'esp32c61'
   | 'esp32h2'
-  | 'esp32p4';
+  | 'esp32h4'
+  | 'esp32p4'
+  | 'esp32s31';
 
 /** What a chip value may ask of the chip: words of its address space, through ROM or stub. */
 export interface RegisterAccess {
@@ -148,8 +151,12 @@ export interface Chip {
   readCrystalMHz(registers: RegisterAccess, baudRate: number): Promise<number>;
   /** From eFuse registers, or from `info` where the chip answers GET_SECURITY_INFO. */
   readSecurity(registers: RegisterAccess, info: SecurityInfo | null): Promise<SecurityState>;
-  /** Which of the chip's own USB peripherals the console, and so this link, runs over. Reads ROM variables. */
-  readUsbConnection(registers: RegisterAccess): Promise<UsbConnection>;
+  /**
+   * Which of the chip's own USB peripherals the console, and so this link, runs over. By ROM variables where their place
+   * is known, which also tells over a network.
+   * @param host what the host knows of the port's USB; used only where the chip cannot be asked
+   */
+  readUsbConnection(registers: RegisterAccess, host?: UsbFacts | null): Promise<UsbConnection>;
   /**
    * To be called while the ROM answers, before the flash is attached or a stub is loaded, on every connection: switches
    * off watchdogs that would reset the chip in the middle of a long read (over USB-Serial/JTAG), and powers the flash

@@ -8,9 +8,11 @@ import { esp32c5 } from './esp32c5.ts';
 import { esp32c6 } from './esp32c6.ts';
 import { esp32c61 } from './esp32c61.ts';
 import { esp32h2 } from './esp32h2.ts';
+import { esp32h4 } from './esp32h4.ts';
 import { esp32p4 } from './esp32p4.ts';
 import { esp32s2 } from './esp32s2.ts';
 import { esp32s3 } from './esp32s3.ts';
+import { esp32s31 } from './esp32s31.ts';
 import { esp8266 } from './esp8266.ts';
 
 const byFamily: Readonly<Record<Family, Chip>> = {
@@ -24,7 +26,9 @@ const byFamily: Readonly<Record<Family, Chip>> = {
   esp32c6,
   esp32c61,
   esp32h2,
+  esp32h4,
   esp32p4,
+  esp32s31,
 };
 
 export const chips: readonly Chip[] = Object.values(byFamily);

@@ -19,7 +19,9 @@ export type Family =
   | 'esp32c6'
   | 'esp32c61'
   | 'esp32h2'
-  | 'esp32p4';
+  | 'esp32h4'
+  | 'esp32p4'
+  | 'esp32s31';
 
 /** Who this one chip is. */
 export interface ChipIdentity {

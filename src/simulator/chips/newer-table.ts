@@ -1,5 +1,5 @@
 /**
- * The nine families whose eFuse controller has blocks (ESP32-S2 and all later chips), as one table.
+ * The families whose eFuse controller has blocks (ESP32-S2 and later chips), as one table; the newest are in newest-table.ts.
  *
  * A field is [word of the block, lowest bit, width]. Sources: esp-idf components/efuse/<chip>/esp_efuse_table.csv
  * (WAFER_VERSION_*, PKG_VERSION, FLASH_CAP, ...), components/soc/<chip>/register (bases), esptool/targets/<chip>.py
@@ -60,7 +60,7 @@ function watchdog(base: number, config0: number, config1: number, writeProtect: 
 
 const isC61Sample = ({ major, minor }: ChipIdentity['revision']): boolean => major === 0 && minor <= 2;
 
-const lowPowerWatchdog = (base: number): Watchdog => watchdog(base, 0x00, 0x04, 0x18);
+export const lowPowerWatchdog = (base: number): Watchdog => watchdog(base, 0x00, 0x04, 0x18);
 
 /** C3, S3: one more bit of the minor version far away. The first field takes the low bits. */
 const c3Minor: readonly Field[] = [
@@ -68,7 +68,7 @@ const c3Minor: readonly Field[] = [
   [5, 23, 1],
 ];
 
-const noMemory = { flashCapacity: null, flashVendor: null, psramCapacity: null, psramVendor: null } as const;
+export const noMemory = { flashCapacity: null, flashVendor: null, psramCapacity: null, psramVendor: null } as const;
 
 /** REPEAT_DATA1 bit 18, REPEAT_DATA2 bit 20, REPEAT_DATA3 bits 0 and 5: the same on most. */
 const usualSecurity = {

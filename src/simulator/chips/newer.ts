@@ -4,11 +4,12 @@ import { Fields, NEWER_ROM_OPCODES, macBytes } from './model.ts';
 import type { ChipIdentity, ChipModel, Family, ResetReason } from './model.ts';
 import { newerChipTable } from './newer-table.ts';
 import type { Field, NewerChip } from './newer-table.ts';
+import { newestChipTable } from './newest-table.ts';
 
 /** As the ROM of the C3 leaves it (test/traces); taken for the others too. */
 const USR_AFTER_RESET = 0x800000c0;
 
-export const newerChips: readonly ChipModel[] = newerChipTable.map(modelOf);
+export const newerChips: readonly ChipModel[] = [...newerChipTable, ...newestChipTable].map(modelOf);
 
 function modelOf(chip: NewerChip): ChipModel {
   return {

@@ -25,7 +25,7 @@ import { type RestorePlan, type SnapshotPlan, makePlan } from './plan.ts';
 import { FlashProof } from './proof.ts';
 import { type Snapshot, makeSnapshot, planSnapshot } from './snapshot.ts';
 import { FlashRewriter } from './write.ts';
-import type { Session } from '../session.ts';
+import { type Session, whileHeld } from '../session.ts';
 
 export interface RestoreOptions {
   readonly archive: Archive;
@@ -77,19 +77,27 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
   const flash = await board.openFlash();
   const overrides = { ...NO_OVERRIDES, ...options.overrides };
   guardBoard(backup, options.targetMac, { identity: board.identity, flash }, options.part !== undefined, overrides);
-  const image = await archive.openImage(backup);
+  const opening = archive.openImage(backup);
   try {
+    const image = await readerWhileHeld(session, opening);
+    const read = (offset: number, length: number) => image.read(offset, length);
     await checkImage(image, backup, session.options.signal);
     const { family } = board.identity;
-    const read = (offset: number, length: number) => image.read(offset, length);
     const contents = await describeFirmware(read, image.sizeBytes, family);
     guardRevision(await revisionRequirements(read, image.sizeBytes, family), board.identity, overrides);
-    const half = await archive.halfRestored(board.identity.mac);
+    const half = await whileHeld(session, archive.halfRestored(board.identity.mac));
     const job = new RestoreJob(session, { ...options, overrides }, { image, flash, contents, half });
     return await job.run();
   } finally {
-    await image.close();
+    session.afterwards(opening.then((image) => image.close()));
   }
+}
+
+/** An image whose reads do not keep the board from being released. */
+async function readerWhileHeld(session: Session, opening: Promise<ImageReader>): Promise<ImageReader> {
+  const image = await whileHeld(session, opening);
+  const read = (offset: number, length: number) => whileHeld(session, image.read(offset, length));
+  return { sizeBytes: image.sizeBytes, read, close: () => image.close() };
 }
 
 /** Hashes the very bytes that are about to be written: a flipped bit in the archive must not reach a board. */
@@ -207,7 +215,7 @@ class RestoreJob {
   /** From here on the board counts as half restored, whatever happens to this process. */
   async #record(plan: RestorePlan, snapshot: Snapshot | null): Promise<void> {
     const { archive, backup, why = '' } = this.#options;
-    await archive.beginRestore({
+    const begun = archive.beginRestore({
       mac: this.#board.identity.mac,
       from: { mac: backup.mac, id: backup.id },
       startedAt: this.#session.options.clock.date().toISOString(),
@@ -218,6 +226,16 @@ class RestoreJob {
       snapshot: snapshot?.id ?? this.#facts.half?.record?.snapshot ?? null,
       snapshotIsNew: snapshot?.isNew ?? this.#facts.half?.record?.snapshotIsNew ?? true,
     });
+    try {
+      await whileHeld(this.#session, begun);
+    } catch (error) {
+      // Told to stop before a sector was erased: the board is what it was.
+      const { mac } = this.#board.identity;
+      if (this.#facts.half === null) {
+        this.#session.afterwards(begun.then(() => archive.endRestore(mac, 'nothing-written')));
+      }
+      throw error;
+    }
   }
 
   async #onFailure(): Promise<void> {
@@ -240,8 +258,10 @@ class RestoreJob {
   async #clearRecord(outcome: 'done' | 'nothing-written'): Promise<void> {
     const { mac } = this.#board.identity;
     try {
-      await this.#options.archive.endRestore(mac, outcome);
+      await whileHeld(this.#session, this.#options.archive.endRestore(mac, outcome));
     } catch (error) {
+      // Told to stop, the board does not wait; the disk has until the end of the session.
+      if (this.#session.options.signal.aborted) return;
       if (!(error instanceof EspdError)) throw error;
       this.#session.options.log.warn('The record of the restore cannot be removed, though the board is whole', {
         mac,

@@ -4,10 +4,11 @@ import type { HalfRestored } from '../../archive/restore-record.ts';
 import type { Archive } from '../../archive/types.ts';
 import { EspdError, hasCode } from '../../errors.ts';
 import type { FlashFacts } from '../../esp/board.ts';
-import { backupBoard } from '../backup.ts';
+import type { Mac } from '../../mac.ts';
+import { readFlash } from '../backup.ts';
 import { BLANK, uniformDigest } from '../digests.ts';
 import type { SnapshotPlan } from './plan.ts';
-import type { Session } from '../session.ts';
+import { type Session, whileHeld } from '../session.ts';
 
 /** The backup that holds what was on the board. */
 export interface Snapshot {
@@ -26,6 +27,9 @@ const SNAPSHOT_FAULTS = [
   'read-failed',
 ] as const;
 
+/** Backups in which the flash is looked for: each takes a manifest to read, and a second copy costs only room. */
+const MAX_LOOKED_AT = 16;
+
 export interface SnapshotFacts {
   readonly session: Session;
   readonly archive: Archive;
@@ -43,16 +47,27 @@ export async function planSnapshot(facts: SnapshotFacts): Promise<SnapshotPlan> 
   if (half !== null) return { kind: 'none', because: 'half-restored' };
   if (!isWanted) return { kind: 'none', because: 'not-wanted' };
   const { mac } = session.board.identity;
-  const { backups } = await archive.history(mac);
   const md5 = await flashDigest();
   if (md5 === uniformDigest(BLANK, flash.sizeBytes)) return { kind: 'none', because: 'blank' };
-  for (const { id, manifest } of backups.toReversed()) {
-    if (manifest.image.sizeBytes !== flash.sizeBytes || manifest.image.md5 !== md5) continue;
-    // Rotten by now, it is no snapshot.
-    const damage = await archive.verifyBackup(mac, id, session.options.signal);
-    if (damage.length === 0) return { kind: 'exists', id };
+  const id = await whileHeld(session, findSound(archive, mac, { sizeBytes: flash.sizeBytes, md5 }, session));
+  return id === undefined ? { kind: 'made' } : { kind: 'exists', id };
+}
+
+/** Among the newest backups of the board, the id of one that holds the image and is not rotten. */
+async function findSound(
+  archive: Archive,
+  mac: Mac,
+  { sizeBytes, md5 }: { readonly sizeBytes: number; readonly md5: string },
+  { options: { signal } }: Session,
+): Promise<string | undefined> {
+  let looked = 0;
+  for await (const { id, manifest } of archive.newestFirst(mac)) {
+    const isSame = manifest.image.sizeBytes === sizeBytes && manifest.image.md5 === md5;
+    if (isSame && (await archive.verifyBackup(mac, id, signal)).length === 0) return id;
+    signal.throwIfAborted();
+    if (++looked === MAX_LOOKED_AT) break;
   }
-  return { kind: 'made' };
+  return undefined;
 }
 
 /**
@@ -68,7 +83,9 @@ export async function makeSnapshot(
   if (plan.kind === 'none') return null;
   if (plan.kind === 'exists') return { id: plan.id, isNew: false };
   try {
-    const { backup, unchanged } = await backupBoard(session, { archive, full: false, flashMd5: await flashMd5() });
+    const unkept = await readFlash(session, { archive, full: false, flashMd5: await flashMd5() });
+    // The one backup that is kept while the board is held: nothing may be written before it is on the disk.
+    const { backup, unchanged } = await whileHeld(session, unkept.keep());
     return { id: backup.id, isNew: !unchanged };
   } catch (error) {
     if (!hasCode(error, ...SNAPSHOT_FAULTS)) throw error;

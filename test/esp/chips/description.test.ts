@@ -128,10 +128,14 @@ describe('chips with eFuse blocks', () => {
   const c6 = 0x600b0800;
   const c5 = 0x600b4800;
   const p4 = 0x5012d000;
+  const h4 = 0x600b1800;
+  /** Its BLOCK1 lies 12 bytes further. */
+  const s31Words = (words: Record<number, number>): Words => block1(0x2071500c, words);
 
   const s2Features = 'Wi-Fi, Single Core + LP Core, 240MHz';
   const s3Features = 'Wi-Fi, BT 5 (LE), Dual Core + LP Core, 240MHz';
   const c3Features = 'Wi-Fi, BT 5 (LE), Single Core, 160MHz';
+  const s31Features = 'Wi-Fi 6, BT 5.4 (LE), IEEE802.15.4, Dual Core + LP Core, 300MHz';
   const c6Features = 'Wi-Fi 6, BT 5 (LE), IEEE802.15.4, Single Core + LP Core, 160MHz';
 
   for (const [family, words, expected] of [
@@ -238,6 +242,19 @@ describe('chips with eFuse blocks', () => {
       'ESP32-H2 (unknown package 3) v1.0: BT 5 (LE), IEEE802.15.4, Single Core, 96MHz',
     ],
 
+    [
+      'esp32h4',
+      block1(h4, { 3: (1 << 22) | (2 << 18) }),
+      'ESP32-H4 (QFN40) v1.2: BT 5 (LE), IEEE802.15.4, Dual Core, 96MHz',
+    ],
+    [
+      'esp32h4',
+      block1(h4, { 4: 5 << 12 }),
+      'ESP32-H4 (unknown package 5) v0.0: BT 5 (LE), IEEE802.15.4, Dual Core, 96MHz',
+    ],
+    ['esp32s31', s31Words({ 3: 1 << 18 }), `ESP32-S31 v0.1: ${s31Features}`],
+    ['esp32s31', s31Words({ 3: 2 << 22, 4: 3 << 6 }), `ESP32-S31 (unknown package 3) v2.0: ${s31Features}`],
+
     // espkvm issue 24 (v3.1); boards of the first generation boot with v1.3.
     ['esp32p4', block1(p4, { 2: 0x31 }), 'ESP32-P4 v3.1: Dual Core + LP Core, 400MHz'],
     ['esp32p4', block1(p4, { 2: 0x13 }), 'ESP32-P4 v1.3: Dual Core + LP Core, 400MHz'],
@@ -267,10 +284,12 @@ test('the registry has each family once, by every key', () => {
       'esp32c6',
       'esp32c61',
       'esp32h2',
+      'esp32h4',
       'esp32p4',
+      'esp32s31',
     ],
   );
   const ids = chips.flatMap(({ imageChipId }) => (imageChipId === null ? [] : [imageChipId]));
-  assert.deepEqual(ids, [0, 2, 9, 12, 5, 23, 13, 20, 16, 18]);
+  assert.deepEqual(ids, [0, 2, 9, 12, 5, 23, 13, 20, 16, 28, 18, 32]);
   for (const chip of chips) assert.equal(chipByFamily(chip.family), chip);
 });

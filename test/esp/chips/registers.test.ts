@@ -44,7 +44,9 @@ describe('MAC', () => {
     esp32c6: 0x600b0844,
     esp32c61: 0x600b4844,
     esp32h2: 0x600b0844,
+    esp32h4: 0x600b1844,
     esp32p4: 0x5012d044,
+    esp32s31: 0x20715050,
   };
 
   for (const [family, address] of Object.entries(places) as [Family, number][]) {
@@ -170,7 +172,10 @@ describe('crystal', () => {
   }
 
   test('the others have one crystal only', async () => {
-    const fixed = { esp32s2: 40, esp32s3: 40, esp32c3: 40, esp32c6: 40, esp32c61: 40, esp32h2: 32, esp32p4: 40 };
+    const fixed = {
+      ...{ esp32s2: 40, esp32s3: 40, esp32c3: 40, esp32c6: 40, esp32c61: 40, esp32p4: 40, esp32s31: 40 },
+      ...{ esp32h2: 32, esp32h4: 32 },
+    };
     for (const [family, expected] of Object.entries(fixed)) {
       const registers = new FakeRegisters();
       assert.equal(await chipByFamily(family as Family).readCrystalMHz(registers, 115200), expected);
@@ -254,10 +259,20 @@ describe('security from eFuses', () => {
       [0x600b0838, 20],
       [0x600b083c, 5],
     ],
+    esp32h4: [
+      [0x600b1830, 23],
+      [0x600b1838, 5],
+      [0x600b183c, 3],
+    ],
     esp32p4: [
       [0x5012d034, 18],
       [0x5012d038, 20],
       [0x5012d03c, 5],
+    ],
+    esp32s31: [
+      [0x20715034, 21],
+      [0x2071503c, 2],
+      [0x2071503c, 21],
     ],
   };
 
@@ -390,9 +405,33 @@ describe('USB connection', () => {
     ['esp32', [], 'none'],
     ['esp8266', [], 'none'],
     ['esp32c2', [], 'none'],
+    ['esp32h4', [], 'none'],
+    ['esp32s31', [], 'none'],
   ] as [Family, [number, number][], UsbConnection][]) {
     test(`${family}: ${words.map(([a, v]) => `0x${a.toString(16)}=${v.toString(16)}`).join(' ')} → ${expected}`, async () => {
       assert.equal(await chipByFamily(family).readUsbConnection(new FakeRegisters(words)), expected);
+    });
+  }
+});
+
+describe('USB by the ids that the host sees, where the ROM cannot be asked', () => {
+  const host = (vendorId: string, productId: string) => {
+    return { vendorId, productId, serialNumber: null, manufacturer: null, product: null, location: null };
+  };
+  for (const [family, usb, expected] of [
+    ['esp32h4', host('303a', '1001'), 'usb-serial-jtag'],
+    ['esp32h4', host('303a', '001c'), 'none'],
+    ['esp32h4', host('10c4', 'ea60'), 'none'],
+    ['esp32h4', null, 'none'],
+    ['esp32s31', host('303a', '1001'), 'usb-serial-jtag'],
+    ['esp32s31', host('303a', '0020'), 'usb-otg'],
+    ['esp32s31', host('303a', '4001'), 'none'],
+    ['esp32s31', host('1a86', '1001'), 'none'],
+    // Where it can be asked, what the chip says counts.
+    ['esp32c6', host('303a', '1001'), 'none'],
+  ] as const) {
+    test(`${family} at ${usb === null ? 'a network port' : `${usb.vendorId}:${usb.productId}`} → ${expected}`, async () => {
+      assert.equal(await chipByFamily(family).readUsbConnection(new FakeRegisters(), usb), expected);
     });
   }
 });
@@ -408,7 +447,9 @@ describe('before a stub', () => {
     esp32c6: [0x600b1c00, 0, 0x18, 0x1c, 0x20, KEY, 1 << 18],
     esp32c61: [0x600b1c00, 0, 0x18, 0x1c, 0x20, KEY, 1 << 18],
     esp32h2: [0x600b1c00, 0, 0x1c, 0x20, 0x24, KEY, 1 << 18],
+    esp32h4: [0x600b5400, 0, 0x1c, 0x20, 0x24, KEY, 1 << 18],
     esp32p4: [0x50116000, 0, 0x18, 0x1c, 0x20, KEY, 1 << 18],
+    esp32s31: [0x20801000, 0, 0x18, 0x1c, 0x20, KEY, 1 << 18],
   };
 
   for (const [family, place] of Object.entries(watchdogs) as [Family, number[]][]) {
@@ -507,6 +548,7 @@ describe('leaving', () => {
     esp32c3: [0x60008090, 0x60008094, 0x600080a8],
     esp32c5: [0x600b1c00, 0x600b1c04, 0x600b1c18],
     esp32p4: [0x50116000, 0x50116004, 0x50116018],
+    esp32s31: [0x20801000, 0x20801004, 0x20801018],
   };
 
   test('only these chips reset through their watchdog', () => {
@@ -556,6 +598,9 @@ describe('leaving', () => {
       chipByFamily(family).prepareForReset(new FakeRegisters(words), usb);
     assert.equal(await way('esp32s2', 'usb-otg', [[0x3f404038, 8]]), 'watchdog');
     assert.equal(await way('esp32s2', 'none'), 'reset-line');
+    assert.equal(await way('esp32s31', 'usb-otg'), 'watchdog');
+    for (const usb of ['none', 'usb-serial-jtag'] as const) assert.equal(await way('esp32s31', usb), 'reset-line');
+    assert.equal(await way('esp32h4', 'usb-serial-jtag'), 'reset-line');
     // The boot button held while it was plugged in: over native USB only the watchdog looks at the pin again.
     assert.equal(await way('esp32s3', 'usb-serial-jtag'), 'watchdog');
     assert.equal(await way('esp32s3', 'usb-serial-jtag', [[0x60004038, 8]]), 'reset-line');
@@ -618,6 +663,8 @@ describe('registry and constants', () => {
     assert.equal(chipByImageId(18)?.family, 'esp32p4');
     assert.equal(chipByImageId(20)?.family, 'esp32c61');
     assert.equal(chipByImageId(23)?.family, 'esp32c5');
+    assert.equal(chipByImageId(28)?.family, 'esp32h4');
+    assert.equal(chipByImageId(32)?.family, 'esp32s31');
     assert.equal(chipByImageId(255), undefined);
   });
 
@@ -634,16 +681,19 @@ describe('registry and constants', () => {
       esp32c6: 0x60003000,
       esp32c61: 0x60003000,
       esp32h2: 0x60003000,
+      esp32h4: 0x60099000,
       esp32p4: 0x5008d000,
+      esp32s31: 0x20501000,
     });
     for (const { spi } of chips) assert.equal(spi.startBit, 0x40000);
   });
 
   test('no key block is read', () => {
-    // Blocks 1 and 2 of the ESP32, block 3 of the ESP32-C2, blocks 4 to 9 elsewhere: [first address, behind the last].
+    // Blocks 1 and 2 of the ESP32, block 3 of the ESP32-C2, 4 to 8 of the ESP32-S31, blocks 4 to 9 elsewhere: [first address, behind the last].
     const keys = (chip: Chip): [number, number] => {
       if (chip.family === 'esp32') return [0x3ff5a038, 0x3ff5a078];
       if (chip.family === 'esp32c2') return [0x60008860, 0x60008880];
+      if (chip.family === 'esp32s31') return [0x207150a8, 0x20715148];
       const base = chip.efuseBlocks[0]!.address - 0x2c;
       return [base + 0x9c, base + 0x15c];
     };

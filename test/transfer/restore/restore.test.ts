@@ -443,7 +443,7 @@ describe('restore', () => {
     assert.deepEqual(phases, [
       ...['connecting', 'identified', 'verifying'],
       ...['comparing', 'reading', 'verifying', 'comparing'],
-      ...['writing', 'verifying', 'leaving'],
+      ...['writing', 'verifying', 'leaving', 'released'],
     ]);
   });
 });

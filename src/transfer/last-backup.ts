@@ -1,0 +1,68 @@
+/** The board's newest backup: what its flash is compared with first, and whether that is still a sound copy of it. */
+
+import type { Archive, Backup, LatestBackup } from '../archive/types.ts';
+import { hasCode } from '../errors.ts';
+import { type Session, whileHeld } from './session.ts';
+
+export class LastBackup {
+  /** The newest backup that can be read, when the flash had the same size then. */
+  readonly base: Backup | undefined;
+  readonly #session: Session;
+  readonly #archive: Archive;
+  /** Whether nothing newer than the base lies there damaged. */
+  readonly #isLatest: boolean;
+  #check: { readonly isSound: Promise<boolean>; readonly abort: AbortController } | undefined;
+
+  constructor(session: Session, archive: Archive, latest: LatestBackup, flashBytes: number) {
+    this.#session = session;
+    this.#archive = archive;
+    this.base = latest.backup?.manifest.flash.sizeBytes === flashBytes ? latest.backup : undefined;
+    this.#isLatest = latest.problems.length === 0;
+  }
+
+  /** The board is most likely as it was: its backup's files are hashed while the chip hashes its flash. */
+  expectUnchanged(): void {
+    if (this.base !== undefined && this.#isLatest) void this.#checkOf(this.base);
+  }
+
+  /**
+   * The board's newest backup, when it holds the image with this MD5: then it needs no second copy. It does need one
+   * when the files of that backup have been damaged since, for the board may be its only other copy.
+   */
+  async keptAlready(md5: string): Promise<Backup | undefined> {
+    const { base } = this;
+    if (base === undefined || !this.#isLatest || base.manifest.image.md5 !== md5) {
+      this.#check?.abort.abort();
+      this.#check = undefined;
+      return undefined;
+    }
+    return (await whileHeld(this.#session, this.#checkOf(base))) ? base : undefined;
+  }
+
+  #checkOf(base: Backup): Promise<boolean> {
+    if (this.#check === undefined) {
+      const abort = new AbortController();
+      const signal = AbortSignal.any([this.#session.options.signal, abort.signal]);
+      this.#check = { isSound: this.#verify(base, signal), abort };
+      this.#session.afterwards(this.#check.isSound);
+    }
+    return this.#check.isSound;
+  }
+
+  async #verify({ mac, id }: Backup, signal: AbortSignal): Promise<boolean> {
+    try {
+      const [damage] = await this.#archive.verifyBackup(mac, id, signal);
+      if (damage === undefined) return true;
+      const reason = damage.error.message;
+      this.#session.options.log.warn('The last backup is not proven to be sound: keeping another copy', {
+        mac,
+        id,
+        reason,
+      });
+      return false;
+    } catch (error) {
+      if (hasCode(error, 'archive-unknown-backup')) return false; // pruned meanwhile
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * A backup that the chip has confirmed and the archive has not got yet. Everything that only the disk is needed for
+ * happens here: the board runs its app again meanwhile.
+ */
+
+import type { Archive, Backup, Draft, Sighting } from '../archive/types.ts';
+import { type SessionFacts, type TransferReport, manifestOf } from './backup-manifest.ts';
+
+export interface BackupOutcome {
+  readonly backup: Backup;
+  /** The board equals `backup`, which was there before: nothing was added but a sighting. */
+  readonly unchanged: boolean;
+  readonly transfer: TransferReport;
+}
+
+export interface UnkeptBackup {
+  /**
+   * Puts it on the disk; to be called once, whatever the signal of the session says by then: what was read is proven,
+   * and the board does not wait. Until it has settled, no other job may begin for the same MAC.
+   * @throws EspdError of the archive: see `commit` of {@link Draft} and {@link Archive.recordSighting}
+   */
+  keep(): Promise<BackupOutcome>;
+}
+
+/** The flash is in the draft, confirmed by the chip. */
+export function newBackup(draft: Draft, facts: SessionFacts, transfer: TransferReport): UnkeptBackup {
+  return {
+    async keep() {
+      let content;
+      try {
+        content = await manifestOf(facts, draft);
+      } catch (error) {
+        await draft.setAside();
+        throw error;
+      }
+      return { backup: await draft.commit(content), unchanged: false, transfer };
+    },
+  };
+}
+
+/**
+ * The flash equals a backup that is sound.
+ * @param draft where the same image was put together before that was known
+ */
+export function sameAs(
+  backup: Backup,
+  seen: { readonly archive: Archive; readonly sighting: Sighting; readonly draft: Draft | undefined },
+  transfer: TransferReport,
+): UnkeptBackup {
+  return {
+    async keep() {
+      await seen.draft?.discard();
+      await seen.archive.recordSighting(backup.mac, seen.sighting);
+      return { backup, unchanged: true, transfer };
+    },
+  };
+}
