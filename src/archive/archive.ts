@@ -3,12 +3,11 @@
 import { constants } from 'node:fs';
 import * as nodeFs from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { Clock } from '../clock.ts';
+import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder, parseMac } from '../mac.ts';
 import type { Mac } from '../mac.ts';
-import { unlessAborted } from './at-once.ts';
 import { BlockIndex } from './block-index.ts';
 import { judgeBackup, listBoard } from './board-folder.ts';
 import type { BoardFolder, Judged } from './board-folder.ts';

@@ -1,15 +1,4 @@
-/** Work on many things with a bound, and ends that come at once. */
-
-/** `work`, or the signal's reason as soon as it is aborted; the work goes on, and its outcome is then ignored. */
-export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
-}
+/** Work on many things, with a bound on how many at a time. */
 
 /**
  * Runs `work` on each item, at most `limit` at a time, begun in their order; the first failure ends it. Once the signal

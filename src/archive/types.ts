@@ -36,17 +36,6 @@ export interface BoardHistory {
   readonly halfRestored: HalfRestored | null;
 }
 
-/** What a backup of a board has to be compared with, and no more: one manifest was read, however many there are. */
-export interface LatestBackup {
-  readonly mac: Mac;
-  /** Of everything with a backup id as its name, sound or not, oldest first. */
-  readonly ids: readonly string[];
-  /** The newest backup that can be understood; undefined where there is none. */
-  readonly backup: Backup | undefined;
-  /** Why what is newer than `backup` cannot be understood, and why the board's folder cannot be read. */
-  readonly problems: readonly ArchiveProblem[];
-}
-
 /** A board at a glance: {@link Archive.overview}. */
 export interface BoardOverview {
   readonly mac: Mac;
@@ -60,6 +49,17 @@ export interface BoardOverview {
   readonly problems: readonly ArchiveProblem[];
   readonly foreign: readonly ForeignEntry[];
   readonly halfRestored: HalfRestored | null;
+}
+
+/** What a backup of a board has to be compared with, and no more: one manifest was read, however many there are. */
+export interface LatestBackup {
+  readonly mac: Mac;
+  /** Of everything with a backup id as its name, sound or not, oldest first. */
+  readonly ids: readonly string[];
+  /** The newest backup that can be understood; undefined where there is none. */
+  readonly backup: Backup | undefined;
+  /** Why what is newer than `backup` cannot be understood, and why the board's folder cannot be read. */
+  readonly problems: readonly ArchiveProblem[];
 }
 
 /**

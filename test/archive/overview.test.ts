@@ -67,13 +67,19 @@ test('ends at once when it is told to, even where the disk answers no more', asy
   await fillArchive(root, 20, 1, 300);
   const real = watchedFileSystem(() => undefined);
   const controller = new AbortController();
-  const open = ((path: string, flags: number, mode?: number) => {
-    if (!path.endsWith('manifest.json')) return real.open(path, flags, mode);
-    controller.abort();
-    return new Promise(() => undefined);
+  const waiting: (() => void)[] = [];
+  let answers = false;
+  const open = (async (path: string, flags: number, mode?: number) => {
+    if (path.endsWith('manifest.json') && !answers) {
+      controller.abort();
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
+    return real.open(path, flags, mode);
   }) as FileSystem['open'];
   const work = archiveAt(root, { fs: { ...real, open } }).overview({ signal: controller.signal });
   await assert.rejects(work, { name: 'AbortError' });
+  answers = true; // every call takes a turn that others wait for
+  for (const answer of waiting) answer();
   await assert.rejects(archiveAt(root).overview({ signal: AbortSignal.abort() }), { name: 'AbortError' });
 });
 

@@ -126,7 +126,7 @@ test('folders that are links: of a board, of a backup, and the cache', async (t)
   const other = archiveAt(outside);
   const backup = await backUp(other, BYTES);
   await other.cache.write('x', 'precious');
-  await archive.checkWritable();
+  await mkdir(archive.root);
   const board = join(archive.root, FOLDER);
   await symlink(join(outside, FOLDER), board);
   await symlink(join(outside, 'cache'), join(archive.root, 'cache'));
