@@ -154,7 +154,10 @@ class Bench {
     const mac = await this.#archive.resolveBoard(board.mac);
     const backup = await this.#archive.resolveBackup(mac, 'latest');
     const result = await this.#run(board, meter, (session) =>
-      restoreBoard(session, { archive: this.#archive, backup, targetMac: mac, dryRun: false }),
+      restoreBoard(session, {
+        ...{ archive: this.#archive, backup, targetMac: mac, dryRun: false },
+        confirm: () => Promise.resolve(true),
+      }),
     );
     return this.#result(scenario, board, meter, result);
   }

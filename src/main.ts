@@ -2,7 +2,7 @@
 /** The process edge: arguments, signals, faults that nobody caught, exit status. */
 
 import './cli/small-heap.ts';
-import { createInterface } from 'node:readline/promises';
+import { findAsk } from './cli/controlling-terminal.ts';
 import { runCommandLine } from './cli/program.ts';
 import type { Terminal } from './cli/output.ts';
 import { EXIT, EspdError, systemCode } from './errors.ts';
@@ -64,24 +64,12 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+const ask = findAsk({ env: process.env, signal: interruption.signal, onInterrupt: interrupt });
 const terminal: Terminal = {
   stdout: process.stdout,
   stderr: process.stderr,
-  ...(process.stdin.isTTY && process.stderr.isTTY ? { ask } : {}),
+  ...(ask === undefined ? {} : { ask }),
 };
-
-/** The end of the input (Ctrl-D) is an empty answer. */
-async function ask(question: string): Promise<string> {
-  const reader = createInterface({ input: process.stdin, output: process.stderr });
-  // While a line is edited the terminal is raw, and Ctrl-C is a key and no signal.
-  reader.on('SIGINT', interrupt);
-  const ended = new Promise<string>((resolve) => reader.once('close', () => resolve('')));
-  try {
-    return await Promise.race([reader.question(question, { signal: interruption.signal }), ended]);
-  } finally {
-    reader.close();
-  }
-}
 
 const status = await runCommandLine(process.argv.slice(2), {
   env: process.env,

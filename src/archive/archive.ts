@@ -28,9 +28,10 @@ import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
 import { printable } from '../printable.ts';
 import { notAFolder, placeOf, toProblem } from './problems.ts';
-import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
+import { RESTORE_RECORD } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
-import { RESTORES, appendRestore, readRestores } from './restores.ts';
+import { RestoreStore } from './restore-store.ts';
+import { RESTORES } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
 import { Turns } from './turns.ts';
@@ -58,6 +59,8 @@ export interface ArchiveOptions {
   readonly compression: 'none' | 'gzip';
   /** For the manifest: `espd 0.1.0`. */
   readonly createdBy: string;
+  /** Folder for the record of a restore while the archive is on a read-only file system; absent = there is none. */
+  readonly statePath?: string;
   /** Node's, unless a test wants to see calls fail. */
   readonly fs?: FileSystem;
 }
@@ -81,17 +84,20 @@ class FolderArchive implements Archive {
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
   readonly #identity: ArchiveIdentity;
+  readonly #restores: RestoreStore;
   /** Drafts that begin ask for room on the disk one after the other. */
   readonly #reserving = new Turns(1);
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
-    const { fs = nodeFs, log, directoryMode = 0o700, fileMode = 0o600 } = options;
+    const { fs = nodeFs, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
     this.root = root;
     this.#options = options;
     this.#disk = new Disk({ fs, log, directoryMode, fileMode });
     this.#hasher = new ImageHasher(log);
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
+    const self = () => this.#self();
+    this.#restores = new RestoreStore({ root, statePath, disk: this.#disk, log, clock, createdBy, self });
     this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
     this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
   }
@@ -108,6 +114,7 @@ class FolderArchive implements Archive {
       // What mkfs leaves at the top of a file system that is the archive as a whole.
       else if (entry.name !== 'lost+found') others.push(entry.name);
     }
+    macs.push(...(await this.#restores.macsElsewhere()).filter((mac) => !macs.includes(mac)));
     return { macs: macs.sort(), problems, foreign: foreignEntries(others, { mac: null, id: null, folder: '' }) };
   }
 
@@ -124,7 +131,11 @@ class FolderArchive implements Archive {
     } catch (error) {
       unreadable('', error);
     }
-    if (folder === undefined) return { mac, backups, sightings, problems, foreign: [], halfRestored };
+    if (folder === undefined) {
+      // One whose folder cannot be read is not thought half restored; its record may be elsewhere all the same.
+      if (problems.length === 0) halfRestored = await this.#restores.half(mac);
+      return { mac, backups, sightings, problems, foreign: [], halfRestored };
+    }
     const foreign = [...folder.foreign];
     for (const id of folder.ids) {
       const judged = await this.#judge(mac, id);
@@ -138,7 +149,7 @@ class FolderArchive implements Archive {
       unreadable(SIGHTINGS, error);
     }
     try {
-      halfRestored = (await readRestoreRecord(this.#disk, folder.path, mac)) ?? null;
+      halfRestored = await this.#restores.half(mac);
     } catch (error) {
       unreadable(RESTORE_RECORD, error);
     }
@@ -168,8 +179,18 @@ class FolderArchive implements Archive {
     throw problem?.error ?? unknownBoard(text, macs);
   }
 
+  async backupIds(mac: Mac): Promise<readonly string[]> {
+    try {
+      const folder = await listBoard(this.#disk, this.root, mac);
+      if (folder !== undefined) return folder.ids;
+    } catch (error) {
+      throw toProblem(mac, null, macToFolder(mac), readFault(error)).error;
+    }
+    throw unknownBoard(mac, (await this.boards()).macs);
+  }
+
   async resolveBackup(mac: Mac, which: Which): Promise<Backup> {
-    const ids = await this.#idsOf(mac);
+    const ids = await this.backupIds(mac);
     const id = selectId(mac, ids, which);
     const judged = await this.#judge(mac, id);
     if (judged?.backup !== undefined) return judged.backup;
@@ -263,7 +284,7 @@ class FolderArchive implements Archive {
 
   async halfRestored(mac: Mac): Promise<HalfRestored | null> {
     try {
-      return (await readRestoreRecord(this.#disk, this.#pathOf(mac), mac)) ?? null;
+      return await this.#restores.half(mac);
     } catch (error) {
       const { code, problem, hint } = readFault(error);
       const message = `Whether ${mac} is half restored cannot be told: ${macToFolder(mac)}/${RESTORE_RECORD} ${problem}`;
@@ -271,38 +292,24 @@ class FolderArchive implements Archive {
     }
   }
 
+  async readOnly(): Promise<{ recordFolder: string | null } | null> {
+    return (await this.#restores.isReadOnly()) ? { recordFolder: this.#restores.statePath ?? null } : null;
+  }
+
   async beginRestore(content: RestoreRecordContent): Promise<void> {
-    const { createdBy } = this.#options;
-    const folder = this.#pathOf(content.mac);
     try {
       await this.#identity.check();
-      await this.#refuseOtherThanFolder(folder);
-      await this.#disk.makeFolder(folder);
-      await writeRestoreRecord(this.#disk, folder, draftName(await this.#self()), createdBy, content);
+      await this.#refuseOtherThanFolder(this.#pathOf(content.mac));
+      await this.#restores.begin(content);
     } catch (error) {
       throw toWriteError(error, this.root);
     }
   }
 
   async endRestore(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
-    const folder = this.#pathOf(mac);
     try {
-      await this.#refuseOtherThanFolder(folder);
-      const half = await readRestoreRecord(this.#disk, folder, mac);
-      const record = half?.record;
-      // It says what was restored; removed now, that would be lost.
-      if (outcome === 'done' && half?.record === null && half.hint !== null) {
-        throw new EspdError('archive-unreadable', `${RESTORE_RECORD} of ${mac} ${half.problem}`, { hint: half.hint });
-      }
-      if (record && outcome === 'done') {
-        const { from, snapshot, snapshotIsNew, parts } = record;
-        const at = this.#options.clock.date().toISOString();
-        await appendRestore(this.#disk, folder, {
-          ...{ at, from, snapshot, snapshotIsNew },
-          partial: parts !== null,
-        });
-      }
-      await removeRestoreRecord(this.#disk, folder);
+      await this.#refuseOtherThanFolder(this.#pathOf(mac));
+      await this.#restores.end(mac, outcome);
     } catch (error) {
       throw toWriteError(error, this.root);
     }
@@ -310,9 +317,8 @@ class FolderArchive implements Archive {
 
   async restores(mac: Mac): Promise<readonly CompletedRestore[]> {
     try {
-      return await readRestores(this.#disk, this.#pathOf(mac));
+      return await this.#restores.restores(mac);
     } catch (error) {
-      if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return [];
       throw toProblem(mac, null, join(macToFolder(mac), RESTORES), readFault(error)).error;
     }
   }
@@ -354,16 +360,6 @@ class FolderArchive implements Archive {
       const { problem, hint } = readFault(error);
       throw new EspdError('archive-unreadable', `The archive ${this.root} ${problem}`, { hint, cause: error });
     }
-  }
-
-  async #idsOf(mac: Mac): Promise<readonly string[]> {
-    try {
-      const folder = await listBoard(this.#disk, this.root, mac);
-      if (folder !== undefined) return folder.ids;
-    } catch (error) {
-      throw toProblem(mac, null, macToFolder(mac), readFault(error)).error;
-    }
-    throw unknownBoard(mac, (await this.boards()).macs);
   }
 
   #judge(mac: Mac, id: string): Promise<Judged | undefined> {

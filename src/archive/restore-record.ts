@@ -12,7 +12,7 @@ import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
 import { readFault, writeAll } from './disk.ts';
 import { isBackupId } from './ids.ts';
-import { printable } from '../printable.ts';
+import { escapeOf, printable, replaceUnprintable } from '../printable.ts';
 
 export const RESTORE_RECORD = 'restoring.json';
 
@@ -26,7 +26,16 @@ const mac = () =>
     .refine((text) => parseMac(text) === text)
     .transform((text) => text as Mac);
 const count = () => z.number().int().nonnegative();
+/** Never cut: it is used, not only shown. */
+const path = () =>
+  z
+    .string()
+    .max(4096)
+    .transform((text) => replaceUnprintable(text, escapeOf));
 const region = z.object({ offset: count(), sizeBytes: count() });
+
+/** Guards that a person can override, by the names of their options behind `--ignore-`. */
+export const OVERRIDES = ['revision', 'flash-size', 'security', 'write-protect', 'layout'] as const;
 
 const recordSchema = z.object({
   formatVersion: z.literal(1),
@@ -54,13 +63,26 @@ const recordSchema = z.object({
   snapshot: z.string().refine(isBackupId).nullable(),
   /** The snapshot was made for this restore; else the archive held that content before. */
   snapshotIsNew: z.boolean().default(true),
+  /** What else the command that finishes it has to say. */
+  options: z
+    .object({
+      /** The port that the person named; null = the board is found by its MAC. */
+      port: path().nullable(),
+      /** Guards that the person has overridden: `revision` stands for --ignore-revision. */
+      ignore: z.array(z.enum(OVERRIDES)),
+      /** The person has said --yes. */
+      yes: z.boolean(),
+    })
+    .default({ port: null, ignore: [], yes: false }),
+  /** Folder of the archive that `from` is in; null = the one that the record lies in. */
+  archive: path().nullable().default(null),
 });
 
 /** What is known of a restore that has begun and not ended. Texts are printable. */
 export type RestoreRecord = z.infer<typeof recordSchema>;
 
 /** What its maker knows. */
-export type RestoreRecordContent = Omit<RestoreRecord, 'formatVersion' | 'createdBy'>;
+export type RestoreRecordContent = Omit<RestoreRecord, 'formatVersion' | 'createdBy' | 'archive'>;
 
 /**
  * A board's unfinished restore: its record; or null with the reason, where the file is known to be there but is not
@@ -140,7 +162,7 @@ export async function writeRestoreRecord(
   boardFolder: string,
   draft: string,
   createdBy: string,
-  content: RestoreRecordContent,
+  content: RestoreRecordContent & Pick<RestoreRecord, 'archive'>,
 ): Promise<void> {
   const checked = recordSchema.safeParse({ formatVersion: 1, createdBy, ...content });
   if (!checked.success) throw new EspdError('internal', `A record of a restore is wrong: ${checked.error.message}`);

@@ -172,7 +172,8 @@ export interface Archive {
   /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
   readonly cache: ArchiveCache;
   /**
-   * MACs of all boards with a folder, sorted; what stands in the place of one; and what else is in the archive's root.
+   * MACs of all boards with a folder or an unfinished restore, sorted; what stands in the place of one; and what else is
+   * in the archive's root.
    * @throws EspdError as {@link Archive.checkReadable}
    */
   boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[]; foreign: ForeignEntry[] }>;
@@ -190,6 +191,11 @@ export interface Archive {
    * @throws EspdError `archive-unknown-board`, naming the near ones (edit distance, same last three bytes)
    */
   resolveBoard(text: string): Promise<Mac>;
+  /**
+   * Ids of everything that this board has as a backup, sound or not, sorted.
+   * @throws EspdError `archive-unknown-board`, `archive-unreadable`
+   */
+  backupIds(mac: Mac): Promise<readonly string[]>;
   /**
    * A damaged backup is never passed over in silence: when the one meant is damaged, that is the answer.
    * @throws EspdError `archive-unknown-board`, `archive-unknown-backup`, `archive-damaged` or `archive-newer` when what
@@ -241,9 +247,12 @@ export interface Archive {
    * @throws EspdError `archive-unreadable` where that cannot be told
    */
   halfRestored(mac: Mac): Promise<HalfRestored | null>;
+  /** Set while the archive's file system takes no writes, whoever asks: where the record of a restore then goes. */
+  readOnly(): Promise<{ readonly recordFolder: string | null } | null>;
   /**
    * To be called before the first sector of a board is erased: from now on, also after a crash, the board counts as half
    * restored. On the disk when it resolves. Makes the board's folder where it is missing.
+   * While the archive is read-only, the record is kept in a folder of this user's state.
    * @throws EspdError `archive-unwritable`, `disk-full`
    */
   beginRestore(content: RestoreRecordContent): Promise<void>;

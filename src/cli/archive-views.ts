@@ -4,7 +4,9 @@ import type { HalfRestored } from '../archive/restore-record.ts';
 import type { ArchiveProblem, Backup, BoardHistory, ForeignEntry } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import { finishCommand, halfRestoredText } from '../transfer/half-restored.ts';
+import { type EspdCall, finishCommand } from '../transfer/finish-command.ts';
+import { halfRestoredText } from '../transfer/half-restored.ts';
+import { meantBackup } from '../transfer/meant-backup.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 import { bold, dim, formatSize, printable } from './text.ts';
@@ -20,8 +22,8 @@ export async function list(context: CommandContext): Promise<undefined> {
     const history = await archive.history(mac);
     found.push(...history.problems);
     strangers.push(...history.foreign);
-    boards.push(boardJson(mac, history));
-    if (history.halfRestored !== null) unfinished.push(halfRestoredText(mac, history.halfRestored));
+    boards.push(boardJson(mac, history, context.call));
+    if (history.halfRestored !== null) unfinished.push(halfRestoredText(mac, history.halfRestored, context.call));
   }
   out.document({ boards, problems: found.map(problemJson), foreign: strangers });
   if (boards.length === 0) out.line(`No backups yet in ${archive.root}`);
@@ -52,8 +54,8 @@ export async function show(context: CommandContext, board: string, which: string
   const { archive, out } = context;
   const mac = await archive.resolveBoard(board);
   const history = await archive.history(mac);
-  const backups = which === undefined ? history.backups : [await archive.resolveBackup(mac, which)];
-  const summary = boardJson(mac, history);
+  const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
+  const summary = boardJson(mac, history, context.call);
   const notes: string[] = [];
   const restores = await archive.restores(mac).catch((error: unknown) => {
     if (!(error instanceof EspdError)) throw error;
@@ -69,7 +71,7 @@ export async function show(context: CommandContext, board: string, which: string
   });
   out.line(bold(`${mac}  ${summary.chip ?? ''}`));
   if (history.halfRestored !== null) {
-    const { message, hint } = halfRestoredText(mac, history.halfRestored);
+    const { message, hint } = halfRestoredText(mac, history.halfRestored, context.call);
     out.line(`  ${message}`);
     out.line(`  ${hint}`);
   }
@@ -84,7 +86,7 @@ export async function show(context: CommandContext, board: string, which: string
   return undefined;
 }
 
-function boardJson(mac: Mac, { backups, sightings, halfRestored }: BoardHistory) {
+function boardJson(mac: Mac, { backups, sightings, halfRestored }: BoardHistory, call: EspdCall) {
   const latest = backups.at(-1);
   const moments = [latest?.manifest.createdAt, ...sightings.map((sighting) => sighting.at)].filter(
     (at) => at !== undefined,
@@ -99,15 +101,15 @@ function boardJson(mac: Mac, { backups, sightings, halfRestored }: BoardHistory)
     latest: latest?.id ?? null,
     lastSeen: moments.toSorted().at(-1) ?? null,
     firmware: latest === undefined ? null : firmwareText(latest),
-    halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored),
+    halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored, call),
   };
 }
 
 /** Of a record that cannot be read, only that it is there. */
-function halfRestoredJson({ record, problem }: HalfRestored): object {
+function halfRestoredJson({ record, problem }: HalfRestored, call: EspdCall): object {
   if (record === null) return { from: null, startedAt: null, why: null, parts: null, snapshot: null, problem };
   const { from, startedAt, why, parts, snapshot } = record;
-  return { from, startedAt, why, parts, snapshot, finish: finishCommand(record) };
+  return { from, startedAt, why, parts, snapshot, finish: finishCommand(record, call) };
 }
 
 function backupJson(backup: Backup, { sightings }: BoardHistory): object {

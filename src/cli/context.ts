@@ -9,6 +9,7 @@ import { modeBits } from '../config/schema.ts';
 import { type ResetMode, parseResetSequence } from '../esp/reset.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { listPorts } from '../serial/listing.ts';
+import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
 import type { SessionOptions } from '../transfer/session.ts';
 import { VERSION } from '../version.ts';
@@ -35,6 +36,8 @@ export interface CommandContext {
   readonly log: ClosableLogger;
   readonly out: Output;
   readonly signal: AbortSignal;
+  /** How espd was called, for commands that messages print. */
+  readonly call: EspdCall;
   listPorts(): Promise<readonly PortInfo[]>;
 }
 
@@ -86,6 +89,7 @@ export async function openContext(
     fileMode: modeBits(config.archive.fileMode),
     compression: config.archive.compression,
     createdBy: `espd ${VERSION}`,
+    statePath: config.archive.statePath,
   });
   return {
     config,
@@ -97,8 +101,20 @@ export async function openContext(
     log,
     out,
     signal: host.signal,
+    call: callOf(options, host, loaded, archive),
     listPorts: () => listPorts({ folders: config.watch.folders, log }),
   };
+}
+
+/** Paths are absolute, and what the environment of this process says is said: others may run the command. */
+function callOf(options: CommonOptions, { env }: Host, { path }: LoadedConfig, { root }: Archive): EspdCall {
+  const isConfigNamed = options.config !== undefined || Boolean(env['ESPD_CONFIG']);
+  const isArchiveNamed = options.archive !== undefined || Boolean(env['STATE_DIRECTORY']);
+  return [
+    'espd',
+    ...(isConfigNamed && path !== null ? ['--config', path] : []),
+    ...(isArchiveNamed ? ['--archive', root] : []),
+  ];
 }
 
 /** How the config wants boards to be put into download mode. */
@@ -114,7 +130,7 @@ export function sessionOptions(context: CommandContext, name: string, isOnlyPort
   const { config, out } = context;
   const usualAttempts = config.jobs.connectAttempts;
   // Somebody who waits at the terminal can lend a hand to a board without auto-reset; a script cannot.
-  const hasHelp = isOnlyPort && out.canAsk;
+  const hasHelp = isOnlyPort && out.isWatched;
   return {
     clock: context.clock,
     log: context.log.child({ port: name }),
@@ -127,6 +143,7 @@ export function sessionOptions(context: CommandContext, name: string, isOnlyPort
     },
     baudRate: config.serial.baudRate,
     lines: context.lines,
+    call: context.call,
     onProgress: (progress) => out.progress(name, progress),
   };
 }

@@ -11,12 +11,13 @@ import { type CommandContext, type Host, resetModeOf } from './context.ts';
 
 /** Runs until the signal is aborted. @throws EspdError `archive-unwritable` at the start */
 export async function daemon(context: CommandContext, host: Host): Promise<undefined> {
-  const { archive, clock, log, signal } = context;
+  const { archive, call, clock, log, signal } = context;
   // A service that could keep nothing must say so at its start, not at the first board.
   await archive.checkWritable();
   const notifier = createNotifier({ env: host.env, log, clock });
   const service = new Daemon({
     archive,
+    call,
     clock,
     log,
     settings: settingsOf(context.config),

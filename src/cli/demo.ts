@@ -115,7 +115,8 @@ class DemoRun {
     const before = board.flash.snapshot();
     board.flash.erase(0, board.flash.sizeBytes);
     board.powerCycle();
-    await this.#command(['restore', '--mac', mac]);
+    // Nobody is to be asked in the middle of a demo, also at a terminal.
+    await this.#command(['restore', '--mac', mac, '--yes']);
     check(board.flash.snapshot().equals(before), 'the flash is what it was, byte for byte');
     check(board.mode === 'app', 'its app runs again');
     this.#done('restored', `${mac}: flash equal byte for byte, app running`);

@@ -48,6 +48,11 @@ export class Output {
     return !this.json && this.#terminal.ask !== undefined;
   }
 
+  /** Whether somebody reads remarks as they come. */
+  get isWatched(): boolean {
+    return this.canAsk && this.#terminal.stderr.isTTY === true;
+  }
+
   /** The one JSON document of a command. Nothing when the output is for people. */
   document(value: unknown): void {
     if (this.json) this.#terminal.stdout.write(`${jsonText(value)}\n`);
@@ -87,10 +92,15 @@ export class Output {
     for (const line of others) this.#write(this.#terminal.stderr, `      ${line}`);
   }
 
-  /** Asks, and is true only for a clear yes. Call only when {@link canAsk}. */
-  async confirm(question: string): Promise<boolean> {
+  /**
+   * Asks, and is true only for a clear yes. Call only when {@link canAsk}.
+   * @param shown remarks that the question is about: said again where stderr has taken them elsewhere
+   */
+  async confirm(question: string, shown: readonly string[] = []): Promise<boolean> {
     this.#progress.clear();
-    const answer = await this.#terminal.ask?.(`${printable(question)} [y/N] `);
+    const unseen = this.#terminal.stderr.isTTY === true ? [] : shown;
+    const lines = [...unseen, `${question} [y/N] `].map((line) => printable(line));
+    const answer = await this.#terminal.ask?.(lines.join('\n'));
     return /^\s*y(es)?\s*$/i.test(answer ?? '');
   }
 

@@ -112,8 +112,8 @@ function buildProgram(host: Host, run: Runner): Command {
     );
 
   addRestore(add('restore', 'put an archived image back on its board')).action(
-    (options: RestoreCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) => restore(context, options)),
+    (board: string | undefined, options: RestoreCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => restore(context, { ...options, ...(board && { board }) })),
   );
 
   add('list', 'list the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
@@ -127,7 +127,11 @@ function buildProgram(host: Host, run: Runner): Command {
 
   add('verify', 'hash the archive again, or compare attached boards with it')
     .option('--mac <mac>', 'only this board')
-    .option('--device', 'compare attached boards with their newest backups, by a digest of the chip', false)
+    .option(
+      '--device',
+      'compare attached boards with the backups that they should hold, by a digest of the chip',
+      false,
+    )
     .option('--port <port>', `with --device: ${PORT_HELP}`)
     .action((options: VerifyCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => verify(context, options)),

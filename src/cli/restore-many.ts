@@ -3,10 +3,11 @@
 import type { Backup } from '../archive/types.ts';
 import { ERROR_CODES, EXIT, EspdError, toEspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import { finishCommand } from '../transfer/half-restored.ts';
+import { finishCommand } from '../transfer/finish-command.ts';
 import { type RestoreOutcome, restoreBoard } from '../transfer/restore/restore.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type SessionResult, stuckError } from '../transfer/session.ts';
+import type { Consent } from './consent.ts';
 import type { CommandContext } from './context.ts';
 import type { PlugIn, PlugIns } from './plug-ins.ts';
 import { formatSize, plural } from './text.ts';
@@ -34,16 +35,15 @@ interface CloneResult {
  * other chips, other flash sizes, boards with flash encryption or secure boot. Each is backed up first. One that fails
  * stops no other.
  *
- * @returns the error of the first board that failed, or else was refused
+ * @returns the error of the first board that failed. One that was refused is none: it was not touched, and said so
  */
 export async function restoreMany(
   context: CommandContext,
-  backup: Backup,
-  why: string,
+  { backup, why, consent }: { backup: Backup; why: string; consent: Consent },
   options: ManyOptions,
 ): Promise<EspdError | undefined> {
   const { out, signal, config } = context;
-  await agree(context, backup, options.yes);
+  await agree(backup, consent);
   const enough = new AbortController();
   const plugIns = plugInsOf(context, AbortSignal.any([signal, enough.signal]));
   await plugIns.ignorePresent();
@@ -60,12 +60,14 @@ export async function restoreMany(
     for await (const plugIn of plugIns.next(Infinity)) {
       while (isFull()) await Promise.race(running);
       if (enough.signal.aborted) break;
-      const job: Promise<void> = clone(context, plugIns, plugIn, { backup, why, busy }).then((result) => {
-        results.push(result);
-        print(context, result);
-        running.delete(job);
-        if (passed() >= (options.count ?? Infinity)) enough.abort();
-      });
+      const job: Promise<void> = clone(context, plugIns, plugIn, { backup, why, busy, yes: options.yes }).then(
+        (result) => {
+          results.push(result);
+          print(context, result);
+          running.delete(job);
+          if (passed() >= (options.count ?? Infinity)) enough.abort();
+        },
+      );
       running.add(job);
     }
   } catch (error) {
@@ -77,7 +79,7 @@ export async function restoreMany(
 }
 
 /** Whoever says yes once says it for every board that follows. */
-async function agree({ out }: CommandContext, { mac, id, manifest }: Backup, yes: boolean): Promise<void> {
+async function agree({ mac, id, manifest }: Backup, consent: Consent): Promise<void> {
   const { flashEncryption, secureBoot } = manifest.security;
   if (flashEncryption || secureBoot) {
     throw new EspdError(
@@ -88,14 +90,8 @@ async function agree({ out }: CommandContext, { mac, id, manifest }: Backup, yes
   }
   const { name } = manifest.chip;
   const size = formatSize(manifest.image.sizeBytes);
-  const what = `every ${name} with ${size} of flash that is plugged in from now on is overwritten with ${mac} ${id}`;
-  if (yes) return;
-  if (!out.canAsk) {
-    throw new EspdError('usage', 'Nobody can be asked here, and --many overwrites every board that is plugged in', {
-      hint: `Add --yes: ${what}`,
-    });
-  }
-  if (await out.confirm(`${what.charAt(0).toUpperCase()}${what.slice(1)}. Begin?`)) return;
+  const what = `Every ${name} with ${size} of flash that is plugged in from now on is overwritten with ${mac} ${id}`;
+  if (await consent(`${what}. Begin?`, [])) return;
   throw new EspdError('declined', 'Nothing was written', { hint: 'Answer yes, or pass --yes in a script' });
 }
 
@@ -103,10 +99,10 @@ async function clone(
   context: CommandContext,
   plugIns: PlugIns,
   plugIn: PlugIn,
-  job: { backup: Backup; why: string; busy: Set<Mac> },
+  job: { backup: Backup; why: string; busy: Set<Mac>; yes: boolean },
 ): Promise<CloneResult> {
-  const { archive, signal } = context;
-  const { backup, why, busy } = job;
+  const { archive, call, signal } = context;
+  const { backup, why, busy, yes } = job;
   const port = plugIn.port.address;
   const found: { mac: Mac | null } = { mac: null };
   try {
@@ -116,7 +112,12 @@ async function clone(
       if (busy.has(mac)) throw new EspdError('board-ambiguous', `Another port answers as ${mac} too`);
       busy.add(mac);
       try {
-        return await restoreBoard(session, { archive, backup, targetMac: mac, why: `${why}, --many`, dryRun: false });
+        return await restoreBoard(session, {
+          ...{ archive, backup, targetMac: mac, why: `${why}, --many`, dryRun: false },
+          // Asked once, for every board that follows.
+          confirm: () => Promise.resolve(true),
+          command: { port: null, yes },
+        });
       } finally {
         busy.delete(mac);
       }
@@ -128,7 +129,7 @@ async function clone(
     const half = found.mac === null ? null : await archive.halfRestored(found.mac).catch(() => null);
     const record = half?.record ?? null;
     const isRefused = ERROR_CODES[error.code].exit === EXIT.refused && record === null;
-    const finish = record === null ? {} : { finish: finishCommand(record) };
+    const finish = record === null ? {} : { finish: finishCommand(record, call) };
     return { verdict: isRefused ? 'skip' : 'fail', port, ...found, error, ...finish };
   }
 }
@@ -175,7 +176,7 @@ function report(
 ): EspdError | undefined {
   const of = (verdict: CloneResult['verdict']) => results.filter((result) => result.verdict === verdict);
   const [pass, fail, skip] = [of('pass'), of('fail'), of('skip')];
-  const error = (fail[0] ?? skip[0])?.error;
+  const error = fail[0]?.error;
   out.event({
     report: {
       from: { mac: backup.mac, id: backup.id, sha256: backup.manifest.image.sha256 },
@@ -186,7 +187,8 @@ function report(
       boards: results.map(boardJson),
     },
   });
-  out.line(`${backup.mac} ${backup.id}: ${pass.length} passed, ${fail.length} failed, ${skip.length} skipped`);
+  const skipped = `${skip.length} skipped${skip.length === 0 ? '' : ', not written to'}`;
+  out.line(`${backup.mac} ${backup.id}: ${pass.length} passed, ${fail.length} failed, ${skipped}`);
   const bound = pass[0]?.result?.value.plan.boundToMac ?? [];
   if (bound.length > 0) {
     const parts = [...new Set(bound.map(({ part }) => part))].join(', ');

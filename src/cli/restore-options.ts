@@ -5,18 +5,23 @@ import { PORT_HELP, bytesArgument, countArgument, listArgument, macArgument } fr
 
 const HELP = `
 What happens: espd verifies the backup, compares the board with it by digests,
-shows the plan and (at a terminal) asks. Then it backs up what is on the board,
-writes the sectors that differ, and has the chip hash its flash before it resets
-the board. If a restore is interrupted, the same command finishes it.`;
+shows the plan and asks. Then it backs up what is on the board, writes the sectors
+that differ, and has the chip hash its flash before it resets the board. If a
+restore is interrupted, the same command finishes it.
+
+espd asks at the terminal, whatever is redirected. Where nobody can be asked (no
+terminal, --json, CI, in the background), say --yes: without it nothing is touched.
+
+latest is the newest backup that is not the snapshot of a restore.`;
 
 export function addRestore(command: Command): Command {
   return command
-    .option('--mac <mac>', 'restore a backup of this board')
+    .argument('[board]', 'restore a backup of this board: MAC, or MAC@WHICH (see --at)')
+    .option('--mac <mac>', 'the same as an option')
     .option('--from <mac>', 'the same, together with --to or --many')
     .option(
       '--at <which>',
-      'which backup: latest, first, an id, or an ISO date (the newest one not after it)',
-      'latest',
+      'which backup: latest (default), first, an id, or an ISO date (the newest one not after it)',
     )
     .option('--port <port>', PORT_HELP)
     .option('--to <mac>', 'write to this other board; type its MAC in full', macArgument)

@@ -1,29 +1,27 @@
 /** `espd restore`: puts an archived image back on the board with that MAC, or on one that is named in full. */
 
-import { finishCommand, halfRestoredText } from '../transfer/half-restored.ts';
+import type { Backup } from '../archive/types.ts';
 import { EspdError, toEspdError } from '../errors.ts';
-import type { Archive, Backup } from '../archive/types.ts';
 import type { Mac } from '../mac.ts';
 import { hexAddress } from '../esp/flash-read.ts';
+import { finishCommand } from '../transfer/finish-command.ts';
+import { halfRestoredText } from '../transfer/half-restored.ts';
 import { type RestoreOutcome, restoreBoard } from '../transfer/restore/restore.ts';
 import type { Overrides } from '../transfer/restore/guards.ts';
 import type { RestorePart } from '../transfer/restore/parts.ts';
 import type { RestorePlan } from '../transfer/restore/plan.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type Port, type SessionResult, stuckError, withBoard } from '../transfer/session.ts';
-import { noteForeign } from './archive-notes.ts';
 import { findBoard, selectPorts } from './boards.ts';
+import { consentOf } from './consent.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
 import { restoreMany } from './restore-many.ts';
 import { planLines } from './restore-text.ts';
+import { type BoardAndWhich, type NamedBoard, boardAndWhich, chooseBackup } from './restore-which.ts';
 import { dim, formatSize, plural } from './text.ts';
 import { waitForBoard } from './wait-for-board.ts';
 
-export interface RestoreCommandOptions {
-  /** As the person typed it: a MAC in any notation. One of both. */
-  readonly mac?: string;
-  readonly from?: string;
-  readonly at: string;
+export interface RestoreCommandOptions extends NamedBoard {
   readonly port?: string;
   /** Another board on purpose, typed in full. */
   readonly to?: Mac;
@@ -46,15 +44,18 @@ export interface RestoreCommandOptions {
 }
 
 export async function restore(context: CommandContext, options: RestoreCommandOptions): Promise<EspdError | undefined> {
-  const board = checkOptions(options);
-  const { backup, why } = await chooseBackup(context, { board, at: options.at, to: options.to });
-  if (options.many === true) return restoreMany(context, backup, why, options);
-
+  const meant = checkOptions(options);
   const { archive, out } = context;
+  const consent = consentOf(out, options);
+  if (options.many === true) {
+    const { backup, why } = await chooseBackup(context, meant, null);
+    return restoreMany(context, { backup, why, consent }, options);
+  }
+  const { backup, why } = await chooseBackup(context, meant, options.to ?? 'same');
   const targetMac = options.to ?? backup.mac;
   const port = await portOf(context, targetMac, options);
   const half = await archive.halfRestored(targetMac);
-  if (half !== null) out.note(halfRestoredText(targetMac, half).message);
+  if (half !== null) out.note(halfRestoredText(targetMac, half, context.call).message);
   const say = (line: string) => (options.dryRun ? out.line(line) : out.note(line));
   let plan: RestorePlan | undefined;
   const part = partOf(options);
@@ -73,15 +74,16 @@ export async function restore(context: CommandContext, options: RestoreCommandOp
           plan = known;
           for (const line of planLines(known)) say(line);
         },
+        confirm: (known) => consent(`${planText(known)}. Write to ${targetMac} at ${port.address}?`, planLines(known)),
+        command: { port: options.port ?? null, yes: options.yes },
         ...(part === undefined ? {} : { part }),
-        ...(!options.yes && !options.dryRun && out.canAsk
-          ? { confirm: (known) => out.confirm(`${planText(known)}. Write to ${targetMac} at ${port.address}?`) }
-          : {}),
       }),
     );
   } catch (error) {
     return reportFailure(context, { backup, targetMac, plan }, error);
   }
+  // The time in which a person thought is not the restore's.
+  result = { ...result, seconds: result.seconds - result.value.askedSeconds };
   printOutcome(context, targetMac, options.dryRun, result);
   const error = result.left === 'stuck' ? stuckError(port) : undefined;
   const { sectorsWritten, transfer, verified, scope, snapshot, finished } = result.value;
@@ -102,13 +104,11 @@ export async function restore(context: CommandContext, options: RestoreCommandOp
   return error;
 }
 
-/** What does not go together. @returns the board whose backup is meant */
-function checkOptions(options: RestoreCommandOptions): string {
-  const { mac, from, to, port, wait, many, count, partition, offset, size, snapshot, dryRun } = options;
+/** What does not go together. @returns the backup that is meant */
+function checkOptions(options: RestoreCommandOptions): BoardAndWhich {
+  const { from, to, port, wait, many, count, partition, offset, size, snapshot, dryRun } = options;
   const refuse = (message: string, hint = '') => new EspdError('usage', message, { hint });
-  const board = mac ?? from;
-  if (board === undefined) throw refuse('Whose backup? Name a board', 'espd restore --mac 50:02:91:c3:37:a5');
-  if (mac !== undefined && from !== undefined) throw refuse('--mac and --from mean the same: give one of them');
+  const meant = boardAndWhich(options);
   if (from !== undefined && to === undefined && many !== true) {
     throw refuse('--from needs a board to write to', 'Name it with --to, or take every board with --many');
   }
@@ -127,51 +127,7 @@ function checkOptions(options: RestoreCommandOptions): string {
       );
     }
   } else if (count !== undefined) throw refuse('--count goes together with --many');
-  return board;
-}
-
-/**
- * The backup that is meant, verified. `latest` means what the board should hold: an interrupted restore goes on with what
- * it began with, and after a restore the newest backup is the snapshot of what was there before, which nobody means who
- * types the same command again.
- */
-async function chooseBackup(
-  { archive, out, signal }: CommandContext,
-  { board, at, to }: { board: string; at: string; to: Mac | undefined },
-): Promise<{ backup: Backup; why: string }> {
-  const mac = await archive.resolveBoard(board);
-  const meant = at === 'latest' ? await latestMeant(archive, mac, to ?? mac) : undefined;
-  const backup = await archive.resolveBackup(mac, meant?.id ?? at);
-  const [damage] = await archive.verifyBackup(backup.mac, backup.id, signal);
-  if (damage !== undefined) {
-    const { code, hint } = damage.error;
-    const what = code === 'archive-damaged' ? 'is damaged' : 'cannot be verified';
-    throw new EspdError(code, `Backup ${backup.id} of ${backup.mac} ${what}: ${damage.file} ${damage.problem}`, {
-      hint: `Nothing was written. ${hint === '' ? '' : `${hint}. `}"espd show ${backup.mac}" lists the other backups; choose one with --at`,
-    });
-  }
-  const { backups, foreign } = await archive.history(backup.mac);
-  const beside = foreign.filter(({ id }) => id === backup.id);
-  noteForeign(out, beside);
-  const place = backups.findIndex(({ id }) => id === backup.id) + 1;
-  const count = `${place} of ${backups.length}`;
-  if (meant !== undefined) return { backup, why: `${meant.why} (${count})` };
-  if (backups.length === 1) return { backup, why: 'the only one' };
-  if (at === 'latest' || at === 'first') return { backup, why: `${at} of ${backups.length}` };
-  return { backup, why: at === backup.id ? `named by its id (${count})` : `the newest not after ${at} (${count})` };
-}
-
-async function latestMeant(archive: Archive, mac: Mac, target: Mac): Promise<{ id: string; why: string } | undefined> {
-  const record = (await archive.halfRestored(target))?.record;
-  if (record?.from.mac === mac) return { id: record.from.id, why: 'to finish the interrupted restore' };
-  if (target !== mac) return undefined;
-  const snapshots = new Set(
-    (await archive.restores(mac)).map(({ snapshot, snapshotIsNew }) => snapshotIsNew && snapshot),
-  );
-  const ids = (await archive.history(mac)).backups.map(({ id }) => id);
-  const meant = ids.findLast((id) => !snapshots.has(id));
-  if (meant === undefined || meant === ids.at(-1)) return undefined;
-  return { id: meant, why: 'the latest but for snapshots of restores' };
+  return meant;
 }
 
 async function portOf(context: CommandContext, mac: Mac, { port, wait }: RestoreCommandOptions): Promise<Port> {
@@ -198,7 +154,7 @@ function overridesOf(options: RestoreCommandOptions): Overrides {
 
 /** Says, besides the error itself, in what state the board is. */
 async function reportFailure(
-  { archive, out, signal }: CommandContext,
+  { archive, call, out, signal }: CommandContext,
   { backup, targetMac, plan }: { backup: Backup; targetMac: Mac; plan: RestorePlan | undefined },
   thrown: unknown,
 ): Promise<EspdError> {
@@ -206,7 +162,7 @@ async function reportFailure(
   if (error.code === 'internal') throw thrown;
   const half = await archive.halfRestored(targetMac).catch(() => null);
   if (half !== null && error.code !== 'half-restored') {
-    const { message, hint } = halfRestoredText(targetMac, half);
+    const { message, hint } = halfRestoredText(targetMac, half, call);
     out.note(message);
     out.note(`  ${hint}`);
   }
@@ -216,7 +172,7 @@ async function reportFailure(
     ...(plan === undefined ? {} : { plan }),
     ...(half === null
       ? {}
-      : { halfRestored: half.record === null ? { finish: null } : { finish: finishCommand(half.record) } }),
+      : { halfRestored: half.record === null ? { finish: null } : { finish: finishCommand(half.record, call) } }),
     ...(error instanceof WriteMismatchError ? { failedSectors: error.failedSectors } : {}),
     error,
   });

@@ -3,7 +3,9 @@
 import { EspdError } from '../errors.ts';
 import type { VerifyReport } from '../archive/types.ts';
 import type { Mac } from '../mac.ts';
+import { commandLine } from '../transfer/finish-command.ts';
 import { guardMac } from '../transfer/guard-mac.ts';
+import { halfRestoredText } from '../transfer/half-restored.ts';
 import { verifyDevice } from '../transfer/verify-device.ts';
 import { noteForeign, problemJson } from './archive-notes.ts';
 import { failuresJson, findBoard, noteFailures, onBoards, overallError, selectPorts } from './boards.ts';
@@ -18,6 +20,11 @@ export interface VerifyCommandOptions {
 }
 
 export async function verify(context: CommandContext, options: VerifyCommandOptions): Promise<EspdError | undefined> {
+  if (options.port !== undefined && !options.device) {
+    throw new EspdError('usage', '--port goes together with --device', {
+      hint: 'Without --device the archive is verified, and no port is opened',
+    });
+  }
   // Before any board is touched.
   await context.archive.checkReadable();
   const mac = options.mac === undefined ? undefined : await context.archive.resolveBoard(options.mac);
@@ -72,20 +79,17 @@ async function verifyDevices(
     if (mac !== undefined) guardMac(session.board.identity, mac);
     return verifyDevice(session, archive);
   });
-  const devices = outcomes.map(({ port, identity, result }) => ({
+  const devices = outcomes.map(({ port, identity, result: { value } }) => ({
     port: port.address,
     mac: identity.mac,
-    id: result.value.backup.id,
-    matches: result.value.matches,
+    id: value.backup.id,
+    from: value.backup.mac,
+    matches: value.matches,
+    equals: value.equals === null ? null : { mac: value.equals.mac, id: value.equals.id },
   }));
-  for (const { mac: board, id, matches } of devices) {
-    out.line(matches ? `${board}  equals its backup ${id}` : `DIFFERS  ${board} is not as in its backup ${id}`);
-  }
+  for (const device of devices) out.line(deviceLine(device));
   const different = devices.filter(({ matches }) => !matches);
-  const differs =
-    different.length === 0
-      ? undefined
-      : new EspdError('digest-mismatch', `${different.length} of ${devices.length} boards differ from their backups`);
+  const differs = different.length === 0 ? undefined : await differenceOf(context, different, devices.length);
   const error = differs ?? overallError(failures, outcomes.length, mac !== undefined || address !== undefined);
   noteFailures(context, failures, error);
   out.document({
@@ -102,4 +106,46 @@ async function verifyDevices(
     ...(error === undefined ? {} : { error }),
   });
   return error;
+}
+
+interface Device {
+  readonly mac: Mac;
+  readonly id: string;
+  /** The board that backup `id` is of. */
+  readonly from: Mac;
+  readonly matches: boolean;
+  readonly equals: { readonly mac: Mac; readonly id: string } | null;
+}
+
+function deviceLine({ mac, id, from, matches, equals }: Device): string {
+  const nameOf = (backup: { mac: Mac; id: string }) =>
+    backup.mac === mac ? `its backup ${backup.id}` : `backup ${backup.id} of ${backup.mac}`;
+  const expected = nameOf({ mac: from, id });
+  if (matches) return `${mac}  equals ${expected}`;
+  return `DIFFERS  ${mac} is not as in ${expected}${equals === null ? '' : `; it equals ${nameOf(equals)}`}`;
+}
+
+async function differenceOf(
+  { archive, call }: CommandContext,
+  different: readonly Device[],
+  count: number,
+): Promise<EspdError> {
+  const message = `${different.length} of ${count} boards differ from their backups`;
+  const [first] = different;
+  const half = first === undefined ? null : await archive.halfRestored(first.mac).catch(() => null);
+  if (first === undefined || different.length > 1) {
+    return new EspdError('digest-mismatch', message, {
+      hint: 'Nothing was changed. "espd backup" keeps what is on a board now, "espd restore" puts its backup back',
+    });
+  }
+  const { mac, from, id } = first;
+  if (half !== null) {
+    const { message: state, hint } = halfRestoredText(mac, half, call);
+    return new EspdError('digest-mismatch', message, { hint: `${state}. ${hint}` });
+  }
+  const keep = commandLine(call, 'backup', '--mac', mac);
+  const putBack = commandLine(call, 'restore', '--mac', from, ...(from === mac ? [] : ['--to', mac]), '--at', id);
+  return new EspdError('digest-mismatch', message, {
+    hint: `Nothing was changed. "${keep}" keeps what is on it now; "${putBack}" puts that backup back`,
+  });
 }

@@ -13,7 +13,7 @@ export const SYSTEM_ARCHIVE_PATH = '/var/lib/espd';
 
 /** The config in force: paths are absolute, a schedule that is off is null. */
 export interface Config extends Omit<ConfigFile, 'archive'> {
-  readonly archive: ConfigFile['archive'] & { readonly path: string };
+  readonly archive: ConfigFile['archive'] & { readonly path: string; readonly statePath: string };
 }
 
 export interface LoadedConfig {
@@ -25,7 +25,7 @@ export interface LoadedConfig {
 export interface LoadOptions {
   /** The file of `--config`; it must exist. */
   readonly path?: string | undefined;
-  /** `ESPD_CONFIG`, `XDG_CONFIG_HOME`, `XDG_DATA_HOME`, `STATE_DIRECTORY` and `HOME` are looked at. */
+  /** `ESPD_CONFIG`, `XDG_CONFIG_HOME`, `XDG_DATA_HOME`, `XDG_STATE_HOME`, `STATE_DIRECTORY` and `HOME` are looked at. */
   readonly env: NodeJS.ProcessEnv;
   /** What the command line says; stronger than the file. Its relative paths are relative to `cwd`. */
   readonly overrides?: ConfigInput | undefined;
@@ -42,7 +42,8 @@ export interface LoadOptions {
  *
  * `archive.path: null` becomes systemd's `$STATE_DIRECTORY`; `/var/lib/espd` for root and for whoever uses the
  * system's config file (so that the service and people speak of one archive); else `$XDG_DATA_HOME/espd` or
- * `~/.local/share/espd`.
+ * `~/.local/share/espd`. `archive.statePath: null` becomes `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/espd` or
+ * `~/.local/state/espd`.
  * @throws EspdError `config-unreadable`: a file named by `--config` or `$ESPD_CONFIG` is missing, or any file of the
  * search is there and cannot be read; `config-invalid`: see {@link parseConfig}; `usage`: an override is wrong
  */
@@ -67,7 +68,11 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const { archive, watch, schedule, ...others } = overridden(
     {
       ...file,
-      archive: { ...file.archive, path: file.archive.path === null ? null : absolute(file.archive.path, folder) },
+      archive: {
+        ...file.archive,
+        path: file.archive.path === null ? null : absolute(file.archive.path, folder),
+        statePath: file.archive.statePath === null ? null : absolute(file.archive.statePath, folder),
+      },
       watch: { ...file.watch, folders: file.watch.folders.map((path) => absolute(path, folder)) },
     },
     overrides,
@@ -79,11 +84,18 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
     (isSystemWide
       ? SYSTEM_ARCHIVE_PATH
       : join(xdgFolder(env['XDG_DATA_HOME']) ?? join(home, '.local', 'share'), 'espd'));
+  const defaultStatePath =
+    env['STATE_DIRECTORY']?.split(':')[0] ||
+    join(xdgFolder(env['XDG_STATE_HOME']) ?? join(home, '.local', 'state'), 'espd');
   return {
     path: source?.path ?? null,
     config: {
       ...others,
-      archive: { ...archive, path: archive.path === null ? defaultArchivePath : absolute(archive.path, cwd) },
+      archive: {
+        ...archive,
+        path: archive.path === null ? defaultArchivePath : absolute(archive.path, cwd),
+        statePath: archive.statePath === null ? defaultStatePath : absolute(archive.statePath, cwd),
+      },
       watch: { ...watch, folders: watch.folders.map((path) => absolute(path, cwd)) },
       schedule: { ...schedule, verify: schedule.verify === 'off' ? null : schedule.verify },
     },

@@ -52,6 +52,13 @@ const archiveSchema = z.strictObject({
       'Folder of the archive; relative to the folder of this file, ~/ is the home folder. null: /var/lib/espd for root, ' +
         'the service and /etc/espd/config.yaml, else $XDG_DATA_HOME/espd or ~/.local/share/espd.',
     ),
+  statePath: text(4096)
+    .nullable()
+    .default(null)
+    .describe(
+      'Folder for the record of a restore while the archive is on a read-only file system; paths as above. null: ' +
+        "systemd's $STATE_DIRECTORY, else $XDG_STATE_HOME/espd or ~/.local/state/espd.",
+    ),
   compression: z
     .enum(['none', 'gzip'])
     .default('none')

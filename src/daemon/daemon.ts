@@ -11,6 +11,7 @@ import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
 import type { PortEvent, PortInfo } from '../serial/ports.ts';
 import { type ExistingPolicy, type PortRules, decide, touchExisting } from '../serial/rules.ts';
+import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
 import type { LinkOpener, Progress } from '../transfer/session.ts';
 import { runBackupJob } from './job.ts';
@@ -47,6 +48,8 @@ export interface DaemonParts {
   readonly onStatus?: (status: string) => void;
   /** Default: the real ports and network links. */
   readonly openLink?: LinkOpener;
+  /** How espd was called, for commands that messages print. */
+  readonly call?: EspdCall;
 }
 
 /** A port that is to be worked on, and how its board is expected to be found. */
@@ -232,7 +235,7 @@ export class Daemon {
   }
 
   async #backUp(job: RunningJob, { port, inDownloadMode }: PlugIn): Promise<void> {
-    const { archive, clock, log, openLink } = this.#parts;
+    const { archive, call, clock, log, openLink } = this.#parts;
     const { baudRate, connectAttempts, full, reset } = this.#settings;
     // The rules may have changed while it waited.
     if (!this.#mayTouch(port)) return;
@@ -246,6 +249,7 @@ export class Daemon {
         archive,
         baudRate,
         busyMacs: this.#busyMacs,
+        ...(call && { call }),
         clock,
         connectAttempts,
         full,

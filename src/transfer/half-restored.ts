@@ -8,34 +8,27 @@ import type { HalfRestored, RestoreRecord } from '../archive/restore-record.ts';
 import type { Archive } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import { type EspdCall, PLAIN_CALL, commandLine, finishCommand } from './finish-command.ts';
 import { type Session, whileHeld } from './session.ts';
 
-/** The command that finishes a restore, as a person would type it. */
-export function finishCommand({ from, mac, parts }: Pick<RestoreRecord, 'from' | 'mac' | 'parts'>): string {
-  const to = from.mac === mac ? [] : ['--to', mac];
-  return ['espd restore', '--mac', from.mac, ...to, '--at', from.id, ...(parts ?? []).flatMap(partOptions)].join(' ');
-}
-
-/** Names come out of partition tables: one that a shell could take for more is left to the place. */
-function partOptions({ name, offset, sizeBytes }: NonNullable<RestoreRecord['parts']>[number]): string[] {
-  if (name !== null && /^[\w.][\w.-]*$/.test(name)) return ['--partition', name];
-  return ['--offset', `0x${offset.toString(16)}`, '--size', `0x${sizeBytes.toString(16)}`];
-}
-
-/** One sentence and a hint for people, without a full stop. */
-export function halfRestoredText(mac: Mac, half: HalfRestored): { message: string; hint: string } {
+/**
+ * One sentence and a hint for people, without a full stop.
+ * @param call how espd was called, for the command in the hint
+ */
+export function halfRestoredText(mac: Mac, half: HalfRestored, call: EspdCall): { message: string; hint: string } {
   const { record } = half;
   if (record === null) {
+    const restore = commandLine(call, 'restore', '--mac', mac, '--at', 'WHICH');
     return {
       message: `${mac} is half restored, and the record of it (restoring.json) ${half.problem}`,
       // A record that can be read tomorrow says what belongs on the board: no reason to write anything else today.
-      hint: half.hint ?? `Restore the backup that it should hold: espd restore --mac ${mac} --at WHICH`,
+      hint: half.hint ?? `Restore the backup that it should hold: ${restore}`,
     };
   }
   const of = record.from.mac === mac ? '' : ` of ${record.from.mac}`;
   return {
     message: `${mac} is half restored to ${record.from.id}${of}, since ${record.startedAt}`,
-    hint: `Finish with: ${finishCommand(record)}`,
+    hint: `Finish with: ${finishCommand(record, call)}`,
   };
 }
 
@@ -57,7 +50,8 @@ export async function guardHalfRestored(
   const { mac } = board.identity;
   const half = await whileHeld(session, reading);
   if (half === null) return;
-  const { message, hint } = halfRestoredText(mac, half);
+  const call = options.call ?? PLAIN_CALL;
+  const { message, hint } = halfRestoredText(mac, half, call);
   const found = await lookAt(session, archive, half);
   if (found !== 'half') {
     await whileHeld(session, archive.endRestore(mac, found));
@@ -66,7 +60,7 @@ export async function guardHalfRestored(
   }
   if (!allow) {
     throw new EspdError('half-restored', message, {
-      hint: `${hint}. "espd backup --half-restored" keeps it as it is now`,
+      hint: `${hint}. "${commandLine(call, 'backup', '--half-restored')}" keeps it as it is now`,
     });
   }
   options.log.warn('Backing up a half restored board as it is', { mac, half: message });

@@ -17,6 +17,7 @@ import type { Link, UsbFacts } from '../serial/link.ts';
 import { withoutControlLines } from '../serial/fixed-lines.ts';
 import { type OpenLinkOptions, openLink } from '../serial/open-link.ts';
 import { bridgeMaxBaudRate } from '../serial/usb-ids.ts';
+import type { EspdCall } from './finish-command.ts';
 import type { LineMemories, RememberedLine } from './line-memory.ts';
 
 /** How links are opened: {@link openLink}, or a way to simulated boards. */
@@ -42,6 +43,8 @@ export interface SessionOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** What is known of lines from earlier sessions; without it each session begins anew. */
   readonly lines?: LineMemories;
+  /** How espd was called, for commands that messages print; default: by its name alone. */
+  readonly call?: EspdCall;
 }
 
 /** What a job is doing; `done` and `total` count bytes of flash. */

@@ -29,6 +29,7 @@ const content: RestoreRecordContent = {
   parts: null,
   snapshot: '2026-11-24T09-59-00Z',
   snapshotIsNew: true,
+  options: { port: null, ignore: [], yes: false },
 };
 
 async function archiveOf(t: TestContext, fs?: Partial<FileSystem>) {
@@ -52,7 +53,10 @@ describe('the record of a restore', () => {
     await archive.endRestore(MAC, 'done');
     await archive.beginRestore(content);
     const half = await archive.halfRestored(MAC);
-    assert.deepEqual(half, { record: { formatVersion: 1, createdBy: 'espd test', ...content }, problem: null });
+    assert.deepEqual(half, {
+      record: { formatVersion: 1, createdBy: 'espd test', ...content, archive: null },
+      problem: null,
+    });
     const history = await archive.history(MAC);
     assert.deepEqual([history.halfRestored, history.problems], [half, []]);
     await archive.beginRestore({ ...content, why: 'again' });
@@ -132,7 +136,7 @@ describe('the record of a restore', () => {
       await archive.beginRestore(content);
       const half = await archive.halfRestored(MAC);
       assert.ok(half !== null && half.record === null);
-      const { message, hint } = halfRestoredText(MAC, half);
+      const { message, hint } = halfRestoredText(MAC, half, ['espd']);
       assert.match(message, /is half restored, and the record of it \(restoring\.json\) (may not|cannot) be read/);
       assert.doesNotMatch(hint, /espd restore/);
       assert.notEqual(hint, '');

@@ -114,7 +114,7 @@ test('a missing archive is an error for every command that reads one: status 3, 
     ['verify', '--device'],
     ['verify', '--device', '--port', address],
     ['verify', '--device', '--mac', MAC],
-    ['restore', '--mac', MAC],
+    ['restore', '--mac', MAC, '--yes'],
     ['restore', '--mac', MAC, '--port', address, '--yes'],
     ['restore', '--from', MAC, '--many', '--yes'],
   ]) {

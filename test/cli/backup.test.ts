@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import type { SimulatedBoard } from '../../src/simulator/index.ts';
 import { sha256 } from '../archive/support.ts';
 import { Bench, type ErrorFields, KIB, assertPlain, checkError, until } from '../support/cli.ts';
-import type { BackupJson, IdentifyJson, VerifyDeviceJson } from './documents.ts';
+import type { BackupJson, IdentifyJson, RestoreJson, VerifyDeviceJson } from './documents.ts';
 
 const MAC = '50:02:91:c3:37:a5';
 const OTHER = '24:0a:c4:12:45:56';
@@ -190,7 +190,7 @@ describe('identify, backup, verify --device', { concurrency: 8 }, () => {
   test('verify --device: equal, different, never seen', async (t) => {
     const bench = await Bench.open(t);
     const { board, address } = await bench.addBoard(theBoard);
-    await bench.fails(['verify', '--device', '--mac', MAC], 'archive-unknown-board');
+    await bench.fails(['verify', '--device', '--mac', MAC], 'archive-missing');
     await bench.run(['backup', '--port', address]);
     const equal = await bench.runJson<VerifyDeviceJson>(['verify', '--device']);
     assert.equal(equal.status, 0);
@@ -214,8 +214,28 @@ describe('identify, backup, verify --device', { concurrency: 8 }, () => {
     assert.equal(different.json.error.code, 'digest-mismatch');
     const people = await bench.run(['verify', '--device', '--port', address]);
     checkError(people, 'digest-mismatch');
-    assert.match(people.stdout, /^DIFFERS/m);
+    assert.match(people.stdout, /^DIFFERS {2}\S+ is not as in its backup \S+Z$/m);
+    // What to do about it, as it stands.
+    const espd = `espd --config ${bench.configPath}`;
+    const { id } = equal.json.devices[0]!;
+    assert.equal(
+      different.json.error.hint,
+      `Nothing was changed. "${espd} backup --mac ${MAC}" keeps what is on it now; ` +
+        `"${espd} restore --mac ${MAC} --at ${id}" puts that backup back`,
+    );
     assert.deepEqual(board.flash.snapshot(), content);
+
+    // Back in order by a restore, which has kept what was there before.
+    const restored = await bench.runJson<RestoreJson>(['restore', '--yes', MAC]);
+    assert.notEqual(restored.json.snapshot, null);
+    const inOrder = await bench.runJson<VerifyDeviceJson>(['verify', '--device', '--mac', MAC]);
+    assert.equal(inOrder.status, 0, inOrder.stdout);
+    assert.deepEqual([inOrder.json.devices[0]?.id, inOrder.json.devices[0]?.matches], [id, true]);
+    board.flash.load(0, content);
+    const undone = await bench.runJson<VerifyDeviceJson>(['verify', '--device', '--mac', MAC]);
+    assert.deepEqual([undone.status, undone.json.devices[0]?.equals], [4, { mac: MAC, id: restored.json.snapshot }]);
+    const told = await bench.run(['verify', '--device', '--mac', MAC]);
+    assert.match(told.stdout, new RegExp(`; it equals its backup ${restored.json.snapshot}\n`));
     await until(() => board.mode === 'app', 'the app runs');
   });
 

@@ -53,9 +53,9 @@ describe('bad input', { concurrency: 12 }, () => {
     const bench = await Bench.open(t);
     await bench.addBoard({ family: 'esp32' });
     await bench.fails(['backup', '--mac', MAC], 'board-not-found');
-    await bench.fails(['restore', '--mac', MAC], 'archive-missing');
+    await bench.fails(['restore', '--yes', '--mac', MAC], 'archive-missing');
     await mkdir(bench.archivePath);
-    await bench.fails(['restore', '--mac', MAC], 'archive-unknown-board');
+    await bench.fails(['restore', '--yes', '--mac', MAC], 'archive-unknown-board');
   });
 
   test('the board at the port is another one than asked for', async (t) => {
@@ -78,7 +78,7 @@ describe('bad input', { concurrency: 12 }, () => {
     assert.equal(json.failed[0]?.code, 'board-ambiguous');
     assert.equal(json.failed[0].mac, MAC);
     assert.equal((await archiveEntries(bench.archivePath)).ids.length, 1);
-    await bench.fails(['restore', '--mac', MAC], 'board-ambiguous');
+    await bench.fails(['restore', '--yes', '--mac', MAC], 'board-ambiguous');
   });
 
   test('one board fails, the others are backed up: status 1, and both are told', async (t) => {

@@ -52,4 +52,5 @@ export interface VerifyDeviceJson {
   readonly checked: number;
   readonly damaged: { mac: string; id: string; file: string; problem: string }[];
   readonly ok: boolean;
+  readonly devices: { id: string; matches: boolean; equals: { mac: string; id: string } | null }[];
 }

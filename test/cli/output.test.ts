@@ -102,6 +102,12 @@ test('only a clear yes is a yes', async () => {
     assert.equal(output.canAsk, true);
     results.push(await output.confirm('Write \x1b[2J?'));
     assert.deepEqual(asked, ['Write ·[2J? [y/N] ']);
+    // What the question is about has been seen on stderr, unless that is no terminal.
+    await output.confirm('Write?', ['the plan']);
+    assert.equal(asked.at(-1), 'Write? [y/N] ');
+    const log = { stdout: new Recorder(true), stderr: new Recorder(false), ask };
+    await new Output(log, { json: false, color: true }).confirm('Write?', ['the\x1b plan']);
+    assert.equal(asked.at(-1), 'the· plan\nWrite? [y/N] ');
   }
   assert.deepEqual(results, [true, true, true, true, false, false, false, false, false, false, false]);
 });

@@ -1,6 +1,7 @@
 /** restore as a person uses it: waiting, parts, clones, and boards that were left in the middle. */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -40,13 +41,11 @@ describe('restore', { concurrency: 4 }, () => {
     const removeFault = board.addFault({ kind: 'vanish', when: { opcode: OPCODE.flashDeflBegin, nth: 2 } });
     const failed = await bench.runJson<{ halfRestored: { finish: string }; error: { code: string } }>([
       'restore',
-      '--mac',
-      MAC,
-      '--port',
-      address,
+      '--yes',
+      ...['--mac', MAC, '--port', address],
     ]);
     assert.equal(failed.status, 1, failed.stdout);
-    const finish = `espd restore --mac ${MAC} --at ${id}`;
+    const finish = `espd --config ${bench.configPath} restore --mac ${MAC} --at ${id} --port ${address} --yes`;
     assert.deepEqual(failed.json.halfRestored, { finish });
     removeFault();
     board.plug();
@@ -61,7 +60,7 @@ describe('restore', { concurrency: 4 }, () => {
     assert.match(hint, /--half-restored/);
 
     // The snapshot is the newest backup now; the same command means what it meant.
-    const again = await bench.runJson<RestoreJson>(['restore', '--mac', MAC, '--port', address]);
+    const again = await bench.runJson<RestoreJson>(['restore', '--yes', '--mac', MAC, '--port', address]);
     assert.equal(again.status, 0, again.stdout);
     assert.deepEqual([again.json.id, again.json.finished, again.json.verified], [id, true, true]);
     assert.match(again.json.plan.backup.why, /to finish the interrupted restore/);
@@ -73,10 +72,55 @@ describe('restore', { concurrency: 4 }, () => {
       [id],
     );
     // And it still does once it is finished: nothing is undone by typing it again.
-    const third = await bench.run(['restore', '--mac', MAC, '--port', address]);
+    const third = await bench.run(['restore', '--yes', '--mac', MAC, '--port', address]);
     assert.match(third.stdout, /holds this image already/);
     assert.equal((await bench.run(['backup', '--port', address])).status, 0);
   });
+
+  const interrupted: [string, (scene: { address: string; fresh: string }) => string[]][] = [
+    ['--port of a board that no scan finds', ({ address }) => [MAC, '--port', address]],
+    ['--partition', ({ address }) => [MAC, '--port', address, '--partition', 'app0', '--partition', 'nvs']],
+    ['--offset and --size', ({ address }) => [MAC, '--port', address, '--offset', '0x8000', '--size', '0x40000']],
+    [
+      '--from, --to and an override',
+      ({ fresh }) => ['--from', `${MAC}@first`, '--to', '24:0a:c4:00:00:02', '--port', fresh, '--ignore-flash-size'],
+    ],
+  ];
+  for (const [what, argsOf] of interrupted) {
+    test(`what finishes an interrupted restore works as it stands, anywhere: ${what}`, async (t) => {
+      const bench = await Bench.open(t);
+      // Neither config nor archive is one that espd finds without being told.
+      const archive = join(bench.folder, "an archive of 'boards'");
+      const common = ['--config', bench.configPath, '--archive', archive];
+      const run = (args: string[]) => bench.run([...common, ...args], { env: { ESPD_CONFIG: '' } });
+      const { board, address, served } = await bench.addBoard(theBoard, { linked: false });
+      const other = { family: 'esp32c3', mac: '24:0a:c4:00:00:02', flashSizeBytes: 1024 * KIB } as const;
+      const fresh = await bench.addBoard(other, { linked: false, content: Buffer.alloc(1024 * KIB, 0xa5) });
+      assert.equal((await run(['backup', '--port', address])).status, 0);
+      const image = board.flash.snapshot();
+      change(board, 0x9000);
+      change(board, 0x20000, 3);
+      const args = argsOf({ address, fresh: fresh.address });
+      const target = args.includes(fresh.address) ? fresh : { board, served, address };
+      const fault = { kind: 'vanish', when: { opcode: OPCODE.flashDeflBegin, nth: 2 } } as const;
+      const removeFault = target.board.addFault(fault);
+      const broken = await run(['restore', ...args, '--yes']);
+      assert.equal(broken.status, 1, broken.stderr);
+      removeFault();
+      target.board.plug();
+      target.served.plug();
+
+      const finish = /Finish with: (.*)/.exec(broken.stderr)?.[1] ?? '';
+      const listed = await run(['list']);
+      assert.ok(listed.stdout.includes(`Finish with: ${finish}\n`), listed.stdout);
+      const words = execFileSync('sh', ['-c', `printf '%s\\0' ${finish}`], { encoding: 'utf8' }).split('\0');
+      assert.equal(words[0], 'espd');
+      const finished = await bench.run(words.slice(1, -1), { env: { ESPD_CONFIG: '' } });
+      assert.equal(finished.status, 0, `${finish}\n${finished.stderr}`);
+      assert.match(finished.stdout, /restore finished/);
+      assert.ok(target.board.flash.read(0, 512 * KIB).equals(image));
+    });
+  }
 
   test('espd backup --half-restored keeps what is there, and the board stays half restored', async (t) => {
     const bench = await Bench.open(t);
@@ -85,7 +129,7 @@ describe('restore', { concurrency: 4 }, () => {
     change(board, 0x9000);
     change(board, 0x20000, 3);
     board.addFault({ kind: 'vanish', when: { opcode: OPCODE.flashDeflBegin, nth: 2 } });
-    assert.equal((await bench.run(['restore', '--mac', MAC, '--port', address])).status, 1);
+    assert.equal((await bench.run(['restore', '--yes', '--mac', MAC, '--port', address])).status, 1);
     board.plug();
     served.plug();
     assert.equal((await bench.run(['backup', '--port', address, '--half-restored'])).status, 0);
@@ -98,7 +142,7 @@ describe('restore', { concurrency: 4 }, () => {
     await bench.run(['backup', '--port', address]);
     // Cells that are to be cleared again, and cannot be.
     board.flash.erase(32 * SECTOR, SECTOR);
-    const restore = ['restore', '--mac', MAC, '--port', address];
+    const restore = ['restore', '--yes', '--mac', MAC, '--port', address];
     const people = await bench.run(restore);
     checkError(people, 'write-mismatch');
     assert.match(people.stderr, /1 sector does not hold what was written: 0x020000 in app0 \(write-mismatch\)/);
@@ -115,7 +159,7 @@ describe('restore', { concurrency: 4 }, () => {
     const image = board.flash.snapshot();
     change(board, 0x9000);
     change(board, 0x20000, 3);
-    const restore = (...args: string[]) => ['restore', '--mac', MAC, '--port', address, ...args];
+    const restore = (...args: string[]) => ['restore', '--yes', '--mac', MAC, '--port', address, ...args];
     const part = await bench.run(restore('--partition', 'nvs'));
     assert.equal(part.status, 0, part.stderr);
     assert.match(part.stderr, /\n {2}only {7}nvs, 0x9000 to 0xe000 \(20 KB\)\n/);
@@ -146,7 +190,7 @@ describe('restore', { concurrency: 4 }, () => {
     change(wanted.board, 0x20000);
     const resets = other.board.resets;
     let waited = false;
-    const running = bench.run(['restore', '--mac', MAC, '--wait', '60'], {
+    const running = bench.run(['restore', '--yes', '--mac', MAC, '--wait', '60'], {
       onOutput: ({ stderr }) => (waited ||= stderr.includes('Waiting for')),
     });
     await until(() => waited, 'it says that it waits');
@@ -160,10 +204,10 @@ describe('restore', { concurrency: 4 }, () => {
     assert.equal(other.board.resets, asked);
     assert.ok(wanted.board.flash.snapshot().equals(image));
     checkError(
-      await bench.run(['restore', '--mac', MAC, '--to', '24:0a:c4:00:00:09', '--wait', '1']),
+      await bench.run(['restore', '--yes', '--mac', MAC, '--to', '24:0a:c4:00:00:09', '--wait', '1']),
       'board-not-found',
     );
-    await bench.fails(['restore', '--mac', MAC, '--wait', '--port', wanted.address], 'usage', { hint: false });
+    await bench.fails(['restore', '--yes', '--mac', MAC, '--wait', '--port', wanted.address], 'usage', { hint: false });
   });
 
   test('--from and --to: a replacement board; what is bound to the old one is named', async (t) => {
@@ -172,7 +216,14 @@ describe('restore', { concurrency: 4 }, () => {
     board.flash.program(0xa000, Buffer.from('host=ESP_124556 mac=24:0A:C4:12:45:56'));
     await bench.run(['backup', '--port', address]);
     const fresh = await bench.addBoard({ family: 'esp32c3', mac: '24:0a:c4:00:00:02' });
-    const { status, json } = await bench.runJson<RestoreJson>(['restore', '--from', MAC, '--to', fresh.board.mac]);
+    const { status, json } = await bench.runJson<RestoreJson>([
+      'restore',
+      '--yes',
+      '--from',
+      MAC,
+      '--to',
+      fresh.board.mac,
+    ]);
     assert.equal(status, 0);
     assert.deepEqual([json.mac, json.plan.backup.mac], [fresh.board.mac, MAC]);
     const places = json.plan.boundToMac.map(({ part, offset, what }) => `${part} ${offset} ${what}`);
@@ -201,7 +252,7 @@ describe('restore', { concurrency: 4 }, () => {
         { family: 'esp32c3', mac: '24:0a:c4:00:00:06' },
       ].map((options) => bench.addBoard(options as typeof theBoard, { linked: false, content })),
     );
-    await bench.fails(['restore', '--from', MAC, '--many'], 'usage');
+    await bench.fails(['restore', '--from', MAC, '--many'], 'declined');
     await bench.fails(['restore', '--from', MAC, '--many', '--yes', '--no-snapshot'], 'usage');
     const lines: string[] = [];
     const running = bench.run(['restore', '--from', MAC, '--many', '--yes', '--count', '2', '--json'], {
@@ -234,6 +285,30 @@ describe('restore', { concurrency: 4 }, () => {
     assert.ok(source.board.flash.snapshot().equals(present), 'a board that was there is left alone');
     const { backups } = await bench.archive.history(parseMac('24:0a:c4:00:00:01')!);
     assert.equal(backups.length, 1, 'a snapshot of each');
+  });
+
+  test('--many that only skipped boards ends with 0: they were not touched, and each was named', async (t) => {
+    const bench = await Bench.open(t);
+    const source = await bench.addBoard(theBoard);
+    await bench.run(['backup', '--port', source.address]);
+    const alien = await bench.addBoard({ family: 'esp8266', mac: '24:0a:c4:00:00:04' }, { linked: false });
+    const content = alien.board.flash.snapshot();
+    const abort = new AbortController();
+    const { status, stdout, stderr } = await bench.run(['restore', '--from', MAC, '--many', '--yes'], {
+      signal: abort.signal,
+      onOutput: (said) => {
+        if (said.stderr.includes('Plug the next one in') && said.stdout === '')
+          void plugIn(bench, alien).catch(() => 0);
+        if (said.stdout.includes('other-chip')) abort.abort();
+      },
+    });
+    assert.equal(status, 0, stderr);
+    assert.match(
+      stdout,
+      /^skip {2}24:0a:c4:00:00:04 {2}.*\(other-chip\)\n.*: 0 passed, 0 failed, 1 skipped, not written to\n$/,
+    );
+    assert.doesNotMatch(stderr, /espd:/);
+    assert.deepEqual(alien.board.flash.snapshot(), content);
   });
 
   test('--many asks once, and ends with Ctrl-C', async (t) => {

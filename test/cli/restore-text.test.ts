@@ -26,6 +26,7 @@ const plan: RestorePlan = {
     },
   ],
   scope: null,
+  recordFolder: null,
   backup: {
     mac,
     id: '2026-11-23T10-00-00Z',

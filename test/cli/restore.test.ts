@@ -55,7 +55,7 @@ describe('restore', { concurrency: 8 }, () => {
     assert.match(shown.stdout, /\n {2}differs {4}3 of 128 sectors, 12 KB\n/);
     assert.match(shown.stdout, /\n {2}0x0*40000 {2}8 KB\n {2}0x0*60000 {2}4 KB\nNothing was written\n$/);
 
-    const { status, json } = await bench.runJson<RestoreJson>(['restore', '--mac', '50-02-91-C3-37-A5']);
+    const { status, json } = await bench.runJson<RestoreJson>(['restore', '--yes', '--mac', '50-02-91-C3-37-A5']);
     assert.equal(status, 0);
     const { transfer, plan: written, snapshot, ...result } = json;
     assert.equal(written.sectors, 3);
@@ -80,7 +80,7 @@ describe('restore', { concurrency: 8 }, () => {
     assert.deepEqual(board.flash.snapshot(), before);
     assert.equal(board.mode, 'app');
 
-    const again = await bench.run(['restore', '--mac', MAC]);
+    const again = await bench.run(['restore', '--yes', '--mac', MAC]);
     assert.equal(again.status, 0);
     assert.match(again.stdout, /holds this image already, verified by the chip/);
   });
@@ -93,12 +93,15 @@ describe('restore', { concurrency: 8 }, () => {
     change(board, 0x40000);
     const { json } = await bench.runJson<BackupJson>(['backup', '--port', address]);
     const second = board.flash.snapshot();
-    const restore = (at: string) => bench.run(['restore', '--mac', MAC, '--port', address, '--at', at]);
+    const restore = (at: string) => bench.run(['restore', '--yes', '--mac', MAC, '--port', address, '--at', at]);
     assert.equal((await restore('first')).status, 0);
     assert.deepEqual(board.flash.snapshot(), factory);
     assert.equal((await restore(json.backups[0]!.id)).status, 0);
     assert.deepEqual(board.flash.snapshot(), second);
-    await bench.fails(['restore', '--mac', MAC, '--port', address, '--at', '1999-12-31'], 'archive-unknown-backup');
+    await bench.fails(
+      ['restore', '--yes', '--mac', MAC, '--port', address, '--at', '1999-12-31'],
+      'archive-unknown-backup',
+    );
   });
 
   test('latest is the newest backup but for snapshots that restores have made', async (t) => {
@@ -106,7 +109,7 @@ describe('restore', { concurrency: 8 }, () => {
     const { board, address } = await bench.addBoard(theBoard);
     const backUp = async () => (await bench.runJson<BackupJson>(['backup', '--port', address])).json.backups[0]?.id;
     const restored = async (...args: string[]) =>
-      (await bench.runJson<RestoreJson>(['restore', '--mac', MAC, ...args])).json.id;
+      (await bench.runJson<RestoreJson>(['restore', '--yes', '--mac', MAC, ...args])).json.id;
     const first = await backUp();
     change(board, 0x40000);
     const second = await backUp();
@@ -165,17 +168,104 @@ describe('restore', { concurrency: 8 }, () => {
     assert.deepEqual(board.flash.snapshot(), before);
   });
 
-  test('nobody is asked with --yes, with --dry-run, with --json, or when nothing differs', async (t) => {
+  test('nobody is asked with --yes, with --dry-run, or when nothing differs', async (t) => {
     const bench = await Bench.open(t);
     const { board, address } = await bench.addBoard(theBoard);
     await bench.run(['backup', '--port', address]);
     const answer = () => assert.fail('asked');
-    for (const extra of [['--dry-run'], ['--json'], ['--yes']]) {
+    for (const extra of [['--dry-run'], ['--json', '--yes'], ['--json', '--dry-run'], ['--yes']]) {
       change(board, 0x40000);
       const { status } = await bench.run(['restore', '--mac', MAC, '--port', address, ...extra], { tty: true, answer });
       assert.equal(status, 0, extra.join());
     }
     assert.equal((await bench.run(['restore', '--mac', MAC, '--port', address], { tty: true, answer })).status, 0);
+  });
+
+  test('who cannot be asked needs --yes: else 5, before the archive is read or a port opened', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    await bench.run(['backup', '--port', address]);
+    change(board, 0x40000);
+    const [changed, resets] = [board.flash.snapshot(), board.resets];
+    for (const args of [
+      ['restore', '--mac', MAC],
+      ['restore', MAC, '--port', address],
+      ['restore', '--from', MAC, '--many'],
+    ]) {
+      const { hint } = await bench.fails(args, 'declined');
+      assert.match(hint, /--yes/);
+      // At a terminal, --json is for a script all the same.
+      const script = await bench.runJson(args, { tty: true, answer: () => assert.fail('asked') });
+      assert.deepEqual([script.status, script.json.error.code], [5, 'declined']);
+    }
+    assert.equal(board.resets, resets);
+    assert.deepEqual(board.flash.snapshot(), changed);
+  });
+
+  test('a board and its backup are named in one word, or by options, but once', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    const { json: kept } = await bench.runJson<BackupJson>(['backup', '--port', address]);
+    const first = kept.backups[0]?.id ?? '';
+    change(board, 0x40000);
+    const { json: changed } = await bench.runJson<BackupJson>(['backup', '--port', address]);
+    const ways: [string[], string][] = [
+      [[MAC], changed.backups[0]?.id ?? ''],
+      [[`${MAC}@first`], first],
+      [['500291c337a5', '--at', 'first'], first],
+      [['--mac', `${MAC}@${first}`], first],
+      [['--from', `${MAC}@first`, '--to', MAC], first],
+    ];
+    for (const [args, id] of ways) {
+      const { json } = await bench.runJson<RestoreJson>(['restore', ...args, '--port', address, '--dry-run']);
+      assert.equal(json.id, id, args.join(' '));
+    }
+    for (const [args, message] of [
+      [[MAC, '--mac', MAC], /named twice/],
+      [['--mac', MAC, '--from', MAC, '--to', MAC], /named twice/],
+      [[`${MAC}@first`, '--at', 'latest'], /said twice/],
+      [['--from', `${MAC}@first`], /needs a board to write to/],
+    ] as const) {
+      const error = await bench.fails(['restore', '--yes', ...args], 'usage');
+      assert.match(error.message, message);
+    }
+    await bench.fails(['restore', '--yes', `${MAC}@`], 'archive-unknown-backup');
+  });
+
+  test('latest is no snapshot of before a restore, also for another board with --to', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    const { json: kept } = await bench.runJson<BackupJson>(['backup', '--port', address]);
+    const good = { id: kept.backups[0]?.id, content: board.flash.snapshot() };
+    // The suspect: what a restore finds, and keeps before it puts the good image back.
+    change(board, 0x40000, 3);
+    const { json: repaired } = await bench.runJson<RestoreJson>(['restore', '--yes', MAC, '--port', address]);
+    const suspect = repaired.snapshot ?? '';
+    assert.notEqual(suspect, '');
+
+    const fresh = await bench.addBoard({ family: 'esp8266', mac: '50:02:91:00:00:01' });
+    const own = fresh.board.flash.snapshot();
+    change(fresh.board, 0x10000);
+    const { json } = await bench.runJson<RestoreJson>(['restore', '--yes', '--from', MAC, '--to', fresh.board.mac]);
+    assert.equal(json.id, good.id);
+    assert.match(json.plan.backup.why, /^the latest but for snapshots of restores \(1 of 2\)$/);
+    assert.deepEqual(fresh.board.flash.snapshot(), good.content);
+    const shown = await bench.runJson<{ backups: { id: string }[] }>(['show', `${MAC}@latest`]);
+    assert.deepEqual(
+      shown.json.backups.map(({ id }) => id),
+      [good.id],
+    );
+
+    // All that there is of the other board was on it before: nobody means that by saying nothing.
+    const { hint } = await bench.fails(['restore', '--yes', fresh.board.mac], 'archive-unknown-backup');
+    const named = await bench.run(['restore', '--yes', `${fresh.board.mac}@${/\S+Z$/.exec(hint)?.[0] ?? ''}`]);
+    assert.equal(named.status, 0, named.stderr);
+    assert.notDeepEqual(fresh.board.flash.snapshot(), own);
+
+    // A snapshot that is put back on purpose is a backup like any other.
+    await bench.run(['restore', '--yes', `${MAC}@${suspect}`, '--port', address]);
+    const { json: again } = await bench.runJson<RestoreJson>(['restore', '--dry-run', MAC, '--port', address]);
+    assert.equal(again.id, suspect);
   });
 
   test('restore refuses another board, another chip, another size; --to is for the other board on purpose', async (t) => {
@@ -187,7 +277,7 @@ describe('restore', { concurrency: 8 }, () => {
     const alien = await bench.addBoard({ family: 'esp32c3', mac: OTHER });
     const untouched = [twin, bigger, alien].map(({ board }) => ({ board, content: board.flash.snapshot() }));
 
-    const restore = (...args: string[]) => ['restore', '--mac', MAC, ...args];
+    const restore = (...args: string[]) => ['restore', '--yes', '--mac', MAC, ...args];
     const [error] = await Promise.all([
       bench.fails(restore('--port', twin.address), 'other-mac'),
       bench.fails(restore('--port', bigger.address, '--to', bigger.board.mac), 'other-size'),
@@ -200,7 +290,14 @@ describe('restore', { concurrency: 8 }, () => {
       assert.equal(board.mode, 'app');
     }
 
-    const { status, json } = await bench.runJson<RestoreJson>(['restore', '--mac', MAC, '--to', twin.board.mac]);
+    const { status, json } = await bench.runJson<RestoreJson>([
+      'restore',
+      '--yes',
+      '--mac',
+      MAC,
+      '--to',
+      twin.board.mac,
+    ]);
     assert.equal(status, 0);
     assert.deepEqual([json.mac, json.verified], [twin.board.mac, true]);
     assert.equal(sha256(twin.board.flash.snapshot()), json.sha256);
@@ -215,7 +312,7 @@ describe('restore', { concurrency: 8 }, () => {
     bytes[1000] = (bytes[1000] ?? 0) ^ 1;
     await writeFile(file, bytes);
     const resets = board.resets;
-    const { hint } = await bench.fails(['restore', '--mac', MAC], 'archive-damaged');
+    const { hint } = await bench.fails(['restore', '--yes', '--mac', MAC], 'archive-damaged');
     assert.match(hint, /Nothing was written/);
     assert.equal(board.resets, resets);
   });
@@ -229,7 +326,7 @@ describe('restore', { concurrency: 8 }, () => {
     assert.deepEqual(await readFile(file), board.flash.snapshot());
     const before = board.flash.snapshot();
     change(board, 0x40000);
-    assert.equal((await bench.run(['restore', '--mac', MAC, '--port', address])).status, 0);
+    assert.equal((await bench.run(['restore', '--yes', '--mac', MAC, '--port', address])).status, 0);
     assert.deepEqual(board.flash.snapshot(), before);
   });
 });

@@ -22,6 +22,7 @@ test('wrong usage: status 2, one sentence, a hint', async (t) => {
     [['backup', '--mac', 'nonsense'], /A MAC looks like 50:02:91:c3:37:a5/],
     [['backup', '--mac', '50:02:91:c3:37'], /A MAC looks like/],
     [['restore', '--mac', MAC, '--to', '50:02:91:c3:37:a'], /A MAC looks like/],
+    [['verify', '--port', '/dev/ttyUSB0'], /--port goes together with --device/],
     [['--log-level', 'loud', 'list'], /Allowed choices are error, warn, info, debug/],
     [['--archive', '', 'list'], /archive/],
     [['identify', '--port', ''], /port has no name/],

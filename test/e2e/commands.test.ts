@@ -7,10 +7,9 @@ import { describe, test } from 'node:test';
 import { createBoard, OPCODE, type SimulatedBoard } from '../../src/simulator/index.ts';
 import { servePty } from '../../src/simulator/serve/pty.ts';
 import { backUp, image } from '../archive/support.ts';
-import { Bench, KIB, archiveEntries, checkError, parseJson, screenOf, until } from '../support/cli.ts';
-import { EspdOnTerminal, EspdProcess, assertOnlyPartial } from './support.ts';
+import { Bench, KIB, archiveEntries, checkError, parseJson, until } from '../support/cli.ts';
+import { EspdProcess, assertOnlyPartial } from './support.ts';
 
-const MAC = '50:02:91:c3:37:a5';
 /** A line at 115200 baud: reading the flash takes so long that something can happen in the middle of it. */
 const slow = { line: { latencyMs: 0 } } as const;
 
@@ -50,38 +49,6 @@ describe('commands', { concurrency: 4, timeout: 180_000 }, () => {
       await until(() => board.mode === 'app', 'the app runs');
     });
   }
-
-  test('the question of restore on a real terminal: Ctrl-C, Ctrl-D, y', async (t) => {
-    const bench = await Bench.open(t);
-    const { board, address } = await bench.addBoard({ family: 'esp8266', mac: MAC });
-    assert.equal((await bench.run(['backup', '--port', address])).status, 0);
-    const kept = board.flash.snapshot();
-    board.flash.erase(0x40000, 4096);
-    board.flash.program(0x40000, Buffer.alloc(4096, 'changed'));
-    const changed = board.flash.snapshot();
-    const asked = async (keys: string) => {
-      const terminal = await EspdOnTerminal.start(t, bench, ['restore', '--mac', MAC, '--port', address, '--no-color']);
-      await until(() => terminal.screen.includes('[y/N]'), 'the question', 60_000);
-      terminal.press(keys);
-      const status = await terminal.status();
-      await until(() => board.mode === 'app', 'the app runs');
-      return { status, screen: screenOf(terminal.screen.replaceAll(/\x1b\[[0-9;]*[A-Za-z]/g, '')) };
-    };
-    const interrupted = await asked('\x03');
-    assert.equal(interrupted.status, 130, interrupted.screen);
-    assert.match(interrupted.screen, /espd: Interrupted \(interrupted\)/);
-    assert.deepEqual(board.flash.snapshot(), changed);
-
-    const ended = await asked('\x04');
-    assert.equal(ended.status, 5, ended.screen);
-    assert.match(ended.screen, /espd: Nothing was written \(declined\)/);
-    assert.deepEqual(board.flash.snapshot(), changed);
-
-    const accepted = await asked('y\r');
-    assert.equal(accepted.status, 0, accepted.screen);
-    assert.match(accepted.screen, /restored: 1 sector written, whole flash verified by the chip/);
-    assert.deepEqual(board.flash.snapshot(), kept);
-  });
 
   test('a reader that goes away (espd list | head -1) is no failure', async (t) => {
     const bench = await Bench.open(t);

@@ -59,6 +59,50 @@ describe('restore', { concurrency: 2, timeout: 300_000 }, () => {
     });
   }
 
+  test('from a read-only mount: --no-snapshot works, list and show know the half restored board, the same archive finishes', async (t) => {
+    const bench = await Bench.open(t);
+    const within = readOnlyMount(bench.archivePath);
+    const { board, address, served } = await bench.addBoard({ family: 'esp32c3', mac: MAC }, { linked: false });
+    // Compressed, it is unpacked somewhere else.
+    await bench.configure({ archive: { compression: 'gzip' } });
+    await bench.run(['backup', '--port', address]);
+    const image = board.flash.snapshot();
+    for (let at = 0x20000; at < 0x50000; at += 0x2000) board.flash.load(at, Buffer.alloc(4096, 'other '));
+    const run = async (...args: string[]) => {
+      const espd = new EspdProcess(t, bench, args, { within });
+      return { status: await espd.status(), stdout: espd.stdout, stderr: espd.stderr };
+    };
+    if ((await run('list').catch(() => null))?.status !== 0) {
+      t.skip('this system lets nobody mount anything read-only in a namespace of their own (unshare --mount)');
+      return;
+    }
+    const restore = ['restore', MAC, '--port', address, '--yes'];
+    const refused = await run(...restore);
+    assert.equal(refused.status, 1, refused.stderr);
+    assert.match(
+      refused.stderr,
+      /read-only file system, and cannot take a snapshot.*\n.*--no-snapshot restores without one/,
+    );
+
+    const removeFault = board.addFault({ kind: 'vanish', when: { opcode: OPCODE.flashDeflBegin, nth: 3 } });
+    const broken = await run(...restore, '--no-snapshot');
+    assert.equal(broken.status, 1, broken.stderr);
+    removeFault();
+    board.plug();
+    served.plug();
+    for (const args of [['list'], ['show', MAC]]) {
+      const { stdout } = await run(...args);
+      assert.match(stdout, /is half restored to \S+, since .*\n +Finish with: espd .*--archive \S+ restore --mac/);
+    }
+    const { hint } = await bench.fails(['backup', '--port', address], 'half-restored');
+    assert.match(hint, /--half-restored/);
+    const finished = await run(...restore);
+    assert.equal(finished.status, 0, finished.stderr);
+    assert.match(finished.stdout, /restore finished: \d+ sectors written, whole flash verified by the chip/);
+    assert.ok(board.flash.snapshot().equals(image));
+    assert.doesNotMatch((await run('list')).stdout, /half restored/);
+  });
+
   test('SIGINT in the middle of writing: status 130, the board in its app, and what finishes it', async (t) => {
     const bench = await Bench.open(t);
     const speeds = { eraseSectorMs: 150, eraseBlockMs: 600 };
@@ -81,3 +125,9 @@ describe('restore', { concurrency: 2, timeout: 300_000 }, () => {
     assert.ok(board.flash.snapshot().equals(image));
   });
 });
+
+/** Runs a command where `folder` is mounted read-only, for root and for everybody else. */
+function readOnlyMount(folder: string): string[] {
+  const script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"';
+  return ['unshare', '--mount', '--map-root-user', 'sh', '-c', script, folder];
+}

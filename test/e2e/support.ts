@@ -32,6 +32,8 @@ export interface LogLine {
 }
 
 export interface ProcessOptions {
+  /** What runs espd: a program and its arguments, to which the command line is added. */
+  readonly within?: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
   /** Permission bits bind root as well: without the capabilities that pass over them (capabilities(7)). */
   readonly isBoundByPermissions?: boolean;
@@ -56,9 +58,12 @@ export class EspdProcess {
 
   constructor(t: TestContext, bench: Bench, args: readonly string[], options: ProcessOptions = {}) {
     const isBound = options.isBoundByPermissions === true && process.getuid?.() === 0;
-    const [command = '', ...rest] = [...(isBound ? SETPRIV : []), process.execPath, ...COMMAND, ...args];
+    const before = [...(options.within ?? []), ...(isBound ? SETPRIV : [])];
+    const [command = '', ...rest] = [...before, process.execPath, ...COMMAND, ...args];
     this.child = spawn(command, rest, {
       cwd: ROOT,
+      // Without the terminal at which somebody may run the tests: nobody can be asked there.
+      detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: environment(bench, options.env),
     });
@@ -129,9 +134,22 @@ export async function startDaemon(t: TestContext, bench: Bench): Promise<EspdPro
   return daemon;
 }
 
-/** espd on a terminal of its own: what it writes there, and keys to press. */
+export interface TerminalOptions {
+  /** Where the streams go that are not the terminal; what is piped into stdin. */
+  readonly redirect?: { readonly stdin?: string; readonly stdout?: true; readonly stderr?: true };
+  /** The terminal is somebody else's in the foreground, as after `espd ... &`. */
+  readonly background?: boolean;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** A shell that makes $TERMINAL its controlling terminal, as a session leader without one does by opening it. */
+const LOGIN = 'exec 3<>"$TERMINAL"';
+
+/** espd in a session whose controlling terminal is a new one: what is written there, and keys to press. */
 export class EspdOnTerminal {
   screen = '';
+  /** What went to streams that were redirected. */
+  readonly redirected = { stdout: '', stderr: '' };
   readonly #child: ChildProcess;
   readonly #exited: Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
   readonly #masterFd: number;
@@ -140,33 +158,54 @@ export class EspdOnTerminal {
     t: TestContext,
     bench: Bench,
     args: readonly string[],
-    masterFd: number,
-    reader: ReadStream,
-    slaveFd: number,
+    {
+      masterFd,
+      reader,
+      slaveFd,
+      slavePath,
+    }: { masterFd: number; reader: ReadStream; slaveFd: number; slavePath: string },
+    { redirect = {}, background = false, env = {} }: TerminalOptions,
   ) {
     this.#masterFd = masterFd;
     reader.setEncoding('utf8').on('data', (text: string) => (this.screen += text));
     reader.on('error', () => undefined); // EIO when the last program has left
-    this.#child = spawn(process.execPath, [...COMMAND, ...args], {
+    const { stdin, stdout, stderr } = redirect;
+    const script = `${LOGIN}; ${background ? 'set -m; "$@" & wait $!' : 'exec "$@"'}`;
+    this.#child = spawn('sh', ['-c', script, 'sh', process.execPath, ...COMMAND, ...args], {
       cwd: ROOT,
-      stdio: [slaveFd, slaveFd, slaveFd],
-      env: environment(bench, { TERM: 'xterm' }),
+      // A session of its own, without a terminal until it opens one.
+      detached: true,
+      stdio: [stdin === undefined ? slaveFd : 'pipe', stdout ? 'pipe' : slaveFd, stderr ? 'pipe' : slaveFd],
+      env: environment(bench, { TERM: 'xterm', TERMINAL: slavePath, ...env }),
     });
-    closeSync(slaveFd);
+    this.#child.stdin?.end(stdin);
+    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.redirected.stdout += text));
+    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.redirected.stderr += text));
     this.#exited = ended(this.#child);
     t.after(async () => {
       await endNow(this.#child, this.#exited);
       reader.destroy();
+      // Open until now: without any slave, reads of the master fail before the shell has opened it.
+      closeSync(slaveFd);
       closeSync(masterFd);
     });
   }
 
-  static async start(t: TestContext, bench: Bench, args: readonly string[]): Promise<EspdOnTerminal> {
+  static async start(
+    t: TestContext,
+    bench: Bench,
+    args: readonly string[],
+    options: TerminalOptions = {},
+  ): Promise<EspdOnTerminal> {
     const system = await loadPtySystem();
     const { masterFd, slavePath } = system.open();
     const slaveFd = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY);
     const reader = new ReadStream(system.duplicate(masterFd));
-    return new EspdOnTerminal(t, bench, args, masterFd, reader, slaveFd);
+    return new EspdOnTerminal(t, bench, args, { masterFd, reader, slaveFd, slavePath }, options);
+  }
+
+  get hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
   press(keys: string): void {

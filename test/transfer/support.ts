@@ -142,14 +142,17 @@ export class Bench {
     options: JobOptions & Partial<Omit<RestoreOptions, 'archive' | 'backup'>> = {},
   ): Promise<SessionResult<RestoreOutcome>> {
     const { targetMac = backup.mac, dryRun = false } = options;
-    const { confirm, onPlan, overrides, part, snapshot, why } = options;
-    const given = Object.entries({ confirm, onPlan, overrides, part, snapshot, why }).filter(
+    const { confirm = () => Promise.resolve(true), command, onPlan, overrides, part, snapshot, why } = options;
+    const given = Object.entries({ command, onPlan, overrides, part, snapshot, why }).filter(
       ([, value]) => value !== undefined,
     );
     return this.session(
       board,
       (session) =>
-        restoreBoard(session, { archive: this.archive, backup, targetMac, dryRun, ...Object.fromEntries(given) }),
+        restoreBoard(session, {
+          ...{ archive: this.archive, backup, targetMac, dryRun, confirm },
+          ...Object.fromEntries(given),
+        }),
       options,
     );
   }

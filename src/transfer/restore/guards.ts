@@ -3,6 +3,7 @@
  * write all the same, where that can make sense. Pure: everything is asked before the first sector is erased.
  */
 
+import { OVERRIDES } from '../../archive/restore-record.ts';
 import type { Backup } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
 import type { FlashFacts } from '../../esp/board.ts';
@@ -27,6 +28,13 @@ export const NO_OVERRIDES: Overrides = {
   writeProtect: false,
   layout: false,
 };
+
+/** The overrides that are on, by the names of their options behind `--ignore-`. */
+export function namesOf(overrides: Overrides): (typeof OVERRIDES)[number][] {
+  const { revision, flashSize, security, writeProtect, layout } = overrides;
+  const given = { revision, 'flash-size': flashSize, security, 'write-protect': writeProtect, layout };
+  return OVERRIDES.filter((name) => given[name]);
+}
 
 export interface BoardFacts {
   readonly identity: BoardIdentity;

@@ -51,6 +51,8 @@ export interface RestorePlan {
   readonly halfRestored: { readonly snapshot: string | null } | null;
   /** What in the image belongs to the board that it was taken from; empty on that board. */
   readonly boundToMac: readonly BoundPlace[];
+  /** Where it is noted that the restore has begun, while the archive is read-only; null = in the archive. */
+  readonly recordFolder: string | null;
 }
 
 /**
@@ -77,8 +79,6 @@ const PAGE_BYTES = 256;
 const ERASE_SECTOR_SECONDS = 0.045;
 const ERASE_BLOCK_SECONDS = 0.15;
 const PROGRAM_PAGE_SECONDS = 0.0004;
-/** Bits on the wire for each byte: start, eight, stop. */
-const BITS_PER_BYTE = 10;
 /** Round trip and headers of one piece; a guess that fits USB bridges with their 1 to 16 ms of latency. */
 const PIECE_SECONDS = 0.05;
 
@@ -99,10 +99,8 @@ export interface PlanFacts {
   readonly status: number | undefined;
   /** What the chip took to hash its whole flash. */
   readonly digestSeconds: number;
+  readonly recordFolder: string | null;
 }
-
-/** What a chip's own USB carries, in place of a baud rate: some hundred kilobytes a second. */
-const NATIVE_USB_BAUD_RATE = 4_000_000;
 
 export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
   const { session, backup, image, flash, contents, regions, scope, snapshot } = facts;
@@ -113,7 +111,8 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
   const bytes = regions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const isOtherBoard = identity.mac !== backup.mac;
   const bound = isOtherBoard ? await boundParts(facts) : [];
-  const baudRate = identity.usbConnection === 'none' ? board.baudRate : NATIVE_USB_BAUD_RATE;
+  // The plan is made at the rate of connecting, the writing done at the one that the line is expected to hold.
+  const lineMs = (wireBytes: number) => board.costs.readMs(wireBytes);
   const ids = { image: idOf(manifest.flash), board: idOf(flash) };
   return {
     regions,
@@ -132,7 +131,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       sizeBytes: manifest.image.sizeBytes,
     },
     board: { mac: identity.mac, chip: identity.chipName, revision: identity.revision, port: port.address },
-    estimate: estimateOf(regions, await compressedShare(image, regions), baudRate, facts.digestSeconds),
+    estimate: estimateOf(regions, await compressedShare(image, regions), lineMs, facts.digestSeconds),
     risks: risksOf({
       parts,
       contents,
@@ -142,7 +141,9 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       isOtherBoard,
       isProtected: writeProtectionOf(facts.status) !== null,
       otherFlashId: ids.image === ids.board ? null : ids,
+      recordFolder: regions.length === 0 ? null : facts.recordFolder,
     }),
+    recordFolder: facts.recordFolder,
     snapshot,
     halfRestored: facts.half === null ? null : { snapshot: facts.half.record?.snapshot ?? null },
     boundToMac: bound,
@@ -167,12 +168,13 @@ function idOf({ manufacturer, device }: { manufacturer: string; device: string }
 
 /**
  * @param compressed bytes on the wire for each byte of flash
+ * @param lineMs how long the line takes for so many bytes, in milliseconds
  * @param verifySeconds what the chip took for the digest of the whole
  */
 export function estimateOf(
   regions: readonly Region[],
   compressed: number,
-  baudRate: number,
+  lineMs: (wireBytes: number) => number,
   verifySeconds: number,
 ): Estimate {
   let eraseSeconds = 0;
@@ -188,7 +190,7 @@ export function estimateOf(
   }
   const programSeconds = (bytes / PAGE_BYTES) * PROGRAM_PAGE_SECONDS;
   const wireBytes = Math.ceil(bytes * compressed);
-  const lineSeconds = (wireBytes * BITS_PER_BYTE) / baudRate + regions.length * PIECE_SECONDS;
+  const lineSeconds = wireBytes === 0 ? 0 : lineMs(wireBytes) / 1000 + regions.length * PIECE_SECONDS;
   // The stub takes the next block in while it works on the one before.
   const seconds = Math.max(eraseSeconds + programSeconds, lineSeconds) + verifySeconds;
   return { seconds, eraseSeconds, programSeconds, lineSeconds, verifySeconds, wireBytes };
@@ -224,6 +226,7 @@ export interface RiskFacts {
   readonly isProtected: boolean;
   /** Ids of the flash chip then and now, where they differ. */
   readonly otherFlashId: { readonly image: string; readonly board: string } | null;
+  readonly recordFolder: string | null;
 }
 
 /** Subtypes of what an app keeps for its owner: of ESP-IDF's partitions, and of an ESP8266's areas. */
@@ -266,6 +269,9 @@ export function risksOf(facts: RiskFacts): string[] {
   if (facts.otherFlashId !== null) {
     const { image, board } = facts.otherFlashId;
     risks.push(`The flash chip is another than then (${board}, was ${image})`);
+  }
+  if (facts.recordFolder !== null) {
+    risks.push(`The archive is read-only: if this is interrupted, only this user's espd knows (${facts.recordFolder})`);
   }
   if (snapshot.kind === 'none' && snapshot.because === 'not-wanted') {
     risks.push('What is on the board now is lost: no snapshot is made');

@@ -18,12 +18,13 @@ import {
 } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
 import { overlap } from '../flash-compare.ts';
-import { finishCommand, halfRestoredText } from '../half-restored.ts';
-import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection } from './guards.ts';
+import { PLAIN_CALL, finishCommand } from '../finish-command.ts';
+import { halfRestoredText } from '../half-restored.ts';
+import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection, namesOf } from './guards.ts';
 import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './parts.ts';
 import { type RestorePlan, type SnapshotPlan, makePlan } from './plan.ts';
 import { FlashProof } from './proof.ts';
-import { type Snapshot, makeSnapshot, planSnapshot } from './snapshot.ts';
+import { type Snapshot, guardReadOnly, makeSnapshot, planSnapshot } from './snapshot.ts';
 import { FlashRewriter } from './write.ts';
 import { type Session, whileHeld } from '../session.ts';
 
@@ -43,8 +44,13 @@ export interface RestoreOptions {
   readonly why?: string;
   /** Told the plan as soon as it is known, when something differs or in a dry run. */
   readonly onPlan?: (plan: RestorePlan) => void;
-  /** Asked once the plan is known and something differs; false = leave the board as it is. */
-  readonly confirm?: (plan: RestorePlan) => Promise<boolean>;
+  /**
+   * Asked once the plan is known and something differs; false = leave the board as it is. There is no default: who writes
+   * says who has said yes.
+   */
+  readonly confirm: (plan: RestorePlan) => Promise<boolean>;
+  /** What the command line has said, and the command that finishes the restore must say again. */
+  readonly command?: { readonly port: string | null; readonly yes: boolean };
 }
 
 export interface RestoreOutcome {
@@ -60,6 +66,8 @@ export interface RestoreOutcome {
   readonly snapshot: Snapshot | null;
   /** This finished an earlier restore that had been interrupted. */
   readonly finished: boolean;
+  /** How long `confirm` took: the time of a person, not of the restore. */
+  readonly askedSeconds: number;
   readonly transfer: { readonly digestsAsked: number; readonly retries: number; readonly baudRate: number };
 }
 
@@ -132,6 +140,7 @@ class RestoreJob {
   readonly #parts: readonly FlashPart[];
   /** What the restore is confined to; null = the whole image. */
   readonly #named: readonly NamedRegion[] | null;
+  #askedSeconds = 0;
 
   constructor(session: Session, options: RestoreOptions & { readonly overrides: Overrides }, facts: JobFacts) {
     const { image, flash, contents } = facts;
@@ -149,7 +158,7 @@ class RestoreJob {
   }
 
   async run(): Promise<RestoreOutcome> {
-    const { archive, dryRun, confirm, onPlan, overrides } = this.#options;
+    const { archive, dryRun, onPlan, overrides } = this.#options;
     const { half, image, flash, contents } = this.#facts;
     const { signal, log } = this.#session.options;
     this.#guardUnfinished();
@@ -176,10 +185,12 @@ class RestoreJob {
       isWanted: this.#options.snapshot ?? true,
       flashDigest,
     });
-    const plan = await this.#plan(regions, snapshotPlan, status);
+    const readOnly = await archive.readOnly();
+    guardReadOnly(archive, readOnly, snapshotPlan);
+    const plan = await this.#plan(regions, snapshotPlan, status, readOnly?.recordFolder ?? null);
     onPlan?.(plan);
     if (dryRun) return this.#outcome(plan, false, null);
-    if (confirm !== undefined && !(await confirm(plan))) {
+    if (!(await this.#isConfirmed(plan))) {
       throw new EspdError('declined', 'Nothing was written', { hint: 'Answer yes, or pass --yes in a script' });
     }
     signal.throwIfAborted();
@@ -201,6 +212,14 @@ class RestoreJob {
     return this.#outcome(plan, true, snapshot);
   }
 
+  async #isConfirmed(plan: RestorePlan): Promise<boolean> {
+    const { clock } = this.#session.options;
+    const askedAtMs = clock.now();
+    const answer = await this.#options.confirm(plan);
+    this.#askedSeconds = (clock.now() - askedAtMs) / 1000;
+    return answer;
+  }
+
   /** A part alone makes a half restored board no whole one. */
   #guardUnfinished(): void {
     const { half } = this.#facts;
@@ -208,21 +227,19 @@ class RestoreJob {
     const named = this.#named;
     const isInside = (region: Region) => named.some((part) => overlap(region, part)?.sizeBytes === region.sizeBytes);
     if (half.record?.regions.every(isInside) === true) return;
-    const { message, hint } = halfRestoredText(this.#board.identity.mac, half);
+    const { message, hint } = halfRestoredText(this.#board.identity.mac, half, this.#call);
     throw new EspdError('half-restored', message, { hint: `A part alone does not finish that. ${hint}` });
   }
 
   /** From here on the board counts as half restored, whatever happens to this process. */
   async #record(plan: RestorePlan, snapshot: Snapshot | null): Promise<void> {
-    const { archive, backup, why = '' } = this.#options;
+    const { archive, why = '' } = this.#options;
     const begun = archive.beginRestore({
-      mac: this.#board.identity.mac,
-      from: { mac: backup.mac, id: backup.id },
+      ...this.#unfinished,
       startedAt: this.#session.options.clock.date().toISOString(),
       why,
       regions: plan.regions.map(({ offset, sizeBytes }) => ({ offset, sizeBytes })),
       done: await this.#proof.whenDone(),
-      parts: this.#named?.map((part) => ({ ...part })) ?? null,
       snapshot: snapshot?.id ?? this.#facts.half?.record?.snapshot ?? null,
       snapshotIsNew: snapshot?.isNew ?? this.#facts.half?.record?.snapshotIsNew ?? true,
     });
@@ -238,19 +255,32 @@ class RestoreJob {
     }
   }
 
+  /** What the command that finishes this is made of. */
+  get #unfinished() {
+    const { backup, overrides, command } = this.#options;
+    return {
+      mac: this.#board.identity.mac,
+      from: { mac: backup.mac, id: backup.id },
+      parts: this.#named?.map((part) => ({ ...part })) ?? null,
+      options: { port: command?.port ?? null, ignore: namesOf(overrides), yes: command?.yes ?? false },
+    };
+  }
+
+  get #call() {
+    return this.#session.options.call ?? PLAIN_CALL;
+  }
+
   async #onFailure(): Promise<void> {
-    const { backup } = this.#options;
-    const { mac } = this.#board.identity;
+    const { mac, from } = this.#unfinished;
     if (!this.#rewriter.hasBegun) {
       // Not a sector was erased: the board is what it was.
       if (this.#facts.half === null) await this.#clearRecord('nothing-written');
       return;
     }
-    const parts = this.#named?.map((part) => ({ ...part })) ?? null;
     this.#session.options.log.error('The board is half restored: run the same command again to finish it', {
       mac,
-      id: backup.id,
-      finish: finishCommand({ from: { mac: backup.mac, id: backup.id }, mac, parts }),
+      id: from.id,
+      finish: finishCommand({ ...this.#unfinished, archive: null }, this.#call),
     });
   }
 
@@ -270,7 +300,12 @@ class RestoreJob {
     }
   }
 
-  async #plan(regions: readonly Region[], snapshot: SnapshotPlan, status: number | undefined): Promise<RestorePlan> {
+  async #plan(
+    regions: readonly Region[],
+    snapshot: SnapshotPlan,
+    status: number | undefined,
+    recordFolder: string | null = null,
+  ): Promise<RestorePlan> {
     const { backup, why = '' } = this.#options;
     return makePlan({
       session: this.#session,
@@ -283,6 +318,7 @@ class RestoreJob {
       snapshot,
       status,
       digestSeconds: this.#proof.digestSeconds,
+      recordFolder,
     });
   }
 
@@ -294,6 +330,7 @@ class RestoreJob {
       scope: this.#proof.rest.length === 0 ? 'flash' : 'region',
       snapshot,
       finished: this.#facts.half !== null && verified,
+      askedSeconds: this.#askedSeconds,
       transfer: {
         digestsAsked: this.#proof.digestsAsked,
         retries: this.#board.retries,

@@ -2,7 +2,7 @@
 
 import type { HalfRestored } from '../../archive/restore-record.ts';
 import type { Archive } from '../../archive/types.ts';
-import { EspdError, hasCode } from '../../errors.ts';
+import { EspdError, hasCode, systemCode } from '../../errors.ts';
 import type { FlashFacts } from '../../esp/board.ts';
 import type { Mac } from '../../mac.ts';
 import { readFlash } from '../backup.ts';
@@ -70,6 +70,31 @@ async function findSound(
   return undefined;
 }
 
+const WITHOUT = '--no-snapshot restores without one: what is on the board now is then lost';
+
+/**
+ * Before anybody is asked: a read-only archive takes no snapshot, and needs another place for the record of the restore.
+ * @throws EspdError `archive-unwritable`
+ */
+export function guardReadOnly(
+  { root }: Archive,
+  readOnly: { readonly recordFolder: string | null } | null,
+  snapshot: SnapshotPlan,
+): void {
+  if (readOnly === null) return;
+  if (readOnly.recordFolder === null) {
+    throw new EspdError('archive-unwritable', `The archive ${root} is on a read-only file system`, {
+      hint: 'Nothing was written. Set archive.statePath in the config to a folder in which a restore can be noted',
+    });
+  }
+  if (snapshot.kind !== 'made') return;
+  throw new EspdError(
+    'archive-unwritable',
+    `The archive ${root} is on a read-only file system, and cannot take a snapshot of what is on the board`,
+    { hint: `Nothing was written. ${WITHOUT}` },
+  );
+}
+
 /**
  * @param flashMd5 the chip's digest of its whole flash
  * @throws EspdError what a backup throws; then nothing may be written
@@ -91,7 +116,13 @@ export async function makeSnapshot(
     if (!hasCode(error, ...SNAPSHOT_FAULTS)) throw error;
     throw new EspdError(error.code, `No snapshot of what is on the board could be made: ${error.message}`, {
       cause: error,
-      hint: `Nothing was written. ${error.hint === '' ? '' : `${error.hint}. `}--no-snapshot restores without one`,
+      hint: hintFor(error),
     });
   }
+}
+
+/** Where the archive takes no writes from this user, it takes no record of the restore either. */
+function hintFor(error: EspdError): string {
+  const isRefused = error.code === 'archive-unwritable' && systemCode(error.cause) !== 'EROFS';
+  return ['Nothing was written', error.hint, isRefused ? '' : WITHOUT].filter((text) => text !== '').join('. ');
 }

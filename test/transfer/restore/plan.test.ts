@@ -2,19 +2,37 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { TYPICAL_SPEEDS } from '../../../src/simulator/index.ts';
+import { TYPICAL_SPEEDS, seededRandom } from '../../../src/simulator/index.ts';
 import { compressedShare, estimateOf } from '../../../src/transfer/restore/plan.ts';
 import { Bench, FAMILIES, KIB, macOf, withSectors } from '../support.ts';
 
 describe('the estimate', () => {
   it('counts blocks and sectors as the stub erases them, and the slower of chip and line', () => {
-    const sector = estimateOf([{ offset: 0x1000, sizeBytes: 0x1000 }], 0.5, 921600, 1);
+    const at = (baudRate: number) => (bytes: number) => (bytes * 10_000) / baudRate;
+    const sector = estimateOf([{ offset: 0x1000, sizeBytes: 0x1000 }], 0.5, at(921600), 1);
     assert.deepEqual([sector.eraseSeconds, sector.wireBytes], [0.045, 2048]);
-    const block = estimateOf([{ offset: 0xf000, sizeBytes: 0x12000 }], 0.5, 921600, 1);
+    const block = estimateOf([{ offset: 0xf000, sizeBytes: 0x12000 }], 0.5, at(921600), 1);
     assert.ok(Math.abs(block.eraseSeconds - (0.045 + 0.15 + 0.045)) < 1e-9);
-    const slow = estimateOf([{ offset: 0, sizeBytes: 0x100000 }], 1, 115200, 2);
+    const slow = estimateOf([{ offset: 0, sizeBytes: 0x100000 }], 1, at(115200), 2);
     assert.ok(Math.abs(slow.seconds - (0x100000 * 10) / 115200 - 2.05) < 1e-6);
-    assert.equal(estimateOf([], 1, 115200, 0).seconds, 0);
+    assert.equal(estimateOf([], 1, at(115200), 0).seconds, 0);
+  });
+
+  it('reckons with the rate that the writing will have, and leaves out what a person takes to answer', async (t) => {
+    const bench = await Bench.open(t);
+    // Noise does not compress: at 115200 baud it would take 45 s on the line alone.
+    const content = seededRandom(7).bytes(512 * KIB);
+    const board = bench.board({ family: 'esp32', content, line: { latencyMs: 1 } });
+    const { backup } = (await bench.backup(board)).value;
+    board.flash.eraseChip();
+    const confirm = () => bench.pass(120_000).then(() => true);
+    const { value, seconds } = await bench.restore(board, backup, { baudRate: 921_600, confirm });
+    assert.equal(value.verified, true);
+    assert.ok(value.askedSeconds >= 120 && value.askedSeconds < 121, String(value.askedSeconds));
+    const { estimate } = value.plan;
+    assert.ok(estimate.lineSeconds > 5 && estimate.lineSeconds < 10, String(estimate.lineSeconds));
+    const took = seconds - value.askedSeconds;
+    assert.ok(estimate.seconds > took / 3 && estimate.seconds < took * 2, `${estimate.seconds} for ${took}`);
   });
 
   it('samples how well the image compresses', async () => {

@@ -1,0 +1,188 @@
+/**
+ * Where it is noted that a restore has begun, and that it is done: in the board's folder. While the archive is on a
+ * read-only file system (a stick, an export, a disk that was unclean), in a folder of this user's state instead, because
+ * a board that may be half restored must not go without a note.
+ */
+
+import { constants } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { Clock } from '../clock.ts';
+import { EspdError, systemCode } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { macFromFolder, macToFolder } from '../mac.ts';
+import type { Mac } from '../mac.ts';
+import type { Disk } from './disk.ts';
+import { draftName } from './owner.ts';
+import type { Owner } from './owner.ts';
+import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
+import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
+import { appendRestore, readRestores } from './restores.ts';
+import type { CompletedRestore } from './restores.ts';
+
+/** The folder inside the state folder: in it one a board, named as in the archive. */
+export const RESTORES_FOLDER = 'restores';
+
+export interface RestoreStoreParts {
+  readonly root: string;
+  /** Of this user's state; undefined = there is no place but the archive. */
+  readonly statePath: string | undefined;
+  readonly disk: Disk;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly createdBy: string;
+  readonly self: () => Promise<Owner>;
+}
+
+/** Rejects with the system's errors, as files of the archive's rooms do. */
+export class RestoreStore {
+  readonly #parts: RestoreStoreParts;
+  /** Undefined where it would be on the archive's own file system by its very name. */
+  readonly statePath: string | undefined;
+  #warned = false;
+
+  constructor(parts: RestoreStoreParts) {
+    const { root, statePath } = parts;
+    this.#parts = parts;
+    const place = statePath === undefined ? undefined : resolve(statePath);
+    this.statePath = place === resolve(root) ? undefined : place;
+  }
+
+  /** The archive's file system takes no writes, whoever asks. Rights are another matter: the owner has them. */
+  async isReadOnly(): Promise<boolean> {
+    try {
+      await this.#parts.disk.fs.access(this.#parts.root, constants.W_OK);
+      return false;
+    } catch (error) {
+      return isReadOnlyFault(error);
+    }
+  }
+
+  /** The restore of this board that began last and has not ended. */
+  async half(mac: Mac): Promise<HalfRestored | null> {
+    const { disk } = this.#parts;
+    const own = await readRestoreRecord(disk, this.#folder(mac), mac);
+    const place = this.#stateFolder(mac);
+    if (place === undefined) return own ?? null;
+    const elsewhere = await this.#ifReadable(() => readRestoreRecord(disk, place, mac), undefined);
+    if (own === undefined || (await this.#wasFinished(mac, own))) return elsewhere ?? null;
+    const isNewer = (elsewhere?.record?.startedAt ?? '') > (own.record?.startedAt ?? '');
+    return isNewer && elsewhere !== undefined ? elsewhere : own;
+  }
+
+  async begin(content: RestoreRecordContent): Promise<void> {
+    const { root, disk, createdBy, self } = this.#parts;
+    const draft = draftName(await self());
+    const write = async (folder: string, archive: string | null) => {
+      await disk.makeFolder(folder);
+      await writeRestoreRecord(disk, folder, draft, createdBy, { ...content, archive });
+    };
+    await this.#orElsewhere(content.mac, (folder, isElsewhere) => write(folder, isElsewhere ? root : null));
+  }
+
+  async end(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
+    const { disk, clock } = this.#parts;
+    const half = await this.half(mac);
+    const record = half?.record;
+    // It says what was restored; removed now, that would be lost.
+    if (outcome === 'done' && half?.record === null && half.hint !== null) {
+      throw new EspdError('archive-unreadable', `${RESTORE_RECORD} of ${mac} ${half.problem}`, { hint: half.hint });
+    }
+    if (record && outcome === 'done') {
+      const { from, snapshot, snapshotIsNew, parts } = record;
+      const line = { at: clock.date().toISOString(), from, snapshot, snapshotIsNew, partial: parts !== null };
+      await this.#orElsewhere(mac, async (folder) => {
+        await disk.makeFolder(folder);
+        await appendRestore(disk, folder, line);
+      });
+    }
+    const place = this.#stateFolder(mac);
+    if (place !== undefined && (await this.#ifReadable(() => disk.exists(place), false))) {
+      await removeRestoreRecord(disk, place);
+    }
+    try {
+      await removeRestoreRecord(disk, this.#folder(mac));
+    } catch (error) {
+      // A record that stays behind on a medium is outdated by the line that says when a later restore was done.
+      const isOutdated = outcome === 'done' || !(await disk.exists(join(this.#folder(mac), RESTORE_RECORD)));
+      if (!isReadOnlyFault(error) || !isOutdated) throw error;
+    }
+  }
+
+  /** Oldest first. */
+  async restores(mac: Mac): Promise<CompletedRestore[]> {
+    const own = await orNone(() => readRestores(this.#parts.disk, this.#folder(mac)));
+    const elsewhere = await this.#restoresElsewhere(mac);
+    return elsewhere.length === 0 ? own : [...own, ...elsewhere].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
+  }
+
+  /** Boards with a record outside the archive, which may have no folder in it. */
+  async macsElsewhere(): Promise<Mac[]> {
+    const { statePath } = this;
+    if (statePath === undefined) return [];
+    const { disk } = this.#parts;
+    const names = await this.#ifReadable(() => orNone(() => disk.fs.readdir(join(statePath, RESTORES_FOLDER))), []);
+    const macs: Mac[] = [];
+    for (const name of names) {
+      const mac = macFromFolder(name);
+      const place = mac && this.#stateFolder(mac);
+      if (place && (await this.#ifReadable(() => disk.exists(join(place, RESTORE_RECORD)), false))) macs.push(mac);
+    }
+    return macs;
+  }
+
+  /** Of an archive that was read-only when the restore ended. */
+  async #wasFinished(mac: Mac, { record }: HalfRestored): Promise<boolean> {
+    if (record === null) return false;
+    return (await this.#restoresElsewhere(mac)).some(({ at }) => Date.parse(at) >= Date.parse(record.startedAt));
+  }
+
+  async #restoresElsewhere(mac: Mac): Promise<CompletedRestore[]> {
+    const place = this.#stateFolder(mac);
+    if (place === undefined) return [];
+    return this.#ifReadable(() => orNone(() => readRestores(this.#parts.disk, place)), []);
+  }
+
+  async #orElsewhere(mac: Mac, work: (folder: string, isElsewhere: boolean) => Promise<void>): Promise<void> {
+    try {
+      await work(this.#folder(mac), false);
+    } catch (error) {
+      const place = this.#stateFolder(mac);
+      if (!isReadOnlyFault(error) || place === undefined) throw error;
+      await work(place, true);
+    }
+  }
+
+  /** What lies beside the archive must not keep anybody from using it. */
+  async #ifReadable<T>(read: () => Promise<T>, instead: T): Promise<T> {
+    try {
+      return await read();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (!this.#warned) this.#parts.log.warn('The state folder cannot be read', { path: this.statePath, reason });
+      this.#warned = true;
+      return instead;
+    }
+  }
+
+  #folder(mac: Mac): string {
+    return join(this.#parts.root, macToFolder(mac));
+  }
+
+  #stateFolder(mac: Mac): string | undefined {
+    return this.statePath === undefined ? undefined : join(this.statePath, RESTORES_FOLDER, macToFolder(mac));
+  }
+}
+
+/** Root, too, gets EROFS; EACCES and EPERM are what the owner of the archive would not get. */
+export function isReadOnlyFault(error: unknown): boolean {
+  return systemCode(error) === 'EROFS';
+}
+
+async function orNone<T>(read: () => Promise<T[]>): Promise<T[]> {
+  try {
+    return await read();
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,25 @@
+/**
+ * Nothing is written to a board before a person has said yes: by an answer at their terminal, or by `--yes`. Whoever can
+ * give neither is refused before a port is opened.
+ */
+
+import { EspdError } from '../errors.ts';
+import type { Output } from './output.ts';
+
+/** @param shown lines that the person must have seen before they answer */
+export type Consent = (question: string, shown: readonly string[]) => Promise<boolean>;
+
+/**
+ * How the person says yes.
+ * @param dryRun nothing is going to be written
+ * @throws EspdError `declined` where nobody can be asked and `--yes` is missing; nothing may have been touched yet
+ */
+export function consentOf(out: Output, { yes, dryRun }: { yes: boolean; dryRun: boolean }): Consent {
+  if (yes) return () => Promise.resolve(true);
+  if (dryRun) return () => Promise.resolve(false);
+  if (out.canAsk) return (question, shown) => out.confirm(question, shown);
+  const why = out.json ? 'With --json nobody is asked' : 'There is no terminal at which somebody could be asked';
+  throw new EspdError('declined', `${why} whether to write, and nothing was touched`, {
+    hint: 'Add --yes to write without a question, or --dry-run to see what would be written',
+  });
+}

@@ -1,0 +1,45 @@
+/** Commands of espd that messages print: as they stand, a shell must do what is meant. Pure. */
+
+import type { RestoreRecord } from '../archive/restore-record.ts';
+
+/** How espd was called, without the command: `espd`, and the options by which it finds the same config and archive. */
+export type EspdCall = readonly string[];
+
+export const PLAIN_CALL: EspdCall = ['espd'];
+
+/** One word for a POSIX shell. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+export function commandLine(call: EspdCall, ...args: readonly string[]): string {
+  return [...call, ...args].map(shellWord).join(' ');
+}
+
+/** What of an unfinished restore its command is made of. */
+export type Unfinished = Pick<RestoreRecord, 'from' | 'mac' | 'parts' | 'options' | 'archive'>;
+
+/**
+ * The command that finishes a restore: it needs the same port and the same overrides as the one that began it.
+ * @param call how this process was called, which has found the record
+ */
+export function finishCommand({ from, mac, parts, options, archive }: Unfinished, call: EspdCall): string {
+  const to = from.mac === mac ? [] : ['--to', mac];
+  const args = ['restore', '--mac', from.mac, ...to, '--at', from.id, ...(parts ?? []).flatMap(partOptions)];
+  if (options.port !== null) args.push('--port', options.port);
+  for (const name of options.ignore) args.push(`--ignore-${name}`);
+  if (options.yes) args.push('--yes');
+  return commandLine(archive === null ? call : withArchive(call, archive), ...args);
+}
+
+function partOptions({ name, offset, sizeBytes }: NonNullable<RestoreRecord['parts']>[number]): string[] {
+  if (name !== null) return ['--partition', name];
+  return ['--offset', `0x${offset.toString(16)}`, '--size', `0x${sizeBytes.toString(16)}`];
+}
+
+/** The record lies outside the archive that the image is in. */
+function withArchive(call: EspdCall, archive: string): EspdCall {
+  const at = call.indexOf('--archive');
+  const others = at === -1 ? call : [...call.slice(0, at), ...call.slice(at + 2)];
+  return [...others, '--archive', archive];
+}

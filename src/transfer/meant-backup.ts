@@ -1,0 +1,69 @@
+/** Which backup of a board a person means, and which one the board should hold. Both only read the archive. */
+
+import { idToDate } from '../archive/ids.ts';
+import { latestMeant } from '../archive/meant.ts';
+import type { Archive, Backup, Which } from '../archive/types.ts';
+import { EspdError, hasCode } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+
+/**
+ * The backup that `which` means: as {@link Archive.resolveBackup}, but for `latest`, which passes over the snapshots of
+ * before a restore (see {@link latestMeant}).
+ * @throws EspdError see {@link Archive.resolveBackup}; `archive-unknown-backup` for `latest` of a board that has only
+ *   such snapshots
+ */
+export async function meantBackup(archive: Archive, mac: Mac, which: Which): Promise<Backup> {
+  return archive.resolveBackup(mac, which === 'latest' ? ((await latestId(archive, mac)) ?? which) : which);
+}
+
+/** Undefined where the board has no backup at all. */
+async function latestId(archive: Archive, mac: Mac): Promise<string | undefined> {
+  const { ids, meant } = await latestOf(archive, mac);
+  const newest = ids.at(-1);
+  if (newest === undefined || meant !== undefined) return meant;
+  throw new EspdError('archive-unknown-backup', `All that the archive holds of ${mac} was on it before a restore`, {
+    hint: `Such a snapshot is restored only by its id: ${newest}`,
+  });
+}
+
+async function latestOf(archive: Archive, mac: Mac) {
+  const ids = await archive.backupIds(mac);
+  const half = (await archive.halfRestored(mac))?.record ?? null;
+  return { ids, meant: latestMeant(ids, await archive.restores(mac), half) };
+}
+
+/**
+ * The backup that a board should hold: the one that was restored last, perhaps of another board, or the `latest` that was
+ * made after that restore.
+ * @throws EspdError see {@link Archive.resolveBackup}
+ */
+export async function expectedBackup(archive: Archive, mac: Mac): Promise<Backup> {
+  const { meant } = await latestOf(archive, mac);
+  const restored = (await archive.restores(mac)).at(-1);
+  if (restored !== undefined && !restored.partial) {
+    const isLast = meant === undefined || restored.at >= (await madeAt(archive, mac, meant));
+    const backup = isLast ? await ifKnown(archive, restored.from) : undefined;
+    if (backup !== undefined) return backup;
+  }
+  return archive.resolveBackup(mac, meant ?? 'latest');
+}
+
+/** ISO 8601 UTC. Two backups of one second have ids a second apart, so the manifest is asked where it can be read. */
+async function madeAt(archive: Archive, mac: Mac, id: string): Promise<string> {
+  try {
+    return (await archive.resolveBackup(mac, id)).manifest.createdAt;
+  } catch (error) {
+    if (!(error instanceof EspdError)) throw error;
+    return idToDate(id)?.toISOString() ?? '';
+  }
+}
+
+/** Undefined for a backup that was pruned since, or restored out of another archive. */
+export async function ifKnown(archive: Archive, { mac, id }: { mac: Mac; id: string }): Promise<Backup | undefined> {
+  try {
+    return await archive.resolveBackup(mac, id);
+  } catch (error) {
+    if (hasCode(error, 'archive-unknown-backup', 'archive-unknown-board')) return undefined;
+    throw error;
+  }
+}
