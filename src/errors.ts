@@ -34,7 +34,10 @@ export const ERROR_CODES = {
   'board-not-found': { exit: EXIT.notFound, meaning: 'No attached board answers, or none has the MAC asked for' },
   'board-ambiguous': { exit: EXIT.notFound, meaning: 'Several boards are attached where one is meant' },
   'port-missing': { exit: EXIT.notFound, meaning: 'The serial port or network address named does not exist' },
-  'archive-missing': { exit: EXIT.notFound, meaning: 'There is no archive at this path, or it is another one than before' },
+  'archive-missing': {
+    exit: EXIT.notFound,
+    meaning: 'There is no archive at this path, or it is another one than before',
+  },
   'archive-unknown-board': { exit: EXIT.notFound, meaning: 'The archive holds no board with this MAC or label' },
   'archive-unknown-backup': { exit: EXIT.notFound, meaning: 'The board has no backup with this id, date or position' },
 
@@ -81,6 +84,10 @@ export const ERROR_CODES = {
 
   'other-mac': { exit: EXIT.refused, meaning: 'The board has another MAC than the image' },
   'other-chip': { exit: EXIT.refused, meaning: 'The board is another chip than the image was taken from' },
+  'other-board': {
+    exit: EXIT.refused,
+    meaning: 'The board has the MAC of the backup, but another chip or another flash chip',
+  },
   'other-size': { exit: EXIT.refused, meaning: "The image's size is not that of the board's flash" },
   'old-revision': { exit: EXIT.refused, meaning: "The chip's revision is not one that the image says it runs on" },
   'other-layout': {

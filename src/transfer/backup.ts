@@ -4,10 +4,12 @@
  */
 
 import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
+import { type ChipChangeSince, type ChipFacts, chipChangeText } from '../archive/chip-change.ts';
 import type { Archive, Backup, Candidate, Candidates, Draft } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
 import { Budget } from './asking.ts';
+import { attachedChip, changedSince } from './attached-chip.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
 import { type DigestPlan, type ExplainedRegion, planByDigests, scattered } from './digest-plan.ts';
 import { BLANK, uniformDigest } from './digests.ts';
@@ -93,7 +95,7 @@ class FlashReading {
       if (full || this.#last.base === undefined) void this.#openDraft(full);
       if (!full) await this.#measureDigests();
       const md5 = full ? undefined : (flashMd5 ?? (await this.#wholeDigest()));
-      const known = md5 === undefined ? undefined : await this.#last.keptAlready(md5);
+      const known = md5 === undefined ? undefined : await this.#last.keptAlready(md5, this.#chip);
       if (known !== undefined) {
         await this.#board.checkIdentity();
         return this.#sameAs(known, undefined);
@@ -134,15 +136,18 @@ class FlashReading {
     const md5 = await this.#confirm(draft);
     // Read in full, or put together from regions that were all known: the same image needs no second copy.
     await this.#board.checkIdentity();
-    const known = await this.#last.keptAlready(md5);
+    const known = await this.#last.keptAlready(md5, this.#chip);
     const digests = await whileHeld(this.#session, draft.digests());
     if (known !== undefined && known.manifest.image.sha256 === digests.sha256) return this.#sameAs(known, draft);
     const aliasedAtBytes = aliasOf(digests.blocksMd5);
     if (aliasedAtBytes !== null) this.#reportAlias(aliasedAtBytes);
     const efuses = await this.#board.readEfuses();
+    const change = changedSince(this.#last.newest, attachedChip(this.#board, this.#flash, efuses));
+    if (change !== null) this.#reportChange(change);
     const transfer = this.#report();
     const flash = { ...this.#flash, aliasedAtBytes };
-    return newBackup(draft, sessionFacts({ session: this.#session, md5, flash, efuses, transfer }), transfer);
+    const facts = sessionFacts({ session: this.#session, md5, flash, efuses, transfer });
+    return newBackup(draft, facts, transfer, change);
   }
 
   /** Of a chip that nobody has asked yet the slowest is believed: a small flash could then afford nothing at all. */
@@ -280,6 +285,16 @@ class FlashReading {
     const { port, options } = this.#session;
     const sighting = { id: known.id, at: options.clock.date().toISOString(), port: port.address };
     return sameAs(known, { archive: this.#archive, sighting, draft }, this.#report());
+  }
+
+  /** As far as it is known without asking for more. */
+  get #chip(): ChipFacts {
+    return attachedChip(this.#board, this.#flash);
+  }
+
+  #reportChange(change: ChipChangeSince): void {
+    const { mac } = this.#board.identity;
+    this.#session.options.log.warn(chipChangeText(change), { mac, since: change.since });
   }
 
   #reportAlias(aliasedAtBytes: number): void {

@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import type { Region } from '../../flash.ts';
+import type { ChipChange } from '../../archive/chip-change.ts';
 import type { HalfRestored } from '../../archive/restore-record.ts';
 import type { Archive, Backup, ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
@@ -17,6 +18,7 @@ import {
   revisionRequirements,
 } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
+import { attachedChip, changedSince } from '../attached-chip.ts';
 import { overlap } from '../flash-compare.ts';
 import { PLAIN_CALL, finishCommand } from '../finish-command.ts';
 import { halfRestoredText } from '../half-restored.ts';
@@ -84,7 +86,9 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
   const { archive, backup } = options;
   const flash = await board.openFlash();
   const overrides = { ...NO_OVERRIDES, ...options.overrides };
-  guardBoard(backup, options.targetMac, { identity: board.identity, flash }, options.part !== undefined, overrides);
+  const change = await changeSince(backup, board, flash);
+  const facts = { identity: board.identity, flash, change };
+  guardBoard(backup, options.targetMac, facts, options.part !== undefined, overrides);
   const opening = archive.openImage(backup);
   try {
     const image = await readerWhileHeld(session, opening);
@@ -94,11 +98,18 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
     const contents = await describeFirmware(read, image.sizeBytes, family);
     guardRevision(await revisionRequirements(read, image.sizeBytes, family), board.identity, overrides);
     const half = await whileHeld(session, archive.halfRestored(board.identity.mac));
-    const job = new RestoreJob(session, { ...options, overrides }, { image, flash, contents, half });
+    const job = new RestoreJob(session, { ...options, overrides }, { image, flash, change, contents, half });
     return await job.run();
   } finally {
     session.afterwards(opening.then((image) => image.close()));
   }
+}
+
+/** Of another MAC another chip is what everybody expects. The eFuses are read for it; a snapshot needs them anyway. */
+async function changeSince(backup: Backup, board: Board, flash: FlashFacts): Promise<ChipChange | null> {
+  const { mac, family } = board.identity;
+  if (backup.mac !== mac || backup.manifest.chip.family !== family) return null;
+  return changedSince(backup, attachedChip(board, flash, await board.readEfuses()));
 }
 
 /** An image whose reads do not keep the board from being released. */
@@ -126,6 +137,7 @@ async function checkImage(image: ImageReader, { mac, id, manifest }: Backup, sig
 interface JobFacts {
   readonly image: ImageReader;
   readonly flash: FlashFacts;
+  readonly change: ChipChange | null;
   readonly contents: FirmwareSummary;
   readonly half: HalfRestored | null;
 }

@@ -11,7 +11,14 @@ import type { Overrides } from '../../../src/transfer/restore/guards.ts';
 import { Bench, FAMILIES, KIB, assertFails, macOf, smallImage, watchFlash, withSectors } from '../support.ts';
 
 const SIZE_BYTES = 512 * KIB;
-const ALL: Overrides = { revision: true, flashSize: true, security: true, writeProtect: true, layout: true };
+const ALL: Overrides = {
+  revision: true,
+  flashSize: true,
+  security: true,
+  writeProtect: true,
+  layout: true,
+  chipChange: true,
+};
 
 async function refused(
   bench: Bench,
