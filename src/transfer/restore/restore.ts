@@ -19,10 +19,12 @@ import {
 } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
 import { attachedChip, changedSince } from '../attached-chip.ts';
+import type { Likeness } from '../backup.ts';
 import { overlap } from '../flash-compare.ts';
 import { PLAIN_CALL, finishCommand } from '../finish-command.ts';
 import { halfRestoredText } from '../half-restored.ts';
 import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection, namesOf } from './guards.ts';
+import { likelyToChange } from './likely-changes.ts';
 import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './parts.ts';
 import { type RestorePlan, type SnapshotPlan, makePlan } from './plan.ts';
 import { FlashProof } from './proof.ts';
@@ -165,7 +167,7 @@ class RestoreJob {
     this.#named = options.part === undefined ? null : regionsOf(options.part, contents, image.sizeBytes);
     const scope = this.#named ?? [{ offset: 0, sizeBytes: image.sizeBytes }];
     const { md5 } = options.backup.manifest.image;
-    this.#proof = new FlashProof(session, { reader: image, md5 }, scope, flash.sizeBytes);
+    this.#proof = new FlashProof(session, { reader: image, md5 }, scope, flash.sizeBytes, likelyToChange(this.#parts));
     this.#rewriter = new FlashRewriter(session, image);
   }
 
@@ -207,9 +209,12 @@ class RestoreJob {
     }
     signal.throwIfAborted();
     // A person may have taken their time to answer, with other boards at hand.
+    const { retries } = this.#board;
     await this.#board.checkIdentity();
-    const snapshot = await makeSnapshot(this.#session, archive, plan.snapshot, flashDigest);
-    await this.#proof.keepRest();
+    // Connected again, perhaps: then its app may have run.
+    if (this.#board.retries !== retries) await this.#proof.mustBeAsBefore();
+    const snapshot = await makeSnapshot(this.#session, archive, plan.snapshot, flashDigest, this.#likeness(regions));
+    await this.#keepRest(snapshot);
     await this.#board.checkIdentity();
     await this.#record(plan, snapshot);
     try {
@@ -222,6 +227,27 @@ class RestoreJob {
     await this.#clearRecord('done');
     if (half !== null) log.info('The interrupted restore is finished', { mac: this.#board.identity.mac });
     return this.#outcome(plan, true, snapshot);
+  }
+
+  /** The image, as what the whole flash was compared with; undefined where only a part of it was. */
+  #likeness(differing: readonly Region[]): Likeness | undefined {
+    const { backup } = this.#options;
+    if (this.#named !== null) return undefined;
+    const by = backup.mac === this.#board.identity.mac ? 'olderBackup' : 'fleet';
+    return { image: this.#facts.image, by, differing };
+  }
+
+  /** What is not written, as the snapshot has it, or as the chip says. */
+  async #keepRest(snapshot: Snapshot | null): Promise<void> {
+    if (snapshot === null || this.#proof.rest.length === 0) return this.#proof.keepRest(null);
+    const { archive } = this.#options;
+    const { mac } = this.#board.identity;
+    const opening = archive.resolveBackup(mac, snapshot.id).then((backup) => archive.openImage(backup));
+    try {
+      await this.#proof.keepRest(await readerWhileHeld(this.#session, opening));
+    } finally {
+      this.#session.afterwards(opening.then((image) => image.close()));
+    }
   }
 
   async #isConfirmed(plan: RestorePlan): Promise<boolean> {
