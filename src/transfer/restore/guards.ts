@@ -201,7 +201,14 @@ export function writeProtectionOf(status: number | undefined): 'on' | 'locked' |
 export function guardWriteProtection(status: number | undefined, overrides: Overrides): void {
   if (writeProtectionOf(status) !== 'locked' || overrides.writeProtect) return;
   const shown = (status ?? 0).toString(16).padStart(2, '0');
-  throw new EspdError('write-protected', `The flash is locked against writing (status register 0x${shown})`, {
-    hint: 'Its block protection is on, and its WP pin forbids taking it off. If that pin is not used on this board, --ignore-write-protect tries it',
+  const bits = protectionBits(status ?? 0).join(', ');
+  throw new EspdError('write-protected', `The flash is locked against writing (status register 0x${shown}: ${bits})`, {
+    hint: 'SRP lets its WP pin keep the BP bits set. If that pin is not used on this board, --ignore-write-protect tries it; "esptool read-flash-status" shows the bits, and "esptool write-flash-status --bytes 1 --non-volatile 0" clears that register for good',
   });
+}
+
+/** The bits of block protection that are set, by the names that data sheets give them (W25Q32JV, Status Register-1). */
+function protectionBits(status: number): string[] {
+  const names = { BP0: 0x04, BP1: 0x08, BP2: 0x10, SRP: STATUS_LOCKED };
+  return Object.entries(names).flatMap(([name, mask]) => ((status & mask) === 0 ? [] : [name]));
 }

@@ -140,7 +140,9 @@ describe('a flash that is locked against writing', () => {
       const { backup } = (await bench.backup(board)).value;
       board.flash.load(0, withSectors(content, [100]));
       board.flash.status = 0x80 | (7 << 2);
-      assert.match(await refused(bench, board, backup, 'write-protected'), /0x9c/);
+      const told = await refused(bench, board, backup, 'write-protected');
+      assert.match(told, /status register 0x9c: BP0, BP1, BP2, SRP/);
+      assert.match(told, /esptool write-flash-status/);
       // Somebody who tries it all the same is told the truth by the digest.
       const error = await assertFails(
         bench.restore(board, backup, { overrides: { writeProtect: true } }),
