@@ -58,7 +58,7 @@ export const ERROR_CODES = {
   },
   'chip-changed': { exit: EXIT.failed, meaning: 'Another board answers than the one the job began with' },
   'stub-failed': { exit: EXIT.failed, meaning: 'The flasher stub could not be loaded or did not start' },
-  'no-stub-read': { exit: EXIT.failed, meaning: 'This chip cannot be read without the flasher stub' },
+  'no-stub-read': { exit: EXIT.failed, meaning: 'This chip or flash cannot be used without the flasher stub' },
   'secure-download': { exit: EXIT.failed, meaning: 'Secure download mode: the chip does not let its flash be read' },
   'download-disabled': { exit: EXIT.failed, meaning: 'Download mode is switched off in the eFuses of the chip' },
   'flash-unknown': { exit: EXIT.failed, meaning: 'The flash does not identify itself or its size is not known' },

@@ -3,7 +3,7 @@
 import { constants } from 'node:fs';
 import * as nodeFs from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import type { Clock } from '../clock.ts';
+import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder, parseMac } from '../mac.ts';
@@ -23,6 +23,7 @@ import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
 import { findLatest, newestFirst, takeNewest } from './newest.ts';
+import { overviewOf } from './overview.ts';
 import { currentOwner, draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
@@ -83,8 +84,8 @@ class FolderArchive implements Archive {
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
   readonly #blocks: BlockIndex;
-  readonly #identity: ArchiveIdentity;
   readonly #restores: RestoreStore;
+  readonly #identity: ArchiveIdentity;
   /** Drafts that begin ask for room on the disk one after the other. */
   readonly #reserving = new Turns(1);
   #owner: Promise<Owner> | undefined;
@@ -116,6 +117,15 @@ class FolderArchive implements Archive {
     }
     macs.push(...(await this.#restores.macsElsewhere()).filter((mac) => !macs.includes(mac)));
     return { macs: macs.sort(), problems, foreign: foreignEntries(others, { mac: null, id: null, folder: '' }) };
+  }
+
+  overview(options: Parameters<Archive['overview']>[0] = {}): ReturnType<Archive['overview']> {
+    const look = async () => {
+      const { macs, problems, foreign } = await this.boards();
+      const boards = await overviewOf({ root: this.root, disk: this.#disk }, macs, options);
+      return { boards, problems, foreign };
+    };
+    return unlessAborted(look(), options.signal);
   }
 
   async history(mac: Mac): Promise<BoardHistory> {

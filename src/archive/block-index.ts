@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
+import { forEachAtOnce } from './at-once.ts';
 import { decodeBlocks, encodeBlocks } from './block-file.ts';
 import type { BoardBlocks, NewestBackup } from './block-file.ts';
 import type { Disk } from './disk.ts';
@@ -96,14 +97,7 @@ export class BlockIndex {
       this.#boards.delete(mac);
       this.#unsaved = true;
     }
-    const waiting = [...macs];
-    const work = async () => {
-      for (let mac = waiting.pop(); mac !== undefined; mac = waiting.pop()) {
-        signal?.throwIfAborted();
-        await this.#look(mac);
-      }
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    await forEachAtOnce([...macs], AT_ONCE, (mac) => this.#look(mac), signal);
     await this.#save();
   }
 

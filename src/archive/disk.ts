@@ -9,6 +9,7 @@ import type { Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EspdError, systemCode } from '../errors.ts';
+import { hasNoInodes, noInodes } from './inodes.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { takingTurns } from './turns.ts';
@@ -24,6 +25,8 @@ export const CHUNK_BYTES = 256 * 1024;
 
 // A FIFO in the place of a file would block an opening without O_NONBLOCK for ever. (Windows knows neither flag.)
 const SAFELY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
+// Whatever is there already, a link and what it leads to included, is somebody else's and stays as it is.
+const NEW = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | SAFELY;
 
 export interface DiskOptions {
   readonly fs: FileSystem;
@@ -61,10 +64,13 @@ export class Disk {
     return again === 'made' ? [...above, parent] : above;
   }
 
-  /** Makes a folder, but none above it, and leaves it to the system when it comes to the disk. */
+  /**
+   * Makes a folder, but none above it, and leaves it to the system when it comes to the disk. What is there may be
+   * anything, a link too.
+   */
   async makeOneFolder(path: string): Promise<'made' | 'there' | 'no parent'> {
     try {
-      await this.fs.mkdir(path, { mode: this.#options.directoryMode });
+      await this.#creating(path, () => this.fs.mkdir(path, { mode: this.#options.directoryMode }));
     } catch (error) {
       if (systemCode(error) === 'EEXIST') return 'there';
       if (systemCode(error) === 'ENOENT') return 'no parent';
@@ -93,20 +99,29 @@ export class Disk {
     }
   }
 
-  /** Opens a new file for reading and writing, with the archive's mode whatever the umask. */
+  /**
+   * Opens a new file for reading and writing, with the archive's mode whatever the umask. Nothing that is there is
+   * opened, replaced or followed (`EEXIST`).
+   */
   async createFile(path: string): Promise<FileHandle> {
-    return this.#withMode(await this.fs.open(path, 'wx+', this.#options.fileMode));
+    return this.#withMode(await this.#creating(path, () => this.fs.open(path, NEW, this.#options.fileMode)));
   }
 
-  /** Opens a file to append to, and to read; makes it where it is missing. A symbolic link is refused. */
+  /** Opens a regular file to append to, and to read; makes it where it is missing. A symbolic link is refused. */
   async openToAppend(path: string): Promise<FileHandle> {
     const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | SAFELY;
-    return this.#withMode(await this.fs.open(path, flags, this.#options.fileMode));
+    const handle = await this.#creating(path, () => this.fs.open(path, flags, this.#options.fileMode));
+    await closedOnFailure(handle, async () => refuseOtherThanFile(await handle.stat()));
+    return this.#withMode(handle);
   }
 
-  /** Writes a whole file, new or again, and puts its content on the disk. */
+  /**
+   * Writes a whole file and puts its content on the disk. Whatever had the name before loses it first, and is not
+   * written to: a link that somebody planted leads to a file that is none of espd's.
+   */
   async writeFile(path: string, text: string): Promise<void> {
-    const handle = await this.#withMode(await this.fs.open(path, 'w', this.#options.fileMode));
+    await this.fs.rm(path, { force: true });
+    const handle = await this.createFile(path);
     try {
       await writeAll(handle, Buffer.from(text), 0);
       await handle.sync();
@@ -118,14 +133,11 @@ export class Disk {
   /** Opens a regular file; follows no symbolic link, waits for no FIFO. The failure has a system code. */
   async openToRead(path: string): Promise<{ handle: FileHandle; sizeBytes: number }> {
     const handle = await this.fs.open(path, constants.O_RDONLY | SAFELY);
-    try {
+    return closedOnFailure(handle, async () => {
       const stats = await handle.stat();
-      if (!stats.isFile()) throw Object.assign(new Error('is no regular file'), { code: 'EISDIR' });
+      refuseOtherThanFile(stats);
       return { handle, sizeBytes: stats.size };
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
+    });
   }
 
   /** A whole small file; one beyond `maxBytes` is not read (`EFBIG`). */
@@ -169,8 +181,26 @@ export class Disk {
     }
   }
 
-  async #withMode(handle: FileHandle): Promise<FileHandle> {
+  /** Runs what makes a file or folder; a full disk that has bytes left, but no inode for it, is told by its error. */
+  async #creating<T>(path: string, work: () => Promise<T>): Promise<T> {
     try {
+      return await work();
+    } catch (error) {
+      const isFull = systemCode(error) === 'ENOSPC' && (await this.#lacksInodes(dirname(path)));
+      throw isFull ? Object.assign(error as Error, { lacksInodes: true }) : error;
+    }
+  }
+
+  async #lacksInodes(folder: string): Promise<boolean> {
+    try {
+      return hasNoInodes(await this.fs.statfs(folder));
+    } catch {
+      return false; // then the disk is full, whatever of
+    }
+  }
+
+  #withMode(handle: FileHandle): Promise<FileHandle> {
+    return closedOnFailure(handle, async () => {
       await this.#setMode(
         '',
         this.#options.fileMode,
@@ -178,10 +208,7 @@ export class Disk {
         (mode) => handle.chmod(mode),
       );
       return handle;
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
+    });
   }
 
   /** The umask can only have taken bits away until now. Set-group-id bits, inherited from the parent, are kept. */
@@ -202,6 +229,19 @@ export class Disk {
       this.#warnedOfModes = true;
     }
   }
+}
+
+async function closedOnFailure<T>(handle: FileHandle, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+function refuseOtherThanFile(stats: Stats): void {
+  if (!stats.isFile()) throw Object.assign(new Error('is no regular file'), { code: 'EISDIR' });
 }
 
 /** Writes all of `bytes` at `position`; the system may take less at a time, most of all when the disk runs full. */
@@ -249,9 +289,13 @@ export function isDiskFull(error: unknown): boolean {
 export function toWriteError(error: unknown, root: string): unknown {
   const code = faultCode(error);
   if (code === undefined) return error;
+  if (code === 'ENOSPC' && (error as { lacksInodes?: boolean }).lacksInodes === true) return noInodes(root, error);
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new EspdError('disk-full', `No space left in the archive ${root}`, {
-      hint: code === 'EDQUOT' ? 'The quota of this user is used up' : 'Free some space on the disk of the archive',
+      hint:
+        code === 'EDQUOT'
+          ? 'The quota of this user is used up: of bytes, or of files'
+          : 'Free some space on the disk of the archive',
       cause: error,
     });
   }
@@ -261,6 +305,7 @@ export function toWriteError(error: unknown, root: string): unknown {
     EACCES: 'Run espd as the user that owns the archive, or give this user the right to write there',
     EPERM: 'Run espd as the user that owns the archive, or give this user the right to write there',
     ENOTDIR: 'A file stands where a folder is needed: move it away',
+    EEXIST: 'Something else writes into the archive: see what else runs there',
     ELOOP: 'A symbolic link stands where a file or folder is needed: espd follows none inside the archive',
     EIO: 'The disk reports a fault: see dmesg',
   };

@@ -60,7 +60,8 @@ export async function createDraft(maker: DraftMaker, mac: Mac, sizeBytes: number
   let handle: FileHandle | undefined;
   let leftover: Leftover | null = null;
   try {
-    await disk.makeFolderUnsynced(path);
+    const made = await disk.makeFolderUnsynced(path);
+    if (made.length === 0) throw Object.assign(new Error(`${path} is there`), { code: 'EEXIST' });
     await clearLeftovers(maker, boardFolder, (await disk.fs.lstat(path)).mtimeMs, sizeBytes);
     leftover = await openLeftover(maker, boardFolder, mac, sizeBytes);
     handle = await disk.createFile(join(path, PLAIN_IMAGE));
@@ -177,6 +178,7 @@ class FileDraft implements Draft {
     for (const folder of this.#place.unsynced) await this.#maker.disk.syncFolder(folder);
     const image = await this.#storeImage();
     const backup = await this.#publish(content, digests, image);
+    await this.leftover?.close(); // an open file that is removed stays for a while on network file systems
     await removePartials(this.#maker, this.#place.boardFolder);
     await this.#maker.onCommitted(backup);
     const tookMs = Math.round(this.#maker.clock.now() - startedMs);

@@ -10,6 +10,7 @@ import { EspdError, systemCode } from '../errors.ts';
 import { macFromFolder } from '../mac.ts';
 import type { Disk } from './disk.ts';
 import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
+import { hasNoInodes, noInodes } from './inodes.ts';
 import { type Owner, draftOwner, ownerState, probeProcess } from './owner.ts';
 
 /** Kept free on the disk beyond the image itself: manifest, folders, and what other programs need to go on. */
@@ -24,6 +25,8 @@ const GZIP_FACTOR = 2.01;
 /** Unit of `st_blocks` (stat(3type)), whatever the file system's own. */
 const STAT_BLOCK_BYTES = 512;
 
+/** Draft, image (twice while it is compressed), manifest, list of digests, and files that are appended to or cached. */
+const NEEDED_INODES = 8;
 /** A refusal is asked again so often, where another draft began at the same time and may have been refused as well. */
 const ATTEMPTS = 4;
 /** Drafts that began so shortly ago may still be asking. */
@@ -76,7 +79,8 @@ async function shortage(
   draftPath: string,
   sizeBytes: number,
 ): Promise<{ error: EspdError; mayPass: boolean } | null> {
-  const { bavail, bsize, blocks } = await asker.disk.fs.statfs(draftPath);
+  const { bavail, bsize, blocks, files, ffree } = await asker.disk.fs.statfs(draftPath);
+  if (hasNoInodes({ files, ffree }, NEEDED_INODES)) return { error: noInodes(asker.root), mayPass: false };
   if (blocks === 0) return null; // some network file systems tell nothing
   const neededBytes = fullBytes(asker, sizeBytes) + FREE_SPACE_MARGIN_BYTES;
   const freeBytes = bavail * bsize;
@@ -144,12 +148,12 @@ async function namesIn(disk: Disk, folder: string): Promise<string[]> {
   return unlessGone<string[]>([], () => disk.fs.readdir(folder));
 }
 
-/** Drafts end while they are looked at. */
+/** Drafts end while they are looked at; and another board's folder that may not be read stops no backup of this one. */
 async function unlessGone<T>(otherwise: T, look: () => Promise<T>): Promise<T> {
   try {
     return await look();
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return otherwise;
+    if (['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return otherwise;
     throw error;
   }
 }

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { EspdError, systemCode } from '../errors.ts';
 import { readChunks, readFault, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
@@ -14,11 +14,12 @@ export const PLAIN_IMAGE = 'flash.bin';
 export const GZIP_IMAGE = 'flash.bin.gz';
 
 /**
- * Opens a stored image, plain or gzip by the name of the file. What is inflated goes once into a file without a name:
- * beside the backup, or where that may not be written into the system's folder for temporary files.
+ * Opens a stored image, plain or gzip by the name of the file. What is inflated goes once into a file beside the backups,
+ * or where that may not be written into the system's folder for temporary files; it is removed when the reader is closed.
+ * (Removed while open, it would stay under another name on network file systems, as a foreign file.)
  *
- * @param path of the image
- * @param temporaryPath for the inflated image, a name that `begin` clears away should the process die at once
+ * @param path of the image; neither it nor the folders of its backup and board may be links
+ * @param temporaryPath for the inflated image, a name that `begin` clears away should the process die before
  * @throws EspdError `archive-damaged`, `archive-unreadable`; `disk-full` while inflating
  */
 export async function openStoredImage(
@@ -27,31 +28,39 @@ export async function openStoredImage(
   sizeBytes: number,
   temporaryPath: string,
 ): Promise<ImageReader> {
-  const stored = await reading(path, () => disk.openToRead(path));
+  const stored = await reading(path, async () => {
+    for (const folder of [dirname(dirname(path)), dirname(path)]) await refuseLink(disk, folder);
+    return disk.openToRead(path);
+  });
   if (!path.endsWith('.gz')) {
     if (stored.sizeBytes === sizeBytes) return new FileImage(stored.handle, path, sizeBytes);
     await stored.handle.close();
     throw wrongSize(path, sizeBytes, stored.sizeBytes);
   }
-  let inflated: FileHandle | undefined;
+  let target: FileImage | undefined;
   try {
-    inflated = await openNameless(disk, temporaryPath);
-    const target = inflated;
+    const { handle, remove } = await openTemporary(disk, temporaryPath);
+    target = new FileImage(handle, path, sizeBytes, remove);
     let position = 0;
     await reading(path, () =>
       inflate(readChunks(stored.handle), sizeBytes, async (chunk) => {
-        await writing(temporaryPath, () => writeAll(target, chunk, position));
+        await writing(temporaryPath, () => writeAll(handle, chunk, position));
         position += chunk.length;
       }),
     );
     if (position !== sizeBytes) throw wrongSize(path, sizeBytes, position);
-    return new FileImage(target, path, sizeBytes);
+    return target;
   } catch (error) {
-    await inflated?.close();
+    await target?.close();
     throw error;
   } finally {
     await stored.handle.close();
   }
+}
+
+async function refuseLink(disk: Disk, folder: string): Promise<void> {
+  if ((await disk.lstat(folder))?.isSymbolicLink() !== true) return;
+  throw Object.assign(new Error(`${folder} is a link`), { code: 'ELOOP' });
 }
 
 /** The open file of an uncompressed image. `path` is what errors call it. */
@@ -59,11 +68,14 @@ export class FileImage implements ImageReader {
   readonly sizeBytes: number;
   readonly #handle: FileHandle;
   readonly #path: string;
+  readonly #afterClose: () => Promise<void>;
 
-  constructor(handle: FileHandle, path: string, sizeBytes: number) {
+  /** @param afterClose runs once the file is closed; never rejects */
+  constructor(handle: FileHandle, path: string, sizeBytes: number, afterClose = () => Promise.resolve()) {
     this.#handle = handle;
     this.#path = path;
     this.sizeBytes = sizeBytes;
+    this.#afterClose = afterClose;
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
@@ -75,7 +87,11 @@ export class FileImage implements ImageReader {
   }
 
   async close(): Promise<void> {
-    await this.#handle.close();
+    try {
+      await this.#handle.close();
+    } finally {
+      await this.#afterClose();
+    }
   }
 }
 
@@ -91,19 +107,25 @@ export function isWithin(offset: number, length: number, sizeBytes: number): boo
   return whole && offset >= 0 && length >= 0 && offset + length <= sizeBytes;
 }
 
-/** A file that goes away with its handle, or with the process: its name is removed as soon as it is open. */
-async function openNameless(disk: Disk, path: string): Promise<FileHandle> {
-  const create = async (at: string) => {
-    const handle = await disk.createFile(at);
-    await disk.fs.unlink(at);
-    return handle;
-  };
+/** A new file for the content of a compressed image, and what removes it when it is closed. */
+async function openTemporary(
+  disk: Disk,
+  path: string,
+): Promise<{ handle: FileHandle; remove: (() => Promise<void>) | undefined }> {
   try {
-    return await create(path);
+    const handle = await disk.createFile(path);
+    // What cannot be removed has the name of a draft, and is cleared by the next backup of the board.
+    return { handle, remove: () => disk.fs.unlink(path).catch(() => undefined) };
   } catch (error) {
     if (!['EROFS', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) throw toWriteError(error, path);
-    return writing(tmpdir(), () => create(join(tmpdir(), `espd.${randomBytes(8).toString('hex')}`)));
   }
+  return writing(tmpdir(), async () => {
+    const elsewhere = join(tmpdir(), `espd.${randomBytes(8).toString('hex')}`);
+    const handle = await disk.createFile(elsewhere);
+    // Nobody would clear it there should the process die. The folder is the machine's own, where that may be done.
+    await disk.fs.unlink(elsewhere);
+    return { handle, remove: undefined };
+  });
 }
 
 async function reading<T>(path: string, work: () => Promise<T>): Promise<T> {

@@ -8,11 +8,16 @@ import type { Disk } from './disk.ts';
 const MAX_READ_BYTES = 1024 * 1024;
 const LINE_FEED = 0x0a;
 
-/** What there is of the file's last MiB, from the beginning of a line. Rejects with the system's error. */
-export async function readLines(disk: Disk, boardFolder: string, name: string): Promise<string[]> {
+/** What there is of the file's end, from the beginning of a line. Rejects with the system's error. */
+export async function readLines(
+  disk: Disk,
+  boardFolder: string,
+  name: string,
+  maxBytes = MAX_READ_BYTES,
+): Promise<string[]> {
   const { handle, sizeBytes } = await disk.openToRead(join(boardFolder, name));
   try {
-    const start = Math.max(0, sizeBytes - MAX_READ_BYTES);
+    const start = Math.max(0, sizeBytes - maxBytes);
     const bytes = Buffer.alloc(sizeBytes - start);
     const text = bytes.subarray(0, await readFully(handle, bytes, start)).toString('utf8');
     return (start === 0 ? text : text.slice(text.indexOf('\n') + 1)).split('\n');

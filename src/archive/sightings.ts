@@ -35,6 +35,19 @@ export async function readSightings(disk: Disk, boardFolder: string): Promise<Si
   return parseSightings((await readLines(disk, boardFolder, SIGHTINGS)).join('\n'));
 }
 
+/** Some tens of lines. */
+const TAIL_BYTES = 4096;
+
+/** The latest of the last few sightings, without reading years of them. Rejects as {@link readSightings}. */
+export async function readNewestSighting(disk: Disk, boardFolder: string): Promise<Sighting | undefined> {
+  const tail = parseSightings((await readLines(disk, boardFolder, SIGHTINGS, TAIL_BYTES)).join('\n'));
+  const found = tail.length > 0 ? tail : await readSightings(disk, boardFolder);
+  return found.reduce<Sighting | undefined>(
+    (latest, sighting) => (latest === undefined || sighting.at > latest.at ? sighting : latest),
+    undefined,
+  );
+}
+
 /** Appends one sighting and puts it on the disk. */
 export async function appendSighting(disk: Disk, boardFolder: string, sighting: Sighting): Promise<void> {
   const { id, at, port } = sighting;

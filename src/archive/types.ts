@@ -36,6 +36,21 @@ export interface BoardHistory {
   readonly halfRestored: HalfRestored | null;
 }
 
+/** A board at a glance: {@link Archive.overview}. */
+export interface BoardOverview {
+  readonly mac: Mac;
+  /** Everything with a backup id as its name, sound or not, oldest first. */
+  readonly ids: readonly string[];
+  /** The newest backup that looks sound; null where none of the newest three does. */
+  readonly newest: Backup | null;
+  /** The latest sighting. */
+  readonly seen: Sighting | null;
+  /** Of the board's folder and the backups that were looked at for `newest`. */
+  readonly problems: readonly ArchiveProblem[];
+  readonly foreign: readonly ForeignEntry[];
+  readonly halfRestored: HalfRestored | null;
+}
+
 /** What a backup of a board has to be compared with, and no more: one manifest was read, however many there are. */
 export interface LatestBackup {
   readonly mac: Mac;
@@ -177,6 +192,18 @@ export interface Archive {
    * @throws EspdError as {@link Archive.checkReadable}
    */
   boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[]; foreign: ForeignEntry[] }>;
+  /**
+   * All boards at a glance, sorted by MAC; reads the newest manifest of each, and of the older backups only the names. A
+   * board that cannot be read, or was removed meanwhile, has no ids; problems and foreign entries of the archive's own
+   * folder stand beside.
+   * @param options.onProgress after each board
+   * @throws EspdError as {@link Archive.checkReadable}; the signal's reason, at once
+   */
+  overview(options?: { signal?: AbortSignal; onProgress?: (done: number, of: number) => void }): Promise<{
+    boards: BoardOverview[];
+    problems: readonly ArchiveProblem[];
+    foreign: readonly ForeignEntry[];
+  }>;
   /** The history of one board; empty `backups` for a board never seen. Does not hash images. */
   history(mac: Mac): Promise<BoardHistory>;
   /** The newest backup of one board: what {@link Archive.history} would say of it, without reading the others. */
@@ -185,7 +212,7 @@ export interface Archive {
    * Backups of one board that can be understood, newest first, each read when it is asked for: for a caller who stops
    * when it has found what it looks for. None where the folder cannot be read.
    */
-  newestFirst(mac: Mac): AsyncIterable<Backup>;
+  newestFirst(mac: Mac): AsyncGenerator<Backup, void, undefined>;
   /**
    * A MAC in any notation, to the board that is in the archive.
    * @throws EspdError `archive-unknown-board`, naming the near ones (edit distance, same last three bytes)

@@ -2,7 +2,7 @@
 
 import { type ChipChangeSince, chipChangeText, chipChanges } from '../archive/chip-change.ts';
 import type { HalfRestored } from '../archive/restore-record.ts';
-import type { ArchiveProblem, Backup, BoardHistory, ForeignEntry } from '../archive/types.ts';
+import type { Backup, BoardHistory } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type EspdCall, finishCommand } from '../transfer/finish-command.ts';
@@ -10,22 +10,25 @@ import { halfRestoredText } from '../transfer/half-restored.ts';
 import { meantBackup } from '../transfer/meant-backup.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
-import { bold, dim, formatSize, printable } from './text.ts';
+import { bold, dim, formatSize, plural, printable } from './text.ts';
+
+/** So many boards between two looks at the line of progress. */
+const PROGRESS_STEP = 64;
 
 export async function list(context: CommandContext): Promise<undefined> {
-  const { archive, out } = context;
-  const { macs, problems, foreign } = await archive.boards();
-  const found: ArchiveProblem[] = [...problems];
-  const strangers: ForeignEntry[] = [...foreign];
-  const boards: ReturnType<typeof boardJson>[] = [];
-  const unfinished: { message: string; hint: string }[] = [];
-  for (const mac of macs) {
-    const history = await archive.history(mac);
-    found.push(...history.problems);
-    strangers.push(...history.foreign);
-    boards.push(boardJson(mac, history, context.call));
-    if (history.halfRestored !== null) unfinished.push(halfRestoredText(mac, history.halfRestored, context.call));
-  }
+  const { archive, out, signal } = context;
+  const onProgress = (done: number, of: number) => {
+    if (done % PROGRESS_STEP === 0) out.status(`Reading the archive: ${done} of ${plural(of, 'board')}`);
+  };
+  const overview = await archive.overview({ signal, onProgress }).finally(() => out.status(''));
+  const found = [...overview.problems, ...overview.boards.flatMap(({ problems }) => problems)];
+  const strangers = [...overview.foreign, ...overview.boards.flatMap(({ foreign }) => foreign)];
+  const boards = overview.boards.map((board) =>
+    boardJson({ ...board, seenAt: board.seen === null ? [] : [board.seen.at] }, context.call),
+  );
+  const unfinished = overview.boards.flatMap(({ mac, halfRestored }) =>
+    halfRestored === null ? [] : [halfRestoredText(mac, halfRestored, context.call)],
+  );
   out.document({ boards, problems: found.map(problemJson), foreign: strangers });
   if (boards.length === 0) out.line(`No backups yet in ${archive.root}`);
   else {
@@ -45,9 +48,6 @@ export async function list(context: CommandContext): Promise<undefined> {
     out.line(message);
     out.line(`  ${hint}`);
   }
-  for (const { mac, chipChanges: changes } of boards) {
-    if (changes.length > 0) out.line(`${mac}  its backups are of more than one chip or flash chip: "espd show ${mac}"`);
-  }
   noteProblems(out, found);
   noteForeign(out, strangers);
   return undefined;
@@ -60,7 +60,16 @@ export async function show(context: CommandContext, board: string, which: string
   const history = await archive.history(mac);
   const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
   const changes = chipChanges(history.backups);
-  const summary = boardJson(mac, history, context.call);
+  const summary = boardJson(
+    {
+      mac,
+      ids: idsIn(history),
+      newest: history.backups.at(-1) ?? null,
+      seenAt: history.sightings.map(({ at }) => at),
+      halfRestored: history.halfRestored,
+    },
+    context.call,
+  );
   const notes: string[] = [];
   const restores = await archive.restores(mac).catch((error: unknown) => {
     if (!(error instanceof EspdError)) throw error;
@@ -95,23 +104,35 @@ export async function show(context: CommandContext, board: string, which: string
   return undefined;
 }
 
-function boardJson(mac: Mac, { backups, sightings, halfRestored }: BoardHistory, call: EspdCall) {
-  const latest = backups.at(-1);
-  const moments = [latest?.manifest.createdAt, ...sightings.map((sighting) => sighting.at)].filter(
-    (at) => at !== undefined,
-  );
+/** What stands in the board's folder by name, sound or not. */
+function idsIn({ backups, problems }: BoardHistory): string[] {
+  const ids = [...backups.map(({ id }) => id), ...problems.flatMap(({ id }) => id ?? [])];
+  return [...new Set(ids)].sort();
+}
+
+function boardJson(
+  board: {
+    readonly mac: Mac;
+    readonly ids: readonly string[];
+    /** The newest that looks sound. */
+    readonly newest: Backup | null;
+    readonly seenAt: readonly string[];
+    readonly halfRestored: HalfRestored | null;
+  },
+  call: EspdCall,
+) {
+  const { mac, ids, newest, seenAt, halfRestored } = board;
+  const moments = newest === null ? seenAt : [newest.manifest.createdAt, ...seenAt];
   return {
     mac,
     label: null,
-    chip: latest?.manifest.chip.name ?? null,
-    sizeBytes: latest?.manifest.flash.sizeBytes ?? null,
-    backups: backups.length,
-    first: backups[0]?.id ?? null,
-    latest: latest?.id ?? null,
+    chip: newest?.manifest.chip.name ?? null,
+    sizeBytes: newest?.manifest.flash.sizeBytes ?? null,
+    backups: ids.length,
+    first: ids[0] ?? null,
+    latest: ids.at(-1) ?? null,
     lastSeen: moments.toSorted().at(-1) ?? null,
-    firmware: latest === undefined ? null : firmwareText(latest),
-    /** Backups that are of another chip, or another flash chip, than the one before. */
-    chipChanges: [...chipChanges(backups).keys()],
+    firmware: newest === null ? null : firmwareText(newest),
     halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored, call),
   };
 }
@@ -147,7 +168,7 @@ function backupJson(backup: Backup, { sightings }: BoardHistory, chipChange: Chi
 function printBackup({ out }: CommandContext, backup: Backup, { sightings }: BoardHistory, detailed: boolean): void {
   const { manifest } = backup;
   const seen = sightings.filter((sighting) => sighting.id === backup.id).at(-1);
-  out.line(`  ${bold(backup.id)}  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(backup) ?? ''}`.trimEnd());
+  out.line('  ', bold(backup.id), `  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(backup) ?? ''}`.trimEnd());
   out.line(dim(`    sha256 ${manifest.image.sha256}`));
   if (seen !== undefined) out.line(dim(`    seen unchanged ${seen.at}`));
   if (manifest.flash.aliasedAtBytes !== null) {

@@ -4,9 +4,11 @@ import { realpath } from 'node:fs/promises';
 import { EspdError, hasCode, toEspdError } from '../errors.ts';
 import type { BoardIdentity } from '../esp/identity.ts';
 import type { Mac } from '../mac.ts';
+import { type Finder, finderIn } from '../plugs/follow.ts';
+import { type Followed, followBoard } from '../plugs/job.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { decide, macFromUsb } from '../serial/rules.ts';
-import { type Port, type Session, type SessionResult, withBoard } from '../transfer/session.ts';
+import type { Port, Session } from '../transfer/session.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
 
 export interface Failure {
@@ -15,10 +17,13 @@ export interface Failure {
   readonly error: EspdError;
 }
 
-export interface Outcome<T> {
-  readonly port: Port;
+export interface Outcome<T> extends Followed<T> {
   readonly identity: BoardIdentity;
-  readonly result: SessionResult<T>;
+}
+
+/** How a board is found again that goes away at its resets. */
+export function finderOf(context: CommandContext): Finder {
+  return finderIn(() => context.listPorts());
 }
 
 /**
@@ -64,12 +69,13 @@ export async function onBoards<T, R = T>(
       const { address } = port;
       let identity: BoardIdentity | undefined;
       try {
-        const result = await withBoard(port, sessionOptions(context, address, ports.length === 1), (session) => {
+        const options = sessionOptions(context, address, ports.length === 1);
+        const followed = await followBoard(port, finderOf(context), options, (session) => {
           identity = session.board.identity;
           return work(session);
         });
-        const value = await afterwards(result.value);
-        if (identity !== undefined) outcomes.push({ port, identity, result: { ...result, value } });
+        const value = await afterwards(followed.result.value);
+        if (identity !== undefined) outcomes.push({ ...followed, identity, result: { ...followed.result, value } });
       } catch (error) {
         failures.push({
           port: address,

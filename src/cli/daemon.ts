@@ -24,7 +24,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     watch: (onEvent) => createPortWatcher({ folders: context.config.watch.folders, clock, log, onEvent }),
     onStatus: (status) => notifier.status(status),
   });
-  let scrub = scheduleScrub(context, context.config);
+  const scrub = scheduleScrub(context);
   const configWatch = watchConfig({
     loaded: context.loaded,
     load: context.reload,
@@ -33,8 +33,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       notifier.reloading();
       service.apply(settingsOf(config));
       log.setLevel(config.log.level);
-      void scrub.stop();
-      scrub = scheduleScrub(context, config);
+      void scrub.reschedule(config.schedule.verify, config.schedule.timezone);
       warnOfRestart(context, config);
       log.info('Config reloaded');
       notifier.ready();
@@ -71,7 +70,7 @@ function settingsOf(config: Config): DaemonSettings {
 }
 
 /** Hashes the whole archive again by the clock, and reports what is damaged. */
-function scheduleScrub({ archive, log, signal }: CommandContext, { schedule }: Config): ScheduledTask {
+function scheduleScrub({ archive, config: { schedule }, log, signal }: CommandContext): ScheduledTask {
   return scheduleTask(
     'verify',
     schedule.verify,

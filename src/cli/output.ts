@@ -3,8 +3,8 @@
 import { Writable } from 'node:stream';
 import type { EspdError } from '../errors.ts';
 import type { Progress } from '../transfer/session.ts';
-import { ProgressLine } from './progress.ts';
-import { bold, formatTable, jsonLine, jsonText, printable } from './text.ts';
+import { ProgressLines } from './progress.ts';
+import { type Span, bold, formatTable, jsonLine, jsonText, printable, renderLine } from './text.ts';
 
 /** One of the two streams of a process, as far as it is used here. */
 export interface TerminalStream {
@@ -34,13 +34,13 @@ export class Output {
   readonly json: boolean;
   readonly #terminal: Terminal;
   readonly #color: boolean;
-  readonly #progress: ProgressLine;
+  readonly #progress: ProgressLines;
 
   constructor(terminal: Terminal, options: OutputOptions) {
     this.#terminal = terminal;
     this.json = options.json;
     this.#color = options.color;
-    this.#progress = new ProgressLine(terminal.stderr);
+    this.#progress = new ProgressLines(terminal.stderr);
   }
 
   /** Whether somebody could answer a question. */
@@ -64,8 +64,8 @@ export class Output {
   }
 
   /** A line of the result, for people. Nothing with `--json`. */
-  line(text = ''): void {
-    if (!this.json) this.#write(this.#terminal.stdout, text);
+  line(...spans: readonly Span[]): void {
+    if (!this.json) this.#write(this.#terminal.stdout, spans);
   }
 
   /** Lines in columns, the first row being the heading; cut where they would wrap on a terminal. */
@@ -79,17 +79,17 @@ export class Output {
   }
 
   /** A remark beside the result, for people, on stderr. */
-  note(text: string): void {
-    if (!this.json) this.#write(this.#terminal.stderr, text);
+  note(...spans: readonly Span[]): void {
+    if (!this.json) this.#write(this.#terminal.stderr, spans);
   }
 
   /** An error for people: what, its code, and the hint below it. */
   error(error: EspdError): void {
-    const text = `${bold('espd:')} ${error.message} (${error.code})${error.hint === '' ? '' : `\n${error.hint}`}`;
+    const text = `${error.message} (${error.code})${error.hint === '' ? '' : `\n${error.hint}`}`;
     // The faults of a config come one a line.
     const [first = '', ...others] = text.split('\n');
-    this.#write(this.#terminal.stderr, first);
-    for (const line of others) this.#write(this.#terminal.stderr, `      ${line}`);
+    this.#write(this.#terminal.stderr, [bold('espd:'), ` ${first}`]);
+    for (const line of others) this.#write(this.#terminal.stderr, [`      ${line}`]);
   }
 
   /**
@@ -114,6 +114,11 @@ export class Output {
     this.#progress.remove(name);
   }
 
+  /** What a command without boards is doing, in place, as {@link progress}; empty = nothing any more. */
+  status(text: string): void {
+    if (!this.json) this.#progress.status(text);
+  }
+
   /** stdout and stderr for a log: the line of progress is taken away before a line comes. */
   get stdoutStream(): Writable {
     return this.#logStream(this.#terminal.stdout);
@@ -135,9 +140,9 @@ export class Output {
     return Object.assign(stream, { isTTY: target.isTTY === true, fd: target.fd });
   }
 
-  #write(stream: TerminalStream, text: string): void {
+  #write(stream: TerminalStream, spans: readonly Span[]): void {
     this.#progress.clear();
     const styled = this.#color && stream.isTTY === true;
-    stream.write(`${printable(text, styled)}\n`);
+    stream.write(`${renderLine(spans, styled)}\n`);
   }
 }

@@ -4,14 +4,15 @@ import type { Backup } from '../archive/types.ts';
 import { ERROR_CODES, EXIT, EspdError, toEspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { finishCommand } from '../transfer/finish-command.ts';
+import type { PlugIn } from '../plugs/job.ts';
+import type { PlugIns } from '../plugs/plug-ins.ts';
 import { type RestoreOutcome, restoreBoard } from '../transfer/restore/restore.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type SessionResult, stuckError } from '../transfer/session.ts';
 import type { Consent } from './consent.ts';
 import type { CommandContext } from './context.ts';
-import type { PlugIn, PlugIns } from './plug-ins.ts';
 import { formatSize, plural } from './text.ts';
-import { plugInsOf, workOnPlugIn } from './wait-for-board.ts';
+import { plugInsOf, workFor } from './wait-for-board.ts';
 
 export interface ManyOptions {
   readonly yes: boolean;
@@ -106,7 +107,7 @@ async function clone(
   const port = plugIn.port.address;
   const found: { mac: Mac | null } = { mac: null };
   try {
-    const result = await workOnPlugIn(context, plugIns, plugIn, async (session) => {
+    const result = await workFor(context, plugIns, plugIn, async (session) => {
       const { mac } = session.board.identity;
       found.mac = mac;
       if (busy.has(mac)) throw new EspdError('board-ambiguous', `Another port answers as ${mac} too`);

@@ -6,13 +6,14 @@ import type { Mac } from '../mac.ts';
 import { hexAddress } from '../esp/flash-read.ts';
 import { finishCommand } from '../transfer/finish-command.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
+import { followBoard } from '../plugs/job.ts';
 import { type RestoreOutcome, restoreBoard } from '../transfer/restore/restore.ts';
 import type { Overrides } from '../transfer/restore/guards.ts';
 import type { RestorePart } from '../transfer/restore/parts.ts';
 import type { RestorePlan } from '../transfer/restore/plan.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
-import { type Port, type SessionResult, stuckError, withBoard } from '../transfer/session.ts';
-import { findBoard, selectPorts } from './boards.ts';
+import { type Port, type SessionResult, stuckError } from '../transfer/session.ts';
+import { findBoard, finderOf, selectPorts } from './boards.ts';
 import { consentOf } from './consent.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
 import { restoreMany } from './restore-many.ts';
@@ -62,7 +63,8 @@ export async function restore(context: CommandContext, options: RestoreCommandOp
   const part = partOf(options);
   let result: SessionResult<RestoreOutcome>;
   try {
-    result = await withBoard(port, sessionOptions(context, port.address, true), (session) =>
+    const boardOptions = sessionOptions(context, port.address, true);
+    ({ result } = await followBoard(port, finderOf(context), boardOptions, (session) =>
       restoreBoard(session, {
         archive,
         backup,
@@ -79,7 +81,7 @@ export async function restore(context: CommandContext, options: RestoreCommandOp
         command: { port: options.port ?? null, yes: options.yes },
         ...(part === undefined ? {} : { part }),
       }),
-    );
+    ));
   } catch (error) {
     return reportFailure(context, { backup, targetMac, plan }, error);
   }

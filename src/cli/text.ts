@@ -51,22 +51,41 @@ function escaped(json: string): string {
   );
 }
 
-/** Styles for a line of `Output`, which drops them where the stream is no terminal. */
-export function bold(text: string): string {
-  return `\x1b[1m${text}\x1b[22m`;
+/** A part of a line that stands out. The style is beside the text, never in it: no text can bring one along. */
+export interface Styled {
+  readonly style: keyof typeof STYLES;
+  readonly text: string;
 }
 
-export function dim(text: string): string {
-  return `\x1b[2m${text}\x1b[22m`;
+/** One part of a line of `Output`. */
+export type Span = string | Styled;
+
+/** SGR sequences that begin and end a style (ECMA-48, 8.3.117). */
+const STYLES = {
+  bold: ['\x1b[1m', '\x1b[22m'],
+  dim: ['\x1b[2m', '\x1b[22m'],
+} as const;
+
+export function bold(text: string): Styled {
+  return { style: 'bold', text };
 }
 
-/**
- * One line whose only control sequences are {@link bold} and {@link dim}, and not even those without `styled`: texts of
- * devices and archives must not steer the terminal.
- */
-export function printable(text: string, styled = false): string {
-  return text.replace(/\x1b\[(?:1|2|22)m|[\p{C}\p{Zl}\p{Zp}]/gu, (found) => {
-    if (found.length > 2) return styled ? found : '';
-    return '\u00b7';
-  });
+export function dim(text: string): Styled {
+  return { style: 'dim', text };
+}
+
+/** One line of the parts, each made printable; the only control sequences in it are those of the styles. */
+export function renderLine(spans: readonly Span[], styled: boolean): string {
+  return spans
+    .map((span) => {
+      if (typeof span === 'string') return printable(span);
+      const [begin, end] = styled ? STYLES[span.style] : ['', ''];
+      return begin + printable(span.text) + end;
+    })
+    .join('');
+}
+
+/** Text in which nothing steers a terminal: texts of devices and archives must not. */
+export function printable(text: string): string {
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u00b7');
 }

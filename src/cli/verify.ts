@@ -33,7 +33,10 @@ export async function verify(context: CommandContext, options: VerifyCommandOpti
 
 async function verifyArchive(context: CommandContext, mac: Mac | undefined): Promise<EspdError | undefined> {
   const { archive, out, signal } = context;
-  const report = await archive.verify({ ...(mac === undefined ? {} : { mac }), signal });
+  const onProgress = (board: Mac, id: string, place: { board: number; boards: number }) =>
+    out.status(`Verifying ${board} ${id} (board ${place.board} of ${place.boards})`);
+  const work = archive.verify({ ...(mac === undefined ? {} : { mac }), signal, onProgress });
+  const report = await work.finally(() => out.status(''));
   const { checked, damaged, unreadable, foreign } = report;
   const error = verdictOf(report);
   for (const { file, problem } of damaged) out.line(`DAMAGED  ${printable(file)}: ${printable(problem)}`);

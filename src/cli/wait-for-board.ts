@@ -1,14 +1,13 @@
 /** `--wait`: until the board that is meant is plugged in. */
 
 import { EspdError, hasCode, toEspdError } from '../errors.ts';
-import { lastReset } from '../daemon/daemon.ts';
-import { type PlugInJobOptions, onPlugIn } from '../daemon/job.ts';
 import type { Mac } from '../mac.ts';
+import { type PlugIn, returned, workOnPlugIn } from '../plugs/job.ts';
+import { PlugIns } from '../plugs/plug-ins.ts';
 import { macFromUsb } from '../serial/rules.ts';
 import type { Port, Session, SessionResult } from '../transfer/session.ts';
-import { ambiguousBoard } from './boards.ts';
+import { ambiguousBoard, finderOf } from './boards.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
-import { type PlugIn, PlugIns } from './plug-ins.ts';
 
 export function plugInsOf(context: CommandContext, signal: AbortSignal): PlugIns {
   const { watch, jobs } = context.config;
@@ -21,35 +20,17 @@ export function plugInsOf(context: CommandContext, signal: AbortSignal): PlugIns
   });
 }
 
-/** Does `work` on the board that was plugged in, and lets `plugIns` know what that does to the port. */
-export async function workOnPlugIn<T>(
+/** Does `work` on the board that was plugged in; `plugIns` learns what that does to the port. */
+export async function workFor<T>(
   context: CommandContext,
-  plugIns: PlugIns,
+  { slots }: PlugIns,
   { port, inDownloadMode }: PlugIn,
   work: (session: Session) => Promise<T>,
 ): Promise<SessionResult<T>> {
-  const usual = sessionOptions(context, port.address, false);
-  let mac: Mac | undefined;
-  const options: PlugInJobOptions = {
-    ...usual,
-    inDownloadMode,
-    onProgress: (progress) => {
-      const { phase, identity } = progress;
-      if (phase === 'leaving') plugIns.leaving(port);
-      if (phase === 'identified' && identity !== undefined) plugIns.identified(port, (mac = identity.mac));
-      usual.onProgress?.(progress);
-    },
-  };
-  let failure: unknown;
-  plugIns.started(port);
   try {
-    return await onPlugIn(port, options, work);
-  } catch (error) {
-    failure = error;
-    throw error;
+    return await workOnPlugIn(port, { ...sessionOptions(context, port.address, false), inDownloadMode, slots }, work);
   } finally {
     context.out.progressEnd(port.address);
-    plugIns.released(port, lastReset({ mac, resets: options.reset !== 'none' }, failure));
   }
 }
 
@@ -63,31 +44,36 @@ export async function workOnPlugIn<T>(
 export async function waitForBoard(context: CommandContext, mac: Mac, waitMs: number | undefined): Promise<Port> {
   const { clock, out, log, signal } = context;
   const plugIns = plugInsOf(context, signal);
-  const isMeant = async (plugIn: PlugIn): Promise<boolean> => {
-    const byUsb = macFromUsb(plugIn.port);
-    if (byUsb !== undefined) return byUsb === mac;
+  /** Where the board is now, if it is the one that is meant. */
+  const meant = async (plugIn: PlugIn): Promise<Port | undefined> => {
+    const { port } = plugIn;
+    const byUsb = macFromUsb(port);
+    if (byUsb !== undefined) return byUsb === mac ? port : undefined;
     try {
-      const { value } = await workOnPlugIn(context, plugIns, plugIn, ({ board }) =>
-        Promise.resolve(board.identity.mac),
-      );
-      return value === mac;
+      const asked = await workFor(context, plugIns, plugIn, ({ board }) => Promise.resolve(board.identity.mac));
+      if (asked.value !== mac) return undefined;
+      return asked.wentAway ? await returned(port, finderOf(context), context) : port;
     } catch (error) {
       signal.throwIfAborted();
       const { message, code } = toEspdError(error);
       const isLeaving = hasCode(error, 'port-vanished');
       log[isLeaving ? 'debug' : 'warn'](message, { port: plugIn.port.address, code });
-      return false;
+      return undefined;
     }
   };
   const present: Port[] = [];
-  for await (const plugIn of plugIns.next(clock.now())) if (await isMeant(plugIn)) present.push(plugIn.port);
+  for await (const plugIn of plugIns.next(clock.now())) {
+    const port = await meant(plugIn);
+    if (port !== undefined) present.push(port);
+  }
   const [first, second] = present;
   if (first !== undefined && second !== undefined) throw ambiguousBoard(mac, first, second);
   if (first !== undefined) return first;
   const limit = waitMs === undefined ? '' : `, at most ${Math.round(waitMs / 1000)} s`;
   out.note(`Waiting for ${mac}: plug it in${limit} (Ctrl-C ends)`);
   for await (const plugIn of plugIns.next(clock.now() + (waitMs ?? Infinity))) {
-    if (await isMeant(plugIn)) return plugIn.port;
+    const port = await meant(plugIn);
+    if (port !== undefined) return port;
   }
   throw new EspdError('board-not-found', `${mac} was not plugged in within ${Math.round((waitMs ?? 0) / 1000)} s`, {
     hint: 'A board without auto-reset needs BOOT held while it is plugged in',

@@ -123,7 +123,7 @@ const serialSchema = z.strictObject({
     .default(3_000_000)
     .describe('Highest rate for transfers, in baud; espd uses what a port and its board have been shown to hold.'),
   reset: z
-    .enum(['auto', 'classic', 'tight', 'usb-serial-jtag', 'none'])
+    .enum(['auto', 'classic', 'tight', 'usb-serial-jtag', 'usb-otg', 'none'])
     .default('auto')
     .describe('How boards are put into download mode; auto chooses by the kind of port. none: never touch the lines.'),
   resetSequence: z

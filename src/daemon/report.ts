@@ -1,9 +1,12 @@
 /** What people read of the daemon's work: one log line for each outcome, and the status in one line. */
 
 import { EspdError, hasCode } from '../errors.ts';
-import type { Logger } from '../log.ts';
+import type { LogFields, Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
 import type { PortInfo } from '../serial/ports.ts';
+import { notBack } from '../plugs/follow.ts';
+import type { Retry } from '../plugs/retry.ts';
+import type { ResetInto } from '../plugs/slots.ts';
 import { type PortRules, decide } from '../serial/rules.ts';
 import type { BackupOutcome } from '../transfer/backup.ts';
 import { type SessionResult, stuckError } from '../transfer/session.ts';
@@ -14,6 +17,8 @@ export interface FailedJob {
   /** Undefined when no board had answered yet. */
   readonly mac: Mac | undefined;
   readonly rules: PortRules;
+  /** When it is tried again without being plugged in anew. */
+  readonly retry: Retry | undefined;
 }
 
 export class Report {
@@ -50,20 +55,31 @@ export class Report {
     if (result.left === 'stuck') this.#error(port, mac, stuckError(port));
   }
 
-  failure({ port, mac, rules }: FailedJob, error: EspdError): void {
-    const fields = fieldsOf(port, mac, error);
+  failure({ port, mac, rules, retry }: FailedJob, error: EspdError): void {
+    const next = retry === undefined ? {} : { retry: `in ${Math.round(retry.waitMs / 1000)} s` };
+    const fields = { ...fieldsOf(port, mac, error), ...next };
     if (error.code === 'interrupted') {
       this.#log.info('Stopped in the middle of a job; nothing incomplete was kept', fields);
     } else if (error.code === 'no-answer' && mac === undefined && decide(port, rules).known === 'bridge') {
       // Silence of something that was only perhaps a board is no fault.
-      this.#log.info(error.message, { ...fields, note: 'left alone until it is plugged in again' });
+      this.#log.info(error.message, retry ? fields : { ...fields, note: 'left alone until it is plugged in again' });
+    } else if (error.code === 'port-busy' && retry !== undefined) {
+      // Whoever has it may have good reason, and is often done in seconds: ModemManager looks at each new port.
+      this.#log.warn(error.message, fields);
     } else if (error.code === 'half-restored') {
       // No fault of this job; but somebody must finish what they began.
       this.#failures++;
       this.#log.warn(error.message, fields);
     } else {
-      this.#error(port, mac, error);
+      this.#error(port, mac, error, next);
     }
+  }
+
+  /** A board that was reset has not come back to its port. */
+  missing(port: PortInfo, mac: Mac | undefined, into: ResetInto, waitedMs: number): void {
+    const error = notBack(port, into, waitedMs);
+    if (into === 'download-mode') this.#error(port, mac, error);
+    else this.#log.warn(error.message, fieldsOf(port, mac, error));
   }
 
   status(activeCount: number, waitingCount: number): void {
@@ -76,9 +92,9 @@ export class Report {
     this.#onStatus(status);
   }
 
-  #error(port: PortInfo, mac: Mac | undefined, error: EspdError): void {
+  #error(port: PortInfo, mac: Mac | undefined, error: EspdError, more: LogFields = {}): void {
     this.#failures++;
-    this.#log.error(error.message, fieldsOf(port, mac, error));
+    this.#log.error(error.message, { ...fieldsOf(port, mac, error), ...more });
     if (hasCode(error, 'internal')) this.#log.debug('internal', { stack: (error.cause as Error | undefined)?.stack });
   }
 }

@@ -5,6 +5,8 @@ import { toEspdError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 
 export interface ScheduledTask {
+  /** From now on by another expression; a run that is going counts as running for it, too. Throws like the first. */
+  reschedule(expression: string | null, timezone: string | null): Promise<void>;
   /** Nothing starts any more; what runs goes on. Never rejects, may be called again. */
   stop(): Promise<void>;
 }
@@ -23,7 +25,6 @@ export function scheduleTask(
   work: () => Promise<void>,
   log: Logger,
 ): ScheduledTask {
-  if (expression === null) return { stop: () => Promise.resolve() };
   let running = false;
   const run = async () => {
     if (running) {
@@ -41,14 +42,19 @@ export function scheduleTask(
       running = false;
     }
   };
-  const task = schedule(expression, run, {
-    name,
-    logger: loggerOf(name, log),
-    ...(timezone === null ? {} : { timezone }),
-  });
+  const begin = (by: string | null, zone: string | null) =>
+    by === null
+      ? undefined
+      : schedule(by, run, { name, logger: loggerOf(name, log), ...(zone === null ? {} : { timezone: zone }) });
+  let task = begin(expression, timezone);
   return {
+    reschedule: async (by, zone) => {
+      const before = task;
+      task = begin(by, zone);
+      await before?.destroy();
+    },
     stop: async () => {
-      await task.destroy();
+      await task?.destroy();
     },
   };
 }

@@ -16,10 +16,16 @@ const LOWEST = 115200;
 const FIRST_TRIAL = 921600;
 /** What the trial of a rate may cost when it fails (two lost answers and a reconnect), times how often it does. */
 const RISK_MS = 500;
-/** Regions with errors at a rate that had been proven, before it is given up... */
+/** Errors at a rate that had been proven, before it is left... */
 const MAX_ERRORS = 3;
-/** ... and so many good bytes make up for one: an error costs seconds, as long as these take. */
-const BYTES_PER_ERROR = 4 * 1024 * 1024;
+/** ... unless the good bytes between them have made up for their cost: each takes so long, with what is read again. */
+const ERROR_MS = 300;
+/** Errors at a lower rate that say something of it. */
+const TELLING_ERRORS = 2;
+/** Errors per byte have fallen with the rate where the lower one has less than this share of them. */
+const AS_MANY = 0.5;
+/** Bytes without an error at a lower rate after which the upper one gets its second chance: noise may be over. */
+const QUIET_BYTES = 128 * 1024;
 
 export interface RateQuestion {
   /** The rate in force. */
@@ -32,32 +38,58 @@ export interface RateQuestion {
   readonly mayClimb: boolean;
 }
 
+/** What was seen at a rate. */
+interface Evidence {
+  readonly errors: number;
+  readonly bytes: number;
+}
+
+/** A rate that was left. */
+interface Fallen extends Evidence {
+  readonly rate: number;
+  /** The rate is to blame: it was tried twice, or failed at once. */
+  readonly isSure: boolean;
+  /** Seen since then, at lower rates. */
+  readonly since: Evidence;
+}
+
 /** All that errors have changed, to be put back where the rate turns out not to be to blame. */
 export interface LadderState {
-  readonly ceiling: number;
   readonly top: number;
-  readonly failed: number | null;
+  readonly fallen: readonly Fallen[];
 }
+
+/** Errors in a row: those that good bytes have not made up for, and how it came to them. */
+interface Spell extends Evidence {
+  readonly level: number;
+}
+
+const NO_ERRORS: Spell = { level: 0, errors: 0, bytes: 0 };
+/** No number of errors at a lower rate excuses it. */
+const BEYOND_DOUBT: Evidence = { errors: Infinity, bytes: 1 };
 
 export class BaudLadder {
   /** The rate to go to first: the best one of earlier sessions, or the first trial. */
   readonly #start: number;
   readonly #remembered: number | null;
-  readonly #errors = new Map<number, number>();
-  /** Highest rate that may be used. */
-  #ceiling: number;
+  /** Highest rate that may be used at all. */
+  readonly #limit: number;
+  readonly #spells = new Map<number, Spell>();
+  /** Rates at which errors are no reason any more to leave them: lower ones have as many. */
+  readonly #acquitted = new Set<number>();
+  /** Rates that were left once for their errors. */
+  readonly #warned = new Set<number>();
   /** Highest rate that a read has proven in this session. */
   #top = LOWEST;
-  /** Lowest rate that has failed in this session. */
-  #failed: number | null = null;
+  /** The rates that are not to be used now; the last one is the lowest. */
+  #fallen: readonly Fallen[] = [];
 
   /** @param maxBaudRate by config, chip and bridge */
   constructor(maxBaudRate: number, facts: LineFacts | null, now: Date) {
-    this.#ceiling = BAUD_RATES.findLast((rate) => rate <= maxBaudRate) ?? LOWEST;
+    let limit = BAUD_RATES.findLast((rate) => rate <= maxBaudRate) ?? LOWEST;
     const failed = facts?.failedBaudRate ?? null;
-    if (facts !== null && failed !== null && !isRetryDue(facts, now)) {
-      this.#ceiling = Math.min(this.#ceiling, rungBelow(failed));
-    }
+    if (facts !== null && failed !== null && !isRetryDue(facts, now)) limit = Math.min(limit, rungBelow(failed));
+    this.#limit = limit;
     // A hostile or outdated memory names rates that are none.
     const best = facts?.bestBaudRate ?? 0;
     this.#remembered = best > LOWEST ? best : null;
@@ -66,27 +98,40 @@ export class BaudLadder {
 
   /** The rate that a large read will run at, as far as is known now. */
   get target(): number {
-    return Math.min(this.#ceiling, this.#top > LOWEST ? this.#top : this.#start);
+    return Math.min(this.ceiling, this.#usable > LOWEST ? this.#usable : this.#start);
   }
 
   /** The rate that a large read may get to, if the line holds whatever is tried. */
   get ceiling(): number {
-    return this.#ceiling;
+    return Math.min(this.#limit, ...this.#fallen.map(({ rate }) => rungBelow(rate)));
   }
 
-  /** Highest rate above the lowest that a read has proven in this session; null where none has. */
+  /** Highest rate that this line is known to hold: see {@link isTrusted}. */
+  get trusted(): number {
+    return Math.min(this.ceiling, Math.max(this.#top, rungAt(this.#remembered ?? LOWEST)));
+  }
+
+  /** Highest rate above the lowest that a read has proven in this session and that is not to blame; null where none is. */
   get proven(): number | null {
-    return this.#top > LOWEST ? this.#top : null;
+    const failed = this.failed;
+    const best = failed === null ? this.#top : Math.min(this.#top, rungBelow(failed));
+    return best > LOWEST ? best : null;
   }
 
-  /** Lowest rate that has failed in this session. */
+  /** Lowest rate that has failed in this session, and by its own fault. */
   get failed(): number | null {
-    return this.#failed;
+    const rates = this.#fallen.filter(({ isSure }) => isSure).map(({ rate }) => rate);
+    return rates.length === 0 ? null : Math.min(...rates);
+  }
+
+  /** The best proven rate that may be used now. */
+  get #usable(): number {
+    return Math.min(this.#top, this.ceiling);
   }
 
   /** Whether a read in this session has proven the rate. */
   isProven(baudRate: number): boolean {
-    return baudRate <= this.#top;
+    return baudRate <= this.#usable;
   }
 
   /** Whether this line is known to hold the rate, from this session or an earlier one. */
@@ -100,52 +145,100 @@ export class BaudLadder {
 
   /** The rate to go to now: that in force where a change is not worth its cost. */
   next({ current, remainingBytes, stepMs, mayClimb }: RateQuestion): number {
-    if (current > this.#ceiling) return this.#ceiling;
-    if (!this.isProven(current)) return current;
+    if (current > this.ceiling) return this.ceiling;
+    // A trial is not changed before it is over; a rate of earlier sessions is none.
+    if (!this.isTrusted(current)) return current;
     const wanted = this.#wanted(current, mayClimb);
     const savedMs = remainingBytes * 10_000 * (1 / current - 1 / wanted);
     return savedMs > stepMs + (this.isTrusted(wanted) ? 0 : RISK_MS) ? wanted : current;
   }
 
   #wanted(current: number, mayClimb: boolean): number {
-    if (this.#top === LOWEST) return Math.max(current, Math.min(this.#start, this.#ceiling));
-    if (current < this.#top) return this.#top;
-    return mayClimb ? Math.min(rungAbove(current), this.#ceiling) : current;
+    const best = this.#usable;
+    if (best === LOWEST) return Math.max(current, Math.min(this.#start, this.ceiling));
+    if (current < best) return best;
+    return mayClimb ? Math.min(rungAbove(current), this.ceiling) : current;
   }
 
   /** A read of so many bytes was right. */
   proved(baudRate: number, sizeBytes: number): void {
-    if (baudRate <= this.#ceiling) this.#top = Math.max(this.#top, rungAt(baudRate));
-    const errors = this.#errors.get(baudRate) ?? 0;
-    if (errors > 0) this.#errors.set(baudRate, Math.max(0, errors - sizeBytes / BYTES_PER_ERROR));
+    if (baudRate <= this.ceiling) this.#top = Math.max(this.#top, rungAt(baudRate));
+    this.carried(baudRate, sizeBytes);
   }
 
-  /** A region could not be read, or a command was not answered, at once: a rate that errs too often is given up. */
-  erred(baudRate: number): void {
-    const errors = (this.#errors.get(baudRate) ?? 0) + 1;
-    this.#errors.set(baudRate, errors);
-    if (this.isProven(baudRate) && errors >= MAX_ERRORS) this.fail(baudRate);
+  /** So many bytes came right, in a read that was not. */
+  carried(baudRate: number, sizeBytes: number): void {
+    const spell = this.#spells.get(baudRate);
+    if (spell !== undefined) {
+      const level = spell.level - sizeBytes / bytesWorthAnError(baudRate);
+      if (level > 0) this.#spells.set(baudRate, { ...spell, level, bytes: spell.bytes + sizeBytes });
+      else this.#spells.delete(baudRate);
+    }
+    this.#seen(baudRate, { errors: 0, bytes: sizeBytes });
   }
 
-  /** The rate is not tried again in this session. */
-  fail(baudRate: number): void {
-    if (baudRate <= LOWEST) return;
-    this.#failed = Math.min(this.#failed ?? Infinity, baudRate);
-    this.#ceiling = Math.min(this.#ceiling, rungBelow(baudRate));
-    this.#top = Math.min(this.#top, this.#ceiling);
+  /**
+   * A region could not be read, or a command was not answered, at once: a rate at which errors cost more than it saves
+   * is left. It is not yet to blame: see {@link failed}.
+   * @returns whether it is left
+   */
+  erred(baudRate: number): boolean {
+    const { level, errors, bytes } = this.#spells.get(baudRate) ?? NO_ERRORS;
+    const spell = { level: level + 1, errors: errors + 1, bytes };
+    this.#spells.set(baudRate, spell);
+    this.#seen(baudRate, { errors: 1, bytes: 0 });
+    if (baudRate <= LOWEST || !this.isProven(baudRate) || this.#acquitted.has(baudRate)) return false;
+    const isSecond = this.#warned.has(baudRate);
+    if (spell.level < (isSecond ? MAX_ERRORS - 1 : MAX_ERRORS)) return false;
+    this.#warned.add(baudRate);
+    this.#leave(baudRate, spell, isSecond);
+    return true;
+  }
+
+  /** The rate has failed at once, and is not tried again in this session unless lower ones fail as often. */
+  fail(baudRate: number, evidence = BEYOND_DOUBT): void {
+    if (baudRate > LOWEST) this.#leave(baudRate, evidence, true);
   }
 
   save(): LadderState {
-    return { ceiling: this.#ceiling, top: this.#top, failed: this.#failed };
+    return { top: this.#top, fallen: this.#fallen };
   }
 
   /** Lower rates did not help: what was said against the higher ones since {@link save} is taken back. */
-  restore({ ceiling, top, failed }: LadderState): void {
-    this.#ceiling = ceiling;
+  restore({ top, fallen }: LadderState): void {
     this.#top = top;
-    this.#failed = failed;
-    this.#errors.clear();
+    this.#fallen = fallen;
+    this.#spells.clear();
   }
+
+  #leave(rate: number, { errors, bytes }: Evidence, isSure: boolean): void {
+    const others = this.#fallen.filter((each) => each.rate !== rate);
+    this.#fallen = [...others, { rate, errors, bytes, isSure, since: NO_ERRORS }].sort((a, b) => b.rate - a.rate);
+    this.#spells.delete(rate);
+  }
+
+  /** Compares the lowest of the rates that were left with what is seen at the rates below it. */
+  #seen(baudRate: number, { errors, bytes }: Evidence): void {
+    this.#fallen = this.#fallen.map((each) => {
+      if (baudRate >= each.rate) return each;
+      return { ...each, since: { errors: each.since.errors + errors, bytes: each.since.bytes + bytes } };
+    });
+    const last = this.#fallen.at(-1);
+    if (last === undefined) return;
+    const { since } = last;
+    const hasAsMany =
+      since.errors >= TELLING_ERRORS && since.errors * last.bytes >= AS_MANY * last.errors * since.bytes;
+    const isQuiet = !last.isSure && since.errors === 0 && since.bytes >= Math.max(QUIET_BYTES, 2 * last.bytes);
+    if (hasAsMany) this.#acquitted.add(last.rate);
+    if (!hasAsMany && !isQuiet) return;
+    this.#fallen = this.#fallen.slice(0, -1);
+    this.#spells.clear();
+  }
+}
+
+/** So many bytes save as much time, against the next lower rate, as an error costs. */
+function bytesWorthAnError(baudRate: number): number {
+  return ERROR_MS / (10_000 * (1 / rungBelow(baudRate) - 1 / baudRate));
 }
 
 function rungAt(baudRate: number): number {

@@ -24,6 +24,7 @@ import {
   knownEfuseWords,
   readEfuseWords,
 } from './identity.ts';
+import { KeptBytes } from './kept-bytes.ts';
 import { type LeaveOutcome, leaveDownloadMode } from './leave.ts';
 import { Line } from './line.ts';
 import type { LineMemory } from './line-memory.ts';
@@ -80,7 +81,7 @@ export class Board {
     this.#known = known;
     this.#chip = chip;
     this.#context = loader.context;
-    this.#line = new Line(loader.channel.link, loader.context.clock, {
+    this.#line = new Line(loader.channel.link, loader.context, {
       maxBaudRate: Math.min(options.baudRate, chip.maxBaudRate),
       isNativeUsb: identification.identity.usbConnection !== 'none',
       memory: options.line,
@@ -88,7 +89,8 @@ export class Board {
     this.#flasher = new Flasher(identification, chip, loader, this.#line, options);
     this.#persistence = new Persistence(this.#flasher, this.#line, this.#context);
     this.#reader = new RegionReader(this.#flasher, this.#persistence, this.#line);
-    this.costs = this.#line.costs(() => this.#flasher.canChangeRate);
+    this.#line.canRaise = () => this.#flasher.canChangeRate;
+    this.costs = this.#line.costs;
     loader.channel.onRoundTrip = (ms) => this.#line.roundTrip(ms);
   }
 
@@ -113,7 +115,7 @@ export class Board {
     }
   }
 
-  /** Which loader answers: the ROM means slow reads, because no stub could run. */
+  /** Which loader answers: the ROM, where no stub runs or none was needed yet. */
   get loaderKind(): 'rom' | 'stub' {
     return this.#flasher.loader.kind;
   }
@@ -142,9 +144,9 @@ export class Board {
   }
 
   /**
-   * Starts the stub and identifies the flash, at the rate of connecting: that is raised when there is something to read
-   * or write. Every other work on the flash begins with it.
-   * @throws EspdError `flash-unknown`, `no-stub-read`, and what the protocol throws
+   * Identifies the flash, through the ROM where it can: the stub is loaded when there is something to read or write, and
+   * the baud rate raised where that pays. Every other work on the flash begins with it.
+   * @throws EspdError `flash-unknown`, `no-stub-read` (ESP8266), and what the protocol throws
    */
   async openFlash(): Promise<FlashFacts> {
     if (this.#flash !== undefined) return this.#flash;
@@ -157,6 +159,15 @@ export class Board {
       this.#flash = await this.#identifyFlash();
     }
     return this.#flash;
+  }
+
+  /**
+   * Loads the stub now, because reads, writes or many digests are to come; without it, the first read or write does.
+   * @throws EspdError `no-stub-read`: without a stub nothing of this flash can be read, or not all; see {@link openFlash}
+   */
+  async prepareToMove(): Promise<void> {
+    await this.openFlash();
+    await this.#persistence.run({ what: 'start of the stub', isRead: false, work: () => this.#flasher.tune(0) });
   }
 
   /** The eFuse words that were read so far, those that tell who the board is among them; costs nothing. */
@@ -195,9 +206,10 @@ export class Board {
   async read(offset: number, sizeBytes: number, sink: ByteSink): Promise<void> {
     await this.openFlash();
     const end = offset + sizeBytes;
+    const kept = new KeptBytes();
     for (let at = offset; at < end;) {
       const expectedBytes = Math.max(end - at, this.#expectedBytes);
-      const bytes = await this.#reader.readPiece({ offset: at, limitBytes: end - at, expectedBytes }, sink);
+      const bytes = await this.#reader.readPiece({ offset: at, limitBytes: end - at, expectedBytes, kept }, sink);
       this.#moved(bytes);
       at += bytes;
     }
@@ -254,7 +266,7 @@ export class Board {
   }
 
   async #identifyFlash(): Promise<FlashFacts> {
-    const jedec = await readJedecId(await this.#flasher.ready(), this.#chip);
+    const jedec = await readJedecId(await this.#flasher.forQuestions(), this.#chip);
     const sizeBytes = flashSizeBytes(jedec);
     if (sizeBytes === undefined) {
       throw new EspdError('flash-unknown', `The size of flash ${jedec.manufacturer} ${jedec.device} is not known`, {
@@ -280,9 +292,9 @@ export class Board {
           return !this.#line.isTrial;
         },
       });
-    const request = { offset, limitBytes: Math.min(limitBytes, PROOF_BYTES), expectedBytes: bytesToMove };
+    const piece = { offset, limitBytes: Math.min(limitBytes, PROOF_BYTES), expectedBytes: bytesToMove };
     while (!this.#cannotProve && !(await isProven())) {
-      await this.#reader.readPiece(request, () => undefined);
+      await this.#reader.readPiece({ ...piece, kept: new KeptBytes() }, () => undefined);
       // Without reads through the stub nothing is proven: what is written then is written at the first rate.
       this.#cannotProve = this.#reader.romWasNeeded;
     }
@@ -293,7 +305,7 @@ export class Board {
   }
 
   #persist<T>(what: string, work: (loader: Loader) => Promise<T>): Promise<T> {
-    const run = async () => work(await this.#flasher.tune(0));
+    const run = async () => work(await this.#flasher.forQuestions());
     return this.#persistence.run({ what, isRead: false, work: run });
   }
 }

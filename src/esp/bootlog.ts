@@ -23,6 +23,15 @@ export function bootModeOf(log: string): BootMode {
   return /DOWNLOAD|UART0?_BOOT|USB_BOOT/i.test(last[1]) ? 'download' : 'app';
 }
 
+/**
+ * Whether a boot log is that of a ROM without GET_SECURITY_INFO: those of ESP8266 and ESP32 begin with their date, `ets
+ * Jul 29 2019 12:21:46`, all later ones with `ESP-ROM:esp32c3-20210207` (test/traces/*-bootlog-*.jsonl). No more than a
+ * hint: the log may be that of another rate, or missing.
+ */
+export function isOldRomLog(log: string): boolean {
+  return /ets [A-Z][a-z]{2} +\d/.test(log) && !log.includes('ESP-ROM:');
+}
+
 /** Device text for people: printable ASCII only, runs of anything else become one `·`; at most `limit` characters. */
 export function printableLog(bytes: Buffer, limit = 400): string {
   const text = bytes

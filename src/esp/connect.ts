@@ -32,6 +32,8 @@ const SYNC_TIMEOUT_MS = 200;
 const SYNC_QUIET_MS = 50;
 /** A device that sends this much while it is being reset, and never answers, is flooding. */
 const FLOOD_BYTES = 200_000;
+/** So is one that fills this share of the line all the time; an app that logs a lot takes some hundredths. */
+const FLOOD_SHARE = 0.5;
 
 /**
  * Connects to a board. When that fails, or is aborted, the board has been reset into its app again where the link can.
@@ -46,9 +48,15 @@ export async function connect(channel: FrameChannel, context: EspContext, option
   try {
     return await tryToConnect(channel, context, options, plan);
   } catch (error) {
-    if (plan.length > 0) await letGo(link, context.clock);
+    if (!isLetBe(plan, error)) await letGo(link, context.clock);
     throw hasCode(error, 'port-flooded') ? flooded(link.address, error) : error;
   }
+}
+
+/** Whether the board has been left alone, and is to be left so. */
+function isLetBe(plan: readonly ResetSequence[], error: unknown): boolean {
+  const isSilent = hasCode(error, 'no-answer', 'no-sync', 'boot-mode');
+  return plan.every(({ letsBe }) => letsBe === 'always' || (letsBe === 'silent' && isSilent));
 }
 
 async function tryToConnect(
@@ -58,6 +66,7 @@ async function tryToConnect(
   plan: readonly ResetSequence[],
 ): Promise<Loader> {
   const receivedBefore = channel.receivedBytes;
+  const startedAtMs = context.clock.now();
   channel.takeNoise();
   const logs: Buffer[] = [];
   for (let attempt = 1; attempt <= Math.max(1, options.attempts); attempt++) {
@@ -75,12 +84,22 @@ async function tryToConnect(
     }
     logs.push(channel.takeNoise());
   }
-  const { address } = channel.link;
-  if (channel.receivedBytes - receivedBefore >= FLOOD_BYTES) throw flooded(address);
+  const { address, baudRate } = channel.link;
+  const receivedBytes = channel.receivedBytes - receivedBefore;
+  if (receivedBytes >= FLOOD_BYTES) throw flooded(address);
   // A sequence that is none for this board starts its app: what speaks of download mode once, weighs more.
   const telling = logs.find((each) => ['download', 'disabled'].includes(bootModeOf(each.toString('latin1'))));
+  // Whoever has printed a boot log is an ESP board, however much its app talks.
+  const isUnknown = logs.every((each) => bootModeOf(each.toString('latin1')) === 'unknown');
+  const lineBytes = wireBytes(context.clock.now() - startedAtMs, baudRate);
+  if (isUnknown && receivedBytes >= FLOOD_SHARE * lineBytes) throw flooded(address);
   const log = telling ?? (await bootLog(channel, context, logs.at(-1) ?? Buffer.alloc(0), plan[0]));
   throw explain(address, bootModeOf(log.toString('latin1')), log, plan.length > 0);
+}
+
+/** Bytes that a line carries in a time: 8N1 makes ten bits of a byte. */
+function wireBytes(durationMs: number, baudRate: number): number {
+  return (durationMs * baudRate) / 10_000;
 }
 
 /** SYNC until someone answers; null when nobody does. Leaves no reply unread. */

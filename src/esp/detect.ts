@@ -1,6 +1,7 @@
 /** Which chip answers: by the chip id of GET_SECURITY_INFO, or by a word of the ROM. */
 
 import { EspdError } from '../errors.ts';
+import { isOldRomLog } from './bootlog.ts';
 import type { Chip, RegisterAccess, SecurityInfo } from './chips/chip.ts';
 import { chipByFamily, chipByImageId, chipByMagicWord } from './chips/index.ts';
 import { ChipRefusal, type Loader, agreedAnswer } from './loader.ts';
@@ -23,6 +24,11 @@ export interface Detection {
  */
 export async function detectChip(loader: Loader, known: KnownWords = new Map()): Promise<Detection> {
   const registers = agreeingRegisters(loader, known);
+  // By its refusal of GET_SECURITY_INFO, eight times after SYNC, a ROM would tell the same, and later.
+  if (loader.kind === 'rom' && isOldRomLog(loader.channel.takeNoise().toString('latin1'))) {
+    const chip = await oldChip(registers);
+    if (chip !== undefined) return { chip, securityInfo: null };
+  }
   const securityInfo = await readSecurityInfo(loader, registers);
   if (securityInfo === null) {
     const word = await registers.read(MAGIC_ADDRESS);
@@ -49,7 +55,7 @@ async function readSecurityInfo(loader: Loader, registers: RegisterAccess): Prom
     } catch (error) {
       if (!(error instanceof ChipRefusal)) throw error;
       // One bit makes a refusal of a good answer; but a word of the ROM says as much as a second refusal.
-      if (await knowsNoSecurityInfo(registers)) return null;
+      if ((await oldChip(registers)) !== undefined) return null;
     }
     const answer = () => {
       const body = first;
@@ -67,12 +73,13 @@ async function readSecurityInfo(loader: Loader, registers: RegisterAccess): Prom
   });
 }
 
-async function knowsNoSecurityInfo(registers: RegisterAccess): Promise<boolean> {
+/** ESP8266 or ESP32, which do not know GET_SECURITY_INFO; undefined for another chip, or where no register is given. */
+async function oldChip(registers: RegisterAccess): Promise<Chip | undefined> {
   try {
-    const family = chipByMagicWord(await registers.read(MAGIC_ADDRESS))?.family;
-    return family === 'esp8266' || family === 'esp32';
+    const chip = chipByMagicWord(await registers.read(MAGIC_ADDRESS));
+    return chip?.family === 'esp8266' || chip?.family === 'esp32' ? chip : undefined;
   } catch (error) {
-    if (error instanceof ChipRefusal) return false;
+    if (error instanceof ChipRefusal) return undefined;
     throw error;
   }
 }

@@ -2,16 +2,22 @@
 
 import { createHash } from 'node:crypto';
 import { EspdError } from '../errors.ts';
-import type { Loader } from './loader.ts';
+import type { Loader, Patience } from './loader.ts';
 import { OPCODE, words } from './protocol.ts';
+import { type Trial, beginTrial, mustBeWhole } from './rate-trial.ts';
 import { digestRegion } from './spi-flash.ts';
 
 /** Largest packet of the stub's READ_FLASH (esp-flasher-stub, src/command_handler.c, s_read_flash_post_process). */
 export const MAX_PACKET_BYTES = 4096;
+/** MD5 behind the last packet. */
+const DIGEST_BYTES = 16;
 /** READ_FLASH_SLOW always answers with this many bytes (PROTOCOL: more than 64 gives reason 0a). */
 const SLOW_BLOCK_BYTES = 64;
 /** A packet takes 400 ms at 115200 baud when every byte is escaped; the rest is latency and a busy workstation. */
 const PACKET_TIMEOUT_MS = 3000;
+
+/** Silence after which nothing more of a read is taken to be on its way. */
+const QUIET_MS = 100;
 
 export interface ReadOptions {
   readonly packetBytes: number;
@@ -20,6 +26,8 @@ export interface ReadOptions {
    * this keeps the wire full; it counts acknowledgements, at most one of which may be ahead.
    */
   readonly acknowledgeEarly: boolean;
+  /** The rate in force is still to be proven. Absent = it is. */
+  readonly trial?: Trial | undefined;
 }
 
 /** Receives the bytes of a region in order; `offset` is that of the flash. */
@@ -41,21 +49,29 @@ export async function readThroughStub(
   sink: ByteSink,
 ): Promise<void> {
   const { channel, context } = stub;
+  const { trial } = options;
+  const timeoutMs = trial?.packetMs ?? PACKET_TIMEOUT_MS;
+  const packetAt = (received: number) => Math.min(options.packetBytes, sizeBytes - received);
   stub.isReading = true;
-  await stub.command(OPCODE.READ_FLASH, words(offset, sizeBytes, options.packetBytes, 1));
+  const request = words(offset, sizeBytes, options.packetBytes, 1);
+  if (trial === undefined) await stub.command(OPCODE.READ_FLASH, request);
+  else await beginTrial(stub, request, trial, packetAt(0));
   const hash = createHash('md5');
   const store = new OneAtATime();
   for (let received = 0; received < sizeBytes;) {
-    const expected = Math.min(options.packetBytes, sizeBytes - received);
+    const expected = packetAt(received);
     const acknowledgement = new OneAtATime();
     const acknowledge = () => acknowledgement.start(() => channel.send(words(received + expected)));
-    const packet = await channel.receive(
-      PACKET_TIMEOUT_MS,
-      context.signal,
-      options.acknowledgeEarly ? acknowledge : undefined,
-    );
-    if (packet?.length !== expected) throw lostPacket(offset + received, packet);
-    if (!options.acknowledgeEarly) acknowledge();
+    const packet = await channel.receive(timeoutMs, context.signal, options.acknowledgeEarly ? acknowledge : undefined);
+    const isWhole = packet?.length === expected;
+    if (!options.acknowledgeEarly && (isWhole || trial !== undefined)) acknowledge();
+    if (!isWhole) {
+      await acknowledgement.done;
+      const lost = new PacketLost(offset + received, packet);
+      const next = packetAt(received + expected) || DIGEST_BYTES;
+      if (trial !== undefined && !lost.isMissing) await mustBeWhole(stub, next, trial);
+      throw lost;
+    }
     hash.update(packet);
     await store.done;
     const at = offset + received;
@@ -84,27 +100,34 @@ class OneAtATime {
   }
 }
 
-function lostPacket(offset: number, packet: Buffer | null): EspdError {
-  const what = packet === null ? 'did not come' : `came with ${packet.length} bytes`;
-  return new EspdError('read-failed', `The packet at ${hexAddress(offset)} ${what}`);
+/** `read-failed`: a packet that did not come, or not whole. */
+export class PacketLost extends EspdError {
+  /** It did not begin, or the stub ended the read in its place: as if an acknowledgement had gone wrong. */
+  readonly isMissing: boolean;
+
+  constructor(offset: number, packet: Buffer | null) {
+    const what = packet === null ? 'did not come' : `came with ${packet.length} bytes`;
+    super('read-failed', `The packet at ${hexAddress(offset)} ${what}`);
+    this.isMissing = packet === null || packet.length === DIGEST_BYTES;
+  }
 }
 
 /**
  * Ends a READ_FLASH that went wrong, and brings the stub's frame decoder and ours back to the start of a frame.
  * Resolves to whether the stub answers again.
  */
-export async function abortRead(stub: Loader, patience?: Parameters<Loader['isAlive']>[0]): Promise<boolean> {
-  await stopReading(stub);
+export async function abortRead(stub: Loader, quietMs?: number, patience?: Patience): Promise<boolean> {
+  await stopReading(stub, quietMs);
   const isAlive = await stub.isAlive(patience);
   stub.isReading = !isAlive;
   return isAlive;
 }
 
 /** A frame that is not four bytes long ends READ_FLASH (esp-flasher-stub, src/command_handler.c). */
-export async function stopReading({ channel, context }: Loader): Promise<void> {
+export async function stopReading({ channel, context }: Loader, quietMs = QUIET_MS): Promise<void> {
   await channel.breakFrame();
   await channel.send(Buffer.of(0x00));
-  await channel.drain(100, 2000, context.signal);
+  await channel.drain(quietMs, 2000, context.signal);
 }
 
 /**
@@ -123,7 +146,7 @@ export async function readThroughRom(
   const giveUpAt = clock.now() + limitMs;
   const hash = createHash('md5');
   for (let received = 0; received < sizeBytes; received += SLOW_BLOCK_BYTES) {
-    if (clock.now() >= giveUpAt) throw lostPacket(offset + received, null);
+    if (clock.now() >= giveUpAt) throw new PacketLost(offset + received, null);
     const wanted = Math.min(SLOW_BLOCK_BYTES, sizeBytes - received);
     const response = await rom.command(OPCODE.READ_FLASH_SLOW, words(offset + received, wanted), {
       repeatable: true,
@@ -131,7 +154,7 @@ export async function readThroughRom(
     });
     // Always 64 bytes in the body, of which only the number asked for is valid.
     const bytes = response.body.subarray(0, wanted);
-    if (bytes.length !== wanted) throw lostPacket(offset + received, bytes);
+    if (bytes.length !== wanted) throw new PacketLost(offset + received, bytes);
     hash.update(bytes);
     await sink(offset + received, Buffer.from(bytes));
   }

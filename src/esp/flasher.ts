@@ -20,8 +20,13 @@ import { MEM_BLOCK_BYTES, type StubImage, loadStubImage, startStub } from './stu
 
 /** A change of the rate that the chip has not heard: it may be asked once more. */
 const CHANGE_ATTEMPTS = 2;
-/** Who has not answered at an unproven rate by then does not hold it. */
-const TRIAL_PATIENCE = { attempts: 2, timeoutMs: 400 };
+/**
+ * The stub goes up at no more than this: what tools that flash through ROMs have used for years. Its 8 KB take 90 ms then,
+ * where they take 700 at the first rate.
+ */
+const MAX_UPLOAD_BAUD_RATE = 921600;
+/** Rates that differ by no more than this are one: UARTs tolerate three times as much. */
+const ROM_RATE_TOLERANCE = 0.01;
 /** The stub is small, but a line that loses a byte of it must not cost hours of reading through the ROM. */
 const STUB_ATTEMPTS = 2;
 
@@ -32,8 +37,13 @@ export class Flasher {
   readonly #options: ConnectOptions;
   readonly #line: Line;
   #loader: Loader;
-  /** `connected`: a loader answers, the stub is not yet started. `lost`: nobody knows who answers, and at what rate. */
-  #state: 'connected' | 'ready' | 'lost' = 'connected';
+  /**
+   * `connected`: a loader answers, nothing is prepared. `asked`: the ROM hashes the flash, the stub is not yet started.
+   * `ready`: the loader that reads and writes. `lost`: nobody knows who answers, and at what rate.
+   */
+  #state: 'connected' | 'asked' | 'ready' | 'lost' = 'connected';
+  /** The ROM was led to another rate before, and something went wrong: the stub goes up at that of connecting. */
+  #romKeepsRate = false;
   #flashSizeBytes: number | undefined;
   /** Why the ROM works on the flash in the stub's place. */
   #noStub: EspdError | undefined;
@@ -105,13 +115,32 @@ export class Flasher {
    */
   async ready(): Promise<Loader> {
     if (this.#state === 'ready') return this.#loader;
-    const isConnected = this.#state === 'connected';
+    const before = this.#state;
     this.#state = 'lost';
-    if (!isConnected) await this.#connectAgain();
-    await this.#start();
+    if (before === 'lost') await this.#connectAgain();
+    await this.#start(before === 'asked');
     await this.#tellFlashSize();
     this.#state = 'ready';
     return this.#loader;
+  }
+
+  /**
+   * A loader for questions: who the flash is, digests, registers. The ROM answers them where it can, so that a board of
+   * which nothing needs to be read gets no stub. (It cannot on an ESP8266, and not above 16 MiB.) After {@link drop} it is
+   * the stub: what the ROM could not answer once is not asked of it again.
+   * @throws as {@link ready}
+   */
+  async forQuestions(): Promise<Loader> {
+    const { rom } = this.#chip;
+    const isFreshRom = this.#state === 'connected' && this.#loader.kind === 'rom';
+    if (isFreshRom && rom.digest && rom.spiAttach && !this.isBeyondRom) {
+      this.#state = 'lost';
+      await this.#prepareRom();
+      await attachFlash(this.#loader, this.#chip);
+      await this.#tellFlashSize();
+      this.#state = 'asked';
+    }
+    return this.#state === 'asked' && !this.isBeyondRom ? this.#loader : this.tune(0);
   }
 
   /**
@@ -129,8 +158,7 @@ export class Flasher {
       const rate = line.nextRate(remainingBytes, loader.kind === 'stub');
       if (rate === current) return loader;
       if (rate > current && !(await line.portHolds(rate))) {
-        loader.context.log.debug('the port does not do this baud rate', { baudRate: rate });
-        line.giveUp(rate);
+        line.exclude(rate);
       } else {
         await this.#changeBaudRate(rate);
       }
@@ -159,12 +187,22 @@ export class Flasher {
     this.#state = 'lost';
   }
 
+  /** The rate in force is none to talk at: nothing but a change of it is sent any more, and no answer awaited. */
+  writeOff(): false {
+    this.#isDeaf = true;
+    return false;
+  }
+
   /** After a failure: whether the loader answers at the rate in force, brought back into step. */
   async isBack(): Promise<boolean> {
-    if (this.#state !== 'ready') return false;
+    if (this.#state !== 'ready' && this.#state !== 'asked') return false;
     const loader = this.#loader;
-    const patience = this.#line.isTrial ? TRIAL_PATIENCE : undefined;
-    const isBack = loader.isReading ? await abortRead(loader, patience) : await loader.isAlive(patience);
+    // Who does not answer at once at an unproven rate does not hold it.
+    const limits = this.#line.isTrial ? this.#line.trialLimits : undefined;
+    const patience = limits && { attempts: 1, timeoutMs: limits.answerMs };
+    const isBack = loader.isReading
+      ? await abortRead(loader, limits?.quietMs, patience)
+      : await loader.isAlive(patience);
     this.#isDeaf = !isBack;
     return isBack;
   }
@@ -175,16 +213,19 @@ export class Flasher {
    * @throws EspdError `chip-changed`
    */
   async checkIdentity(): Promise<void> {
-    await this.ready();
+    await this.forQuestions();
     await this.#checkMac();
   }
 
   /**
    * Tells the loader, and those that follow it, how large the flash is.
-   * @throws EspdError `no-stub-read` for a flash that this loader does not reach to its end
+   * @throws EspdError `no-stub-read` for a flash that this loader does not reach to its end, where no other will follow
    */
   async setFlashSize(sizeBytes: number): Promise<void> {
     this.#flashSizeBytes = sizeBytes;
+    this.#loader.flashSizeBytes = sizeBytes;
+    // The stub that follows is told.
+    if (this.#state === 'asked' && this.isBeyondRom) return;
     await this.#tellFlashSize();
   }
 
@@ -237,9 +278,9 @@ export class Flasher {
     });
   }
 
-  async #start(): Promise<void> {
+  async #start(isPrepared: boolean): Promise<void> {
     if (this.#loader.kind === 'rom') {
-      await this.#prepareRom();
+      if (!isPrepared) await this.#prepareRom();
       await this.#startStub();
     }
     await attachFlash(this.#loader, this.#chip);
@@ -270,6 +311,7 @@ export class Flasher {
     const blockBytes = this.#identity.usbConnection === 'usb-otg' ? USB_OTG_BLOCK_BYTES : MEM_BLOCK_BYTES;
     for (let attempt = 1; attempt <= STUB_ATTEMPTS; attempt++) {
       try {
+        await this.#raiseForUpload();
         this.#loader = await startStub(this.#loader, image, { start, blockBytes });
         this.#hasForeignStub = false;
         this.#noStub = undefined;
@@ -278,11 +320,31 @@ export class Flasher {
         if (!isLineFault(error) && !hasCode(error, 'stub-failed')) throw error;
         if (attempt === STUB_ATTEMPTS) this.#useRom(error);
       }
+      this.#romKeepsRate = true;
       // Nobody knows what runs on the chip now.
       await this.#connectAgain();
       if (this.#loader.kind === 'stub') return;
       await this.#prepareRom();
     }
+  }
+
+  /**
+   * A stub in a ROM at a higher rate is sooner up. Only to a rate that a read on this line has proven: what is uploaded
+   * carries no more than a byte of checksum. And only where ROM and stub understand the same by a rate: the stub of some
+   * chips takes the ROM's over by its number (esp-flasher-stub, src/main.c), also where that was to make up for a crystal.
+   */
+  async #raiseForUpload(): Promise<void> {
+    const line = this.#line;
+    const from = line.baudRate;
+    const to = Math.min(line.trustedRate, MAX_UPLOAD_BAUD_RATE);
+    if (this.#romKeepsRate || !line.hasBaudRate || !this.#chip.rom.changeBaudRate || to <= from) return;
+    const asked = await this.#chip.romBaudRate(registersOf(this.#loader), to, from);
+    if (Math.abs(asked / to - 1) > ROM_RATE_TOLERANCE) return;
+    const change = await changeBaudRate(this.#loader, this.#chip, to);
+    this.#loader.context.log.debug('baud rate', { from, to, change });
+    if (change === 'changed') return;
+    this.#romKeepsRate = true;
+    if (change === 'lost') throw new EspdError('chip-timeout', 'The ROM is lost after a change of the baud rate');
   }
 
   /** The ROM alone can read slowly, on most chips. @throws EspdError `no-stub-read` on the others, and beyond its reach */
@@ -306,23 +368,23 @@ export class Flasher {
     const { log } = loader.context;
     const from = this.#line.baudRate;
     const isDeaf = this.#isDeaf;
-    if (loader.isReading) await stopReading(loader);
+    if (loader.isReading) await stopReading(loader, this.#line.isTrial ? this.#line.trialLimits.quietMs : undefined);
     loader.isReading = false;
-    const change = await changeBaudRate(loader, this.#chip, to, isDeaf);
+    const trialMs = this.#line.isTrusted(to) ? undefined : this.#line.trialLimits.answerMs;
+    const change = await changeBaudRate(loader, this.#chip, to, { isDeaf, trialMs });
     log.debug('baud rate', { from, to, change });
     this.#isDeaf = false;
     if (change === 'changed') return;
     if (to < from) {
       // Down, because the rate in force is none to go on at: over a new connection then.
       this.drop();
-    } else if (change === 'lost') {
-      log.warn('The line does not hold the baud rate', { failed: to });
-      this.#line.giveUp(to);
-      this.drop();
-    } else {
+    } else if (change === 'kept') {
       const unheard = (this.#unheard.get(to) ?? 0) + 1;
       this.#unheard.set(to, unheard);
-      if (unheard >= CHANGE_ATTEMPTS) this.#line.giveUp(to);
+      if (unheard >= CHANGE_ATTEMPTS) this.#line.giveUp(to, 'the loader does not change to it');
+    } else {
+      this.#line.giveUp(to, 'no answer at it');
+      if (change === 'lost') this.drop();
     }
   }
 }

@@ -86,7 +86,7 @@ async function bootMode({ channel, context }: Loader): Promise<ReturnType<typeof
   let log = '';
   for (;;) {
     // Looked at while it comes: what follows the line that tells is not waited for.
-    await channel.drain(10, 20);
+    await channel.drain(2, 4);
     log += channel.takeNoise().toString('latin1');
     const mode = bootModeOf(log);
     if (mode !== 'unknown' || context.clock.now() >= deadline) return mode;

@@ -4,11 +4,12 @@
  * `flasher.ts`.
  */
 
-import type { Clock } from '../clock.ts';
 import type { Link } from '../serial/link.ts';
 import { BaudLadder } from './baud-ladder.ts';
 import { CostModel, type Costs } from './costs.ts';
 import { type LineMemory, NOTHING_KNOWN, factsAfter, isRetryDue } from './line-memory.ts';
+import type { EspContext } from './loader.ts';
+import type { TrialLimits } from './rate-trial.ts';
 
 export interface LineOptions {
   /** Highest rate to read and write at, in baud: by config, bridge and chip. */
@@ -27,28 +28,49 @@ const MOST_USB_BYTES_PER_MS = 1216;
 const RATE_CHANGE_MS = 60;
 const RATE_CHANGE_ROUND_TRIPS = 3;
 
+/** A loader answers at once: beside the round trip this is for a busy workstation. */
+const TRIAL_ANSWER_MS = 80;
+const TRIAL_QUIET_MS = 20;
+/** What a read that fails has brought, roughly: a piece after an error is 16 KiB. */
+const FAILED_READ_BYTES = 8192;
+/** Of READ_FLASH, with every byte escaped and two delimiters. */
+const LONGEST_FRAME_BYTES = 2 * 4096 + 2;
+
 export class Line {
   readonly #link: Link;
-  readonly #clock: Clock;
+  readonly #context: EspContext;
   readonly #isNativeUsb: boolean;
   readonly #memory: LineMemory | undefined;
   readonly #ladder: BaudLadder;
   readonly #costs = new CostModel();
+  /** Estimates for a planner, from what was measured so far. */
+  readonly costs: Costs = {
+    digestMs: (sizeBytes) => this.#costs.digestMs(sizeBytes, this.#bytesPerMs(this.baudRate)),
+    readMs: (sizeBytes) => this.#costs.readMs(sizeBytes, this.#bytesPerMs(this.#rateToCome(this.#ladder.target))),
+    leastReadMs: (sizeBytes) => {
+      const mostBytesPerMs = this.#bytesPerMs(this.#rateToCome(this.#ladder.ceiling));
+      return this.#costs.readMs(sizeBytes, this.#isNativeUsb ? MOST_USB_BYTES_PER_MS : mostBytesPerMs);
+    },
+  };
+  /** Whether the rate can be raised from the one in force, now or later: the loader's matter. */
+  canRaise: () => boolean = () => false;
   /** As the line is remembered: early acknowledgement has not failed, or is to be tried again. */
   readonly mayAcknowledgeEarly: boolean;
   /** Whether early acknowledgement has worked in this session; null where it was not tried. */
   acknowledgedEarly: boolean | null = null;
+  #falls = 0;
   #hasRead = false;
   #isRemembered = false;
 
-  constructor(link: Link, clock: Clock, { maxBaudRate, isNativeUsb, memory }: LineOptions) {
+  constructor(link: Link, context: EspContext, { maxBaudRate, isNativeUsb, memory }: LineOptions) {
     this.#link = link;
-    this.#clock = clock;
+    this.#context = context;
     this.#isNativeUsb = isNativeUsb;
     this.#memory = memory;
     const facts = memory?.recall() ?? null;
-    this.#ladder = new BaudLadder(maxBaudRate, facts, clock.date());
-    this.mayAcknowledgeEarly = facts === null || facts.acknowledgeEarly || isRetryDue(facts, clock.date());
+    const now = context.clock.date();
+    this.#ladder = new BaudLadder(maxBaudRate, facts, now);
+    this.mayAcknowledgeEarly = facts === null || facts.acknowledgeEarly || isRetryDue(facts, now);
   }
 
   /** The rate in force, in baud. */
@@ -67,6 +89,24 @@ export class Line {
     return this.hasBaudRate && !this.#ladder.isProven(this.baudRate);
   }
 
+  /** Rates that were given up so far. */
+  get falls(): number {
+    return this.#falls;
+  }
+
+  /** Whether this line is known to hold the rate, from this session or an earlier one. */
+  isTrusted(baudRate: number): boolean {
+    return this.#ladder.isTrusted(baudRate);
+  }
+
+  /** Time limits for what is sent at a rate that the line may not hold. */
+  get trialLimits(): TrialLimits {
+    const { roundTripMs } = this.#costs;
+    const answerMs = TRIAL_ANSWER_MS + 2 * roundTripMs;
+    const wireMs = LONGEST_FRAME_BYTES / this.#bytesPerMs(this.baudRate);
+    return { answerMs, packetMs: answerMs + wireMs, quietMs: TRIAL_QUIET_MS + 2 * roundTripMs };
+  }
+
   get canLower(): boolean {
     return this.hasBaudRate && this.#ladder.canLower(this.baudRate);
   }
@@ -80,6 +120,11 @@ export class Line {
     return this.#ladder.next({ current: this.baudRate, remainingBytes, stepMs, mayClimb });
   }
 
+  /** Highest rate that a read on this line has proven, now or in an earlier session. */
+  get trustedRate(): number {
+    return this.#ladder.trusted;
+  }
+
   /** Whether the host's own port can do the rate; asked only where no read on this line has shown it. */
   async portHolds(baudRate: number): Promise<boolean> {
     if (this.#ladder.isTrusted(baudRate) || this.#link.canDoBaudRate === undefined) return true;
@@ -88,12 +133,29 @@ export class Line {
 
   /** A read or a command at the rate in force has failed. */
   erred(): void {
-    if (this.hasBaudRate) this.#ladder.erred(this.baudRate);
+    if (!this.hasBaudRate) return;
+    const { baudRate } = this;
+    this.#watched(() => {
+      if (!this.#ladder.erred(baudRate)) return;
+      this.#falls++;
+      this.#context.log.warn('Too many errors at this baud rate: going on at a lower one', { baudRate });
+    });
   }
 
-  /** The rate is given up in this session: {@link nextRate} leads down from it. */
-  giveUp(baudRate: number): void {
+  /**
+   * The rate is given up in this session: {@link nextRate} leads down from it.
+   * @param errors reads that failed in a row at it; left out where nothing else can be to blame
+   */
+  giveUp(baudRate: number, reason: string, errors?: number): void {
+    this.#ladder.fail(baudRate, errors === undefined ? undefined : { errors, bytes: errors * FAILED_READ_BYTES });
+    this.#falls++;
+    this.#context.log.warn('The line does not hold the baud rate', { baudRate, reason });
+  }
+
+  /** The host's own port cannot do the rate: it is not even tried. */
+  exclude(baudRate: number): void {
     this.#ladder.fail(baudRate);
+    this.#context.log.debug('the port does not do this baud rate', { baudRate });
   }
 
   /**
@@ -125,35 +187,21 @@ export class Line {
     return this.#costs.digestLimitMs(sizeBytes);
   }
 
-  /** So many bytes were read in `ms` and proven, which proves the rate in force, too. */
-  hasProven(sizeBytes: number, ms: number): void {
+  /** So many bytes were read in `ms` (where that was measured) and proven, which proves the rate in force, too. */
+  hasProven(sizeBytes: number, ms?: number): void {
     this.#hasRead = true;
-    this.#ladder.proved(this.baudRate, sizeBytes);
-    this.#costs.read(sizeBytes, ms, this.#bytesPerMs(this.baudRate));
+    this.#watched(() => this.#ladder.proved(this.baudRate, sizeBytes));
+    if (ms !== undefined) this.#costs.read(sizeBytes, ms, this.#bytesPerMs(this.baudRate));
+  }
+
+  /** So many bytes of a read that failed at that rate were right all the same. */
+  carried(sizeBytes: number, baudRate: number): void {
+    this.#watched(() => this.#ladder.carried(baudRate, sizeBytes));
   }
 
   /** Something was read, in a way that says nothing of the rate. */
   hasReadSomehow(): void {
     this.#hasRead = true;
-  }
-
-  /**
-   * Estimates for a planner, from what was measured so far.
-   * @param canRaise whether the rate can be raised from the one in force, now or later
-   */
-  costs(canRaise: () => boolean): Costs {
-    const readMs = (sizeBytes: number, bytesPerMs: number) => this.#costs.readMs(sizeBytes, bytesPerMs);
-    return {
-      digestMs: (sizeBytes) => this.#costs.digestMs(sizeBytes, this.#bytesPerMs(this.baudRate)),
-      readMs: (sizeBytes) => readMs(sizeBytes, this.#bytesPerMs(this.#rateToCome(this.#ladder.target, canRaise))),
-      leastReadMs: (sizeBytes) =>
-        readMs(
-          sizeBytes,
-          this.#isNativeUsb
-            ? MOST_USB_BYTES_PER_MS
-            : this.#bytesPerMs(this.#rateToCome(this.#ladder.ceiling, canRaise)),
-        ),
-    };
   }
 
   /** Once, when the board is let go, also after an error: what this session has shown of the line. */
@@ -167,12 +215,22 @@ export class Line {
       failedBaudRate: this.#ladder.failed,
       acknowledgeEarly: this.acknowledgedEarly,
     };
-    const facts = factsAfter(memory.recall() ?? NOTHING_KNOWN, session, this.#clock.date());
+    const facts = factsAfter(memory.recall() ?? NOTHING_KNOWN, session, this.#context.clock.date());
     if (facts !== null) memory.remember(facts);
   }
 
-  #rateToCome(baudRate: number, canRaise: () => boolean): number {
-    return canRaise() ? Math.max(baudRate, this.baudRate) : this.baudRate;
+  /** Tells when a rate may be used again. */
+  #watched(change: () => void): void {
+    const before = this.#ladder.ceiling;
+    change();
+    const { ceiling } = this.#ladder;
+    if (ceiling > before) {
+      this.#context.log.info('The baud rate was not to blame for errors: it may be used again', { baudRate: ceiling });
+    }
+  }
+
+  #rateToCome(baudRate: number): number {
+    return this.canRaise() ? Math.max(baudRate, this.baudRate) : this.baudRate;
   }
 
   /** What the line carries: ten bits a byte, or what USB brings where there is no rate. */

@@ -33,6 +33,16 @@ const SYNC_TIMEOUT_MS = 1000;
 /** Silence after which no more of several frames that belong together are due. */
 const QUIET_MS = 50;
 
+/** Silence after which nothing of a late answer is taken to be on its way. */
+const LATE_MS = 20;
+
+/** How long and how often an answer to SYNC is waited for. */
+export interface Patience {
+  readonly attempts?: number;
+  readonly timeoutMs?: number;
+  readonly quietMs?: number;
+}
+
 interface CommandOptions {
   /** For *_DATA commands. */
   readonly checksum?: number;
@@ -123,9 +133,18 @@ export class Loader {
     await this.command(OPCODE.WRITE_REG, payload, { repeatable: true, timeoutMs: 1000 });
   }
 
-  /** Whether someone answers SYNC; nothing is left unread then. */
-  async isAlive({ attempts = 1 + REPEATS, timeoutMs = SYNC_TIMEOUT_MS } = {}): Promise<boolean> {
-    for (let attempt = 0; attempt < attempts; attempt++) if (await this.#catchUp(timeoutMs)) return true;
+  /**
+   * Whether someone answers SYNC; nothing is left unread then.
+   * @param quietMs before the first SYNC, for what may still be on its way: 0 after a purge
+   */
+  async isAlive({
+    attempts = 1 + REPEATS,
+    timeoutMs = SYNC_TIMEOUT_MS,
+    quietMs = LATE_MS,
+  }: Patience = {}): Promise<boolean> {
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      if (await this.#catchUp(timeoutMs, attempt === 0 ? quietMs : LATE_MS)) return true;
+    }
     return false;
   }
 
@@ -133,9 +152,9 @@ export class Loader {
    * Sends SYNC and waits for its replies. A chip answers in order: whoever has replied to SYNC has answered everything
    * before it, so that no late response can be taken for that to the next command.
    */
-  async #catchUp(timeoutMs = SYNC_TIMEOUT_MS): Promise<boolean> {
+  async #catchUp(timeoutMs = SYNC_TIMEOUT_MS, quietMs = LATE_MS): Promise<boolean> {
     const { signal } = this.context;
-    await this.channel.drain(20, 500, signal);
+    await this.channel.drain(quietMs, 500, signal);
     // After a lost delimiter the stub takes every frame for what is between two frames.
     if (this.kind === 'stub') await this.channel.breakFrame();
     this.#repliesDue += SYNC_REPLIES;

@@ -4,6 +4,7 @@ import { EspdError, hasCode } from '../errors.ts';
 import type { Flasher } from './flasher.ts';
 import type { Line } from './line.ts';
 import { type EspContext, isLineFault } from './loader.ts';
+import { RateNotHeld } from './rate-trial.ts';
 import { type RecoveryCounts, type RecoveryStep, nextStep } from './recovery.ts';
 
 /**
@@ -25,10 +26,9 @@ export interface Task<T> {
   failed?(error: EspdError): void;
 }
 
-const STEP_TEXT: Readonly<Record<RecoveryStep, string>> = {
+const STEP_TEXT = {
   repeated: 'once more',
   smallerPackets: 'in smaller packets',
-  lowerBaudRate: 'at a lower baud rate',
   reconnected: 'over a new connection',
   romReads: 'through the ROM',
 };
@@ -37,10 +37,10 @@ export class Persistence {
   readonly #flasher: Flasher;
   readonly #line: Line;
   readonly #context: EspContext;
-  readonly #counts: Record<RecoveryStep, number> = {
+  /** Of a lower rate the line itself keeps count: there are other reasons to give one up. */
+  readonly #counts: Record<Exclude<RecoveryStep, 'lowerBaudRate'>, number> = {
     repeated: 0,
     smallerPackets: 0,
-    lowerBaudRate: 0,
     reconnected: 0,
     romReads: 0,
   };
@@ -52,12 +52,12 @@ export class Persistence {
   }
 
   get counts(): RecoveryCounts {
-    return { ...this.#counts };
+    return { ...this.#counts, lowerBaudRate: this.#line.falls };
   }
 
   /** Steps gone so far, of all kinds. */
   get total(): number {
-    return Object.values(this.#counts).reduce((sum, count) => sum + count, 0);
+    return Object.values(this.counts).reduce((sum, count) => sum + count, 0);
   }
 
   /**
@@ -78,26 +78,25 @@ export class Persistence {
       } catch (error) {
         if (!isRecoverable(error)) throw error;
         giveUpAt = Math.min(giveUpAt, clock.now() + LIMIT_MS);
-        const step = clock.now() < giveUpAt ? await this.#stepAfter(tried, task) : null;
+        const step = clock.now() < giveUpAt ? await this.#stepAfter(tried, task, error) : null;
         if (step === null) {
           acquitRates();
           throw failure(task.what, tried.length + 1, error, task.isRead && this.#flasher.isBeyondRom);
         }
         if (tried.length === 0) line.erred();
         tried.push(step);
-        this.#note(step, task.what, error);
+        this.#note(step, task.what, error, tried.length);
         task.failed?.(error);
-        if (step === 'lowerBaudRate') line.giveUp(line.baudRate);
         if (step === 'reconnected') this.#flasher.drop();
       }
     }
   }
 
-  async #stepAfter<T>(tried: readonly RecoveryStep[], task: Task<T>): Promise<RecoveryStep | null> {
+  async #stepAfter<T>(tried: readonly RecoveryStep[], task: Task<T>, error: EspdError): Promise<RecoveryStep | null> {
     const flasher = this.#flasher;
     return nextStep({
       tried,
-      answers: await flasher.isBack(),
+      answers: error instanceof RateNotHeld ? flasher.writeOff() : await flasher.isBack(),
       isTrial: this.#line.isTrial,
       canLower: this.#line.canLower,
       hasPackets: task.isRead && flasher.loader.kind === 'stub',
@@ -106,7 +105,11 @@ export class Persistence {
     });
   }
 
-  #note(step: RecoveryStep, what: string, { message: reason }: EspdError): void {
+  #note(step: RecoveryStep, what: string, { message: reason }: EspdError, attempts: number): void {
+    if (step === 'lowerBaudRate') {
+      this.#line.giveUp(this.#line.baudRate, `${what}: ${reason}`, attempts);
+      return;
+    }
     const level = this.#counts[step]++ === 0 ? 'warn' : 'debug';
     this.#context.log[level](`Trying again: ${what}, ${STEP_TEXT[step]}`, { reason });
   }

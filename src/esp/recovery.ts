@@ -12,7 +12,7 @@ export type RecoveryCounts = Readonly<Record<RecoveryStep, number>>;
 export interface Trouble {
   /** Steps gone so far for this region or command, in order. */
   readonly tried: readonly RecoveryStep[];
-  /** A loader answers at the rate in force. */
+  /** A loader answers at the rate in force, or might. */
   readonly answers: boolean;
   /** No read has proven the rate in force yet: it is the first suspect. */
   readonly isTrial: boolean;

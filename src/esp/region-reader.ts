@@ -1,23 +1,43 @@
-/** Reads regions of flash piece by piece: how large, in what packets, acknowledged when; a bad piece costs that piece. */
+/**
+ * Reads regions of flash piece by piece: how large, in what packets, acknowledged when. Of a piece that fails, only what
+ * the chip does not confirm is read again.
+ */
 
 import { type EspdError, hasCode } from '../errors.ts';
-import { type ByteSink, type ReadOptions, hexAddress, readThroughRom, readThroughStub } from './flash-read.ts';
+import {
+  type ByteSink,
+  PacketLost,
+  type ReadOptions,
+  hexAddress,
+  readThroughRom,
+  readThroughStub,
+} from './flash-read.ts';
 import type { Flasher } from './flasher.ts';
+import type { KeptBytes } from './kept-bytes.ts';
 import type { Line } from './line.ts';
 import type { Loader } from './loader.ts';
 import type { Persistence } from './persistence.ts';
+import { RateNotHeld } from './rate-trial.ts';
 import { type RecoveryStep, packetsAfter } from './recovery.ts';
+import { digestRegion } from './spi-flash.ts';
 
 /**
- * Bytes of one READ_FLASH: what a bad packet costs, against the round trip that a command costs. Few after an error
- * and at a rate that is still to be proven, then twice as many each time.
+ * Bytes of one READ_FLASH, against the round trips that a command costs. Few where an error has cost all of a piece and
+ * at a rate that is still to be proven, then twice as many each time.
  */
 const MAX_PIECE_BYTES = 256 * 1024;
 const MIN_PIECE_BYTES = 16 * 1024;
 /** What a stub that was not loaded here has to show that it can be acknowledged early: two packets. */
 const FOREIGN_PIECE_BYTES = 8192;
-/** Once it was blamed in the wrong, early acknowledgement is given up for good after so many pieces in a row. */
-const SUSPICIONS_AFTER_ACQUITTAL = 3;
+/**
+ * So many pieces in a row must come only when they are acknowledged late before early acknowledgement is given up: one
+ * where a packet is missing, more once it has worked on this line or was blamed in the wrong, and more where packets
+ * came but not whole, which noise does, too.
+ */
+const SUSPICIONS_AFTER_SUCCESS = 3;
+const SUSPICIONS_IN_NOISE = 4;
+/** A packet that came whole although it was acknowledged early: what broke the one behind it is something else. */
+const INNOCENT_BYTES = 4096;
 /** Read through the ROM where the stub fails; twice as much each time that it fails again at once. */
 const ROM_PIECE_BYTES = 16 * 1024;
 const MAX_ROM_PIECE_BYTES = 256 * 1024;
@@ -30,6 +50,8 @@ export interface PieceRequest {
   readonly limitBytes: number;
   /** Bytes that are to be moved from here on, this piece included: they decide on the baud rate. */
   readonly expectedBytes: number;
+  /** Of the read that this piece is a part of. */
+  readonly kept: KeptBytes;
 }
 
 export class RegionReader {
@@ -46,6 +68,8 @@ export class RegionReader {
   #isAcquitted = false;
   /** Pieces in a row that came only when they were acknowledged late. */
   #suspicions = 0;
+  /** At which the piece was read that has failed last. */
+  #heldBaudRate = 0;
 
   constructor(flasher: Flasher, persistence: Persistence, line: Line) {
     this.#flasher = flasher;
@@ -61,7 +85,7 @@ export class RegionReader {
 
   /** Reads some bytes from the offset on; resolves to how many. @throws EspdError `read-failed` when nothing helps */
   async readPiece(request: PieceRequest, sink: ByteSink): Promise<number> {
-    let suspect = false;
+    let suspect: 'no' | 'perhaps' | 'likely' = 'no';
     let failures = 0;
     return this.#persistence.run({
       what: `read at ${hexAddress(request.offset)}`,
@@ -69,44 +93,84 @@ export class RegionReader {
       romWasNeeded: this.#romWasNeeded,
       work: async (tried) => {
         if (tried.at(-1) === 'romReads') return this.#readThroughRom(request, sink);
-        const sizeBytes = await this.#read(request, tried, suspect, sink);
+        const sizeBytes = await this.#readOn(request, tried, suspect !== 'no', sink);
         this.#romWasNeeded = false;
         this.#romPieceBytes = ROM_PIECE_BYTES;
         if (tried.length === 0) this.#suspicions = 0;
         // The same bytes at the same rate came when they were acknowledged late: it may have been that.
-        if (suspect && tried.length === 1 && tried[0] === 'repeated') this.#blameEarlyAcknowledgement();
+        if (suspect !== 'no' && tried.length === 1 && tried[0] === 'repeated') {
+          this.#blameEarlyAcknowledgement(suspect === 'likely');
+        }
         return sizeBytes;
       },
       failed: (error) => {
         if (++failures === 1) this.#acquitEarlyAcknowledgement(error);
-        suspect = this.#isSuspect(error);
-        this.#pieceBytes = MIN_PIECE_BYTES;
+        suspect = this.#suspicion(error, request.kept.heldBytes);
+        this.#heldBaudRate = this.#line.baudRate;
       },
     });
   }
 
+  /** What is confirmed need not be read: reads on from there, and passes over what is confirmed behind it. */
+  async #readOn(
+    request: PieceRequest,
+    tried: readonly RecoveryStep[],
+    suspect: boolean,
+    sink: ByteSink,
+  ): Promise<number> {
+    const { kept, offset, limitBytes } = request;
+    const loader = await this.#flasher.tune(request.expectedBytes);
+    if (tried.length > 0 && (await this.#prove(loader, kept))) return Math.min(limitBytes, kept.provenFrom(offset));
+    const skipped = kept.provenFrom(offset);
+    const gapBytes = kept.gapFrom(offset + skipped, limitBytes - skipped);
+    const region = { ...request, offset: offset + skipped, limitBytes: gapBytes };
+    const end = skipped + (await this.#read(loader, region, tried, suspect, sink));
+    return Math.min(limitBytes, end + kept.provenFrom(offset + end));
+  }
+
+  /** Resolves to whether all of the piece is confirmed: then only the digest behind its packets was damaged. */
+  async #prove(loader: Loader, kept: KeptBytes): Promise<boolean> {
+    const { heldBytes, isWhole } = kept;
+    const isSameRate = this.#heldBaudRate === this.#line.baudRate;
+    // An answer may be lost at an unproven rate, unless it has just carried a piece.
+    if (heldBytes === 0 || (this.#line.isTrial && !(isWhole && isSameRate))) return false;
+    const ask = (at: number, size: number) => digestRegion(loader, at, size, this.#line.digestLimitMs(size));
+    const provenBytes = await kept.prove(ask, this.#line.costs);
+    if (provenBytes === 0) this.#pieceBytes = MIN_PIECE_BYTES;
+    const isProven = isWhole && provenBytes === heldBytes;
+    if (isProven && isSameRate) this.#line.hasProven(provenBytes);
+    else this.#line.carried(provenBytes, this.#heldBaudRate);
+    return isProven;
+  }
+
   async #read(
-    { offset, limitBytes, expectedBytes }: PieceRequest,
+    loader: Loader,
+    { offset, limitBytes, kept }: PieceRequest,
     tried: readonly RecoveryStep[],
     suspect: boolean,
     sink: ByteSink,
   ): Promise<number> {
     const flasher = this.#flasher;
-    const loader = await flasher.tune(expectedBytes);
     const { packetBytes, pieceBytes } = packetsAfter(tried);
     let sizeBytes = Math.min(limitBytes, this.#pieceBytes);
     if (this.#line.isTrial || tried.length > 0) sizeBytes = Math.min(sizeBytes, pieceBytes);
     if (loader.kind === 'rom') {
-      await this.#measured(loader, sizeBytes, () => readThroughRom(loader, offset, sizeBytes, sink, ROM_LIMIT_MS));
+      const held = kept.hold(sink, sizeBytes);
+      await this.#measured(loader, sizeBytes, () => readThroughRom(loader, offset, sizeBytes, held, ROM_LIMIT_MS));
     } else {
       const isNewStub = flasher.hasForeignStub && this.#foreignStubCan === null;
       if (isNewStub) sizeBytes = Math.min(sizeBytes, FOREIGN_PIECE_BYTES);
       const acknowledgeEarly =
         this.#mayAcknowledgeEarly && !suspect && (!flasher.hasForeignStub || this.#foreignStubCan !== false);
+      // What early acknowledgement may have done is not yet the rate's doing.
+      const canBlame = !acknowledgeEarly || this.#line.acknowledgedEarly === true;
+      const trial = this.#line.isTrial ? { ...this.#line.trialLimits, canBlame } : undefined;
+      const held = kept.hold(sink, sizeBytes);
       await this.#measured(loader, sizeBytes, () =>
-        this.#readThroughStub(loader, offset, sizeBytes, { packetBytes, acknowledgeEarly }, sink),
+        this.#readThroughStub(loader, offset, sizeBytes, { packetBytes, acknowledgeEarly, trial }, held),
       );
     }
+    kept.release();
     this.#pieceBytes = Math.min(2 * this.#pieceBytes, MAX_PIECE_BYTES);
     return sizeBytes;
   }
@@ -133,19 +197,25 @@ export class RegionReader {
     this.#line.hasProven(sizeBytes, clock.now() - startedAt);
   }
 
-  async #readThroughRom({ offset, limitBytes }: PieceRequest, sink: ByteSink): Promise<number> {
-    const sizeBytes = Math.min(limitBytes, this.#romPieceBytes);
+  async #readThroughRom({ offset, limitBytes, kept }: PieceRequest, sink: ByteSink): Promise<number> {
     const rom = await this.#flasher.readyRom();
-    await readThroughRom(rom, offset, sizeBytes, sink, ROM_LIMIT_MS);
+    await this.#prove(rom, kept);
+    const skipped = kept.provenFrom(offset);
+    const sizeBytes = kept.gapFrom(offset + skipped, Math.min(limitBytes - skipped, this.#romPieceBytes));
+    const held = kept.hold(sink, sizeBytes);
+    if (sizeBytes > 0) await readThroughRom(rom, offset + skipped, sizeBytes, held, ROM_LIMIT_MS);
+    kept.release();
     this.#line.hasReadSomehow();
     this.#romWasNeeded = true;
     this.#romPieceBytes = Math.min(2 * this.#romPieceBytes, MAX_ROM_PIECE_BYTES);
-    return sizeBytes;
+    return skipped + sizeBytes;
   }
 
-  #blameEarlyAcknowledgement(): void {
+  #blameEarlyAcknowledgement(isLikely: boolean): void {
     this.#suspicions++;
-    if (this.#isAcquitted && this.#suspicions < SUSPICIONS_AFTER_ACQUITTAL) return;
+    const hasWorked = this.#isAcquitted || this.#line.acknowledgedEarly === true;
+    const enoughMissing = hasWorked ? SUSPICIONS_AFTER_SUCCESS : 1;
+    if (this.#suspicions < (isLikely ? enoughMissing : SUSPICIONS_IN_NOISE)) return;
     this.#mayAcknowledgeEarly = false;
     this.#line.acknowledgedEarly = false;
   }
@@ -158,16 +228,20 @@ export class RegionReader {
     this.#line.acknowledgedEarly = true;
   }
 
-  /** Whether a read that failed may have failed because it was acknowledged early. */
-  #isSuspect(error: EspdError): boolean {
+  /** Whether a read that brought so many bytes may have failed because it was acknowledged early. */
+  #suspicion(error: EspdError, heldBytes: number): 'no' | 'perhaps' | 'likely' {
     const flasher = this.#flasher;
-    // Bytes that changed were all there.
-    if (!this.#mayAcknowledgeEarly || !hasCode(error, 'read-failed')) return false;
+    // Bytes that changed were all there. And the rate takes the blame that is its own.
+    if (error instanceof RateNotHeld) return 'no';
+    if (!this.#mayAcknowledgeEarly || !hasCode(error, 'read-failed')) return 'no';
     if (flasher.hasForeignStub && this.#foreignStubCan !== true) {
       // Of the stub, then, and not of the line.
       this.#foreignStubCan = false;
-      return false;
+      return 'no';
     }
-    return true;
+    if (error instanceof PacketLost && error.isMissing) return 'likely';
+    if (heldBytes < INNOCENT_BYTES) return 'perhaps';
+    this.#suspicions = 0;
+    return 'no';
   }
 }

@@ -14,6 +14,11 @@ type ResetStep = ControlLines | { readonly waitMs: number };
 export interface ResetSequence {
   readonly name: string;
   readonly steps: readonly ResetStep[];
+  /**
+   * It resets nothing, and a board that does not answer runs its app: it is not reset to let it go. `silent`: only then;
+   * `always`: nor for any other failure, or an abort.
+   */
+  readonly letsBe?: 'silent' | 'always';
 }
 
 const RELEASED: ControlLines = { dtr: false, rts: false };
@@ -41,6 +46,18 @@ export function tightReset(holdMs: number): ResetSequence {
 export const usbSerialJtagReset: ResetSequence = {
   name: 'USB-Serial/JTAG',
   steps: [RELEASED, { waitMs: 100 }, GPIO0_LOW, { waitMs: 100 }, BOTH, EN_LOW, { waitMs: 100 }, RELEASED],
+};
+
+/**
+ * Into download mode where an app on USB-OTG (ESP32-S2, -S3) reads the lines itself, and whether the port has just been
+ * opened with both asserted or both were released. Arduino's CDC wants exactly these four states in a row
+ * (arduino-esp32, cores/esp32/USBCDC.cpp, `_onLineState`). ESP-IDF's console restarts 50 ms after RTS fell, and the last
+ * fall within that time decides: with DTR into download mode (esp-idf, components/esp_system/port/usb_console.c). So there
+ * is no wait between the steps. The ROM's own CDC and a bridge whose EN is that short low take no notice.
+ */
+export const usbOtgReset: ResetSequence = {
+  name: 'USB-OTG',
+  steps: [EN_LOW, BOTH, GPIO0_LOW, RELEASED],
 };
 
 /** Out of any mode into the app: EN low, GPIO0 high. */
@@ -101,9 +118,11 @@ export async function setBaudRateIfPossible(link: Link, baudRate: number): Promi
 }
 
 /** How a board is to be reset into download mode. */
-export type ResetMode = 'auto' | 'classic' | 'tight' | 'usb-serial-jtag' | 'none' | ResetSequence;
+export type ResetMode = 'auto' | 'classic' | 'tight' | 'usb-serial-jtag' | 'usb-otg' | 'none' | ResetSequence;
 
 const ESPRESSIF = '303a';
+/** Silicon Labs, WCH, FTDI, Prolific: what has their vendor id is a bridge (https://usb-ids.gowdy.us). */
+const BRIDGE_MAKERS = ['10c4', '1a86', '0403', '067b'];
 
 /** USB ids of Espressif's USB-Serial/JTAG peripheral (https://github.com/espressif/usb-pids: 0x1001). */
 function isUsbSerialJtag(usb: { vendorId: string; productId: string } | null): boolean {
@@ -113,7 +132,9 @@ function isUsbSerialJtag(usb: { vendorId: string; productId: string } | null): b
 /**
  * The sequences to try, in order, over and over: the likeliest first. Three tries, the default, meet a board with a slow
  * EN pin, too. Where nobody knows what the line ends in (RFC 2217), a chip on its own USB gets its turn; it is not the
- * third, because that sequence starts the app of a board behind a bridge, and the last boot log is what tells.
+ * third, because that sequence starts the app of a board behind a bridge, and the last boot log is what tells. What is no
+ * bridge of a known maker may be an app's own USB, of whatever maker; and as one with Espressif's id may be a bridge made
+ * of an ESP chip (`esp-usb-bridge`), the sequences for bridges follow.
  */
 export function resetPlan(
   mode: ResetMode,
@@ -129,11 +150,24 @@ export function resetPlan(
       return [tightReset(50), tightReset(550)];
     case 'usb-serial-jtag':
       return [usbSerialJtagReset];
-    case 'auto':
+    case 'usb-otg':
+      return [usbOtgReset];
+    case 'auto': {
+      const bridge = [tightReset(50), tightReset(550), classicReset(50), classicReset(550)];
       if (isUsbSerialJtag(usb)) return [usbSerialJtagReset];
-      if (usb !== null && usb.vendorId !== ESPRESSIF) {
-        return [tightReset(50), tightReset(550), classicReset(50), classicReset(550)];
-      }
-      return [tightReset(50), usbSerialJtagReset, tightReset(550), classicReset(50), classicReset(550)];
+      if (usb === null) return [tightReset(50), usbSerialJtagReset, ...bridge.slice(1), usbOtgReset];
+      if (BRIDGE_MAKERS.includes(usb.vendorId)) return bridge;
+      return [usbOtgReset, ...(usb.vendorId === ESPRESSIF ? [usbSerialJtagReset] : []), ...bridge];
+    }
   }
+}
+
+/**
+ * Whether the port is best opened without releasing the lines that the system asserts: for an app that takes their
+ * release for a request to restart, the reset must be the first that it sees.
+ */
+export function beginsAtOpen(mode: ResetMode, usb: { vendorId: string; productId: string } | null): boolean {
+  // Where nothing is played, a board is looked for that may still run such an app.
+  const isPlayed = typeof mode !== 'object' || mode.steps.length > 0;
+  return resetPlan(isPlayed ? mode : 'auto', usb)[0] === usbOtgReset;
 }

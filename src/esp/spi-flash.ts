@@ -95,11 +95,14 @@ async function agreedTransaction(
   const answer = await agreedAnswer(async () => {
     // All of it each time: a bit that flips on its way here must not spoil every answer.
     await loader.writeRegisters([...setUp, [base + w0, 0], [base + cmd, startBit]]);
-    for (let poll = 0; ; poll++) {
-      if (((await loader.readRegister(base + cmd)) & startBit) === 0) break;
+    const word = async () => ((await loader.readRegister(base + w0)) & (2 ** answerBits - 1)) >>> 0;
+    // 32 bits take the bus microseconds, and a request milliseconds: the answer is there. Only nothing is asked after.
+    const early = await word();
+    if (early !== 0) return early;
+    for (let poll = 0; ((await loader.readRegister(base + cmd)) & startBit) !== 0; poll++) {
       if (poll === 10) throw new EspdError('flash-unknown', 'The SPI peripheral of the chip does not finish a command');
     }
-    return ((await loader.readRegister(base + w0)) & (2 ** answerBits - 1)) >>> 0;
+    return word();
   });
   await loader.writeRegisters([
     [base + user, keptUser],

@@ -255,16 +255,23 @@ class Rfc2217Link implements Link {
   }
 }
 
-/** A server that ends the conversation before it began: ser2net says why in plain text. */
+/**
+ * All that a server says when somebody else has its port (ser2net, port.c: "Port already in use", "Port's device already
+ * in use"). Whatever else comes before the end may be the board's.
+ */
+const IN_USE =
+  /^(?:the )?(?:serial )?(?:port|device|port's device)(?: is)? (?:already (?:in use|open)|in use|busy)[.!]?$/i;
+
+/** A server that ends the conversation before it began. Text that came may be its own words, or its board's. */
 function hungUp(address: string, said: Buffer | null): EspdError {
   const text = (said?.toString('latin1') ?? '').replace(/[^\x20-\x7e]+/g, ' ').trim();
-  if (/in use|busy|already open/i.test(text)) {
-    return new EspdError('port-busy', `${address} is in use: ${text.slice(0, 200)}`, {
+  if (IN_USE.test(text)) {
+    return new EspdError('port-busy', `${address} is in use: its server says "${text}"`, {
       hint: 'Another program is connected to this serial port server',
     });
   }
-  const reason = text === '' ? '' : `: ${text.slice(0, 200)}`;
-  return new EspdError('port-failed', `${address}: the server closed the connection at once${reason}`, {
+  const came = text === '' ? '' : `, after "${text.slice(-200)}" from it or its board`;
+  return new EspdError('port-failed', `${address}: the server closed the connection at once${came}`, {
     hint: 'Another program may be connected to it. If not: does it speak RFC 2217, and can the server open its port?',
   });
 }

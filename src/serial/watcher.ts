@@ -10,6 +10,7 @@ import { createDevSource, createFolderSource } from './hotplug/folders.ts';
 import { HotplugUnavailable, type HotplugSource } from './hotplug/source.ts';
 import { createUsbSource } from './hotplug/usb.ts';
 import { createPortLister, type PortLister } from './listing.ts';
+import { portChanges } from './port-changes.ts';
 import type { PortEvent, PortInfo } from './ports.ts';
 import type { SystemRoots } from './sysfs.ts';
 
@@ -33,7 +34,7 @@ const LIST_TIMEOUT_MS = 15_000;
 
 export class PortWatcher {
   readonly #options: PortWatcherOptions;
-  readonly #ports = new Map<string, PortInfo>();
+  #ports: ReadonlyMap<string, PortInfo> = new Map();
   #state: 'new' | 'running' | 'closed' = 'new';
   #firstListing = true;
   #failing = false;
@@ -147,11 +148,8 @@ export class PortWatcher {
   #apply(found: readonly PortInfo[], reason: string): void {
     const existing = this.#firstListing;
     this.#firstListing = false;
-    const now = new Map(found.map((port) => [port.address, keepKnownFacts(port, this.#ports.get(port.address))]));
-    const detached = [...this.#ports.values()].filter((port) => !isSame(port, now.get(port.address)));
-    const attached = [...now.values()].filter((port) => !isSame(port, this.#ports.get(port.address)));
-    this.#ports.clear();
-    for (const [address, port] of now) this.#ports.set(address, port);
+    const { detached, attached, present } = portChanges(this.#ports, found);
+    this.#ports = present;
     for (const port of detached) this.#emit({ kind: 'detached', port }, reason);
     for (const port of attached)
       this.#emit(existing ? { kind: 'attached', port, existing } : { kind: 'attached', port }, reason);
@@ -188,15 +186,4 @@ export function createPortWatcher(options: SystemWatcherOptions): PortWatcher {
   // Windows has no device folder; there the USB events and the regular look must do.
   if (process.platform !== 'win32') sources.push(createDevSource({ ...roots, log }));
   return new PortWatcher({ list: createPortLister({ ...roots, folders, clock, log }), sources, clock, log, onEvent });
-}
-
-/** Facts may come late (a udev that is slow, where there is no sysfs); those once known are not forgotten again. */
-function keepKnownFacts(port: PortInfo, before: PortInfo | undefined): PortInfo {
-  return port.usb === null && before?.usb && before.key === port.key ? { ...port, usb: before.usb } : port;
-}
-
-/** A port with the same key of which more is known now is reported anew, so that the rules can judge it anew. */
-function isSame(port: PortInfo, other: PortInfo | undefined): boolean {
-  if (other?.key !== port.key || other.fromFolder !== port.fromFolder) return false;
-  return JSON.stringify(other.usb) === JSON.stringify(port.usb);
 }

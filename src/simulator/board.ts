@@ -13,7 +13,7 @@ import type { BoardOptions, BoardPlan } from './options.ts';
 import type { BoardPort } from './port.ts';
 import { seededRandom } from './random.ts';
 import { lineLogicFor } from './strapping.ts';
-import type { LineLogic, Pins } from './strapping.ts';
+import type { LineEffect, LineLogic, Pins, UsbKind } from './strapping.ts';
 
 export interface LineRecord extends ControlLines {
   readonly atMs: number;
@@ -24,6 +24,8 @@ export interface SimulatedBoard extends BoardPort {
   readonly mac: string;
   readonly model: ChipModel;
   readonly mode: ChipMode;
+  /** What its plug shows now; differs from the option where an app hands over to another peripheral. */
+  readonly usb: UsbKind;
   readonly flash: Flash;
   /** Times the chip came out of reset, the first power-on not counted. */
   readonly resets: number;
@@ -65,7 +67,9 @@ class Board implements SimulatedBoard {
   readonly #faults = new FaultSet();
   readonly #line: Line;
   readonly #chip: Chip;
-  readonly #logic: LineLogic;
+  #logic: LineLogic;
+  /** What hangs on the plug now. */
+  #usb: UsbKind;
   readonly lineHistory: LineRecord[] = [];
   readonly baudRates: number[] = [115200];
   readonly wireBytes = { toBoard: 0, toHost: 0 };
@@ -82,10 +86,13 @@ class Board implements SimulatedBoard {
   #strapped = false;
   #cancelRise: (() => void) | null = null;
   #losing = 0;
+  /** The app is about to restart the chip. */
+  #restart: { readonly effect: Extract<LineEffect, { kind: 'restart' }>; readonly cancel: () => void } | null = null;
 
   constructor(plan: BoardPlan) {
     this.#plan = plan;
-    this.#logic = lineLogicFor(plan.usb, plan.options.autoReset ?? true);
+    this.#usb = plan.usb;
+    this.#logic = this.#newLogic();
     this.#line = new Line(
       plan.clock,
       plan.options.line ?? null,
@@ -132,7 +139,9 @@ class Board implements SimulatedBoard {
   }
 
   receive(data: Uint8Array): void {
-    if (this.attached) this.#line.fromHost(data);
+    if (!this.attached) return;
+    this.#waitAnew();
+    this.#line.fromHost(data);
   }
 
   setBaudRate(baudRate: number): void {
@@ -143,14 +152,41 @@ class Board implements SimulatedBoard {
   setControlLines(lines: ControlLines): void {
     this.lineHistory.push({ dtr: lines.dtr, rts: lines.rts, atMs: this.#plan.clock.now() });
     if (!this.attached) return;
+    this.#waitAnew();
     const effect = this.#logic.change(lines, this.#chip.loaderRuns);
     if (effect.kind === 'pins') {
       this.#hostPins = effect.pins;
       this.#pinsChanged();
     } else if (effect.kind === 'core-reset') {
-      const forced = effect.download && this.#plan.usb === 'usb-otg';
-      this.#reset(effect.download || this.#strapped, 'software', forced);
+      this.#reset(effect.download || this.#strapped, 'software');
+    } else if (effect.kind === 'restart') {
+      this.#restartSoon(effect);
     }
+  }
+
+  /** The usb facts of the plug differ with it: see `otgApp` of the options. */
+  get usb(): UsbKind {
+    return this.#usb;
+  }
+
+  #newLogic(): LineLogic {
+    const { autoReset = true, otgApp = 'esp-idf' } = this.#plan.options;
+    return lineLogicFor(this.#usb, autoReset, otgApp);
+  }
+
+  #restartSoon(effect: Extract<LineEffect, { kind: 'restart' }>): void {
+    this.#restart?.cancel();
+    const cancel = this.#plan.clock.schedule(effect.afterMs, () => {
+      this.#restart = null;
+      if (this.#chip.mode !== 'app') return;
+      this.#reset(effect.download || this.#strapped, 'software', effect.download);
+    });
+    this.#restart = { effect, cancel };
+  }
+
+  /** Each interrupt of USB begins the wait anew. */
+  #waitAnew(): void {
+    if (this.#restart !== null) this.#restartSoon(this.#restart.effect);
   }
 
   addFault(fault: Fault): () => void {
@@ -177,6 +213,7 @@ class Board implements SimulatedBoard {
   powerCycle(): void {
     this.#chip.stop('off');
     this.#strapped = this.#bootPin;
+    this.#showUsb(false);
     this.#chip.boot(this.#strapped, 'power-on', false);
     this.#reenumerate();
   }
@@ -196,6 +233,7 @@ class Board implements SimulatedBoard {
     this.#hostPins = { reset: false, boot: false };
     this.#inReset = false;
     this.#strapped = this.#bootPin;
+    this.#showUsb(false);
     this.#chip.boot(this.#strapped, 'power-on', false);
     this.onAppear?.();
   }
@@ -226,8 +264,21 @@ class Board implements SimulatedBoard {
 
   #reset(download: boolean, reason: 'power-on' | 'watchdog' | 'software', forced = false): void {
     if (reason === 'watchdog') this.#strapped = download;
+    this.#showUsb(forced);
     this.#chip.boot(download, reason, forced);
     this.#reenumerate();
+  }
+
+  /** An app's own USB begins anew with the app; Arduino's hands an ESP32-S3 over to USB-Serial/JTAG for download mode. */
+  #showUsb(forced: boolean): void {
+    const { usb, model, options } = this.#plan;
+    this.#restart?.cancel();
+    this.#restart = null;
+    if (usb !== 'usb-otg') return;
+    const handsOver = forced && options.otgApp === 'arduino' && model.family === 'esp32s3';
+    this.#usb = handsOver ? 'usb-serial-jtag' : 'usb-otg';
+    this.#logic = this.#newLogic();
+    this.#chip.registers.talkOver(handsOver ? 'usb-serial-jtag' : 'usb-otg');
   }
 
   /** The chip's own USB goes with the chip. */

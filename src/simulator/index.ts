@@ -19,6 +19,6 @@ export type { BoardOptions } from './options.ts';
 export type { BoardPort } from './port.ts';
 export { seededRandom } from './random.ts';
 export type { Random } from './random.ts';
-export type { UsbKind } from './strapping.ts';
+export type { OtgApp, UsbKind } from './strapping.ts';
 export { VirtualClock } from './virtual-clock.ts';
 export type { VirtualClockOptions } from './virtual-clock.ts';

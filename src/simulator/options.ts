@@ -10,7 +10,7 @@ import type { LineOptions } from './line.ts';
 import { INSTANT_SPEEDS } from './loader.ts';
 import type { ChipSpeeds } from './loader.ts';
 import { seedOf } from './random.ts';
-import type { UsbKind } from './strapping.ts';
+import type { OtgApp, UsbKind } from './strapping.ts';
 
 export interface BoardOptions {
   readonly family: Family;
@@ -40,6 +40,12 @@ export interface BoardOptions {
   readonly keyPurposes?: readonly number[];
   /** How the board hangs on USB; default a bridge chip. */
   readonly usb?: UsbKind;
+  /**
+   * USB-OTG: what the app makes of DTR and RTS; default `esp-idf`, its console on USB CDC. `arduino`: its CDC; an ESP32-S3
+   * then shows its USB-Serial/JTAG in download mode (`usb_persist_restart` of arduino-esp32). `deaf`: an app of another
+   * kind.
+   */
+  readonly otgApp?: OtgApp;
   /** False: DTR and RTS reach nothing; a person must press BOOT and RESET. Default true. */
   readonly autoReset?: boolean;
   /** Native USB: the port goes away at each reset and comes back. Default false. */

@@ -28,7 +28,8 @@ export class RegisterFile {
   readonly #burnt: ReadonlyMap<number, number>;
   readonly #presets: ReadonlyMap<number, number>;
   readonly #crystalMHz: number;
-  readonly #console: readonly [number, number] | null;
+  readonly #identity: ChipIdentity;
+  #console: readonly [number, number] | null;
   readonly #words = new Map<number, number>();
   /** SPI_ATTACH (or what stands for it) was done since the reset. */
   flashAttached = false;
@@ -49,8 +50,14 @@ export class RegisterFile {
     this.#burnt = model.registers(identity);
     this.#presets = presets;
     this.#crystalMHz = identity.crystalMHz;
+    this.#identity = identity;
     this.#console = consoleWord(model, identity, console);
     this.reset(false);
+  }
+
+  /** The ROM will talk over another port from now on. */
+  talkOver(console: ConsoleKind): void {
+    this.#console = consoleWord(this.#model, this.#identity, console);
   }
 
   /** A reset forgets what was written; `forceDownload` survives a reset by the app that asked for it. */

@@ -17,6 +17,11 @@ export type LineEffect =
   | { readonly kind: 'pins'; readonly pins: Pins }
   /** The USB peripheral resets the core; the pins are not looked at. */
   | { readonly kind: 'core-reset'; readonly download: boolean }
+  /**
+   * The app restarts the chip after `afterMs`, into download mode by a flag of the RTC where that is wanted. Another one
+   * takes its place; what else happens on USB meanwhile begins the wait anew.
+   */
+  | { readonly kind: 'restart'; readonly download: boolean; readonly afterMs: number }
   | { readonly kind: 'none' };
 
 const NOTHING: LineEffect = { kind: 'none' };
@@ -25,10 +30,14 @@ export interface LineLogic {
   change(lines: ControlLines, loaderRuns: boolean): LineEffect;
 }
 
-export function lineLogicFor(usb: UsbKind, autoReset: boolean): LineLogic {
+/** What an app on USB-OTG does with the lines, which reach nothing but the app. */
+export type OtgApp = 'esp-idf' | 'arduino' | 'deaf';
+
+export function lineLogicFor(usb: UsbKind, autoReset: boolean, app: OtgApp): LineLogic {
   if (!autoReset) return { change: () => NOTHING };
   if (usb === 'bridge') return bridge();
-  return usb === 'usb-serial-jtag' ? usbSerialJtag() : usbOtg();
+  if (usb === 'usb-serial-jtag') return usbSerialJtag();
+  return OTG_APPS[app]();
 }
 
 /**
@@ -59,17 +68,52 @@ function usbSerialJtag(): LineLogic {
   };
 }
 
+/** Between the edge and the restart the console's output is to leave (RESTART_TIMEOUT of usb_console.c: 50 ms). */
+const IDF_RESTART_MS = 50;
+
+const OTG_APPS: Readonly<Record<OtgApp, () => LineLogic>> = {
+  'esp-idf': idfConsole,
+  arduino: arduinoCdc,
+  deaf: () => ({ change: () => NOTHING }),
+};
+
 /**
- * USB-OTG: an app with Espressif's CDC console restarts itself when RTS falls, into download mode if DTR is asserted
- * (esp-idf components/esp_system/port/usb_console.c). The ROM's own CDC does nothing of the kind: only its watchdog helps.
+ * An app with ESP-IDF's console on USB CDC restarts when RTS falls, into download mode if DTR is asserted then: 50 ms
+ * after the last interrupt of USB, and by the last edge until then. So opening its port and releasing both lines restarts
+ * it. (esp-idf components/esp_system/port/usb_console.c, esp_usb_console_cdc_acm_cb and esp_usb_console_interrupt.)
+ * The ROM's own CDC does nothing of the kind: only its watchdog helps.
  */
-function usbOtg(): LineLogic {
+function idfConsole(): LineLogic {
   let hadRts = false;
   return {
     change({ dtr, rts }, loaderRuns) {
       const falls = hadRts && !rts;
       hadRts = rts;
-      return falls && !loaderRuns ? { kind: 'core-reset', download: dtr } : NOTHING;
+      return falls && !loaderRuns ? { kind: 'restart', download: dtr, afterMs: IDF_RESTART_MS } : NOTHING;
+    },
+  };
+}
+
+/** DTR and RTS, one after the other through both, that Arduino's CDC waits for. */
+const ARDUINO_STEPS = ['01', '11', '10', '00'] as const;
+
+/**
+ * An Arduino app's CDC restarts into download mode after four changes in a row: RTS alone, both, DTR alone, none. A state
+ * that is repeated does not count; any other order begins anew, and the first step out of order only ends what had begun.
+ * (arduino-esp32 cores/esp32/USBCDC.cpp, _onLineState. It does the same at 1200 baud.)
+ */
+function arduinoCdc(): LineLogic {
+  let before = '00';
+  let step = 0;
+  return {
+    change({ dtr, rts }, loaderRuns) {
+      const now = `${Number(dtr)}${Number(rts)}`;
+      if (now === before) return NOTHING;
+      before = now;
+      step = ARDUINO_STEPS[step] === now ? step + 1 : 0;
+      if (step < ARDUINO_STEPS.length) return NOTHING;
+      step = 0;
+      return loaderRuns ? NOTHING : { kind: 'restart', download: true, afterMs: 0 };
     },
   };
 }

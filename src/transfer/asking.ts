@@ -27,10 +27,20 @@ export class Budget {
 
   /** Whether so many digests of so many bytes each may be asked for. */
   affords(sizeBytes: number, times = 1): boolean {
+    return this.#leftMs(0) >= times * this.#costs.digestMs(sizeBytes);
+  }
+
+  /** The same of one digest, once another one has shown that `knownBytes` need no reading. */
+  affordsAfter(knownBytes: number, sizeBytes: number): boolean {
+    return this.#leftMs(knownBytes) >= this.#costs.digestMs(knownBytes) + this.#costs.digestMs(sizeBytes);
+  }
+
+  #leftMs(knownBytes: number): number {
     const straightMs = this.#costs.leastReadMs(this.#sizeBytes);
-    const explainedShare = (this.#explained.size * SECTOR_BYTES) / this.#sizeBytes;
-    const savedMs = straightMs * explainedShare - this.#moreReads * this.#costs.readMs(0);
-    return this.#spentMs + times * this.#costs.digestMs(sizeBytes) <= ALLOWANCE * straightMs + savedMs;
+    const explainedShare = (this.#explained.size * SECTOR_BYTES + knownBytes) / this.#sizeBytes;
+    const moreReads = this.#moreReads + (knownBytes > 0 ? 1 : 0);
+    const savedMs = straightMs * explainedShare - moreReads * this.#costs.readMs(0);
+    return ALLOWANCE * straightMs + savedMs - this.#spentMs;
   }
 
   asked(sizeBytes: number): void {

@@ -11,7 +11,7 @@ import type { Board, FlashFacts } from '../esp/board.ts';
 import { Budget } from './asking.ts';
 import { attachedChip, changedSince } from './attached-chip.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
-import { type DigestPlan, type ExplainedRegion, planByDigests, scattered } from './digest-plan.ts';
+import { type DigestPlan, type ExplainedRegion, planByDigests } from './digest-plan.ts';
 import { aliasOf } from './digests.ts';
 import { differingRegions, restOf } from './flash-compare.ts';
 import { guardHalfRestored } from './half-restored.ts';
@@ -19,6 +19,7 @@ import { type Explanation, KnownContent } from './known-content.ts';
 import { LastBackup } from './last-backup.ts';
 import { Phases } from './phases.ts';
 import { type Session, whileHeld } from './session.ts';
+import { seemsUnchanged } from './unchanged.ts';
 import { type UnkeptBackup, newBackup, sameAs } from './unkept.ts';
 
 export type { BackupOutcome, UnkeptBackup } from './unkept.ts';
@@ -44,8 +45,6 @@ export interface Likeness {
 
 /** How often regions that the chip does not confirm are read again: an app cannot run meanwhile, so once is rare. */
 const CONFIRM_ROUNDS = 3;
-/** A digest of the whole flash is asked for where the budget allows of that many times its size. */
-const WHOLE_AND_MORE = 1.25;
 /** Copied at once of an image that the flash is like. */
 const COPY_BYTES = 1024 * 1024;
 const NOTHING_ASKED: DigestPlan<Explanation> = { explained: [], unexplained: [] };
@@ -83,7 +82,7 @@ class FlashReading {
   #draft: Promise<Draft> | undefined;
   #candidates: Promise<Candidates> | undefined;
   /** Digests of single blocks that were asked before there was a plan. */
-  readonly #probed = new Map<number, string>();
+  #probed: ReadonlyMap<number, string> = new Map();
   #plan = NOTHING_ASKED;
   #flashBytesRead = 0;
   #digestsAsked = 0;
@@ -111,6 +110,7 @@ class FlashReading {
         await this.#board.checkIdentity();
         return this.#sameAs(known, undefined);
       }
+      await this.#board.prepareToMove();
       if (like !== undefined && this.#paysToTake(like)) {
         const draft = await whileHeld(this.#session, this.#openDraft(true));
         await this.#fillLike(draft, like);
@@ -171,7 +171,7 @@ class FlashReading {
   /** Of a chip that nobody has asked yet the slowest is believed: a small flash could then afford nothing at all. */
   async #measureDigests(): Promise<void> {
     if (this.#budget.affords(BLOCK_BYTES) || !this.#budget.affords(SECTOR_BYTES)) return;
-    await this.#digest({ offset: 0, sizeBytes: SECTOR_BYTES });
+    await this.#digest({ offset: this.#flash.sizeBytes - SECTOR_BYTES, sizeBytes: SECTOR_BYTES });
     this.#budget.asked(SECTOR_BYTES);
   }
 
@@ -185,24 +185,12 @@ class FlashReading {
     return digest;
   }
 
-  /**
-   * Whether a digest of the whole flash is worth asking for, which a slow chip takes its time for: not when it would
-   * take more than the budget allows, unless single blocks show that the board is most likely as before.
-   */
   async #maySeemUnchanged(base: Backup): Promise<boolean> {
-    const { md5 } = base.manifest.blocks;
-    for (const block of scattered(md5.length)) {
-      // Should it have changed all the same, something must be left to look for where.
-      if (this.#budget.affords(this.#flash.sizeBytes * WHOLE_AND_MORE)) return true;
-      if (!this.#budget.affords(BLOCK_BYTES)) return false;
-      const region = { offset: block * BLOCK_BYTES, sizeBytes: BLOCK_BYTES };
-      const digest = await this.#digest(region);
-      this.#budget.asked(BLOCK_BYTES);
-      this.#probed.set(block, digest);
-      if (digest !== md5[block]) return false;
-      this.#budget.explained(region, true);
-    }
-    return true;
+    const expected = (region: Region) => this.#last.digestOf(region);
+    const questions = { ask: (region: Region) => this.#digest(region), expected };
+    const { isLikely, probed } = await seemsUnchanged(base.manifest.blocks.md5, this.#budget, questions);
+    this.#probed = probed;
+    return isLikely;
   }
 
   async #digest({ offset, sizeBytes }: Region): Promise<string> {

@@ -130,8 +130,10 @@ class Planner<By extends string> {
       else this.#missed.add(block);
     };
     const wasProbed = (block: number) => this.#options.probed?.has(block) ?? false;
-    for (const block of blocks.filter(wasProbed)) await ask(block);
-    const others = blocks.filter((block) => !wasProbed(block));
+    // From the end, so that neighbours count as one gap in what is read.
+    for (const block of blocks.filter(wasProbed).toReversed()) await ask(block);
+    // The last ones first: flash is blank at its end, and its first block holds what changes most, if it is not new.
+    const others = blocks.filter((block) => !wasProbed(block)).toReversed();
     for (const index of scattered(others.length).slice(0, MAX_PROBES)) {
       if (this.#affords(BLOCK_BYTES, BLOCKS_IN_A_ROW) || !this.#affords(BLOCK_BYTES)) break;
       await ask(others[index] ?? 0);
@@ -288,7 +290,7 @@ function runsOf(blocks: readonly number[], sizeBytes: number): Region[] {
   );
 }
 
-/** All of 0 to `count` - 1, neighbours far apart, so that the first few tell of the whole. */
+/** All of 0 to `count` - 1, neighbours far apart, 0 first, so that the first few tell of the whole. */
 export function scattered(count: number): number[] {
   // Steps of the golden ratio spread evenly however many are taken; a step without a common divisor reaches all.
   let step = Math.max(1, Math.round(count * 0.618));

@@ -2,8 +2,10 @@
 
 import type { ChipFacts } from '../archive/chip-change.ts';
 import type { Archive, Backup, LatestBackup } from '../archive/types.ts';
-import { hasCode } from '../errors.ts';
+import { EspdError, hasCode } from '../errors.ts';
+import type { Region } from '../flash.ts';
 import { changedSince } from './attached-chip.ts';
+import { md5OfRegion } from './digests.ts';
 import { type Session, whileHeld } from './session.ts';
 
 export class LastBackup {
@@ -23,6 +25,28 @@ export class LastBackup {
     this.newest = latest.backup;
     this.base = latest.backup?.manifest.flash.sizeBytes === flashBytes ? latest.backup : undefined;
     this.#isLatest = latest.problems.length === 0;
+  }
+
+  /** MD5 of a region of the base's image, which nobody has verified yet; undefined where it cannot be read. */
+  async digestOf({ offset, sizeBytes }: Region): Promise<string | undefined> {
+    const { base } = this;
+    // A compressed one would have to be inflated as a whole.
+    if (base === undefined || base.manifest.image.file !== 'flash.bin') return undefined;
+    try {
+      return await whileHeld(this.#session, this.#digestOf(base, offset, sizeBytes));
+    } catch (error) {
+      if (error instanceof EspdError && !this.#session.options.signal.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  async #digestOf(base: Backup, offset: number, sizeBytes: number): Promise<string> {
+    const image = await this.#archive.openImage(base);
+    try {
+      return await md5OfRegion((at, length) => image.read(at, length), offset, sizeBytes);
+    } finally {
+      await image.close();
+    }
   }
 
   /** The board is most likely as it was: its backup's files are hashed while the chip hashes its flash. */

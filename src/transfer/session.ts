@@ -10,7 +10,7 @@ import type { BoardIdentity } from '../esp/identity.ts';
 import { CONNECT_BAUD_RATE } from '../esp/connect.ts';
 import type { LeaveOutcome } from '../esp/leave.ts';
 import { type EspContext, isLineFault } from '../esp/loader.ts';
-import type { ResetMode } from '../esp/reset.ts';
+import { type ResetMode, beginsAtOpen } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import { type CountingLink, countBytes } from '../serial/counting-link.ts';
 import type { Link, UsbFacts } from '../serial/link.ts';
@@ -52,6 +52,8 @@ export interface Progress {
   readonly phase:
     'connecting' | 'identified' | 'comparing' | 'reading' | 'writing' | 'verifying' | 'leaving' | 'released';
   readonly identity?: BoardIdentity;
+  /** Of `released`: see {@link SessionResult.wentAway}. */
+  readonly wentAway?: boolean;
   readonly doneBytes?: number;
   readonly totalBytes?: number;
 }
@@ -73,6 +75,8 @@ export interface Session {
 export interface SessionResult<T> {
   readonly value: T;
   readonly left: LeaveOutcome;
+  /** The port went away when the board was let go: it is on its own USB, and comes back with its app. */
+  readonly wentAway: boolean;
   /** Both directions, from the open to the close. */
   readonly wireBytes: number;
   readonly seconds: number;
@@ -107,11 +111,13 @@ export async function withBoard<T>(
   const { clock, log, signal } = options;
   const startedAtMs = clock.now();
   options.onProgress?.({ phase: 'connecting' });
-  const keepControlLines = options.reset === 'none';
+  const isLeftAlone = options.reset === 'none';
+  const keepControlLines = isLeftAlone || beginsAtOpen(options.reset, port.usb);
   const remembered = options.lines?.open(port);
   const opened = await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines });
-  const link = countBytes(keepControlLines ? withoutControlLines(opened) : opened);
+  const link = countBytes(isLeftAlone ? withoutControlLines(opened) : opened);
   const chores = new Chores();
+  let wentAway = false;
   let line: RememberedLine | undefined;
   try {
     // Begun before the port was opened: a disk that hangs must not keep it open either.
@@ -126,15 +132,17 @@ export async function withBoard<T>(
     } finally {
       // A board whose port is gone cannot be reset: that would look like one that goes because it is.
       if (link.isOpen) options.onProgress?.({ phase: 'leaving', identity: board.identity });
+      const wasOpen = link.isOpen;
       left = await leave(board, clock);
+      wentAway = wasOpen && !link.isOpen;
       log.debug('left the board', { port: port.address, outcome: left });
       if (left === 'stuck') log.warn('The board did not leave download mode', { port: port.address });
     }
     const wireBytes = link.bytesRead + link.bytesWritten;
-    return { value, left, wireBytes, seconds: (clock.now() - startedAtMs) / 1000 };
+    return { value, left, wentAway, wireBytes, seconds: (clock.now() - startedAtMs) / 1000 };
   } finally {
     await link.close();
-    options.onProgress?.({ phase: 'released' });
+    options.onProgress?.({ phase: 'released', wentAway });
     if (line !== undefined) chores.add(line.save());
     await chores.settled();
   }

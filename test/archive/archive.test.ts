@@ -19,6 +19,7 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import type { Archive, Backup } from '../../src/archive/types.ts';
+import { draftOwner } from '../../src/archive/owner.ts';
 import { EspdError, hasCode } from '../../src/errors.ts';
 import { macToFolder } from '../../src/mac.ts';
 import {
@@ -547,13 +548,19 @@ test('a backup that is removed between listing and reading is no damage', async 
 });
 
 describe('images through gzip', () => {
-  test('are inflated to a file without a name, in constant memory, and nothing is left', async (t) => {
+  test('are inflated to a file of their own, in constant memory, and nothing is left', async (t) => {
     const archive = await newArchive(t, { compression: 'gzip' });
     const bytes = Buffer.concat([Buffer.alloc(1024 * 1024, 0xff), image(100_000), Buffer.alloc(1024 * 1024, 0xff)]);
     const backup = await backUp(archive, bytes);
     const before = await snapshot(archive.root);
     const reader = await archive.openImage(backup);
-    assert.deepEqual(Object.keys(await snapshot(archive.root)), Object.keys(before));
+    const added = Object.keys(await snapshot(archive.root)).filter((path) => !(path in before));
+    assert.deepEqual(
+      added.map((path) => draftOwner(path.slice(FOLDER.length + 1))?.pid),
+      [process.pid],
+      'a name that no reader takes for foreign, and that is cleared should the process die',
+    );
+    assert.deepEqual((await archive.history(MAC)).foreign, []);
     await fc.assert(
       fc.asyncProperty(fc.nat(bytes.length), fc.nat(70_000), async (offset, wanted) => {
         const length = Math.min(wanted, bytes.length - offset);
@@ -561,6 +568,7 @@ describe('images through gzip', () => {
       }),
     );
     await reader.close();
+    assert.deepEqual(Object.keys(await snapshot(archive.root)), Object.keys(before));
     assert.ok((await readFile(join(backup.path, 'flash.bin.gz'))).length < 200_000);
   });
 
@@ -653,4 +661,48 @@ test('a hard link to an image is a file like any other', async (t) => {
   const { path, id } = await backUp(archive, BYTES);
   await link(join(path, 'flash.bin'), join(archive.root, '..', 'linked'));
   assert.deepEqual(await archive.verifyBackup(MAC, id), []);
+});
+
+test('the newest backup is found without reading the others, and what is damaged above it is told', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const opened: string[] = [];
+  const archive = archiveAt(root, {
+    fs: watchedFileSystem(({ name, path }) => {
+      if (name === 'open' && path.endsWith('manifest.json')) opened.push(path.split('/').at(-2)!);
+    }),
+  });
+  assert.deepEqual(await archive.latest(MAC), { mac: MAC, ids: [], backup: undefined, problems: [] });
+  const ids: string[] = [];
+  for (let count = 0; count < 30; count++) ids.push((await backUp(archive, image(10, count))).id);
+  opened.length = 0;
+  const latest = await archive.latest(MAC);
+  assert.deepEqual([latest.ids, latest.backup?.id, latest.problems], [ids, ids.at(-1), []]);
+  assert.deepEqual(opened, [ids.at(-1)]);
+
+  const newest = archive.newestFirst(MAC);
+  opened.length = 0;
+  for (const id of [ids.at(-1), ids.at(-2), ids.at(-3)]) {
+    const { value } = await newest.next();
+    assert.equal(value?.id, id);
+  }
+  assert.equal(opened.length, 3);
+
+  await writeFile(join(root, FOLDER, ids.at(-1)!, 'manifest.json'), '{');
+  await rm(join(root, FOLDER, ids.at(-2)!, 'flash.bin'));
+  const below = await archive.latest(MAC);
+  assert.deepEqual([below.ids, below.backup?.id], [ids, ids.at(-3)]);
+  assert.deepEqual(new Set(below.problems.map(({ id }) => id)), new Set([ids.at(-1), ids.at(-2)]));
+  const sound: string[] = [];
+  for await (const { id } of archive.newestFirst(MAC)) sound.push(id);
+  assert.deepEqual(sound, ids.slice(0, -2).reverse());
+});
+
+test('the newest backup of a folder that is none, or a link, is a problem and no failure', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const archive = archiveAt(root);
+  await backUp(archive, image(10), undefined, OTHER_MAC);
+  await symlink(join(root, macToFolder(OTHER_MAC)), join(root, FOLDER));
+  const { ids, backup, problems } = await archive.latest(MAC);
+  assert.deepEqual([ids, backup, problems.map(({ id }) => id)], [[], undefined, [null]]);
+  assert.equal((await archive.newestFirst(MAC).next()).done, true);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Output, type TerminalStream } from '../../src/cli/output.ts';
-import { ProgressLine } from '../../src/cli/progress.ts';
+import { ProgressLines } from '../../src/cli/progress.ts';
 import { bold } from '../../src/cli/text.ts';
 import { EspdError } from '../../src/errors.ts';
 import { assertPlain } from '../support/cli.ts';
@@ -64,15 +64,21 @@ test('the faults of a config stand one a line below each other', () => {
 
 test('texts of devices cannot steer the terminal, whichever way they come', () => {
   const { output, stdout, stderr } = outputOn({ stdout: true, stderr: true });
-  const evil = 'x\x1b]0;gone\x07\x1b[2J\ny';
+  const evil = 'x\x1b]0;gone\x07\x1b[2J\x1b[1mloud\x1b[22m\x1b[2mfaint\ny';
   output.line(evil);
+  output.line('a', bold(evil));
+  output.table([['A', 'B'], [evil, evil]]); // prettier-ignore
   output.note(evil);
   output.error(new EspdError('internal', evil, { hint: evil }));
   output.progress(evil, { phase: 'connecting' });
   for (const text of [stdout.text, stderr.text]) {
     assertPlain(text.replaceAll('\r', '').replace(/\x1b\[(?:1|22)m/g, ''));
+    // What stands out is what espd means to: its own name, and the part that it calls bold.
+    assert.equal(text.match(/\x1b\[1m/g)?.length, 1);
+    assert.equal(text.match(/\x1b\[22m/g)?.length, 1);
+    assert.doesNotMatch(text, /\x1b\[1mloud|\x1b\[2m/);
   }
-  assert.equal(stdout.text.split('\n').length, 2);
+  assert.equal(stdout.text.split('\n').length, 5);
 });
 
 test('with --json only the document is on stdout, and errors are no text', () => {
@@ -135,25 +141,9 @@ test('a line of the log takes the progress away first', async () => {
   const { output, stderr } = outputOn({ stdout: true, stderr: true });
   output.progress('/dev/ttyUSB0', { phase: 'connecting' });
   await new Promise((resolve) => output.stderrStream.write('a warning\n', resolve));
-  assert.match(stderr.text, /\r {24}\ra warning\n$/);
+  assert.match(stderr.text, /\r {26}\ra warning\n$/);
   output.progress('/dev/ttyUSB0', { phase: 'reading', doneBytes: 5, totalBytes: 10 });
   assert.match(stderr.lastLine, /50 %/);
-});
-
-test('several boards share the line, and no line is too long for the terminal', () => {
-  const stream = new Recorder(true, 40);
-  const line = new ProgressLine(stream);
-  const identity = (last: number) => ({ mac: `50:02:91:c3:37:0${last}` }) as never;
-  line.update('a', { phase: 'identified', identity: identity(1) });
-  line.update('b', { phase: 'identified', identity: identity(2) });
-  line.update('a', { phase: 'reading', doneBytes: 1, totalBytes: 2 });
-  assert.equal(stream.lastLine, '50:02:91:c3:37:01  50 %  50:02:91:c3:37');
-  line.update('c', { phase: 'identified', identity: identity(3) });
-  assert.equal(stream.lastLine.length, 39);
-  line.remove('a');
-  line.remove('b');
-  line.update('c', { phase: 'verifying', doneBytes: 0, totalBytes: 2 });
-  assert.equal(stream.lastLine, '50:02:91:c3:37:03: verifying');
 });
 
 test('nothing is drawn where stderr is no terminal', () => {
@@ -166,6 +156,6 @@ test('nothing is drawn where stderr is no terminal', () => {
 
 test('a width that the terminal does not tell is taken for 80 columns', () => {
   const stream = new Recorder(true, 0);
-  new ProgressLine(stream).update('x'.repeat(200), { phase: 'connecting' });
-  assert.equal(stream.text.length, 80);
+  new ProgressLines(stream).update('x'.repeat(200), { phase: 'connecting' });
+  assert.equal(stream.text.length, '\r'.length + 77, 'with room for the echo of Ctrl-C');
 });

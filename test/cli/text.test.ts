@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { bold, dim, formatSize, formatTable, jsonText, plural, printable } from '../../src/cli/text.ts';
+import { bold, dim, formatSize, formatTable, jsonText, plural, printable, renderLine } from '../../src/cli/text.ts';
 import { assertPlain } from '../support/cli.ts';
 
 test('sizes are worded as flash is sold', () => {
@@ -43,21 +43,33 @@ test('nothing in a text can steer the terminal', () => {
   const hostile = 'a\x1b[2J\x1b]0;title\x07b\x9b31m\r\nc\u202ed\u2028e\u{e0001}f\tg\x7fh';
   assert.equal(printable(hostile), 'a·[2J·]0;title·b·31m··c·d·e·f·g·h');
   fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => assertPlain(printable(text))));
-  fc.assert(
-    fc.property(fc.string({ unit: 'binary' }), (text) => {
-      const left = printable(text, true).replace(/\x1b\[(?:1|2|22)m/g, '');
-      assert.doesNotMatch(left, /\p{C}/u);
-    }),
-  );
 });
 
 test('words of every script are left as they are', () => {
   for (const text of ['Küche', 'датчик', '温度', 'café №1 – 50 %']) assert.equal(printable(text), text);
 });
 
-test('styles stay only where they are wanted', () => {
-  assert.equal(printable(`${bold('a')} ${dim('b')}`, true), '\x1b[1ma\x1b[22m \x1b[2mb\x1b[22m');
-  assert.equal(printable(`${bold('a')} ${dim('b')}`), 'a b');
+test('a style is beside the text, and stays only where it is wanted', () => {
+  assert.equal(renderLine([bold('a'), ' ', dim('b')], true), '\x1b[1ma\x1b[22m \x1b[2mb\x1b[22m');
+  assert.equal(renderLine([bold('a'), ' ', dim('b')], false), 'a b');
+});
+
+test('no text can bring a style along, whatever part of a line it is', () => {
+  const sgr = '\x1b[1mx\x1b[22m\x1b[2my\x1b[22m\x1b[0m';
+  const shown = '\u00b7[1mx\u00b7[22m\u00b7[2my\u00b7[22m\u00b7[0m';
+  assert.equal(printable(sgr), shown);
+  assert.equal(renderLine([sgr, bold(sgr), dim(sgr)], true), `${shown}\x1b[1m${shown}\x1b[22m\x1b[2m${shown}\x1b[22m`);
+  const text = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom(sgr, '\x1b[1m', '\x9b1m', '\x1b'));
+  const span = fc.oneof(text, text.map(bold), text.map(dim));
+  fc.assert(
+    fc.property(fc.array(span), (spans) => {
+      assertPlain(renderLine(spans, false));
+      const styles = spans.filter((part) => typeof part !== 'string').length;
+      const found = [...renderLine(spans, true).matchAll(/\x1b\[(?:1|2|22)m/g)];
+      assert.equal(found.length, 2 * styles);
+      assert.doesNotMatch(renderLine(spans, true).replace(/\x1b\[(?:1|2|22)m/g, ''), /\p{C}/u);
+    }),
+  );
 });
 
 test('a JSON document says the same as JSON.stringify, with no control character but line feeds', () => {

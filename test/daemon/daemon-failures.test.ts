@@ -174,25 +174,100 @@ describe('a port that does not open', () => {
       const [{ level, fields }, ...more] = shop.complaints as [(typeof shop.lines)[0]];
       assert.deepEqual(
         [level, fields],
-        ['error', { port: device.address, mac: undefined, code, hint: 'Do something' }],
+        ['error', { port: device.address, mac: undefined, code, hint: 'Do something', retry: 'in 5 s' }],
       );
       assert.deepEqual(more, []);
     });
   }
 
-  it('because another program has it is left to that program at once', async (t) => {
+  it('because another program has it is left to that program, and looked at again while it stays: soon, then rarely', async (t) => {
     const shop = await Workshop.started(t);
     const device = shop.board();
-    failing(shop, 'port-busy', Infinity);
+    const looks: number[] = [];
+    shop.beforeOpen = (address) => {
+      looks.push(Math.round(shop.clock.now() / 1000));
+      throw new EspdError('port-busy', `${address} is in use by ModemManager (pid 812)`);
+    };
     shop.plug(device);
-    await shop.until(() => shop.complaints.length > 0, 'an error');
-    await shop.pass(60_000);
-    assert.deepEqual(shop.opened, [device.address]);
-    assert.deepEqual(device.board.lineHistory, []);
+    await shop.pass(2_000_000);
+    assert.deepEqual(looks, [0, 5, 20, 50, 110, 710, 1310, 1910]);
+    assert.deepEqual(device.board.lineHistory, [], 'its lines are never moved');
+    assert.deepEqual(
+      shop.complaints.map(({ level, fields }) => [level, fields['code'], fields['retry']]),
+      [['warn', 'port-busy', 'in 5 s']],
+      'one line, however often it was looked at',
+    );
+    shop.beforeOpen = () => undefined;
+    await shop.pass(600_000);
+    await shop.idle();
+    await shop.archived(device.board);
+    assert.equal(shop.complaints.length, 1);
+    assert.match(shop.statuses.at(-1)!, /1 backed up, 0 failed/);
+  });
+
+  it('for six seconds, as ModemManager holds each new port, is backed up after them', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board();
+    shop.beforeOpen = (address) => {
+      if (shop.clock.now() < 6000) throw new EspdError('port-busy', `${address} is in use by ModemManager (pid 812)`);
+    };
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    assert.ok(shop.clock.now() < 30_000, `${shop.clock.now()} ms`);
+  });
+
+  it('on the network for six seconds is backed up after them', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = { ...shop.board({ address: '/ports/attic' }), usb: null, fromFolder: true };
+    shop.beforeOpen = (address) => {
+      if (shop.clock.now() < 6000) throw new EspdError('port-missing', `${address}: nothing listens there`);
+    };
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    assert.ok(shop.clock.now() < 30_000, `${shop.clock.now()} ms`);
+    await shop.archived(device.board);
+  });
+
+  it('and says why anew when the reason is another one', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board();
+    const codes = ['port-busy', 'port-busy', 'port-failed', 'port-failed', 'port-busy'] as const;
+    shop.beforeOpen = (address) => {
+      const code = codes[shop.opened.length - 1];
+      if (code !== undefined) throw new EspdError(code, `${address}: ${code}`);
+    };
+    shop.plug(device);
+    await shop.pass(600_000);
+    await shop.said('Backed up and verified');
     assert.deepEqual(
       shop.complaints.map(({ fields }) => fields['code']),
-      ['port-busy'],
+      ['port-busy', 'port-failed', 'port-busy'],
     );
+  });
+
+  it('is not tried again once it is gone, denied, or the daemon stops', async (t) => {
+    const shop = await Workshop.started(t);
+    const devices = [0, 1, 2].map((slot) => shop.board({ slot }));
+    failing(shop, 'port-busy', Infinity);
+    for (const device of devices) shop.plug(device);
+    await shop.until(() => shop.complaints.length === 3, 'three refusals');
+    shop.unplug(devices[0]!);
+    shop.apply({ rules: { allow: [], deny: [{ path: devices[1]!.address }] } });
+    await shop.pass(1000);
+    await shop.daemon.stop();
+    await shop.pass(700_000);
+    assert.equal(shop.opened.length, 3);
+    assert.equal(shop.clock.pendingTimers, 0);
+
+    const other = await Workshop.started(t);
+    const denied = other.board();
+    failing(other, 'port-busy', Infinity);
+    other.plug(denied);
+    await other.until(() => other.complaints.length === 1, 'a refusal');
+    other.apply({ rules: { allow: [], deny: [{ path: denied.address }] } });
+    await other.said('Left alone', { reason: 'denied by the config' });
+    await other.pass(700_000);
+    assert.equal(other.opened.length, 1);
   });
 
   it('and is no USB device is not waited for', async (t) => {
@@ -201,7 +276,7 @@ describe('a port that does not open', () => {
     failing(shop, 'port-denied', Infinity);
     shop.plug(device);
     await shop.until(() => shop.complaints.length > 0, 'an error');
-    assert.equal(shop.opened.length, 1);
+    assert.deepEqual([shop.opened.length, shop.clock.now()], [1, 0]);
   });
 
   it('and is unplugged meanwhile is not tried any more', async (t) => {

@@ -338,6 +338,36 @@ describe('ports that are not to be touched', () => {
     assert.equal(shop.opensOf(device.address), 1);
   });
 
+  it('are touched as soon as the rules that forbid it are gone, also ports that are there', async (t) => {
+    const settings = { rules: { allow: [], deny: [{ serialNumber: '0001' }] } };
+    const shop = await Workshop.open(t, { settings });
+    const there = shop.board({
+      slot: 1,
+      family: 'esp32c3',
+      usb: 'usb-serial-jtag',
+      usbFacts: { serialNumber: '0001' },
+    });
+    const unknown = shop.board({ slot: 2 });
+    const device = shop.board();
+    shop.present.push(there, unknown);
+    await shop.daemon.start();
+    shop.plug(device);
+    await shop.pass(60_000);
+    shop.apply({ ...settings, parallel: 4 });
+    await shop.pass(60_000);
+    assert.deepEqual([shop.opened, shop.linesOf('Left alone', { port: device.address }).length], [[], 1]);
+    shop.apply({ rules: { allow: [], deny: [] } });
+    await shop.said('Backed up and verified', { port: device.address });
+    await shop.said('Backed up and verified', { port: there.address });
+    await shop.pass(60_000);
+    assert.equal(shop.opensOf(unknown.address), 0, 'what was there at the start is touched as the policy says');
+    assert.equal(shop.linesOf('Left alone: it was there before the start and is not known to be a board').length, 1);
+    shop.apply({ existing: 'all' });
+    await shop.said('Backed up and verified', { port: unknown.address });
+    await shop.idle();
+    assert.deepEqual([shop.opened.length, shop.complaints], [3, []]);
+  });
+
   it('are not opened when the rules changed while they waited for their turn', async (t) => {
     const shop = await Workshop.started(t, { settings: { parallel: 1 } });
     const [first, second] = [shop.board({ slot: 0, line: PACED }), shop.board({ slot: 1 })];
@@ -357,17 +387,23 @@ describe('a device that never answers', () => {
     const shop = await Workshop.started(t);
     const device = shop.board({ faults: [{ kind: 'mute' }] });
     shop.plug(device);
-    await shop.until(() => shop.lines.some(({ fields }) => fields['code'] === 'no-answer'), 'the verdict');
+    await shop.said('Left alone until it is plugged in again', { port: device.address });
     await shop.idle();
-    const [line] = shop.lines.filter(({ fields }) => fields['code'] === 'no-answer');
-    assert.equal(line!.level, 'info');
+    const said = shop.lines.filter(({ level, fields }) => level !== 'debug' && fields['code'] === 'no-answer');
     assert.deepEqual(
-      [line!.fields['port'], line!.fields['mac'], line!.fields['note']],
-      [device.address, undefined, 'left alone until it is plugged in again'],
+      said.map(({ level, fields }) => [level, fields['port'], fields['mac'], fields['retry']]),
+      [
+        ['info', device.address, undefined, 'in 5 s'],
+        ['info', device.address, undefined, undefined],
+      ],
     );
-    const moves = device.board.lineHistory.length;
+    assert.match(String(said[0]!.fields['hint']), /BOOT/);
+    assert.ok(shop.clock.now() > 20_000 && shop.clock.now() < 60_000, `${shop.clock.now()} ms`);
+    await shop.pass(100);
+    const opens = shop.opensOf(device.address);
+    const { resets } = device.board;
     await shop.pass(3_600_000);
-    assert.deepEqual([shop.opensOf(device.address), device.board.lineHistory.length], [1, moves]);
+    assert.deepEqual([shop.opensOf(device.address), device.board.resets], [opens, resets]);
     assert.deepEqual(shop.complaints, []);
     assert.match(shop.statuses.at(-1)!, /0 failed/, 'silence of what may be no board is no failure');
     assert.deepEqual(device.board.lineHistory.at(-1)!.rts, false, 'its reset line is released');
@@ -377,6 +413,48 @@ describe('a device that never answers', () => {
     await shop.pass(1000);
     shop.plug(device);
     await shop.said('Backed up and verified');
+  });
+
+  it('for lack of auto-reset is found when a person presses BOOT and RESET 8 s after it was plugged in', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board({ autoReset: false });
+    shop.plug(device);
+    await shop.pass(8000);
+    device.board.pressBoot(true);
+    device.board.pressReset(10);
+    await shop.pass(100);
+    device.board.pressBoot(false);
+    const { fields } = await shop.said('Backed up and verified');
+    assert.equal(fields['mac'], device.board.mac);
+    assert.ok(shop.clock.now() < 40_000, `${shop.clock.now()} ms`);
+  });
+
+  it('and runs its app is looked at without a reset, so that a person may press BOOT and RESET', async (t) => {
+    for (const helps of [true, false]) {
+      const shop = await Workshop.started(t);
+      const device = shop.board({ faults: [{ kind: 'wrong-boot-mode' }] });
+      shop.plug(device);
+      const { level, fields } = await shop.said(
+        'The board at /dev/ttyUSB0 ran its app instead of download mode; it says "rst:0x1 (POWERON_RESET),boot:0x13 (SPI_FAST_FLASH_BOOT)"',
+      );
+      assert.deepEqual([level, fields['code'], fields['retry']], ['error', 'boot-mode', 'in 5 s']);
+      await shop.idle();
+      await shop.pass(100);
+      const { resets } = device.board;
+      if (helps) {
+        device.board.clearFaults();
+        device.board.pressBoot(true);
+        device.board.pressReset(10);
+        await shop.pass(100);
+        device.board.pressBoot(false);
+        await shop.said('Backed up and verified');
+        continue;
+      }
+      await shop.said('Left alone until it is plugged in again');
+      await shop.pass(3_600_000);
+      assert.deepEqual([device.board.resets, device.board.mode, shop.opened.length], [resets, 'app', 3]);
+      assert.equal(shop.complaints.length, 1);
+    }
   });
 
   it('although it is an ESP chip without doubt is an error', async (t) => {
@@ -504,6 +582,89 @@ describe('a board on its own USB', () => {
     assert.deepEqual(shop.complaints, []);
   });
 
+  for (const [family, otgApp] of [
+    ['esp32s2', 'esp-idf'],
+    ['esp32s3', 'esp-idf'],
+    ['esp32s2', 'arduino'],
+    ['esp32s3', 'arduino'],
+  ] as const) {
+    for (const reenumerates of [true, false]) {
+      it(`over USB-OTG of an ${family} with an app of ${otgApp} that ${reenumerates ? 'goes away' : 'stays'} at its resets is backed up once`, async (t) => {
+        const shop = await Workshop.started(t);
+        const { board } = shop.board({ family, usb: 'usb-otg', otgApp, reenumerates });
+        const app: UsbFacts = { ...ESP32_C3, productId: '8001', serialNumber: '123456', location: '1-4:1.2' };
+        const rom: UsbFacts = { ...app, productId: '0002', serialNumber: '0', location: '1-4:1.0' };
+        const jtag: UsbFacts = { ...rom, productId: '1001', serialNumber: board.mac.toUpperCase() };
+        const device: Device = {
+          address: '/dev/ttyACM0',
+          board,
+          get usb() {
+            return board.mode === 'app' ? app : board.usb === 'usb-serial-jtag' ? jtag : rom;
+          },
+        };
+        board.onAppear = () => shop.clock.schedule(100, () => shop.plug(device));
+        await shop.pass(100);
+        shop.plug(device);
+        await shop.said('Backed up and verified');
+        await shop.pass(600_000);
+        await shop.idle();
+        await shop.archived(board);
+        assert.equal(board.mode, 'app');
+        assert.deepEqual(shop.complaints, []);
+        assert.ok(shop.opened.length <= 2, `opened ${shop.opened.length} times`);
+        assert.match(shop.statuses.at(-1)!, /1 backed up, 0 failed/);
+      });
+    }
+  }
+
+  it('that is reset into download mode and does not come back is an error; one that is pulled later is none', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board(reset);
+    device.board.onAppear = undefined;
+    shop.plug(device);
+    device.board.onAppear = undefined;
+    const { level, fields } = await shop.said(
+      'The board at /dev/ttyACM0 went away when it was reset into download mode, and did not come back within 10 s',
+    );
+    assert.deepEqual([level, fields['code'], fields['port']], ['error', 'port-vanished', device.address]);
+    await shop.idle();
+    assert.match(shop.statuses.at(-1)!, /0 backed up, 1 failed/);
+    assert.ok(shop.clock.now() < 15_000);
+    await shop.pass(600_000);
+    assert.equal(shop.complaints.length, 1);
+  });
+
+  it('that does not come back from the reset into its app is warned of, and its backup kept', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board(reset);
+    let appearances = 0;
+    device.board.onAppear = () => {
+      if (++appearances === 1) shop.clock.schedule(100, () => shop.plug(device));
+    };
+    shop.plug(device);
+    device.board.onAppear = () => {
+      if (++appearances === 1) shop.clock.schedule(100, () => shop.plug(device));
+    };
+    await shop.said('Backed up and verified');
+    const { level, fields } = await shop.said(
+      'The board at /dev/ttyACM0 has not come back within 10 s of the reset into its app',
+    );
+    assert.deepEqual([level, fields['mac'], typeof fields['hint']], ['warn', device.board.mac, 'string']);
+    assert.match(shop.statuses.at(-1)!, /1 backed up, 0 failed/);
+  });
+
+  it('that a person pulls out right after its backup is not missed', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board({ ...reset, reenumerates: false });
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    await shop.idle();
+    await shop.pass(500);
+    shop.unplug(device);
+    await shop.pass(60_000);
+    assert.deepEqual(shop.complaints, []);
+  });
+
   it('that loses its power in the middle of a read is read again, although its port closes slowly', async (t) => {
     const shop = await Workshop.started(t);
     shop.closeMs = 500;
@@ -537,6 +698,35 @@ describe('a board on its own USB', () => {
     const opens = shop.opened.length;
     await shop.pass(200_000);
     assert.deepEqual([shop.opened.length, opens <= 6], [opens, true]);
+  });
+
+  it('that goes on flapping gets one warning for each rest, and one try after it', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board();
+    shop.beforeOpen = () => void device.board.addFault({ kind: 'vanish', when: { opcode: OPCODE.memBegin } });
+    const flapping = { on: true };
+    // A loose cable: a second there, half a second away, whoever uses it.
+    const flap = () => {
+      if (!flapping.on) return;
+      if (shop.isPlugged(device)) shop.unplug(device);
+      else shop.plug(device);
+      shop.clock.schedule(shop.isPlugged(device) ? 1000 : 500, flap);
+    };
+    flap();
+    const resting = 'Left alone for some minutes: it comes and goes by itself';
+    await shop.said(resting);
+    const before = shop.opened.length;
+    const hour = 3_600_000;
+    await shop.pass(hour);
+    const rests = shop.linesOf(resting).length;
+    assert.ok(rests >= 10 && rests <= 13, `${rests} rests in an hour`);
+    assert.equal(shop.opened.length - before, rests - 1, 'one try after each');
+    flapping.on = false;
+    if (!shop.isPlugged(device)) shop.plug(device);
+    device.board.clearFaults();
+    shop.beforeOpen = () => undefined;
+    await shop.said('Backed up and verified');
+    await shop.archived(device.board);
   });
 });
 

@@ -162,6 +162,29 @@ describe('work by the clock', () => {
     assert.deepEqual([old.runs, fresh.runs], [['10:15'], ['10:40', '11:00', '11:20']]);
   });
 
+  it('is not joined by a run of the schedule that a reload has brought, and goes by that one from then on', async () => {
+    let end: () => void = () => undefined;
+    const { runs, work } = counted(() => new Promise<void>((resolve) => (end = resolve)));
+    const task = start('*/15 * * * *', work);
+    await pass(16 * MINUTE_MS);
+    await task.reschedule('*/5 * * * *', 'UTC');
+    await pass(10 * MINUTE_MS);
+    assert.deepEqual(runs, ['10:15'], 'one scrub at once');
+    end();
+    await pass(5 * MINUTE_MS);
+    end();
+    await pass(5 * MINUTE_MS);
+    assert.deepEqual(runs, ['10:15', '10:30', '10:35']);
+    end();
+    await task.reschedule(null, null);
+    await pass(HOUR_MS);
+    assert.equal(runs.length, 3);
+    await task.reschedule('0 * * * *', 'UTC');
+    await pass(HOUR_MS);
+    assert.equal(runs.length, 4);
+    end();
+  });
+
   it('says where it should of runs that were missed while the machine slept', async () => {
     const { runs, work } = counted();
     start('0 * * * *', work);

@@ -128,8 +128,8 @@ export class EspdProcess {
 }
 
 /** A daemon that has started and watches. */
-export async function startDaemon(t: TestContext, bench: Bench): Promise<EspdProcess> {
-  const daemon = new EspdProcess(t, bench, ['daemon']);
+export async function startDaemon(t: TestContext, bench: Bench, options: ProcessOptions = {}): Promise<EspdProcess> {
+  const daemon = new EspdProcess(t, bench, ['daemon'], options);
   await daemon.message('Watching for boards');
   return daemon;
 }

@@ -81,20 +81,72 @@ describe('the way to a baud rate', () => {
     assert.ok(of.isProven(1_500_000) && of.isTrusted(921600) && !of.isTrusted(2_000_000));
   });
 
-  it('leads down from a rate that was proven and errs again and again, but not from one that errs now and then', () => {
+  it('leads down from a rate at which errors cost more than it saves, but not from one that errs now and then', () => {
     const often = ladder();
     const seldom = ladder();
     for (const of of [often, seldom]) of.proved(1_500_000, 16384);
-    for (let error = 0; error < 3; error++) {
+    for (let error = 0; error < 20; error++) {
       often.erred(1_500_000);
-      often.proved(1_500_000, 256 * 1024);
+      often.proved(1_500_000, 32 * 1024);
+      // At 921600 these bytes would take 0.4 s more, and the error costs 0.3 s.
       seldom.erred(1_500_000);
-      seldom.proved(1_500_000, 4 * MIB);
+      seldom.proved(1_500_000, 100 * 1024);
     }
-    often.erred(1_500_000);
     const next = { current: 1_500_000, remainingBytes: 0, stepMs: 100, mayClimb: true };
-    assert.deepEqual([often.failed, often.next(next)], [1_500_000, 921600]);
-    assert.deepEqual([seldom.failed, seldom.next(next)], [null, 1_500_000]);
+    assert.deepEqual([often.next(next), often.target], [921600, 921600]);
+    assert.deepEqual([seldom.next(next), seldom.target], [1_500_000, 1_500_000]);
+    assert.deepEqual([often.failed, seldom.failed], [null, null], 'one fall proves nothing');
+  });
+
+  /** Leaves the rate because of errors, one in so many bytes. */
+  function fallFrom(of: BaudLadder, baudRate: number, bytesPerError: number): number {
+    for (let errors = 1; errors < 30; errors++) {
+      if (of.erred(baudRate)) return errors;
+      of.carried(baudRate, bytesPerError);
+    }
+    assert.fail('no fall');
+  }
+
+  it('leads back up where errors are as many at the lower rate, and to no fall any more', () => {
+    const of = ladder();
+    of.proved(1_500_000, 16384);
+    assert.equal(fallFrom(of, 1_500_000, 10_000), 4);
+    assert.equal(of.ceiling, 921600);
+    of.carried(921600, 15_000);
+    of.erred(921600);
+    assert.equal(of.ceiling, 921600, 'one error says nothing');
+    of.carried(921600, 15_000);
+    of.erred(921600);
+    assert.deepEqual([of.ceiling, of.target, of.failed, of.proven], [HIGHEST, 1_500_000, null, 1_500_000]);
+    for (let error = 0; error < 20; error++) assert.equal(of.erred(1_500_000), false);
+  });
+
+  it('gives a second chance when a lower rate has long been without errors, and blames the rate after that', () => {
+    const of = ladder();
+    of.proved(1_500_000, 16384);
+    fallFrom(of, 1_500_000, 10_000);
+    of.proved(921600, 127 * 1024);
+    assert.equal(of.ceiling, 921600);
+    of.proved(921600, 1024);
+    assert.deepEqual([of.ceiling, of.failed], [HIGHEST, null], 'noise may be over');
+    assert.equal(fallFrom(of, 1_500_000, 10_000), 3, 'sooner than at first');
+    of.proved(921600, 9 * MIB);
+    assert.deepEqual([of.ceiling, of.failed, of.proven], [921600, 1_500_000, 921600]);
+  });
+
+  it('takes back what was said against a rate that failed at once where lower ones fail as often', () => {
+    const of = ladder();
+    of.proved(921600, 16384);
+    of.fail(1_500_000, { errors: 2, bytes: 16384 });
+    assert.deepEqual([of.failed, of.ceiling], [1_500_000, 921600]);
+    for (let error = 0; error < 2; error++) {
+      of.erred(921600);
+      of.carried(921600, 8192);
+    }
+    assert.deepEqual([of.failed, of.ceiling], [null, HIGHEST]);
+    of.fail(1_500_000);
+    for (let error = 0; error < 2; error++) of.erred(921600);
+    assert.deepEqual([of.failed, of.ceiling], [1_500_000, 921600], 'not where nobody answered');
   });
 
   it('forgets what was said against rates when lower ones did not help either', () => {

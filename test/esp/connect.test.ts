@@ -95,9 +95,31 @@ describe('connecting', () => {
   }
 
   for (const family of ['esp32s2', 'esp32s3'] as const) {
-    it(`over USB-OTG of an ${family}`, async () => {
-      const on = bench({ family, usb: 'usb-otg' });
-      await reach(on, { usb: USB_OTG });
+    for (const otgApp of ['esp-idf', 'arduino'] as const) {
+      it(`over USB-OTG of an ${family} with an app of ${otgApp}, at the first try`, async () => {
+        for (const usb of [USB_OTG, { ...USB_OTG, productId: '4001' }, { ...USB_OTG, vendorId: '239a' }]) {
+          for (const releases of [true, false]) {
+            const on = bench({ family, usb: 'usb-otg', otgApp });
+            await on.pass(100);
+            // As an open without keepControlLines leaves them.
+            if (releases) await on.link.setControlLines({ dtr: false, rts: false });
+            await reach(on, { usb, attempts: 1 });
+            assert.deepEqual([on.board.mode, on.board.resets], ['download', 1]);
+          }
+        }
+      });
+
+      it(`over USB-OTG of an ${family} with an app of ${otgApp}, where nobody knows what the line ends in`, async () => {
+        const on = bench({ family, usb: 'usb-otg', otgApp });
+        await reach(on, { usb: null });
+        assert.equal(on.board.mode, 'download');
+      });
+    }
+
+    it(`over USB-OTG of an ${family} that is in download mode by hand`, async () => {
+      const on = bench({ family, usb: 'usb-otg', otgApp: 'deaf' });
+      await enterDownloadByHand(on);
+      await reach(on, { usb: USB_OTG, attempts: 1 });
       assert.equal(on.board.mode, 'download');
     });
   }
@@ -166,7 +188,7 @@ describe('connecting', () => {
         await enterDownloadByHand(on);
         if (withStub) {
           const board = await on.connect();
-          await board.openFlash();
+          await board.prepareToMove();
           assert.equal(on.board.mode, 'stub');
         }
         await on.link.write(Buffer.from(half, 'hex'));
@@ -181,7 +203,7 @@ describe('connecting', () => {
     for (const kind of ['rom', 'stub'] as const) {
       const on = bench({ capabilities: NO_LINES });
       await enterDownloadByHand(on);
-      if (kind === 'stub') await (await on.connect()).openFlash();
+      if (kind === 'stub') await (await on.connect()).prepareToMove();
       for (let byte = 0; byte < 40; byte++) {
         const mend = on.board.addFault({ kind: 'flip', direction: 'to-host', byte });
         const loader = await reach(on);
@@ -321,6 +343,23 @@ describe('a device that sends without pause', () => {
     on.board.addFault({ kind: 'flood', durationMs: 30_000 });
     const error = await failure(on, 'port-flooded');
     assert.match(error.hint, /watch\.deny/);
+  });
+
+  it('is noticed as an app that talks for ever at 115200 baud, and one that only logs a lot is not', async () => {
+    const talkative = { autoReset: false, appBaudRate: 115200, line: {} } as const;
+    const without = bench({ ...talkative, appChatterMs: 1 });
+    await without.pass(500);
+    await failure(without, 'port-flooded', { attempts: 3 });
+    const raw = bench({ ...talkative, appChatterMs: 1, capabilities: NO_LINES });
+    await raw.pass(500);
+    await failure(raw, 'port-flooded', { attempts: 3, usb: null });
+    const logging = bench({ ...talkative, appChatterMs: 20 });
+    await logging.pass(500);
+    await failure(logging, 'no-answer', { attempts: 3 });
+    // Its boot log has told what it is.
+    const known = bench({ ...talkative, autoReset: true, appChatterMs: 1, faults: [{ kind: 'wrong-boot-mode' }] });
+    await known.pass(500);
+    await failure(known, 'boot-mode', { attempts: 3 });
   });
 
   it('whatever it sends: delimiters, empty frames, frames, broken frames', async () => {

@@ -18,7 +18,7 @@ async function opened(options: BenchOptions = {}): Promise<{ on: Bench; board: B
   const on = bench({ flashSizeBytes: 512 * KIB, content: before, ...options });
   if (options.capabilities !== undefined) await enterDownloadByHand(on);
   const board = await on.connect();
-  await board.openFlash();
+  await board.prepareToMove();
   return { on, board };
 }
 

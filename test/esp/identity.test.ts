@@ -245,7 +245,7 @@ describe('the identity', () => {
       const on = bench({ ...board, mac: MAC, capabilities: NO_LINES });
       await enterDownloadByHand(on);
       const first = await on.connect();
-      await first.openFlash();
+      await first.prepareToMove();
       assert.equal(on.board.mode, 'stub');
       const second = await on.connect();
       assert.equal(second.loaderKind, 'stub');

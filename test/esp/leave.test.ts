@@ -55,7 +55,7 @@ describe('letting a board go', () => {
     it(`leads an ${family} into its app, from ROM and from stub`, async () => {
       for (const withStub of [false, true]) {
         const { on, board } = await connected({ family, line: {} });
-        if (withStub) await board.openFlash();
+        if (withStub) await board.prepareToMove();
         assert.equal(await left(on, board), 'app');
         assert.equal(on.board.mode, 'app');
         assert.equal(on.board.resets, 2);
@@ -77,7 +77,7 @@ describe('letting a board go', () => {
     it(`leads an ${family} over ${usb} into its app, also when it takes its port along`, async () => {
       for (const withStub of [false, true]) {
         const { on, board } = await connected({ family, usb });
-        if (withStub) await board.openFlash();
+        if (withStub) await board.prepareToMove();
         assert.equal(await left(on, board), 'app');
         assert.equal(on.board.mode, 'app');
       }
@@ -86,7 +86,7 @@ describe('letting a board go', () => {
 
   it('is done by the watchdog where lines do nothing', async () => {
     const { on, board } = await connected({ family: 'esp32s2', usb: 'usb-otg' });
-    await board.openFlash();
+    await board.prepareToMove();
     const { length } = on.board.lineHistory;
     await left(on, board);
     assert.equal(on.board.mode, 'app');
@@ -107,7 +107,7 @@ describe('letting a board go', () => {
       assert.ok(!on.link.isOpen, 'the reset took the port along');
       const link = memoryLink(on.board, { clock: on.clock, assertsLinesOnOpen: false });
       const board = await Board.connect(link, on.context, { reset: 'none', attempts: 3, baudRate: 921600, usb: null });
-      await board.openFlash();
+      await board.prepareToMove();
       assert.equal(await left(on, board), 'app');
       assert.ok(!link.isOpen);
       await on.pass(100);
@@ -123,7 +123,7 @@ describe('letting a board go', () => {
 
   it('says nothing of a boot log that is switched off: silent', async () => {
     const { on, board } = await connected({ appOutput: '', through: withoutNoise });
-    await board.openFlash();
+    await board.prepareToMove();
     assert.equal(await left(on, board), 'silent');
     assert.equal(on.board.mode, 'app');
   });
@@ -131,7 +131,7 @@ describe('letting a board go', () => {
   it('is tried twice, and told: stuck', async () => {
     for (const withStub of [false, true]) {
       const { on, board } = await connected({ line: {} });
-      if (withStub) await board.openFlash();
+      if (withStub) await board.prepareToMove();
       on.board.addFault({ kind: 'stuck-in-bootloader' });
       assert.equal(await left(on, board), 'stuck');
       assert.equal(on.board.resets, 3);
@@ -144,7 +144,7 @@ describe('letting a board go', () => {
         const on = bench({ family, usb: 'usb-serial-jtag' });
         await enterDownloadByHand(on);
         const board = await on.connect({ reset: 'none' });
-        if (withStub) await board.openFlash();
+        if (withStub) await board.prepareToMove();
         assert.equal(await left(on, board), 'app');
         assert.equal(on.board.mode, 'app', family);
       }
@@ -155,7 +155,7 @@ describe('letting a board go', () => {
     const on = bench({ autoReset: false });
     await enterDownloadByHand(on);
     const board = await on.connect();
-    await board.openFlash();
+    await board.prepareToMove();
     assert.equal(await left(on, board), 'stuck');
     assert.equal(on.board.mode, 'stub');
   });
@@ -176,7 +176,7 @@ describe('letting a board go', () => {
       ['esp32p4', 'bridge'],
     ] as const) {
       const { on, board } = await connected({ family, usb });
-      await board.openFlash();
+      await board.prepareToMove();
       on.board.addFault({ kind: 'mute' });
       await left(on, board);
       assert.equal(on.board.mode, 'app', family);
@@ -205,7 +205,7 @@ describe('letting a board go', () => {
 
   it('does not fail over a rate that the bridge cannot do', async () => {
     const { on, board } = await connected({ family: 'esp8266', line: {}, through: withoutBootLogRate });
-    await board.openFlash();
+    await board.prepareToMove();
     assert.equal(await left(on, board), 'silent');
     assert.equal(on.board.mode, 'app');
   });
@@ -229,7 +229,7 @@ describe('letting a board go', () => {
           },
         });
       const { on, board } = await connected({ through });
-      await board.openFlash();
+      await board.prepareToMove();
       broken = true;
       assert.ok(['stuck', 'silent', 'app'].includes(await left(on, board)));
     }

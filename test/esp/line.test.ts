@@ -8,6 +8,7 @@ import { EspdError } from '../../src/errors.ts';
 import type { Board } from '../../src/esp/board.ts';
 import type { LineFacts, LineMemory } from '../../src/esp/line-memory.ts';
 import { OPCODE } from '../../src/esp/protocol.ts';
+import { encodeFrame } from '../../src/esp/slip.ts';
 import type { Fault } from '../../src/simulator/index.ts';
 import { seededRandom } from '../../src/simulator/index.ts';
 import {
@@ -80,7 +81,7 @@ describe('the baud rate of a read', () => {
   it('is no matter of digests, and costs an unchanged board nothing', async () => {
     const on = bench({ content, line: {} });
     const board = await on.connect(HIGHEST);
-    await board.openFlash();
+    await board.prepareToMove();
     await board.digest(0, MIB);
     await board.checkIdentity();
     assert.deepEqual(ratesOf(on), []);
@@ -153,7 +154,7 @@ describe('the baud rate of a read', () => {
   });
 
   it('stays the first one for writing where no read can prove another', async () => {
-    const on = bench({ family: 'esp32', content, line: {}, faults: [{ kind: 'wrong-digest', of: 'read' }] });
+    const on = bench({ family: 'esp32', content, line: {}, faults: [{ kind: 'long-frames', bytes: 600 }] });
     const board = await on.connect(HIGHEST);
     for (const offset of [0, 65536]) {
       await writeFlash(board, await preparePiece(offset, Buffer.alloc(65536, 0x44)));
@@ -163,13 +164,190 @@ describe('the baud rate of a read', () => {
   });
 });
 
+interface Timed {
+  readonly faults?: readonly Fault[];
+  readonly memory?: Memory;
+  readonly sizeBytes?: number;
+  readonly maxBaudRate?: number;
+  readonly latencyMs?: number;
+}
+
+/** A session of which the sink notes when bytes came; the board is fast at digests. */
+async function timed({
+  faults = [],
+  memory = new Memory(),
+  sizeBytes = 1200 * KIB,
+  maxBaudRate = 3_000_000,
+  latencyMs = 1,
+}: Timed) {
+  const long = seededRandom(6).bytes(4 * MIB);
+  const speeds = { digestBytesPerSecond: 8 * MIB };
+  const on = bench({ family: 'esp32', content: long, flashSizeBytes: 4 * MIB, line: { latencyMs }, speeds });
+  const log: string[] = [];
+  const note = (message: string) => void log.push(message);
+  Object.assign(on.context, { log: { ...on.context.log, warn: note, info: note } });
+  const board = await on.connect({ baudRate: maxBaudRate, line: memory });
+  await board.openFlash();
+  for (const fault of faults) on.board.addFault(fault);
+  const startedAt = on.clock.now();
+  let [firstAt, bytes] = [Infinity, 0];
+  const read = Buffer.alloc(sizeBytes);
+  await board.read(0, sizeBytes, (at, packet) => {
+    firstAt = Math.min(firstAt, on.clock.now());
+    bytes += packet.length;
+    packet.copy(read, at);
+  });
+  assert.ok(read.equals(long.subarray(0, sizeBytes)));
+  const ms = on.clock.now() - startedAt;
+  const lineMs = (rate: number) => encodeFrame(read).length / (rate / 10_000);
+  const shareOf = (rate: number) => lineMs(rate) / (on.clock.now() - firstAt);
+  const { baudRate } = board;
+  await board.leave();
+  return { on, board, memory, log, ms, shareOf, baudRate, readAgain: bytes - sizeBytes };
+}
+
+describe('a rate that the line does not hold', () => {
+  // Where every fifth byte is lost, no answer arrives; at one in 3000, one in each packet.
+  for (const every of [5, 20, 50, 200, 1000, 3000]) {
+    it(`costs less than 0.4 s to find out, without a reset: one byte of ${every} is lost`, async () => {
+      const straight = await timed({ maxBaudRate: 921600 });
+      const { on, board, memory, log, ms, shareOf, baudRate } = await timed({
+        faults: [{ kind: 'loses-above', baudRate: 921600, every }],
+      });
+      assert.ok(ms - straight.ms < 400, `${(ms - straight.ms).toFixed()} ms`);
+      assert.ok(shareOf(921600) >= 0.95, `${shareOf(921600)} of the line`);
+      assert.deepEqual([baudRate, on.board.resets, board.recovery.lowerBaudRate], [921600, 2, 1]);
+      assert.equal(memory.facts?.failedBaudRate, 1_500_000);
+      assert.equal(log.filter((message) => /does not hold the baud rate/.test(message)).length, 1);
+    });
+  }
+
+  it('costs less than 0.4 s at 8 ms each way, too', async () => {
+    const straight = await timed({ maxBaudRate: 921600, latencyMs: 8 });
+    const { ms, shareOf } = await timed({ faults: [{ kind: 'loses-above', baudRate: 921600 }], latencyMs: 8 });
+    assert.ok(ms - straight.ms < 400, `${(ms - straight.ms).toFixed()} ms`);
+    assert.ok(shareOf(921600) >= 0.94, `${shareOf(921600)} of the line`);
+  });
+
+  it('is told from one flipped bit or lost byte in its trial', async () => {
+    for (const kind of ['flip', 'drop'] as const) {
+      for (const byte of [17_000, 20_000, 33_000, 33_500]) {
+        const { memory, baudRate } = await timed({ faults: [{ kind, direction: 'to-host', byte }] });
+        assert.deepEqual([baudRate, memory.facts?.failedBaudRate], [3_000_000, null], `${kind} ${byte}`);
+        assert.equal(memory.facts?.acknowledgeEarly, true);
+      }
+    }
+  });
+});
+
+describe('noise', () => {
+  const at = (kind: 'flip' | 'drop', ...bytes: number[]) =>
+    bytes.map((byte): Fault => ({ kind, direction: 'to-host', byte }));
+
+  for (const [what, faults] of [
+    ['five flipped bits in 2 MB', at('flip', 300_000, 700_000, 1_100_000, 1_500_000, 1_900_000)],
+    ['five flipped bits in 200 KB', at('flip', 300_000, 340_000, 390_000, 450_000, 500_000)],
+    ['a flipped bit every 400 KB', [{ kind: 'flip', direction: 'to-host', byte: 1000, every: 400_000 }]],
+    ['a lost byte every 30 KB', [{ kind: 'drop', direction: 'to-host', byte: 1000, every: 30_000 }]],
+  ] as [string, Fault[]][]) {
+    it(`costs what is read again and no more, now and later: ${what}`, async () => {
+      const memory = new Memory();
+      const noisy = await timed({ faults, memory, maxBaudRate: 1_500_000, sizeBytes: 2 * MIB });
+      assert.equal(noisy.baudRate, 1_500_000);
+      assert.deepEqual([memory.facts?.bestBaudRate, memory.facts?.failedBaudRate], [1_500_000, null]);
+      assert.equal(memory.facts?.acknowledgeEarly, true);
+      const clean = await timed({ memory, maxBaudRate: 1_500_000, sizeBytes: 2 * MIB });
+      assert.ok(clean.shareOf(1_500_000) > 0.97, `${clean.shareOf(1_500_000)} of the line`);
+      assert.equal(clean.on.board.baudRates[1], 1_500_000, 'at once');
+    });
+  }
+
+  it('of a line that always errs is no reason to read it slower and slower', async () => {
+    const faults = [{ kind: 'flip', direction: 'to-host', byte: 1000, every: 50_000 }] as const;
+    const clean = await timed({ maxBaudRate: 1_500_000 });
+    const noisy = await timed({ faults, maxBaudRate: 1_500_000 });
+    assert.ok(noisy.ms < 1.6 * clean.ms, `${noisy.ms / clean.ms} times as long`);
+  });
+
+  it('that lets a rate fall is counted and told of, and told of again when the rate comes back', async () => {
+    const { board, log, baudRate, memory } = await timed({
+      faults: [{ kind: 'drop', direction: 'to-host', byte: 100_000, every: 12_000, count: 1 }],
+      maxBaudRate: 921600,
+      sizeBytes: 600 * KIB,
+    });
+    assert.ok(board.recovery.lowerBaudRate >= 1);
+    assert.equal(log.filter((message) => /lower one|does not hold/.test(message)).length, board.recovery.lowerBaudRate);
+    assert.ok(log.some((message) => /may be used again/.test(message)));
+    assert.deepEqual([baudRate, memory.facts?.failedBaudRate], [921600, null]);
+  });
+
+  it('is told from errors of the rate: that falls for good, and is remembered', async () => {
+    const { board, memory, baudRate, log } = await timed({
+      faults: [{ kind: 'loses-above', baudRate: 1_000_000, every: 18_000 }],
+      maxBaudRate: 1_500_000,
+      sizeBytes: 3 * MIB,
+    });
+    assert.deepEqual([baudRate, memory.facts?.failedBaudRate, memory.facts?.bestBaudRate], [921600, 1_500_000, 921600]);
+    assert.equal(log.filter((message) => /lower one|does not hold/.test(message)).length, board.recovery.lowerBaudRate);
+  });
+});
+
+describe('a bad packet', () => {
+  const drops = [300_000, 600_000, 900_000];
+
+  it('costs that packet: three lost bytes cost 3 of them at most', async () => {
+    const faults = drops.map((byte): Fault => ({ kind: 'drop', direction: 'to-host', byte }));
+    const { readAgain, board } = await timed({ faults, maxBaudRate: 921600 });
+    assert.equal(board.recovery.repeated, 3);
+    assert.ok(readAgain <= 3 * 4096, `${readAgain} bytes read again`);
+  });
+
+  it('whose bits flipped is found by digests, and read again alone', async () => {
+    const faults = drops.map((byte): Fault => ({ kind: 'flip', direction: 'to-host', byte }));
+    const clean = await timed({ maxBaudRate: 921600 });
+    const { readAgain, board, ms } = await timed({ faults, maxBaudRate: 921600 });
+    assert.equal(board.recovery.repeated, 3);
+    assert.ok(readAgain <= 3 * 4096, `${readAgain} bytes read again`);
+    assert.ok(ms - clean.ms < 1200, `${ms - clean.ms} ms`);
+  });
+
+  it('leaves nothing that the chip does not confirm: what changed on the board is read again', async () => {
+    const on = bench({ content, line: {} });
+    const board = await on.connect({ baudRate: 921600 });
+    await board.openFlash();
+    on.board.addFault({ kind: 'drop', direction: 'to-host', byte: 150_000 });
+    const seen = new Map<number, number>();
+    const region = Buffer.alloc(256 * KIB);
+    let changed = false;
+    await board.read(0, region.length, (at, bytes) => {
+      seen.set(at, (seen.get(at) ?? 0) + 1);
+      bytes.copy(region, at);
+      if (at < 120_000 || changed) return;
+      changed = true;
+      on.board.flash.load(40_960, Buffer.alloc(4096, 0x77));
+    });
+    assert.ok(region.equals(on.board.flash.read(0, region.length)));
+    assert.equal(seen.get(40_960), 2);
+    assert.ok([...seen.values()].reduce((sum, times) => sum + times - 1, 0) <= 3);
+  });
+
+  it('is no reason to keep bytes of one read for another', async () => {
+    const on = bench({ content, line: {} });
+    const board = await on.connect({ baudRate: 921600 });
+    await board.openFlash();
+    on.board.addFault({ kind: 'flip', direction: 'to-host', byte: 50_000 });
+    for (let time = 0; time < 2; time++) await assertReads(on, board, 0, 300 * KIB);
+  });
+});
+
 describe('what is remembered', () => {
   it('is gone to at once, and nothing is written for a board that taught nothing', async () => {
     const memory = new Memory();
     await session({}, memory);
     assert.deepEqual([memory.facts?.bestBaudRate, memory.facts?.failedBaudRate], [3_000_000, null]);
     const { on } = await session({}, memory);
-    assert.equal(ratesOf(on)[0], 3_000_000);
+    // The ROM takes the stub at what ROMs are known to hold.
+    assert.deepEqual(ratesOf(on).slice(0, 2), [921_600, 3_000_000]);
     const { written } = memory;
     const unchanged = bench({ content, line: {} });
     const board = await unchanged.connect({ ...HIGHEST, line: memory });
@@ -207,7 +385,7 @@ describe('what is remembered', () => {
   it('is not a word against the baud rate where lower ones did not help', async () => {
     const memory = new Memory();
     const { board } = await session(
-      { family: 'esp32', faults: [{ kind: 'wrong-digest', of: 'read' }] },
+      { family: 'esp32', faults: [{ kind: 'long-frames', bytes: 600 }] },
       memory,
       40 * KIB,
     );
@@ -250,7 +428,7 @@ describe('early acknowledgement', () => {
     const memory = new Memory();
     const on = bench({ content, line: {} });
     const board = await on.connect({ ...HIGHEST, line: memory });
-    await board.openFlash();
+    await board.prepareToMove();
     on.board.addFault({ kind: 'flip', direction: 'to-host', byte: 9000 });
     await assertReads(on, board, 0, 300_000);
     on.board.addFault({ kind: 'drop', direction: 'to-host', byte: 9000 });
@@ -292,7 +470,7 @@ describe('early acknowledgement', () => {
         const memory = new Memory();
         const on = bench({ content, capabilities: NO_LINES, legacyStub: true, line: {} });
         await enterDownloadByHand(on);
-        await (await on.connect()).openFlash();
+        await (await on.connect()).prepareToMove();
         assert.equal(on.board.mode, 'stub');
         if (!can) on.board.addFault({ kind: 'early-acknowledgement', effect });
         const board = await on.connect({ ...HIGHEST, line: memory });
@@ -313,7 +491,7 @@ describe('a bad region', () => {
   it('is read in smaller packets', async () => {
     const on = bench({ content, line: {} });
     const board = await on.connect({ baudRate: 115200 });
-    await board.openFlash();
+    await board.prepareToMove();
     const mend = on.board.addFault({ kind: 'long-frames', bytes: 3000 });
     await assertReads(on, board, 0, 8192);
     mend();
@@ -331,8 +509,8 @@ describe('a bad region', () => {
   it('is read after a reset where the stub has lost its way', async () => {
     const on = bench({ content, line: {} });
     const board = await on.connect({ baudRate: 115200 });
-    await board.openFlash();
-    const mend = on.board.addFault({ kind: 'wrong-digest', of: 'read' });
+    await board.prepareToMove();
+    const mend = on.board.addFault({ kind: 'long-frames', bytes: 600 });
     const { resets } = on.board;
     const watch = () => (on.board.resets > resets ? mend() : void on.clock.schedule(5, watch));
     watch();
@@ -345,8 +523,8 @@ describe('a bad region', () => {
     for (const family of ['esp32', 'esp32s3', 'esp32c3'] as const) {
       const on = bench({ family, content, line: {} });
       const board = await on.connect({ baudRate: 115200 });
-      await board.openFlash();
-      const mend = on.board.addFault({ kind: 'wrong-digest', of: 'read' });
+      await board.prepareToMove();
+      const mend = on.board.addFault({ kind: 'long-frames', bytes: 600 });
       await assertReads(on, board, 0, 16 * KIB);
       assert.ok(board.recovery.romReads >= 1, family);
       mend();
@@ -363,7 +541,7 @@ describe('a bad region', () => {
       family: 'esp32',
       content,
       line: { latencyMs: 1 },
-      faults: [{ kind: 'wrong-digest', of: 'read' }],
+      faults: [{ kind: 'long-frames', bytes: 600 }],
     });
     const board = await on.connect(HIGHEST);
     const startedAt = on.clock.now();
@@ -383,7 +561,7 @@ describe('a bad region', () => {
       { ...on.context, log },
       { reset: 'auto', attempts: 3, usb: null, baudRate: 115200 },
     );
-    await board.openFlash();
+    await board.prepareToMove();
     for (let error = 0; error < 5; error++) {
       on.board.addFault({ kind: 'flip', direction: 'to-host', byte: 5000 });
       await assertReads(on, board, 0, 20_000);
@@ -423,7 +601,7 @@ describe('a fault on the way up', () => {
         const memory = new Memory();
         const on = bench({ family, content, line: { latencyMs: 1 } });
         const board = await on.connect({ ...HIGHEST, line: memory });
-        await board.openFlash();
+        await board.prepareToMove();
         on.board.addFault(one);
         const startedAt = on.clock.now();
         try {

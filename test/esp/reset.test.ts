@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { hasCode } from '../../src/errors.ts';
 import {
+  beginsAtOpen,
   classicReset,
   hardReset,
   parseResetSequence,
   resetPlan,
   tightReset,
+  usbOtgReset,
   usbSerialJtagReset,
 } from '../../src/esp/reset.ts';
 import type { ResetSequence } from '../../src/esp/reset.ts';
@@ -34,8 +36,27 @@ describe('reset sequences', () => {
   });
 
   it('end with both lines released', () => {
-    for (const sequence of [classicReset(50), tightReset(550), usbSerialJtagReset, hardReset]) {
+    for (const sequence of [classicReset(50), tightReset(550), usbSerialJtagReset, usbOtgReset, hardReset]) {
       assert.deepEqual(sequence.steps.at(-1), { dtr: false, rts: false }, sequence.name);
+    }
+  });
+
+  it('for an app on USB-OTG passes through both lines, one after the other, without a wait', () => {
+    const states = usbOtgReset.steps.map((step) =>
+      'waitMs' in step ? 'wait' : `${step.dtr ? 1 : 0}${step.rts ? 1 : 0}`,
+    );
+    assert.deepEqual(states, ['01', '11', '10', '00']);
+  });
+
+  it('begins at the open of the port where an app would take the release of the lines for a request', () => {
+    const otg = { vendorId: '303a', productId: '4001' };
+    const nothing = { name: 'none', steps: [] };
+    for (const mode of ['auto', 'usb-otg', nothing] as const) assert.equal(beginsAtOpen(mode, otg), true);
+    for (const mode of ['none', 'tight', 'classic', 'usb-serial-jtag', parseResetSequence('D0')] as const) {
+      assert.equal(beginsAtOpen(mode, otg), false);
+    }
+    for (const usb of [null, { vendorId: '303a', productId: '1001' }, { vendorId: '10c4', productId: 'ea60' }]) {
+      for (const mode of ['auto', nothing] as const) assert.equal(beginsAtOpen(mode, usb), false);
     }
   });
 
@@ -75,6 +96,17 @@ describe('reset sequences', () => {
     );
     assert.ok(resetPlan('auto', null).slice(0, 3).includes(usbSerialJtagReset));
     assert.notEqual(resetPlan('auto', null)[2], usbSerialJtagReset);
+    for (const maker of ['303a', '239a', '2e8a']) {
+      const plan = resetPlan('auto', { vendorId: maker, productId: '80df' });
+      assert.equal(plan[0], usbOtgReset, maker);
+      assert.ok(
+        plan.slice(0, 3).some(({ name }) => name === 'tight 50 ms'),
+        maker,
+      );
+      assert.notEqual(plan[2], usbSerialJtagReset);
+    }
+    assert.ok(!resetPlan('auto', bridge).includes(usbOtgReset), 'it starts the app of a board behind a bridge');
+    assert.ok(resetPlan('auto', null).includes(usbOtgReset));
     assert.deepEqual(resetPlan('none', jtag), []);
     assert.equal(resetPlan(parseResetSequence('D0'), jtag)[0]?.name, 'custom');
   });

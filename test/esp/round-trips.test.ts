@@ -43,13 +43,25 @@ describe('what identifies a board', () => {
     });
   }
 
-  it('is not asked again to start the stub', async () => {
+  it('is not asked again to identify the flash and to start the stub', async () => {
     const on = bench({ family: 'esp32' });
     const board = await on.connect();
+    const asked = (since: number) =>
+      on.board.commands
+        .slice(since)
+        .filter(({ loader, opcode }) => loader === 'rom' && opcode === OPCODE.READ_REG)
+        .map(({ payload }) => payload.readUInt32LE(0));
+    const known = new Set(asked(0));
     const before = on.board.commands.length;
-    await board.openFlash();
-    const rom = on.board.commands.slice(before).filter(({ loader }) => loader === 'rom');
-    assert.ok(!rom.some(({ opcode }) => opcode === OPCODE.READ_REG));
+    await board.prepareToMove();
+    assert.equal(board.loaderKind, 'stub');
+    const again = asked(before);
+    // The SPI peripheral's, for the id of the flash.
+    assert.ok(again.length > 0);
+    assert.deepEqual(
+      again.filter((address) => known.has(address)),
+      [],
+    );
   });
 
   it('is checked by one answer a word when it is what was agreed on', async () => {

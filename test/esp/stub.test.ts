@@ -57,7 +57,7 @@ describe('the stub', () => {
     ] as const) {
       const on = bench(options);
       const board = await on.connect();
-      await board.openFlash();
+      await board.prepareToMove();
       assert.equal(board.loaderKind, 'stub');
       const begins = on.board.commands.filter(({ opcode }) => opcode === OPCODE.MEM_BEGIN);
       assert.ok(begins.every(({ payload }) => payload.readUInt32LE(8) <= limit));
@@ -70,7 +70,7 @@ describe('the stub', () => {
     const on = bench({ capabilities: NO_LINES });
     await enterDownloadByHand(on);
     const first = await on.connect();
-    await first.openFlash();
+    await first.prepareToMove();
     assert.equal(await first.leave(), 'untouched');
     const uploads = count(on, OPCODE.MEM_BEGIN);
     const second = await on.connect();
@@ -85,10 +85,10 @@ describe('the stub', () => {
 
   it('that still runs from before is replaced where the board can be reset', async () => {
     const on = bench();
-    await (await on.connect()).openFlash();
+    await (await on.connect()).prepareToMove();
     const again = await on.connect();
     assert.equal(again.loaderKind, 'rom');
-    await again.openFlash();
+    await again.prepareToMove();
     assert.equal(again.loaderKind, 'stub');
   });
 
@@ -120,7 +120,7 @@ describe('the stub', () => {
           const on = bench({ family });
           const board = await on.connect();
           on.board.addFault({ kind, direction: 'to-board', byte });
-          await board.openFlash();
+          await board.prepareToMove();
           assert.equal(board.loaderKind, 'stub', `${family}: ${kind} ${byte}`);
           assert.equal(await board.digest(0, 4096), on.board.flash.md5(0, 4096).toString('hex'));
         }
@@ -155,7 +155,7 @@ describe('the stub', () => {
     });
     const board = await on.connect();
     const clean = on.board.commands.length;
-    await board.openFlash();
+    await board.prepareToMove();
     assert.equal(board.loaderKind, 'stub');
     assert.deepEqual(pointer, [entry, FUNCTION]);
     const ends = on.board.commands.slice(clean).filter(({ opcode }) => opcode === OPCODE.MEM_END);
@@ -170,7 +170,7 @@ describe('the stub', () => {
     it(`is not loaded on an ${name}, which is read through the ROM`, async () => {
       const on = bench({ ...options, flashSizeBytes: 256 * KIB, line: { paced: false } });
       const board = await on.connect();
-      await board.openFlash();
+      await board.prepareToMove();
       assert.equal(board.loaderKind, 'rom');
       assert.equal(count(on, OPCODE.MEM_BEGIN), 0);
       assert.deepEqual(await readRegion(board, 100, 3000), on.board.flash.read(100, 3000));

@@ -171,11 +171,23 @@ describe('RFC 2217', () => {
   test('says port-busy when the server does, and port-failed when it just hangs up', async () => {
     for (const [text, code] of [
       ['Port already in use\r\n', 'port-busy'],
+      ["Port's device already in use\n\r", 'port-busy'],
       ['', 'port-failed'],
+      ['Device open failure: No such file or directory\r\n', 'port-failed'],
+      // What the board printed, and not the server.
+      ['I (4312) wifi: channel busy\r\n', 'port-failed'],
+      ['E (812) i2c: port already in use\r\nI (815) main: ready\r\n', 'port-failed'],
+      ['busy\r\n', 'port-failed'],
     ] as const) {
       const peer = await listen((socket) => socket.end(text));
       const opened = openLink(`rfc2217://127.0.0.1:${peer.port}`, options);
-      await assert.rejects(opened, (error) => hasCode(error, code));
+      await assert.rejects(opened, (error) => {
+        assert.ok(hasCode(error, code), `${text}: ${String(error)}`);
+        const words = text.trim();
+        if (code === 'port-busy') assert.ok(error.message.endsWith(`its server says "${words}"`), error.message);
+        else if (words !== '') assert.match(error.message, /from it or its board$/);
+        return true;
+      });
       await peer.close();
     }
   });

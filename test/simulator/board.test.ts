@@ -144,6 +144,76 @@ test('USB-OTG: the app answers to RTS, the ROM does not; the watchdog leads out'
   assert.equal(board.board.mode, 'app');
 });
 
+/** A board on USB-OTG, and its lines step by step: `01` = DTR off, RTS on. */
+function otg(options: Partial<BoardOptions>) {
+  const board = session({ family: 'esp32s2', content: demoImage({ family: 'esp32s2' }), usb: 'usb-otg', ...options });
+  const play = async (...steps: (string | number)[]) => {
+    for (const step of steps) {
+      if (typeof step === 'number') await board.pass(step);
+      else lines(board.board, step[0] === '1', step[1] === '1');
+    }
+    return board.board.mode;
+  };
+  return { board: board.board, pass: (durationMs: number) => board.pass(durationMs), play };
+}
+
+test("USB-OTG with ESP-IDF's console: the last edge of RTS within 50 ms counts, also the one of an open", async () => {
+  const settle = 100;
+  for (const [mode, resets, ...steps] of [
+    ['app', 1, '11', '00', settle],
+    ['download', 1, '11', '10', '00', settle],
+    ['download', 1, '11', '00', '01', '11', '10', '00', settle],
+    ['app', 2, '11', '00', 60, '01', 0, '00', settle],
+    ['app', 1, '11', '10', 40, '11', '00', settle],
+    ['app', 0, '11', 1000],
+    ['app', 0, '11', '00', 49],
+    // What else happens on USB begins the wait anew.
+    ['app', 0, '11', '00', 40, '10', 40, '00', 40],
+  ] as const) {
+    const { board, play, pass } = otg({});
+    await pass(100);
+    assert.equal(await play(...steps), mode, steps.join(' '));
+    assert.equal(board.resets, resets, steps.join(' '));
+  }
+});
+
+test("USB-OTG with Arduino's CDC: four changes in a row, one line after the other", async () => {
+  for (const [mode, ...steps] of [
+    ['download', '01', '11', '10', '00'],
+    ['download', '11', '00', '01', 100, '11', '10', 500, '00'],
+    ['download', '11', '01', '11', '10', '00'],
+    ['download', '01', '01', '11', '11', '10', '00', '00'],
+    ['app', '11', '00'],
+    ['app', '01', 100, '10', 50, '00'],
+    ['app', '10', '11', '01', '00'],
+    ['app', '01', '11', '00', '10', '00'],
+    ['app', '01', '11', '01', '11', '10', '00'],
+  ] as const) {
+    const { play, pass } = otg({ otgApp: 'arduino' });
+    await pass(100);
+    assert.equal(await play(...steps, 100), mode, steps.join(' '));
+  }
+});
+
+test("USB-OTG of an ESP32-S3: Arduino's app hands over to USB-Serial/JTAG for download mode, and takes it back", async () => {
+  const content = demoImage({ family: 'esp32s3' });
+  const { board, play, pass } = otg({ family: 'esp32s3', content, otgApp: 'arduino' });
+  await pass(100);
+  assert.equal(board.usb, 'usb-otg');
+  assert.equal(await play('01', '11', '10', '00', 100), 'download');
+  assert.equal(board.usb, 'usb-serial-jtag');
+  board.powerCycle();
+  await pass(100);
+  assert.deepEqual([board.mode, board.usb], ['app', 'usb-otg']);
+});
+
+test('USB-OTG with another app: the lines reach nothing', async () => {
+  const { board, play, pass } = otg({ otgApp: 'deaf' });
+  await pass(100);
+  assert.equal(await play('11', '01', '11', '10', '00', '01', '00', 100), 'app');
+  assert.equal(board.resets, 0);
+});
+
 test('the watchdog heeds its lock and its off switch', async () => {
   const board = session({ family: 'esp32c3', content, usb: 'usb-serial-jtag', armedWatchdogMs: 2000 });
   const { writeProtect, config0, config1, key } = board.board.model.watchdog!;

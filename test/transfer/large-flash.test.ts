@@ -36,7 +36,7 @@ function romTouchedFlash(board: SimulatedBoard): boolean {
 }
 
 async function assertNothingKept(bench: Bench, board: SimulatedBoard): Promise<void> {
-  await bench.assertImages(board.mac, []);
+  assert.deepEqual(await bench.imagesOf(board.mac), []);
   assert.equal(romTouchedFlash(board), false);
   assert.equal(board.mode, 'app');
 }

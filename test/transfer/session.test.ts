@@ -58,7 +58,8 @@ describe('a session', () => {
       assert.equal(session.board.identity.mac, board.mac);
       assert.equal(session.port.address, 'memory:board');
       assert.ok(session.link.isOpen);
-      await session.board.openFlash();
+      // With the stub: thousands of bytes.
+      await session.board.prepareToMove();
       return 42;
     });
     const { value, left, wireBytes, seconds } = await outcome;

@@ -2,10 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
-import * as nodeFs from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, describe, it } from 'node:test';
-import type { FileSystem } from '../../src/archive/disk.ts';
 import { draftOwner, isPartialName } from '../../src/archive/owner.ts';
 import { hasCode, toEspdError } from '../../src/errors.ts';
 import type { Link } from '../../src/serial/link.ts';
@@ -13,52 +11,12 @@ import { macToFolder } from '../../src/mac.ts';
 import type { SimulatedBoard } from '../../src/simulator/index.ts';
 import { readFlash } from '../../src/transfer/backup.ts';
 import type { Progress, Session } from '../../src/transfer/session.ts';
+import { SLOW_MS, SlowDisk } from '../support/slow-disk.ts';
 import { Bench, KIB, TriggerLink, imageOf, macOf, smallImage, withSectors } from './support.ts';
 
 const SIZE_BYTES = 256 * KIB;
 /** The contract of a stop. */
 const STOP_MS = 5000;
-const SLOW_MS = 9000;
-
-/** A disk whose calls take their time once it is told so: its fsync only, or every call. */
-class SlowDisk {
-  readonly fs: FileSystem;
-  bench: Bench | undefined;
-  slow: 'nothing' | 'fsync' | 'everything' = 'nothing';
-  syncs = 0;
-
-  constructor() {
-    this.fs = new Proxy(nodeFs, {
-      get: (target, name) => {
-        const call = Reflect.get(target, name, target) as (...args: unknown[]) => Promise<unknown>;
-        return async (...args: unknown[]) => {
-          await this.#wait(false);
-          const result = await call(...args);
-          return name === 'open' ? this.#slowHandle(result as nodeFs.FileHandle) : result;
-        };
-      },
-    });
-  }
-
-  #slowHandle(handle: nodeFs.FileHandle): nodeFs.FileHandle {
-    return new Proxy(handle, {
-      get: (target, name) => {
-        const member: unknown = Reflect.get(target, name, target);
-        if (typeof member !== 'function') return member;
-        return async (...args: unknown[]) => {
-          await this.#wait(name === 'sync');
-          // Whether it comes to a real disk is not what this is about.
-          return name === 'sync' ? undefined : (member as (...all: unknown[]) => unknown).apply(target, args);
-        };
-      },
-    });
-  }
-
-  async #wait(isSync: boolean): Promise<void> {
-    if (isSync) this.syncs++;
-    if (this.slow === 'everything' || (this.slow === 'fsync' && isSync)) await this.bench?.pass(SLOW_MS);
-  }
-}
 
 interface Scene {
   readonly bench: Bench;
@@ -71,7 +29,7 @@ interface Scene {
 async function sceneOf(t: TestContext): Promise<Scene> {
   const disk = new SlowDisk();
   const bench = await Bench.open(t, { fs: disk.fs });
-  disk.bench = bench;
+  disk.clock = bench.clock;
   const old = smallImage('esp32c3', SIZE_BYTES);
   const board = bench.board({ family: 'esp32c3', flashSizeBytes: SIZE_BYTES, content: old });
   await bench.backup(board);

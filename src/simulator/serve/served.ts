@@ -35,25 +35,32 @@ export const DEFAULT_QUEUE_LIMIT_BYTES = 1024 * 1024;
 /** Whether the board is plugged in: changed by hand, or by the board itself. Takes over `board.onVanish`. */
 export class Plug {
   readonly #board: BoardPort;
+  readonly #options: ServeOptions;
   readonly #onOut: () => void;
   readonly #onIn: () => void;
   #isIn = true;
   #cancelReturn: (() => void) | undefined;
 
   constructor(board: BoardPort, options: ServeOptions, onOut: () => void, onIn: () => void) {
-    const { clock = systemClock, reappearAfterMs = 300 } = options;
     this.#board = board;
+    this.#options = options;
     this.#onOut = onOut;
     this.#onIn = onIn;
-    board.onVanish = () => {
-      if (!this.#isIn) return;
-      this.out();
-      if (reappearAfterMs !== null) this.#cancelReturn = clock.schedule(reappearAfterMs, () => this.in());
-    };
+    this.#watch();
   }
 
   get isIn(): boolean {
     return this.#isIn;
+  }
+
+  /** A board calls back once: who has the next link to it asks anew. */
+  #watch(): void {
+    const { clock = systemClock, reappearAfterMs = 300 } = this.#options;
+    this.#board.onVanish = () => {
+      if (!this.#isIn) return;
+      this.out();
+      if (reappearAfterMs !== null) this.#cancelReturn = clock.schedule(reappearAfterMs, () => this.in());
+    };
   }
 
   /** A board that vanished by itself does not come back by itself after this. */
@@ -70,6 +77,7 @@ export class Plug {
     this.#cancelReturn = undefined;
     if (this.#isIn) return;
     this.#isIn = true;
+    this.#watch();
     this.#onIn();
   }
 

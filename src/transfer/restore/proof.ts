@@ -100,10 +100,11 @@ export class FlashProof {
       const digest = await this.digest(region);
       if (region.sizeBytes === this.#flashBytes) this.#flashDigest ??= digest;
       if (digest === expected) return [];
-      const ask = (part: Region) => (part.sizeBytes === region.sizeBytes ? Promise.resolve(digest) : this.digest(part));
-      const { board } = this.#session;
       // A flash that is blank all over differs by what the image has in use: nothing more to ask.
       if (digest === uniformDigest(BLANK, region.sizeBytes)) return await usedSectors(this.#image, region);
+      const { board } = this.#session;
+      await board.prepareToMove();
+      const ask = (part: Region) => (part.sizeBytes === region.sizeBytes ? Promise.resolve(digest) : this.digest(part));
       const guess = { md5: digest, within: region, likely: this.#likely };
       const differing =
         (await guessChanges(guess, this.#image, board, ask)) ??

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { PlugIns } from '../../src/cli/plug-ins.ts';
+import { PlugIns } from '../../src/plugs/plug-ins.ts';
 import { parseMac } from '../../src/mac.ts';
 import type { PortInfo } from '../../src/serial/ports.ts';
 import { VirtualClock } from '../../src/simulator/index.ts';
@@ -51,17 +51,17 @@ describe('plug-ins', () => {
   });
 
   test('do not come from our own resets of a board on its own USB', async () => {
-    const { plugIns, next } = bench();
+    const { clock, plugIns, next } = bench();
     const mac = parseMac('7c:df:a1:00:00:01')!;
     assert.deepEqual(await next(port('c', 1, native)), ['c 1']);
-    plugIns.started(port('c', 1, native));
-    plugIns.released(port('c', 1, native), 'download-mode');
+    plugIns.slots.started(port('c', 1, native));
+    plugIns.slots.released(port('c', 1, native), clock.now(), 'download-mode');
     assert.deepEqual(await next(), []);
     assert.deepEqual(await next(port('c', 2, native)), ['c 2 in download mode']);
-    plugIns.started(port('c', 2, native));
-    plugIns.identified(port('c', 2, native), mac);
-    plugIns.leaving(port('c', 2, native));
-    plugIns.released(port('c', 2, native), 'app');
+    plugIns.slots.started(port('c', 2, native));
+    plugIns.slots.identified(port('c', 2, native), mac);
+    plugIns.slots.leaving(port('c', 2, native));
+    plugIns.slots.released(port('c', 2, native), clock.now(), 'app');
     assert.deepEqual(await next(), []);
     assert.deepEqual(await next(port('c', 3, native)), []);
   });

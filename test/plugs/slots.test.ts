@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { type PlugInVerdict, type ResetInto, Slots, isOwnUsb, ownUsbMac } from '../../src/daemon/slots.ts';
+import { type PlugInVerdict, type ResetInto, LOOP_REST_MS, Slots, isOwnUsb, ownUsbMac } from '../../src/plugs/slots.ts';
 import { parseMac } from '../../src/mac.ts';
 import type { PortInfo } from '../../src/serial/ports.ts';
 
@@ -230,12 +230,39 @@ describe('plug-ins', () => {
       // It goes on flapping although nobody touches it.
       for (let second = 0; second < 290; second++) {
         slots.detached(each, (now += 500));
-        assert.equal(slots.attached(each, (now += 500)), 'loop', `${second} s into the rest`);
+        assert.equal(slots.attached(each, (now += 500)), 'resting', `${second} s into the rest`);
       }
       now += MINUTE_MS;
       slots.detached(each, now);
       assert.equal(slots.attached(each, now + 100), 'real');
     }
+  });
+
+  it('of a bridge whose jobs end before the listing shows that it went end in a rest as well', () => {
+    const slots = new Slots(COOLDOWN_MS);
+    let now = 0;
+    const round = () => {
+      slots.started(bridge);
+      slots.released(bridge, (now += 100), 'nothing', true);
+      slots.detached(bridge, (now += 50));
+      return slots.attached(bridge, (now += 500));
+    };
+    assert.deepEqual([round(), round(), round(), round()], ['real', 'real', 'loop', 'resting']);
+  });
+
+  it('of a port that is there at the end of its rest: one try, and the next rest if it goes away again', () => {
+    const slots = new Slots(COOLDOWN_MS);
+    let now = 0;
+    const round = () => {
+      slots.started(bridge);
+      slots.detached(bridge, (now += 100));
+      slots.released(bridge, (now += 100), 'nothing');
+      return slots.attached(bridge, (now += 100));
+    };
+    assert.deepEqual([round(), round(), round()], ['real', 'real', 'loop']);
+    now += LOOP_REST_MS;
+    slots.rested(bridge);
+    assert.deepEqual([round(), round()], ['loop', 'resting']);
   });
 
   it('by hand are real also during a rest', () => {

@@ -20,13 +20,15 @@ const MAYBE_OWN_RESET_MS = 10_000;
 const PERSON_MS = 3000;
 /** After so many quick comings and goings in a row a port is left alone for {@link LOOP_REST_MS}. */
 const LOOP_LIMIT = 3;
-const LOOP_REST_MS = 5 * 60_000;
+/** Then it is tried once, and rests again where it goes away once more. */
+export const LOOP_REST_MS = 5 * 60_000;
 
 /**
  * `real`: to be worked on. `in-download-mode`: it went away when it was reset into download mode, and should be there
- * now. `own-reset`: it went away when it was let go. `loop`: it comes and goes by itself.
+ * now. `own-reset`: it went away when it was let go. `loop`: it comes and goes by itself, and a rest begins. `resting`:
+ * that rest is not over.
  */
-export type PlugInVerdict = 'real' | 'in-download-mode' | 'own-reset' | 'loop';
+export type PlugInVerdict = 'real' | 'in-download-mode' | 'own-reset' | 'loop' | 'resting';
 
 /** What the daemon's last reset of a board leads to; `nothing` where it was not reset, or went away for no such reason. */
 export type ResetInto = 'download-mode' | 'app' | 'nothing';
@@ -38,6 +40,8 @@ interface Slot {
   /** The board that the last job found there. */
   mac: Mac | undefined;
   releasedAtMs: number;
+  /** The last job ended because the port went away; the listing may be late to notice. */
+  wentAway: boolean;
   wentAtMs: number;
   /** Why it went away, where that was the daemon's doing; asked once. */
   wentInto: ResetInto;
@@ -48,6 +52,9 @@ interface Slot {
   /** Set while it is left alone. */
   restUntilMs: number | undefined;
 }
+
+/** As much of a port as tells where it is. */
+export type Place = Pick<PortInfo, 'address' | 'usb'>;
 
 export class Slots {
   readonly #slots = new Map<string, Slot>();
@@ -63,26 +70,35 @@ export class Slots {
   }
 
   /** A job on `port` begins, by resetting the board into download mode. */
-  started(port: PortInfo): void {
-    Object.assign(this.#slotOf(port), { busy: true, resetInto: 'download-mode', mac: undefined });
+  started(port: Place): void {
+    Object.assign(this.#slotOf(port), { busy: true, resetInto: 'download-mode', mac: undefined, wentAway: false });
   }
 
   /** The board answers: from now on it is not reset until it is let go. */
-  identified(port: PortInfo, mac: Mac): void {
+  identified(port: Place, mac: Mac): void {
     Object.assign(this.#slotOf(port), { resetInto: 'nothing', mac });
   }
 
+  /** The board that the last job found there. */
+  macAt(port: Place): Mac | undefined {
+    return this.#slotOf(port).mac;
+  }
+
   /** The board is being reset into its app. */
-  leaving(port: PortInfo): void {
+  leaving(port: Place): void {
     this.#slotOf(port).resetInto = 'app';
   }
 
-  /** The job on `port` has ended. The port may go away only now, or only now be seen to have gone. */
-  released(port: PortInfo, nowMs: number, resetInto: ResetInto): void {
-    Object.assign(this.#slotOf(port), { busy: false, releasedAtMs: nowMs, resetInto });
+  /**
+   * The job on `port` has ended. The port may go away only now, or only now be seen to have gone.
+   * @param wentAway the job ended because its link did
+   */
+  released(port: Place, nowMs: number, resetInto: ResetInto, wentAway = false): void {
+    Object.assign(this.#slotOf(port), { busy: false, releasedAtMs: nowMs, resetInto, wentAway });
   }
 
-  detached(port: PortInfo, nowMs: number): void {
+  /** @returns the reset of ours because of which it went, and after which it is to come back */
+  detached(port: PortInfo, nowMs: number): ResetInto {
     const slot = this.#slotOf(port);
     const isOwn = isOwnUsb(port);
     const sinceMs = slot.busy ? 0 : nowMs - slot.releasedAtMs;
@@ -90,9 +106,12 @@ export class Slots {
     // A job that ended because the port went away has seen it go, however late the listing notices.
     const isSeenGone = slot.resetInto === 'download-mode';
     slot.wentInto = isOwn && (isSeenGone || sinceMs <= OWN_RESET_MS) ? slot.resetInto : 'nothing';
-    const isQuick = slot.busy || (isOwn && sinceMs <= MAYBE_OWN_RESET_MS) || nowMs < (slot.restUntilMs ?? -Infinity);
+    const inJob = slot.busy || slot.wentAway;
+    slot.wentAway = false;
+    const isQuick = inJob || (isOwn && sinceMs <= MAYBE_OWN_RESET_MS) || nowMs < (slot.restUntilMs ?? -Infinity);
     if (!isQuick) forgetLoop(slot);
     else if (!isOnItsWay(slot)) slot.inARow++;
+    return slot.wentInto;
   }
 
   /** What the appearance of `port` means. `own-reset` is said once for each reset of ours. */
@@ -101,6 +120,11 @@ export class Slots {
     slot.verdict = this.#judge(slot, port, nowMs);
     slot.wentInto = 'nothing';
     return slot.verdict;
+  }
+
+  /** The rest of a port that is there now is over. */
+  rested(port: Place): void {
+    endRest(this.#slotOf(port));
   }
 
   #judge(slot: Slot, port: PortInfo, nowMs: number): PlugInVerdict {
@@ -113,14 +137,17 @@ export class Slots {
     if (isExpected && isOnItsWay(slot)) return 'in-download-mode';
     if (awayMs > PERSON_MS) forgetLoop(slot);
     if (slot.inARow >= LOOP_LIMIT) {
-      slot.restUntilMs ??= nowMs + LOOP_REST_MS;
-      if (nowMs < slot.restUntilMs) return 'loop';
-      forgetLoop(slot);
+      if (slot.restUntilMs === undefined) {
+        slot.restUntilMs = nowMs + LOOP_REST_MS;
+        return 'loop';
+      }
+      if (nowMs < slot.restUntilMs) return 'resting';
+      endRest(slot);
     }
     return 'real';
   }
 
-  #slotOf(port: PortInfo): Slot {
+  #slotOf(port: Place): Slot {
     const key = slotKey(port);
     let slot = this.#slots.get(key);
     if (slot === undefined) {
@@ -129,6 +156,7 @@ export class Slots {
         resetInto: 'nothing',
         mac: undefined,
         releasedAtMs: -Infinity,
+        wentAway: false,
         wentAtMs: -Infinity,
         wentInto: 'nothing',
         verdict: 'real',
@@ -149,6 +177,12 @@ function isOnItsWay({ wentInto, verdict }: Slot): boolean {
   return wentInto === 'download-mode' && verdict !== 'in-download-mode';
 }
 
+/** One try; a port that goes away once more begins its next rest. */
+function endRest(slot: Slot): void {
+  slot.restUntilMs = undefined;
+  slot.inARow = LOOP_LIMIT - 1;
+}
+
 function forgetLoop(slot: Slot): void {
   slot.inARow = 0;
   slot.restUntilMs = undefined;
@@ -158,7 +192,7 @@ function forgetLoop(slot: Slot): void {
  * Whether the port may be the USB of the chip itself, so that a reset of the chip takes it away: everything on USB that
  * is not one of the bridges. Only Espressif's vendor id would miss apps with their maker's.
  */
-export function isOwnUsb({ usb }: PortInfo): boolean {
+export function isOwnUsb({ usb }: Pick<PortInfo, 'usb'>): boolean {
   return usb !== null && !BRIDGES.has(`${usb.vendorId}:${usb.productId}`);
 }
 
@@ -166,7 +200,7 @@ export function isOwnUsb({ usb }: PortInfo): boolean {
  * The MAC of a board on its own USB, where it gives it as serial number: USB-Serial/JTAG always does (see `macFromUsb`
  * of serial/rules.ts), apps often do (https://github.com/esphome/esphome, components/tinyusb). A hint, no proof.
  */
-export function ownUsbMac({ usb }: PortInfo): Mac | undefined {
+export function ownUsbMac({ usb }: Pick<PortInfo, 'usb'>): Mac | undefined {
   return usb?.vendorId === ESPRESSIF_VENDOR ? parseMac(usb.serialNumber ?? '') : undefined;
 }
 
@@ -176,12 +210,17 @@ function isSameBoard(port: PortInfo, mac: Mac | undefined): boolean {
   return own === undefined || mac === undefined || own === mac;
 }
 
+/** Whether `other` is at the place of `port`, and does not say that it is another board. */
+export function isSamePlace(port: Place, other: PortInfo): boolean {
+  return slotKey(port) === slotKey(other) && isSameBoard(other, ownUsbMac(port));
+}
+
 /**
  * The identity of a place to plug in: the physical USB path, else what the chip says of itself, else the address. A
  * bridge may have several ports (its interfaces); a chip's own USB has another interface and serial number in download
  * mode than in its app, and may come back under another tty number.
  */
-function slotKey(port: PortInfo): string {
+export function slotKey(port: Place): string {
   const { usb, address } = port;
   const location = usb?.location ?? null;
   if (location !== null) return `usb ${isOwnUsb(port) ? location.replace(/:[^:]*$/, '') : location}`;

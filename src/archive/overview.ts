@@ -1,0 +1,77 @@
+/** All boards of the archive at a glance: what their folders' names say, and the newest manifest of each. */
+
+import { join } from 'node:path';
+import { macToFolder } from '../mac.ts';
+import type { Mac } from '../mac.ts';
+import { forEachAtOnce } from './at-once.ts';
+import { judgeBackup, listBoard } from './board-folder.ts';
+import { readFault } from './disk.ts';
+import type { Disk } from './disk.ts';
+import { toProblem } from './problems.ts';
+import { RESTORE_RECORD, readRestoreRecord } from './restore-record.ts';
+import { SIGHTINGS, readNewestSighting } from './sightings.ts';
+import type { ArchiveProblem, Backup, BoardOverview, ForeignEntry, Sighting } from './types.ts';
+
+/** Boards looked at in one go: more than the system's few threads for files, so that none of them waits. */
+const AT_ONCE = 16;
+/** Of a board whose newest backups are all damaged nothing more is read. */
+const MAX_TRIES = 3;
+
+interface Parts {
+  readonly root: string;
+  readonly disk: Disk;
+}
+
+/** In the order of `macs`. Rejects with the signal's reason, and for nothing in the archive. */
+export async function overviewOf(
+  parts: Parts,
+  macs: readonly Mac[],
+  options: { signal?: AbortSignal | undefined; onProgress?: ((done: number, of: number) => void) | undefined },
+): Promise<BoardOverview[]> {
+  const { signal, onProgress } = options;
+  const boards: BoardOverview[] = [];
+  let done = 0;
+  await forEachAtOnce(
+    macs,
+    AT_ONCE,
+    async (mac, index) => {
+      boards[index] = await lookAt(parts, mac);
+      onProgress?.(++done, macs.length);
+    },
+    signal,
+  );
+  return boards;
+}
+
+async function lookAt({ root, disk }: Parts, mac: Mac): Promise<BoardOverview> {
+  const problems: ArchiveProblem[] = [];
+  const foreign: ForeignEntry[] = [];
+  const unlessUnreadable = async <T>(file: string, look: () => Promise<T>): Promise<T | undefined> => {
+    try {
+      return await look();
+    } catch (error) {
+      problems.push(toProblem(mac, null, join(macToFolder(mac), file), readFault(error)));
+      return undefined;
+    }
+  };
+  const folder = await unlessUnreadable('', () => listBoard(disk, root, mac));
+  foreign.push(...(folder?.foreign ?? []));
+  const ids = folder?.ids ?? [];
+  let newest: Backup | null = null;
+  for (const id of ids.slice(-MAX_TRIES).reverse()) {
+    const judged = await judgeBackup(disk, root, mac, id);
+    problems.push(...(judged?.problems ?? []));
+    foreign.push(...(judged?.foreign ?? []));
+    newest = judged?.backup ?? null;
+    if (newest !== null) break;
+  }
+  let seen: Sighting | undefined;
+  if (folder?.hasSightings === true) {
+    seen = await unlessUnreadable(SIGHTINGS, () => readNewestSighting(disk, folder.path));
+  }
+  const half =
+    folder === undefined
+      ? undefined
+      : await unlessUnreadable(RESTORE_RECORD, () => readRestoreRecord(disk, folder.path, mac));
+  return { mac, ids, newest, seen: seen ?? null, problems, foreign, halfRestored: half ?? null };
+}

@@ -1,0 +1,146 @@
+/** All boards at a glance: the newest manifest of each, many at a time, and an end that comes at once. */
+
+import assert from 'node:assert/strict';
+import { appendFile, mkdir, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { forEachAtOnce } from '../../src/archive/at-once.ts';
+import type { FileSystem } from '../../src/archive/disk.ts';
+import { boardMac, fillArchive } from '../support/fill-archive.ts';
+import {
+  FOLDER,
+  ID0,
+  MAC,
+  archiveAt,
+  backUp,
+  image,
+  newArchive,
+  systemError,
+  temporaryFolder,
+  watchedFileSystem,
+} from './support.ts';
+
+const ID1 = '2026-11-24T10-00-00Z';
+
+test('of each board the newest manifest is read and no other, some boards at a time', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  await fillArchive(root, 60, 4, 300);
+  const real = watchedFileSystem(() => undefined);
+  const manifests: string[] = [];
+  let open = 0;
+  let most = 0;
+  const fs: FileSystem = {
+    ...real,
+    open: (async (path: string, flags: number, mode?: number) => {
+      most = Math.max(most, ++open);
+      try {
+        if (path.endsWith('manifest.json')) manifests.push(path);
+        return await real.open(path, flags, mode);
+      } finally {
+        open--;
+      }
+    }) as FileSystem['open'],
+  };
+  const progress: [number, number][] = [];
+  const { boards, problems, foreign } = await archiveAt(root, { fs }).overview({
+    onProgress: (done, of) => progress.push([done, of]),
+  });
+  assert.deepEqual([problems, foreign], [[], []]);
+  assert.deepEqual(
+    boards.map(({ mac }) => mac),
+    Array.from({ length: 60 }, (_, number) => boardMac(number)),
+  );
+  for (const { ids, newest, seen, halfRestored, problems: own } of boards) {
+    assert.deepEqual([ids.length, newest?.id, seen, halfRestored, own], [4, ids[3], null, null, []]);
+  }
+  assert.equal(manifests.length, 60);
+  assert.ok(manifests.every((path) => path.includes('2024-01-04T10-00-00Z')));
+  assert.ok(most > 1 && most <= 16, `${most} at a time`);
+  assert.deepEqual(
+    progress,
+    Array.from({ length: 60 }, (_, index) => [index + 1, 60]),
+  );
+});
+
+test('ends at once when it is told to, even where the disk answers no more', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  await fillArchive(root, 20, 1, 300);
+  const real = watchedFileSystem(() => undefined);
+  const controller = new AbortController();
+  const waiting: (() => void)[] = [];
+  let answers = false;
+  const open = (async (path: string, flags: number, mode?: number) => {
+    if (path.endsWith('manifest.json') && !answers) {
+      controller.abort();
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
+    return real.open(path, flags, mode);
+  }) as FileSystem['open'];
+  const work = archiveAt(root, { fs: { ...real, open } }).overview({ signal: controller.signal });
+  await assert.rejects(work, { name: 'AbortError' });
+  answers = true; // every call takes a turn that others wait for
+  for (const answer of waiting) answer();
+  await assert.rejects(archiveAt(root).overview({ signal: AbortSignal.abort() }), { name: 'AbortError' });
+});
+
+test('a newest backup that is damaged is told, and an older one says what the board is', async (t) => {
+  const archive = await newArchive(t);
+  await backUp(archive, image(100));
+  const { path } = await backUp(archive, image(100, 2), '2026-11-24T10:00:00Z');
+  await unlink(join(path, 'manifest.json'));
+  await writeFile(join(path, '.DS_Store'), '');
+  const board = (await archive.overview()).boards[0];
+  assert.deepEqual([board?.ids, board?.newest?.id], [[ID0, ID1], ID0]);
+  assert.deepEqual(
+    board?.problems.map(({ id, problem }) => [id, problem]),
+    [[ID1, 'is missing']],
+  );
+  assert.equal(board.foreign.length, 1);
+  for (const day of ['25', '26', '27']) await mkdir(join(archive.root, FOLDER, `2026-11-${day}T10-00-00Z`));
+  const worse = (await archive.overview()).boards[0];
+  assert.deepEqual([worse?.ids.length, worse?.newest], [5, null]);
+});
+
+test('a board that cannot be read hides no other', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  await fillArchive(root, 3, 2, 300);
+  const denied = watchedFileSystem(({ name, path }) => {
+    if (name === 'readdir' && path.endsWith('24-0a-c4-00-00-01')) throw systemError('EACCES');
+  });
+  const { boards } = await archiveAt(root, { fs: denied }).overview();
+  assert.deepEqual(
+    boards.map(({ ids, problems }) => [ids.length, problems.map(({ error }) => error.code)]),
+    [
+      [2, []],
+      [0, ['archive-unreadable']],
+      [2, []],
+    ],
+  );
+});
+
+test('the latest sighting, out of years of them and behind lines that are none', async (t) => {
+  const archive = await newArchive(t);
+  await backUp(archive, image(100));
+  const path = join(archive.root, FOLDER, 'seen.jsonl');
+  const line = (at: string) => `${JSON.stringify({ id: ID0, at, port: 'x' })}\n`;
+  await writeFile(path, line('2026-12-01T00:00:00.000Z').repeat(500) + line('2026-12-31T00:00:00.000Z'));
+  const seenAt = async () => (await archive.overview()).boards[0]?.seen?.at;
+  assert.equal(await seenAt(), '2026-12-31T00:00:00.000Z');
+  await appendFile(path, 'torn '.repeat(2000));
+  assert.equal(await seenAt(), '2026-12-31T00:00:00.000Z');
+  assert.equal((await archive.overview()).boards[0]?.seen?.id, ID0);
+  await archive.recordSighting(MAC, { id: ID0, at: '2027-01-01T00:00:00.000Z', port: 'x' });
+  assert.equal(await seenAt(), '2027-01-01T00:00:00.000Z');
+});
+
+test('a failure ends the work on many things, and nothing more is begun', async () => {
+  const begun: number[] = [];
+  const work = forEachAtOnce([0, 1, 2, 3, 4, 5], 2, async (item) => {
+    begun.push(item);
+    await Promise.resolve();
+    if (item === 1) throw new Error('one');
+  });
+  await assert.rejects(work, /one/);
+  assert.ok(begun.length <= 4, String(begun));
+  await forEachAtOnce([], 2, () => Promise.reject(new Error('never')));
+});
