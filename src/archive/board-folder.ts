@@ -20,6 +20,7 @@ export interface BoardFolder {
   /** Everything with a backup id as its name, sound or not, oldest first. */
   readonly ids: readonly string[];
   readonly hasSightings: boolean;
+  readonly hasRestores: boolean;
   readonly foreign: readonly ForeignEntry[];
 }
 
@@ -42,6 +43,7 @@ export async function listBoard(disk: Disk, root: string, mac: Mac): Promise<Boa
     path,
     ids: names.filter(isBackupId).sort(),
     hasSightings: names.includes(SIGHTINGS),
+    hasRestores: names.includes(RESTORES),
     foreign: foreignEntries(
       names.filter((name) => !isOurs(name)),
       { mac, id: null, folder: macToFolder(mac) },

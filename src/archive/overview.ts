@@ -74,5 +74,14 @@ async function lookAt({ root, disk, halfRestored }: Parts, mac: Mac): Promise<Bo
   // A board that cannot be read is not asked about once more; one without a folder may have a note elsewhere.
   const isReadable = folder !== undefined || problems.length === 0;
   const half = isReadable ? await unlessUnreadable(RESTORE_RECORD, () => halfRestored(mac)) : undefined;
-  return { mac, ids, newest, seen: seen ?? null, problems, foreign, halfRestored: half ?? null };
+  return {
+    mac,
+    ids,
+    newest,
+    seen: seen ?? null,
+    problems,
+    foreign,
+    halfRestored: half ?? null,
+    wasRestored: folder?.hasRestores ?? false,
+  };
 }

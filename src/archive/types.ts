@@ -49,6 +49,8 @@ export interface BoardOverview {
   readonly problems: readonly ArchiveProblem[];
   readonly foreign: readonly ForeignEntry[];
   readonly halfRestored: HalfRestored | null;
+  /** Restores of it are on record: its newest backup may be a snapshot of before, and not what is on it. */
+  readonly wasRestored: boolean;
 }
 
 /** What a backup of a board has to be compared with, and no more: one manifest was read, however many there are. */

@@ -2,12 +2,12 @@
 
 import { type ChipChangeSince, chipChangeText, chipChanges } from '../archive/chip-change.ts';
 import type { HalfRestored } from '../archive/restore-record.ts';
-import type { Backup, BoardHistory } from '../archive/types.ts';
+import type { Backup, BoardHistory, BoardOverview } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type EspdCall, finishCommand } from '../transfer/finish-command.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
-import { meantBackup } from '../transfer/meant-backup.ts';
+import { expectedBackup, meantBackup } from '../transfer/meant-backup.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 import { bold, dim, formatSize, plural, printable } from './text.ts';
@@ -23,9 +23,12 @@ export async function list(context: CommandContext): Promise<undefined> {
   const overview = await archive.overview({ signal, onProgress }).finally(() => out.status(''));
   const found = [...overview.problems, ...overview.boards.flatMap(({ problems }) => problems)];
   const strangers = [...overview.foreign, ...overview.boards.flatMap(({ foreign }) => foreign)];
-  const boards = overview.boards.map((board) =>
-    boardJson({ ...board, seenAt: board.seen === null ? [] : [board.seen.at] }, context.call),
-  );
+  const boards: ReturnType<typeof boardJson>[] = [];
+  for (const board of overview.boards) {
+    const seenAt = board.seen === null ? [] : [board.seen.at];
+    const onIt = board.wasRestored ? await heldBy(context, board) : board.newest;
+    boards.push(boardJson({ ...board, onIt, seenAt }, context.call));
+  }
   const unfinished = overview.boards.flatMap(({ mac, halfRestored }) =>
     halfRestored === null ? [] : [halfRestoredText(mac, halfRestored, context.call)],
   );
@@ -40,7 +43,7 @@ export async function list(context: CommandContext): Promise<undefined> {
       String(board.backups),
       // The day (UTC) is short enough for a table, and what --at takes.
       board.lastSeen?.slice(0, '2026-11-23'.length) ?? '-',
-      board.firmware ?? '-',
+      board.chip === null ? reasonFor(board) : (board.firmware ?? '-'),
     ]);
     out.table([heading, ...rows]);
   }
@@ -51,6 +54,26 @@ export async function list(context: CommandContext): Promise<undefined> {
   noteProblems(out, found);
   noteForeign(out, strangers);
   return undefined;
+}
+
+/** What should be on a board that was restored; its newest backup where that cannot be told. */
+async function heldBy(
+  { archive, signal }: CommandContext,
+  { mac, newest }: Pick<BoardOverview, 'mac' | 'newest'>,
+): Promise<Backup | null> {
+  signal.throwIfAborted();
+  try {
+    return await expectedBackup(archive, mac);
+  } catch (error) {
+    if (!(error instanceof EspdError)) throw error;
+    return newest;
+  }
+}
+
+/** Why a row has neither chip nor size. */
+function reasonFor({ backups, halfRestored }: { backups: number; halfRestored: object | null }): string {
+  if (backups > 0) return 'no backup that can be read: see below';
+  return halfRestored === null ? 'no backup yet: the first was interrupted' : 'no backup; half restored: see below';
 }
 
 /** @param which undefined = all backups of the board */
@@ -65,6 +88,7 @@ export async function show(context: CommandContext, board: string, which: string
       mac,
       ids: idsIn(history),
       newest: history.backups.at(-1) ?? null,
+      onIt: await heldBy(context, { mac, newest: history.backups.at(-1) ?? null }),
       seenAt: history.sightings.map(({ at }) => at),
       halfRestored: history.halfRestored,
     },
@@ -116,12 +140,14 @@ function boardJson(
     readonly ids: readonly string[];
     /** The newest that looks sound. */
     readonly newest: Backup | null;
+    /** What is on the board, as far as the archive knows. */
+    readonly onIt: Backup | null;
     readonly seenAt: readonly string[];
     readonly halfRestored: HalfRestored | null;
   },
   call: EspdCall,
 ) {
-  const { mac, ids, newest, seenAt, halfRestored } = board;
+  const { mac, ids, newest, onIt, seenAt, halfRestored } = board;
   const moments = newest === null ? seenAt : [newest.manifest.createdAt, ...seenAt];
   return {
     mac,
@@ -132,7 +158,7 @@ function boardJson(
     first: ids[0] ?? null,
     latest: ids.at(-1) ?? null,
     lastSeen: moments.toSorted().at(-1) ?? null,
-    firmware: newest === null ? null : firmwareText(newest),
+    firmware: onIt === null ? null : firmwareText(onIt),
     halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored, call),
   };
 }

@@ -4,7 +4,7 @@ import { Writable } from 'node:stream';
 import type { EspdError } from '../errors.ts';
 import type { Progress } from '../transfer/session.ts';
 import { ProgressLines } from './progress.ts';
-import { type Span, bold, formatTable, jsonLine, jsonText, printable, renderLine } from './text.ts';
+import { type Span, bold, formatTable, jsonLine, jsonText, printable, renderLine, wrapText } from './text.ts';
 
 /** One of the two streams of a process, as far as it is used here. */
 export interface TerminalStream {
@@ -28,6 +28,16 @@ export interface OutputOptions {
   readonly json: boolean;
   /** Styles where a stream is a terminal; false = nowhere. */
   readonly color: boolean;
+}
+
+/** As wide as `espd: `. */
+const ERROR_INDENT = '      ';
+/** Whoever is asked sits at a terminal that is not always one of the two streams. */
+const MOST_ASKED_COLUMNS = 79;
+
+/** Characters that a line may have; a stream that is no terminal wraps nothing. */
+function widthOf({ isTTY, columns }: TerminalStream): number {
+  return isTTY === true ? (columns || 80) - 1 : Infinity;
 }
 
 export class Output {
@@ -83,13 +93,16 @@ export class Output {
     if (!this.json) this.#write(this.#terminal.stderr, spans);
   }
 
-  /** An error for people: what, its code, and the hint below it. */
+  /** An error for people: what, its code, and the hint below it; at a terminal wrapped between words. */
   error(error: EspdError): void {
+    const { stderr } = this.#terminal;
     const text = `${error.message} (${error.code})${error.hint === '' ? '' : `\n${error.hint}`}`;
-    // The faults of a config come one a line.
-    const [first = '', ...others] = text.split('\n');
-    this.#write(this.#terminal.stderr, [bold('espd:'), ` ${first}`]);
-    for (const line of others) this.#write(this.#terminal.stderr, [`      ${line}`]);
+    const width = widthOf(stderr) - ERROR_INDENT.length;
+    // The faults of a config come one a line. A command to copy stays in one piece: the terminal wraps it itself.
+    const lines = text.split('\n').flatMap((line) => (/(?:^|: )espd /.test(line) ? [line] : wrapText(line, width)));
+    const [first = '', ...others] = lines;
+    this.#write(stderr, [bold('espd:'), ` ${first}`]);
+    for (const line of others) this.#write(stderr, [ERROR_INDENT + line]);
   }
 
   /**
@@ -99,8 +112,9 @@ export class Output {
   async confirm(question: string, shown: readonly string[] = []): Promise<boolean> {
     this.#progress.clear();
     const unseen = this.#terminal.stderr.isTTY === true ? [] : shown;
-    const lines = [...unseen, `${question} [y/N] `].map((line) => printable(line));
-    const answer = await this.#terminal.ask?.(lines.join('\n'));
+    const asked = wrapText(`${question} [y/N]`, Math.min(widthOf(this.#terminal.stderr), MOST_ASKED_COLUMNS));
+    const lines = [...unseen, ...asked].map((line) => printable(line));
+    const answer = await this.#terminal.ask?.(`${lines.join('\n')} `);
     return /^\s*y(es)?\s*$/i.test(answer ?? '');
   }
 

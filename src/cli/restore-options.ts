@@ -5,12 +5,13 @@ import { PORT_HELP, bytesArgument, countArgument, listArgument, macArgument } fr
 
 const HELP = `
 What happens: espd verifies the backup, compares the board with it by digests,
-shows the plan and asks. Then it backs up what is on the board, writes the sectors
-that differ, and has the chip hash its flash before it resets the board. If a
-restore is interrupted, the same command finishes it.
+shows the plan and asks. Then it backs up what is on the board, writes the
+sectors that differ, and has the chip hash its flash before it resets the board.
+If a restore is interrupted, the same command finishes it.
 
 espd asks at the terminal, whatever is redirected. Where nobody can be asked (no
-terminal, --json, CI, in the background), say --yes: without it nothing is touched.
+terminal, --json, CI, in the background), say --yes: without it nothing is
+touched.
 
 latest is the newest backup that is not the snapshot of a restore.`;
 

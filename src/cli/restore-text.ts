@@ -3,10 +3,12 @@
 import type { PartShare } from '../firmware/index.ts';
 import { SECTOR_BYTES } from '../flash.ts';
 import type { RestorePlan, SnapshotPlan } from '../transfer/restore/plan.ts';
-import { formatSize, formatTable, plural, printable } from './text.ts';
+import { formatSize, formatTable, plural, printable, wrapText } from './text.ts';
 
 const LABEL_WIDTH = 11;
-const TEXT_WIDTH = 80 - 2 - LABEL_WIDTH;
+/** A terminal that is one column wider than this does not wrap the lines. */
+const PLAN_WIDTH = 79;
+const TEXT_WIDTH = PLAN_WIDTH + 1 - 2 - LABEL_WIDTH;
 
 /** Lines without styles, for a terminal or a file. */
 export function planLines(plan: RestorePlan): string[] {
@@ -14,33 +16,30 @@ export function planLines(plan: RestorePlan): string[] {
   const firmware = [backup.firmware?.name ?? '', backup.firmware?.version ?? ''].join(' ').trim();
   const of = backup.mac === board.mac ? '' : ` of ${backup.mac}`;
   return [
-    `Restore of ${board.mac} (${board.chip} ${board.revision} at ${board.port})`,
+    ...wrapText(`Restore of ${board.mac} (${board.chip} ${board.revision} at ${board.port})`, PLAN_WIDTH, '  '),
     ...labelled('backup', [
-      `${backup.id}${of}, ${formatAge(backup.ageSeconds)}, ${backup.why}; verified`,
-      `${backup.chip}, ${formatSize(backup.sizeBytes)}${firmware === '' ? '' : `, ${firmware}`}`,
+      ...wrapText(`${backup.id}${of}, ${formatAge(backup.ageSeconds)}, ${backup.why}; verified`, TEXT_WIDTH),
+      ...wrapText(
+        `${backup.chip}, ${formatSize(backup.sizeBytes)}${firmware === '' ? '' : `, ${firmware}`}`,
+        TEXT_WIDTH,
+      ),
     ]),
     ...(plan.scope === null ? [] : labelled('only', plan.scope.map(scopeText))),
     ...(plan.halfRestored === null ? [] : labelled('unfinished', unfinishedLines(plan.halfRestored.snapshot))),
     ...labelled('differs', differenceLines(plan)),
     ...(plan.sectors === 0 ? [] : labelled('takes', [timeText(plan)])),
     ...(plan.sectors === 0 ? [] : labelled('kept', [snapshotText(plan.snapshot)])),
-    ...labelled('at risk', plan.risks.flatMap(wrapped)),
+    ...labelled(
+      'at risk',
+      plan.risks.flatMap((risk) => wrapText(risk, TEXT_WIDTH, '  ')),
+    ),
     ...labelled(
       'bound',
-      plan.boundToMac.map(({ part, offset, what }) => `${part}${offset === null ? '' : ` at ${hex(offset)}`} ${what}`),
+      plan.boundToMac.flatMap(({ part, offset, what }) =>
+        wrapText(`${part}${offset === null ? '' : ` at ${hex(offset)}`} ${what}`, TEXT_WIDTH, '  '),
+      ),
     ),
   ].map((line) => printable(line));
-}
-
-/** Broken between words where a terminal of 80 columns ends; what follows is indented. */
-function wrapped(text: string): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= TEXT_WIDTH) lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(last === undefined ? word : `  ${word}`);
-  }
-  return lines;
 }
 
 function labelled(label: string, lines: readonly string[]): string[] {

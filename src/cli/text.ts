@@ -19,6 +19,21 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
+/**
+ * Broken between words into lines of at most `width` characters; a longer word has a line of its own. What is in double
+ * quotes is one word, for it may be a command to copy.
+ * @param indent before every line but the first, part of the width
+ */
+export function wrapText(text: string, width: number, indent = ''): string[] {
+  const lines: string[] = [];
+  for (const word of text.match(/(?:"[^"]*"|\S)+/g) ?? []) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(last === undefined ? word : indent + word);
+  }
+  return lines;
+}
+
 /** Columns padded to their widest cell, two spaces between; the first row is the heading. */
 export function formatTable(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];

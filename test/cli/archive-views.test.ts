@@ -78,6 +78,47 @@ test('list: every field of the contract', async (t) => {
   assert.deepEqual(json.problems, []);
 });
 
+test('list: a restored board shows what was restored, not the snapshot of before; rows without a backup say why', async (t) => {
+  const bench = await Bench.open(t);
+  const { archive } = bench;
+  await backUp(archive, image(8192, 1), T0);
+  const other = image(8192, 2);
+  const draft = await archive.begin(MAC, other.length);
+  await draft.write(0, other);
+  const suspect = { name: 'suspect', version: '2.0', sdk: null };
+  await draft.commit({ ...content(other, T1), contents: { firmware: suspect, partitions: [] } });
+  const firmware = async () => (await bench.runJson<ListJson>(['list'])).json.boards.map((board) => board['firmware']);
+  assert.deepEqual(await firmware(), ['suspect 2.0']);
+  await archive.beginRestore({
+    ...{
+      mac: MAC,
+      from: { mac: MAC, id: ID0 },
+      startedAt: '2026-11-24T12:00:01.000Z',
+      why: '',
+      regions: [],
+      parts: null,
+    },
+    done: [{ offset: 0, sizeBytes: 8192, md5: '0'.repeat(32) }],
+    ...{ snapshot: ID1, snapshotIsNew: true, options: { port: null, ignore: [], yes: false } },
+  });
+  await archive.endRestore(MAC, 'done');
+  assert.deepEqual(await firmware(), ['blink 1.0']);
+  const { json: shown } = await bench.runJson<ShowJson>(['show', MAC]);
+  assert.equal(shown.board['firmware'], 'blink 1.0');
+
+  const broken = await archive.begin(OTHER_MAC, 4096);
+  await broken.write(0, image(4096, 3));
+  await broken.setAside();
+  const { stdout } = await bench.run(['list']);
+  assert.match(stdout, /24:0a:c4:00:01:02 +\? +\? +0 +- +no backup yet: the first was interrupted/);
+  await writeFile(join(archive.root, FOLDER, ID0, 'manifest.json'), '{');
+  await writeFile(join(archive.root, FOLDER, ID1, 'manifest.json'), '{');
+  assert.match(
+    (await bench.run(['list'])).stdout,
+    /50:02:91:c3:37:a5 +\? +\? +2 +\S+ +no backup that can be read: see below/,
+  );
+});
+
 test('show: the backups of one MAC that are of two chips are told apart', async (t) => {
   const bench = await Bench.open(t);
   await backUp(bench.archive, image(8192, 1), T0);

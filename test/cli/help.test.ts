@@ -25,6 +25,7 @@ for (const args of [[], ...COMMANDS.map((command) => [command]), ['flash-id']]) 
     const bench = await Bench.open(t);
     const { status, stdout, stderr } = await bench.run([...args, '--help']);
     assert.equal(status, 0, stderr);
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 80, `wraps at 80 columns: ${line}`);
     assert.deepEqual(exitStatuses(stdout), [...Object.values(EXIT)]);
     // "Exit status" is a heading.
     const promises = stdout.replaceAll('Exit status:', '');

@@ -159,3 +159,22 @@ test('a width that the terminal does not tell is taken for 80 columns', () => {
   new ProgressLines(stream).update('x'.repeat(200), { phase: 'connecting' });
   assert.equal(stream.text.length, '\r'.length + 77, 'with room for the echo of Ctrl-C');
 });
+
+test('an error and a question do not break a word at 80 columns; a command to copy stays in one line', async () => {
+  const { output, stderr } = outputOn({ stdout: true, stderr: true, color: false });
+  const long = 'word '.repeat(30).trim();
+  output.error(new EspdError('board-not-found', long, { hint: `${long}\nFinish with: espd ${long}` }));
+  const lines = stderr.text.trimEnd().split('\n');
+  assert.equal(lines.length, 7);
+  for (const line of lines.slice(0, 6)) assert.ok(line.length < 80 && /word|found/.test(line), line);
+  assert.equal(lines[6], `      Finish with: espd ${long}`);
+
+  const asked: string[] = [];
+  const ask = (question: string) => {
+    asked.push(question);
+    return Promise.resolve('n');
+  };
+  const at = new Output({ stdout: new Recorder(true), stderr: new Recorder(false), ask }, { json: false, color: true });
+  await at.confirm(`${long}. Write to 24:0a:c4:0d:ca:f6?`);
+  assert.match(asked[0] ?? '', /^[^\n]{1,79}\n[^\n]{1,79}\n[^\n]{1,79} \[y\/N\] $/);
+});

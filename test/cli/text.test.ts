@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { bold, dim, formatSize, formatTable, jsonText, plural, printable, renderLine } from '../../src/cli/text.ts';
+import {
+  bold,
+  dim,
+  formatSize,
+  formatTable,
+  jsonText,
+  plural,
+  printable,
+  renderLine,
+  wrapText,
+} from '../../src/cli/text.ts';
 import { assertPlain } from '../support/cli.ts';
 
 test('sizes are worded as flash is sold', () => {
@@ -81,4 +91,18 @@ test('a JSON document says the same as JSON.stringify, with no control character
     }),
   );
   assert.match(jsonText({ name: '\x9b2J\u202e\u{e0001}' }), /"\\u009b2J\\u202e\\udb40\\udc01"/);
+});
+
+test('text is wrapped between words, and what is in quotes stays in one piece', () => {
+  assert.deepEqual(wrapText('one two three', 7), ['one two', 'three']);
+  assert.deepEqual(wrapText('one two three', 8, '  '), ['one two', '  three']);
+  assert.deepEqual(wrapText('see "espd show M" and averyveryverylongword x', 10), [
+    'see',
+    '"espd show M"',
+    'and',
+    'averyveryverylongword',
+    'x',
+  ]);
+  assert.deepEqual(wrapText('one  two', Infinity), ['one two']);
+  assert.deepEqual(wrapText('', 10), []);
 });
