@@ -52,6 +52,9 @@ const SECTOR_BYTES = 4096;
 const SPEEDS = {
   digestBytesPerSecond: 8 * MIB,
   packetBytesPerSecond: TYPICAL_SPEEDS.packetBytesPerSecond,
+  eraseSectorMs: TYPICAL_SPEEDS.eraseSectorMs,
+  eraseBlockMs: TYPICAL_SPEEDS.eraseBlockMs,
+  programPageMs: TYPICAL_SPEEDS.programPageMs,
 };
 /** 4 MiB of which 1.2 MB are in use: bootloader, table, NVS and an app. */
 const APP_BYTES = 1_150_000;

@@ -84,6 +84,10 @@ export const ERROR_CODES = {
 
   'other-mac': { exit: EXIT.refused, meaning: 'The board has another MAC than the image' },
   'other-chip': { exit: EXIT.refused, meaning: 'The board is another chip than the image was taken from' },
+  'other-board': {
+    exit: EXIT.refused,
+    meaning: 'The board has the MAC of the backup, but another chip or another flash chip',
+  },
   'other-size': { exit: EXIT.refused, meaning: "The image's size is not that of the board's flash" },
   'old-revision': { exit: EXIT.refused, meaning: "The chip's revision is not one that the image says it runs on" },
   'other-layout': {

@@ -122,7 +122,8 @@ class FolderArchive implements Archive {
   overview(options: Parameters<Archive['overview']>[0] = {}): ReturnType<Archive['overview']> {
     const look = async () => {
       const { macs, problems, foreign } = await this.boards();
-      const boards = await overviewOf({ root: this.root, disk: this.#disk }, macs, options);
+      const halfRestored = (mac: Mac) => this.#restores.half(mac);
+      const boards = await overviewOf({ root: this.root, disk: this.#disk, halfRestored }, macs, options);
       return { boards, problems, foreign };
     };
     return unlessAborted(look(), options.signal);

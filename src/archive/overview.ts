@@ -8,7 +8,7 @@ import { judgeBackup, listBoard } from './board-folder.ts';
 import { readFault } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { toProblem } from './problems.ts';
-import { RESTORE_RECORD, readRestoreRecord } from './restore-record.ts';
+import { type HalfRestored, RESTORE_RECORD } from './restore-record.ts';
 import { SIGHTINGS, readNewestSighting } from './sightings.ts';
 import type { ArchiveProblem, Backup, BoardOverview, ForeignEntry, Sighting } from './types.ts';
 
@@ -20,6 +20,8 @@ const MAX_TRIES = 3;
 interface Parts {
   readonly root: string;
   readonly disk: Disk;
+  /** Whether a restore of this board has begun and not ended, wherever that is noted. */
+  readonly halfRestored: (mac: Mac) => Promise<HalfRestored | null>;
 }
 
 /** In the order of `macs`. Rejects with the signal's reason, and for nothing in the archive. */
@@ -43,7 +45,7 @@ export async function overviewOf(
   return boards;
 }
 
-async function lookAt({ root, disk }: Parts, mac: Mac): Promise<BoardOverview> {
+async function lookAt({ root, disk, halfRestored }: Parts, mac: Mac): Promise<BoardOverview> {
   const problems: ArchiveProblem[] = [];
   const foreign: ForeignEntry[] = [];
   const unlessUnreadable = async <T>(file: string, look: () => Promise<T>): Promise<T | undefined> => {
@@ -69,9 +71,8 @@ async function lookAt({ root, disk }: Parts, mac: Mac): Promise<BoardOverview> {
   if (folder?.hasSightings === true) {
     seen = await unlessUnreadable(SIGHTINGS, () => readNewestSighting(disk, folder.path));
   }
-  const half =
-    folder === undefined
-      ? undefined
-      : await unlessUnreadable(RESTORE_RECORD, () => readRestoreRecord(disk, folder.path, mac));
+  // A board that cannot be read is not asked about once more; one without a folder may have a note elsewhere.
+  const isReadable = folder !== undefined || problems.length === 0;
+  const half = isReadable ? await unlessUnreadable(RESTORE_RECORD, () => halfRestored(mac)) : undefined;
   return { mac, ids, newest, seen: seen ?? null, problems, foreign, halfRestored: half ?? null };
 }

@@ -35,7 +35,7 @@ const path = () =>
 const region = z.object({ offset: count(), sizeBytes: count() });
 
 /** Guards that a person can override, by the names of their options behind `--ignore-`. */
-export const OVERRIDES = ['revision', 'flash-size', 'security', 'write-protect', 'layout'] as const;
+export const OVERRIDES = ['revision', 'flash-size', 'security', 'write-protect', 'layout', 'chip-change'] as const;
 
 const recordSchema = z.object({
   formatVersion: z.literal(1),

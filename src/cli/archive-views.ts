@@ -1,5 +1,6 @@
 /** `espd list` and `espd show`: what the archive holds. */
 
+import { type ChipChangeSince, chipChangeText, chipChanges } from '../archive/chip-change.ts';
 import type { HalfRestored } from '../archive/restore-record.ts';
 import type { Backup, BoardHistory } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
@@ -58,6 +59,7 @@ export async function show(context: CommandContext, board: string, which: string
   const mac = await archive.resolveBoard(board);
   const history = await archive.history(mac);
   const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
+  const changes = chipChanges(history.backups);
   const summary = boardJson(
     {
       mac,
@@ -76,7 +78,7 @@ export async function show(context: CommandContext, board: string, which: string
   });
   out.document({
     board: summary,
-    backups: backups.map((backup) => backupJson(backup, history)),
+    backups: backups.map((backup) => backupJson(backup, history, changes.get(backup.id) ?? null)),
     restores,
     problems: history.problems.map(problemJson),
     foreign: history.foreign,
@@ -87,7 +89,11 @@ export async function show(context: CommandContext, board: string, which: string
     out.line(`  ${message}`);
     out.line(`  ${hint}`);
   }
-  for (const backup of backups) printBackup(context, backup, history, which !== undefined || backup === backups.at(-1));
+  for (const backup of backups) {
+    printBackup(context, backup, history, which !== undefined || backup === backups.at(-1));
+    const change = changes.get(backup.id);
+    if (change !== undefined) out.line(`    ${chipChangeText(change)}`);
+  }
   for (const { at, from, snapshot, partial } of restores.slice(-5)) {
     const what = `${partial ? 'a part of ' : ''}${from.id}${from.mac === mac ? '' : ` of ${from.mac}`}`;
     out.line(`  restored ${at}: ${what}${snapshot === null ? '' : `; before it: ${snapshot}`}`);
@@ -138,7 +144,7 @@ function halfRestoredJson({ record, problem }: HalfRestored, call: EspdCall): ob
   return { from, startedAt, why, parts, snapshot, finish: finishCommand(record, call) };
 }
 
-function backupJson(backup: Backup, { sightings }: BoardHistory): object {
+function backupJson(backup: Backup, { sightings }: BoardHistory, chipChange: ChipChangeSince | null): object {
   const { image, createdBy, ...manifest } = backup.manifest;
   return {
     id: backup.id,
@@ -147,6 +153,7 @@ function backupJson(backup: Backup, { sightings }: BoardHistory): object {
     sizeBytes: image.sizeBytes,
     createdAt: manifest.createdAt,
     createdBy,
+    chipChange,
     chip: manifest.chip,
     flash: manifest.flash,
     security: manifest.security,

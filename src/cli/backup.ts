@@ -1,5 +1,6 @@
 /** `espd backup`: one backup now, of one board or of all that are attached. */
 
+import { chipChangeText } from '../archive/chip-change.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type BackupOutcome, readFlash } from '../transfer/backup.ts';
@@ -85,7 +86,7 @@ function stuckFailure({ port, identity }: Outcome<BackupOutcome>): Failure {
 }
 
 function outcomeJson({ port, identity, result }: Outcome<BackupOutcome>): object {
-  const { backup, transfer, unchanged } = result.value;
+  const { backup, transfer, unchanged, chipChange } = result.value;
   return {
     port: port.address,
     mac: identity.mac,
@@ -94,12 +95,13 @@ function outcomeJson({ port, identity, result }: Outcome<BackupOutcome>): object
     sizeBytes: backup.manifest.image.sizeBytes,
     sha256: backup.manifest.image.sha256,
     unchanged,
+    chipChange,
     transfer: { ...transfer, wireBytes: result.wireBytes, seconds: result.seconds },
   };
 }
 
 function printOutcome({ out }: CommandContext, { identity, result }: Outcome<BackupOutcome>): void {
-  const { backup, transfer, unchanged } = result.value;
+  const { backup, transfer, unchanged, chipChange } = result.value;
   const size = formatSize(backup.manifest.image.sizeBytes);
   out.line(
     unchanged
@@ -112,6 +114,7 @@ function printOutcome({ out }: CommandContext, { identity, result }: Outcome<Bac
         `${formatSize(result.wireBytes)} on the wire, ${result.seconds.toFixed(1)} s`,
     ),
   );
+  if (chipChange !== null) out.note(`  ${chipChangeText(chipChange)}`);
   if (transfer.loader === 'rom') out.note('  read through the ROM: the flasher stub did not run');
   out.line(dim(`  ${backup.path}`));
 }

@@ -39,5 +39,6 @@ export function addRestore(command: Command): Command {
     .option('--ignore-security', 'write although secure boot differs, or a single partition is not encrypted')
     .option('--ignore-write-protect', 'write although the flash says that it is locked')
     .option('--ignore-layout', 'write although the board has the partition in another place')
+    .option('--ignore-chip-change', 'write although the board has another chip or flash chip than the backup')
     .addHelpText('after', HELP);
 }

@@ -42,6 +42,7 @@ export interface RestoreCommandOptions extends NamedBoard {
   readonly ignoreSecurity?: boolean;
   readonly ignoreWriteProtect?: boolean;
   readonly ignoreLayout?: boolean;
+  readonly ignoreChipChange?: boolean;
 }
 
 export async function restore(context: CommandContext, options: RestoreCommandOptions): Promise<EspdError | undefined> {
@@ -151,6 +152,7 @@ function overridesOf(options: RestoreCommandOptions): Overrides {
     security: options.ignoreSecurity ?? false,
     writeProtect: options.ignoreWriteProtect ?? false,
     layout: options.ignoreLayout ?? false,
+    chipChange: options.ignoreChipChange ?? false,
   };
 }
 

@@ -4,7 +4,7 @@
  */
 
 import type { Archive } from '../archive/types.ts';
-import { type Clock, withTimeout } from '../clock.ts';
+import { type Clock, unlessAborted, withTimeout } from '../clock.ts';
 import { EspdError } from '../errors.ts';
 import type { ResetMode } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
@@ -279,6 +279,8 @@ export class Daemon {
     this.#running.set(port.address, job);
     this.#reportStatus();
     try {
+      // A board is not reset for a backup that could not be kept. A disk that hangs must not keep a job from its end.
+      await unlessAborted(archive.checkWritable(), job.abort.signal);
       const result = await runBackupJob(port, {
         archive,
         baudRate,

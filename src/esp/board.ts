@@ -15,7 +15,15 @@ import { detectChip } from './detect.ts';
 import { flashSizeBytes } from './flash-ids.ts';
 import { type ByteSink, hexAddress } from './flash-read.ts';
 import { Flasher } from './flasher.ts';
-import { type BoardIdentity, type EfuseWords, type Identification, identify, readEfuseWords } from './identity.ts';
+import {
+  type BoardIdentity,
+  type EfuseWords,
+  type Identification,
+  type KnownEfuseWords,
+  identify,
+  knownEfuseWords,
+  readEfuseWords,
+} from './identity.ts';
 import { KeptBytes } from './kept-bytes.ts';
 import { type LeaveOutcome, leaveDownloadMode } from './leave.ts';
 import { Line } from './line.ts';
@@ -160,6 +168,11 @@ export class Board {
   async prepareToMove(): Promise<void> {
     await this.openFlash();
     await this.#persistence.run({ what: 'start of the stub', isRead: false, work: () => this.#flasher.tune(0) });
+  }
+
+  /** The eFuse words that were read so far, those that tell who the board is among them; costs nothing. */
+  get knownEfuses(): KnownEfuseWords {
+    return knownEfuseWords(this.#chip, this.#known);
   }
 
   /** Readable eFuse words by block, lower-case hex of 8 digits; only a manifest needs them, and they take a second. */

@@ -25,6 +25,8 @@ export interface BoardIdentity {
 
 /** Readable eFuse words by block, lower-case hex of 8 digits. */
 export type EfuseWords = Readonly<Record<string, readonly string[]>>;
+/** The same as far as they have been read; null for a word that has not. */
+export type KnownEfuseWords = Readonly<Record<string, readonly (string | null)[]>>;
 
 export interface Identification {
   readonly identity: BoardIdentity;
@@ -79,11 +81,25 @@ export async function readEfuseWords(loader: Loader, chip: Chip, known: KnownWor
     const content: string[] = [];
     for (let word = 0; word < block.words; word++) {
       const value = await registers.read(block.address + word * 4);
-      content.push(value.toString(16).padStart(8, '0'));
+      content.push(hexWord(value));
     }
     efuses[block.name] = content;
   }
   return efuses;
+}
+
+/** The eFuse words among those that were agreed on: asks for none. */
+export function knownEfuseWords(chip: Chip, known: KnownWords): KnownEfuseWords {
+  return Object.fromEntries(
+    chip.efuseBlocks.map(({ name, address, words }) => {
+      const values = Array.from({ length: words }, (_, word) => known.get(address + word * 4));
+      return [name, values.map((value) => (value === undefined ? null : hexWord(value)))];
+    }),
+  );
+}
+
+function hexWord(value: number): string {
+  return value.toString(16).padStart(8, '0');
 }
 
 function refuseSecureDownload(chip: Chip, secureDownload: boolean): void {

@@ -21,7 +21,7 @@ export interface Retry {
 }
 
 /**
- * `closed`: the port did not open, and nothing was touched. `silent`: no answer, perhaps no board at all. `running`: it
+ * `closed`: the port did not open, or the archive is not there, and nothing was touched. `silent`: no answer, perhaps no board at all. `running`: it
  * was reset, and runs its app or talks for ever. `dropped`: the port was lost under the job, although it is still there.
  */
 type Passing = 'closed' | 'silent' | 'running' | 'dropped';
@@ -60,9 +60,14 @@ export class RetryBudget {
   }
 }
 
+/** The port did not open. */
+const PORT_CODES = ['port-busy', 'port-denied', 'port-missing', 'port-failed'] as const;
+/** The archive was asked first, and could not have kept anything: its disk may be mounted again. */
+const ARCHIVE_CODES = ['archive-missing', 'archive-unwritable', 'disk-full'] as const;
+
 function passingOf(error: EspdError, { wasOpened, mac }: JobTrace): Passing | undefined {
   if (!wasOpened) {
-    return hasCode(error, 'port-busy', 'port-denied', 'port-missing', 'port-failed') ? 'closed' : undefined;
+    return hasCode(error, ...PORT_CODES, ...ARCHIVE_CODES) ? 'closed' : undefined;
   }
   if (hasCode(error, 'port-vanished', 'port-failed')) return 'dropped';
   // What fails once the board has said who it is has been tried often enough: see esp/persistence.ts.

@@ -4,14 +4,16 @@
  */
 
 import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
-import type { Archive, Backup, Candidate, Candidates, Draft } from '../archive/types.ts';
+import { type ChipChangeSince, type ChipFacts, chipChangeText } from '../archive/chip-change.ts';
+import type { Archive, Backup, Candidate, Candidates, Draft, ImageReader } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
 import { Budget } from './asking.ts';
+import { attachedChip, changedSince } from './attached-chip.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
 import { type DigestPlan, type ExplainedRegion, planByDigests } from './digest-plan.ts';
-import { BLANK, uniformDigest } from './digests.ts';
-import { differingRegions } from './flash-compare.ts';
+import { aliasOf } from './digests.ts';
+import { differingRegions, restOf } from './flash-compare.ts';
 import { guardHalfRestored } from './half-restored.ts';
 import { type Explanation, KnownContent } from './known-content.ts';
 import { LastBackup } from './last-backup.ts';
@@ -30,10 +32,21 @@ export interface BackupOptions {
   readonly allowHalfRestored?: boolean;
   /** MD5 of the whole flash, which the chip has given in this session; else it is asked for where that pays. */
   readonly flashMd5?: string;
+  /** An image that the flash equals but for some parts, by digests of the chip in this session. */
+  readonly like?: Likeness;
+}
+
+export interface Likeness {
+  readonly image: Pick<ImageReader, 'sizeBytes' | 'read'>;
+  readonly by: 'olderBackup' | 'fleet';
+  /** Where the flash is otherwise, whole sectors in order. */
+  readonly differing: readonly Region[];
 }
 
 /** How often regions that the chip does not confirm are read again: an app cannot run meanwhile, so once is rare. */
 const CONFIRM_ROUNDS = 3;
+/** Copied at once of an image that the flash is like. */
+const COPY_BYTES = 1024 * 1024;
 const NOTHING_ASKED: DigestPlan<Explanation> = { explained: [], unexplained: [] };
 
 /**
@@ -85,20 +98,27 @@ class FlashReading {
     this.#phases = new Phases(session.options.clock, session.startedAtMs);
   }
 
-  async run({ full, flashMd5 }: BackupOptions): Promise<UnkeptBackup> {
+  async run({ full, flashMd5, like }: BackupOptions): Promise<UnkeptBackup> {
     try {
       this.#phases.begin('comparing');
       // Opened while the chip answers its first questions; not before it is known to be needed, for it takes up room.
-      if (full || this.#last.base === undefined) void this.#openDraft(full);
+      if (like === undefined && (full || this.#last.base === undefined)) void this.#openDraft(full);
       if (!full) await this.#measureDigests();
       const md5 = full ? undefined : (flashMd5 ?? (await this.#wholeDigest()));
-      const known = md5 === undefined ? undefined : await this.#last.keptAlready(md5);
+      const known = md5 === undefined ? undefined : await this.#last.keptAlready(md5, this.#chip);
       if (known !== undefined) {
         await this.#board.checkIdentity();
         return this.#sameAs(known, undefined);
       }
       await this.#board.prepareToMove();
-      return await this.#fillAndConfirm(await whileHeld(this.#session, this.#openDraft(full)), full);
+      if (like !== undefined && this.#paysToTake(like)) {
+        const draft = await whileHeld(this.#session, this.#openDraft(true));
+        await this.#fillLike(draft, like);
+        return await this.#confirmAndDescribe(draft, flashMd5);
+      }
+      const draft = await whileHeld(this.#session, this.#openDraft(full));
+      await this.#fill(draft, full);
+      return await this.#confirmAndDescribe(draft, flashMd5);
     } catch (error) {
       this.#breakOff(error);
       throw error;
@@ -129,20 +149,23 @@ class FlashReading {
     if (closed !== undefined) this.#session.afterwards(closed);
   }
 
-  async #fillAndConfirm(draft: Draft, full: boolean): Promise<UnkeptBackup> {
-    await this.#fill(draft, full);
-    const md5 = await this.#confirm(draft);
+  /** @param flashMd5 that the chip has given before: it need not hash the whole again where the draft is that */
+  async #confirmAndDescribe(draft: Draft, flashMd5: string | undefined): Promise<UnkeptBackup> {
+    const md5 = await this.#confirm(draft, flashMd5);
     // Read in full, or put together from regions that were all known: the same image needs no second copy.
     await this.#board.checkIdentity();
-    const known = await this.#last.keptAlready(md5);
+    const known = await this.#last.keptAlready(md5, this.#chip);
     const digests = await whileHeld(this.#session, draft.digests());
     if (known !== undefined && known.manifest.image.sha256 === digests.sha256) return this.#sameAs(known, draft);
     const aliasedAtBytes = aliasOf(digests.blocksMd5);
     if (aliasedAtBytes !== null) this.#reportAlias(aliasedAtBytes);
     const efuses = await this.#board.readEfuses();
+    const change = changedSince(this.#last.newest, attachedChip(this.#board, this.#flash, efuses));
+    if (change !== null) this.#reportChange(change);
     const transfer = this.#report();
     const flash = { ...this.#flash, aliasedAtBytes };
-    return newBackup(draft, sessionFacts({ session: this.#session, md5, flash, efuses, transfer }), transfer);
+    const facts = sessionFacts({ session: this.#session, md5, flash, efuses, transfer });
+    return newBackup(draft, facts, transfer, change);
   }
 
   /** Of a chip that nobody has asked yet the slowest is believed: a small flash could then afford nothing at all. */
@@ -197,6 +220,26 @@ class FlashReading {
     await this.#read(draft, unexplained);
   }
 
+  /** Whether reading what differs takes no longer than looking for more that is known. */
+  #paysToTake({ image, differing }: Likeness): boolean {
+    const { sizeBytes } = this.#flash;
+    const { costs } = this.#board;
+    return image.sizeBytes === sizeBytes && costs.readMs(bytesIn(differing)) <= costs.digestMs(sizeBytes);
+  }
+
+  async #fillLike(draft: Draft, { image, by, differing }: Likeness): Promise<void> {
+    const same = restOf(differing, this.#flash.sizeBytes);
+    for (const { offset, sizeBytes } of same) {
+      for (let at = offset; at < offset + sizeBytes; at += COPY_BYTES) {
+        const bytes = await image.read(at, Math.min(COPY_BYTES, offset + sizeBytes - at));
+        await whileHeld(this.#session, draft.write(at, bytes));
+      }
+    }
+    this.#plan = { explained: same.map((region) => ({ ...region, by })), unexplained: differing };
+    this.#doneBytes = bytesIn(same);
+    await this.#read(draft, differing);
+  }
+
   async #planReading(draft: Draft, list: readonly Candidate[]): Promise<DigestPlan<Explanation>> {
     const session = this.#session;
     const [newest, ...others] = list;
@@ -235,14 +278,16 @@ class FlashReading {
 
   /**
    * Makes the chip confirm the whole image by a digest of its own; regions that differ are read again.
+   * @param flashMd5 what the chip has said of its whole flash before: asked again where the draft is not that
    * @returns the MD5 of both
    */
-  async #confirm(draft: Draft): Promise<string> {
+  async #confirm(draft: Draft, flashMd5: string | undefined): Promise<string> {
     const session = this.#session;
     const { onProgress, log } = session.options;
     const { sizeBytes } = this.#flash;
     const image = { read: (offset: number, length: number) => whileHeld(session, draft.read(offset, length)) };
     this.#phases.begin('verifying');
+    if (flashMd5 !== undefined && (await whileHeld(session, draft.digests())).md5 === flashMd5) return flashMd5;
     for (let round = 1; ; round++) {
       onProgress?.({ phase: 'verifying', doneBytes: 0, totalBytes: sizeBytes });
       const [ours, theirs] = await bothDone(
@@ -268,6 +313,16 @@ class FlashReading {
     const { port, options } = this.#session;
     const sighting = { id: known.id, at: options.clock.date().toISOString(), port: port.address };
     return sameAs(known, { archive: this.#archive, sighting, draft }, this.#report());
+  }
+
+  /** As far as it is known without asking for more. */
+  get #chip(): ChipFacts {
+    return attachedChip(this.#board, this.#flash);
+  }
+
+  #reportChange(change: ChipChangeSince): void {
+    const { mac } = this.#board.identity;
+    this.#session.options.log.warn(chipChangeText(change), { mac, since: change.since });
   }
 
   #reportAlias(aliasedAtBytes: number): void {
@@ -314,19 +369,6 @@ function explainedBytes(regions: readonly ExplainedRegion<Explanation>[]): Trans
 
 function bytesIn(regions: readonly Region[]): number {
   return regions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-}
-
-/** A flash smaller than it claims answers the same again behind its real end: its halves are equal and not blank. */
-export function aliasOf(blocksMd5: readonly string[]): number | null {
-  const blank = uniformDigest(BLANK, BLOCK_BYTES);
-  let alias: number | null = null;
-  for (let half = blocksMd5.length / 2; Number.isInteger(half) && half >= 1; half /= 2) {
-    const lower = blocksMd5.slice(0, half);
-    const repeats = lower.every((digest, index) => digest === blocksMd5[half + index]);
-    if (!repeats || lower.every((digest) => digest === blank)) break;
-    alias = half * BLOCK_BYTES;
-  }
-  return alias;
 }
 
 /** Both at once; when one fails the other is awaited all the same, so that nothing goes on behind the caller's back. */

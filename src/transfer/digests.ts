@@ -1,6 +1,7 @@
 /** MD5 as chips compute it of their own flash, and the digests of flash that holds one byte all over. */
 
 import { createHash } from 'node:crypto';
+import { BLOCK_BYTES } from '../flash.ts';
 
 /** Hashed at a time, so that no digest of a large region holds up the event loop. */
 const PIECE_BYTES = 64 * 1024;
@@ -46,4 +47,17 @@ export function uniformDigest(byte: typeof BLANK | typeof ZERO, sizeBytes: numbe
     uniform.set(key, digest);
   }
   return digest;
+}
+
+/** A flash smaller than it claims answers the same again behind its real end: its halves are equal and not blank. */
+export function aliasOf(blocksMd5: readonly string[]): number | null {
+  const blank = uniformDigest(BLANK, BLOCK_BYTES);
+  let alias: number | null = null;
+  for (let half = blocksMd5.length / 2; Number.isInteger(half) && half >= 1; half /= 2) {
+    const lower = blocksMd5.slice(0, half);
+    const repeats = lower.every((digest, index) => digest === blocksMd5[half + index]);
+    if (!repeats || lower.every((digest) => digest === blank)) break;
+    alias = half * BLOCK_BYTES;
+  }
+  return alias;
 }

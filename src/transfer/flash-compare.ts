@@ -43,8 +43,8 @@ export async function differingRegions(
   return inOrder(differing);
 }
 
-/** Sectors of an image that are not blank. */
-async function usedSectors(image: Readable, { offset, sizeBytes }: Region): Promise<Region[]> {
+/** Sectors of an image that are not blank, neighbours merged. */
+export async function usedSectors(image: Readable, { offset, sizeBytes }: Region): Promise<Region[]> {
   const used: Region[] = [];
   for (let at = offset; at < offset + sizeBytes; at += BLOCK_BYTES) {
     const block = await image.read(at, Math.min(BLOCK_BYTES, offset + sizeBytes - at));
@@ -55,7 +55,7 @@ async function usedSectors(image: Readable, { offset, sizeBytes }: Region): Prom
       }
     }
   }
-  return used;
+  return inOrder(used);
 }
 
 /** MD5 of a region of an image, lower-case hex. */
@@ -68,4 +68,15 @@ export function overlap(region: Region, other: Region): Region | undefined {
   const offset = Math.max(region.offset, other.offset);
   const sizeBytes = Math.min(region.offset + region.sizeBytes, other.offset + other.sizeBytes) - offset;
   return sizeBytes > 0 ? { offset, sizeBytes } : undefined;
+}
+
+/** What `regions`, in order, leave of a flash. */
+export function restOf(regions: readonly Region[], sizeBytes: number): Region[] {
+  const rest: Region[] = [];
+  let at = 0;
+  for (const region of [...regions, { offset: sizeBytes, sizeBytes: 0 }]) {
+    if (region.offset > at) rest.push({ offset: at, sizeBytes: region.offset - at });
+    at = region.offset + region.sizeBytes;
+  }
+  return rest;
 }

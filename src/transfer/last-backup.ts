@@ -1,14 +1,18 @@
 /** The board's newest backup: what its flash is compared with first, and whether that is still a sound copy of it. */
 
+import type { ChipFacts } from '../archive/chip-change.ts';
 import type { Archive, Backup, LatestBackup } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Region } from '../flash.ts';
+import { changedSince } from './attached-chip.ts';
 import { md5OfRegion } from './digests.ts';
 import { type Session, whileHeld } from './session.ts';
 
 export class LastBackup {
   /** The newest backup that can be read, when the flash had the same size then. */
   readonly base: Backup | undefined;
+  /** The newest backup that can be read, whatever size the flash had. */
+  readonly newest: Backup | undefined;
   readonly #session: Session;
   readonly #archive: Archive;
   /** Whether nothing newer than the base lies there damaged. */
@@ -18,6 +22,7 @@ export class LastBackup {
   constructor(session: Session, archive: Archive, latest: LatestBackup, flashBytes: number) {
     this.#session = session;
     this.#archive = archive;
+    this.newest = latest.backup;
     this.base = latest.backup?.manifest.flash.sizeBytes === flashBytes ? latest.backup : undefined;
     this.#isLatest = latest.problems.length === 0;
   }
@@ -51,11 +56,14 @@ export class LastBackup {
 
   /**
    * The board's newest backup, when it holds the image with this MD5: then it needs no second copy. It does need one
-   * when the files of that backup have been damaged since, for the board may be its only other copy.
+   * when the files of that backup have been damaged since, for the board may be its only other copy; and when they are of
+   * another chip, whose history would else go on as that of this one.
+   * @param now the chip that the image is of
    */
-  async keptAlready(md5: string): Promise<Backup | undefined> {
+  async keptAlready(md5: string, now: ChipFacts): Promise<Backup | undefined> {
     const { base } = this;
-    if (base === undefined || !this.#isLatest || base.manifest.image.md5 !== md5) {
+    const isSame = base?.manifest.image.md5 === md5 && changedSince(base, now) === null;
+    if (base === undefined || !this.#isLatest || !isSame) {
       this.#check?.abort.abort();
       this.#check = undefined;
       return undefined;

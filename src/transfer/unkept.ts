@@ -3,6 +3,7 @@
  * happens here: the board runs its app again meanwhile.
  */
 
+import type { ChipChangeSince } from '../archive/chip-change.ts';
 import type { Archive, Backup, Draft, Sighting } from '../archive/types.ts';
 import { type SessionFacts, type TransferReport, manifestOf } from './backup-manifest.ts';
 
@@ -11,6 +12,8 @@ export interface BackupOutcome {
   /** The board equals `backup`, which was there before: nothing was added but a sighting. */
   readonly unchanged: boolean;
   readonly transfer: TransferReport;
+  /** The newest backup before this one is of another chip or another flash chip; null where nothing says so. */
+  readonly chipChange: ChipChangeSince | null;
 }
 
 export interface UnkeptBackup {
@@ -23,7 +26,12 @@ export interface UnkeptBackup {
 }
 
 /** The flash is in the draft, confirmed by the chip. */
-export function newBackup(draft: Draft, facts: SessionFacts, transfer: TransferReport): UnkeptBackup {
+export function newBackup(
+  draft: Draft,
+  facts: SessionFacts,
+  transfer: TransferReport,
+  chipChange: ChipChangeSince | null,
+): UnkeptBackup {
   return {
     async keep() {
       let content;
@@ -33,7 +41,7 @@ export function newBackup(draft: Draft, facts: SessionFacts, transfer: TransferR
         await draft.setAside();
         throw error;
       }
-      return { backup: await draft.commit(content), unchanged: false, transfer };
+      return { backup: await draft.commit(content), unchanged: false, transfer, chipChange };
     },
   };
 }
@@ -51,7 +59,7 @@ export function sameAs(
     async keep() {
       await seen.draft?.discard();
       await seen.archive.recordSighting(backup.mac, seen.sighting);
-      return { backup, unchanged: true, transfer };
+      return { backup, unchanged: true, transfer, chipChange: null };
     },
   };
 }

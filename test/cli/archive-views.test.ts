@@ -78,6 +78,27 @@ test('list: every field of the contract', async (t) => {
   assert.deepEqual(json.problems, []);
 });
 
+test('show: the backups of one MAC that are of two chips are told apart', async (t) => {
+  const bench = await Bench.open(t);
+  await backUp(bench.archive, image(8192, 1), T0);
+  const bytes = image(8192, 2);
+  const draft = await bench.archive.begin(MAC, bytes.length);
+  await draft.write(0, bytes);
+  const facts = content(bytes, T1);
+  await draft.commit({ ...facts, efuses: { OTP: ['00000001', '7fffffff'] } });
+  const detail = 'eFuse OTP word 1 ffffffff -> 7fffffff';
+
+  const show = await bench.runJson<ShowJson>(['show', MAC]);
+  assert.deepEqual(
+    show.json.backups.map((backup) => backup['chipChange']),
+    [null, { kind: 'chip', details: [detail], since: ID0 }],
+  );
+  const text = (await bench.run(['show', MAC])).stdout;
+  assert.match(text, new RegExp(`${ID1}[^]*Another chip has this MAC now, compared with backup ${ID0}: ${detail}`));
+  // Of one backup alone, too.
+  assert.match((await bench.run(['show', `${MAC}@${ID1}`])).stdout, /Another chip has this MAC now/);
+});
+
 test('list for people fits a terminal of 80 columns, one line a board', async (t) => {
   const bench = await Bench.open(t);
   await filled(bench);

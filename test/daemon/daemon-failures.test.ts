@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { SIGHTINGS } from '../../src/archive/sightings.ts';
@@ -393,16 +394,20 @@ describe('an archive that fails', () => {
     ['is full when a draft is written', 'disk-full', 'handle.write', 'ENOSPC'],
     ['is full when a draft is made', 'disk-full', 'mkdir', 'ENOSPC'],
     ['breaks when a backup is synced', 'archive-unwritable', 'handle.sync', 'EIO'],
-    ['is read-only', 'archive-unwritable', 'mkdir', 'EROFS'],
+    ['is read-only', 'archive-unwritable', 'access', 'EROFS'],
     ['breaks at the very rename', 'archive-unwritable', 'rename', 'EIO'],
   ];
   for (const [what, code, name, error] of CASES) {
     it(`because it ${what}: a clear error, the board runs on, and the next plug-in works`, async (t) => {
-      const failing = { on: true };
+      const failing = { on: false, except: '' };
       const fs = watchedFileSystem((call) => {
-        if (failing.on && call.name === name) throw systemError(error);
+        // The folder of the archive is there already.
+        if (failing.on && call.name === name && call.path !== failing.except) throw systemError(error);
       });
       const shop = await Workshop.started(t, { archive: { fs } });
+      failing.except = name === 'mkdir' ? shop.archive.root : '';
+      await shop.archive.checkWritable(); // as the service does at its start
+      failing.on = true;
       const device = shop.board();
       shop.plug(device);
       await shop.until(() => shop.complaints.some(({ level }) => level === 'error'), 'an error');
@@ -411,16 +416,20 @@ describe('an archive that fails', () => {
       const { message, fields } = failure!;
       assert.deepEqual(
         [fields['code'], fields['port'], fields['mac']],
-        [code, device.address, device.board.mac],
+        // Where the archive itself is the reason, the board was not asked at all.
+        [code, device.address, name === 'access' ? undefined : device.board.mac],
         message,
       );
-      assert.equal(device.board.mode, 'app');
+      await shop.until(() => device.board.mode === 'app', 'its app runs');
       failing.on = false;
       assert.deepEqual((await shop.history(device.board)).backups, []);
       await shop.pass(10_000);
-      shop.unplug(device);
-      await shop.pass(1000);
-      shop.plug(device);
+      // What was no fault of the board's is tried again while it is there.
+      if (name !== 'access') {
+        shop.unplug(device);
+        await shop.pass(1000);
+        shop.plug(device);
+      }
       await shop.said('Backed up and verified');
       await shop.idle();
       const backup = await shop.archived(device.board);
@@ -647,5 +656,37 @@ describe('whatever people do with their cables', () => {
       }),
       { numRuns: 4 },
     );
+  });
+});
+
+describe('an archive that is taken away under the daemon', () => {
+  it('is told, no board is touched for it, and when it is back the board is backed up', async (t) => {
+    const shop = await Workshop.started(t);
+    const known = shop.board({});
+    shop.plug(known);
+    await shop.said('Backed up and verified', { port: known.address });
+    await shop.idle();
+    const { root } = shop.archive;
+    const away = `${root}-unmounted`;
+    await rename(root, away);
+    t.after(() => rm(away, { recursive: true, force: true }));
+    await mkdir(root);
+
+    const device = shop.board({ slot: 1 });
+    const { resets } = device.board;
+    shop.plug(device);
+    await shop.until(() => shop.complaints.length > 0, 'a complaint');
+    assert.equal(shop.complaints[0]?.fields['code'], 'archive-missing');
+    await shop.idle();
+    await shop.pass(60_000);
+    assert.equal(device.board.resets, resets, 'it runs its app all the time');
+    assert.equal(shop.complaints.length, 1, 'told once');
+    assert.deepEqual(await readdir(root), [], 'nothing was begun in the mount point');
+
+    await rmdir(root);
+    await rename(away, root);
+    await shop.pass(700_000);
+    await shop.said('Backed up and verified', { port: device.address });
+    await shop.archived(device.board);
   });
 });

@@ -116,7 +116,7 @@ describe('restore', { concurrency: 2, timeout: 300_000 }, () => {
     await until(begun, 'it writes', 60_000);
     stopped.kill('SIGINT');
     assert.equal(await stopped.status(), 130, stopped.stderr);
-    assert.match(stopped.stderr, /is half restored to \S+, since .*\n {2}Finish with: espd restore --mac /);
+    assert.match(stopped.stderr, /is half restored to \S+, since .*\n {2}Finish with: espd .*restore --mac /);
     await until(() => board.mode === 'app', 'the app runs');
     const finished = new EspdProcess(t, bench, restore);
     assert.equal(await finished.status(), 0, finished.stderr);

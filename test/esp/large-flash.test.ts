@@ -173,8 +173,8 @@ describe('a flash above 16 MiB', () => {
     const on = large({ line: {} });
     const before = on.board.flash.snapshot();
     const board = await on.connect({ baudRate: 115200 });
-    await board.openFlash();
-    const mend = on.board.addFault({ kind: 'wrong-digest', of: 'read' });
+    await board.prepareToMove();
+    const mend = on.board.addFault({ kind: 'long-frames', bytes: 600 });
     await assert.rejects(readRegion(board, UPPER, 4096), isOutOfReach);
     assert.equal(board.recovery.romReads, 0);
     assert.deepEqual(romFlashCommands(on), []);

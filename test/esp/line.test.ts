@@ -187,7 +187,7 @@ async function timed({
   const note = (message: string) => void log.push(message);
   Object.assign(on.context, { log: { ...on.context.log, warn: note, info: note } });
   const board = await on.connect({ baudRate: maxBaudRate, line: memory });
-  await board.openFlash();
+  await board.prepareToMove();
   for (const fault of faults) on.board.addFault(fault);
   const startedAt = on.clock.now();
   let [firstAt, bytes] = [Infinity, 0];
@@ -258,7 +258,8 @@ describe('noise', () => {
       assert.equal(memory.facts?.acknowledgeEarly, true);
       const clean = await timed({ memory, maxBaudRate: 1_500_000, sizeBytes: 2 * MIB });
       assert.ok(clean.shareOf(1_500_000) > 0.97, `${clean.shareOf(1_500_000)} of the line`);
-      assert.equal(clean.on.board.baudRates[1], 1_500_000, 'at once');
+      // The stub goes up at no more than 921600.
+      assert.deepEqual(clean.on.board.baudRates.slice(1, 3), [921600, 1_500_000], 'at once');
     });
   }
 

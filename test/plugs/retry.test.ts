@@ -24,6 +24,8 @@ function hourOf(code: ErrorCode, trace: JobTrace, isOwnUsb = false, budget = new
   return { waits, ways: [...ways].join() };
 }
 
+const ARCHIVE = ['archive-missing', 'archive-unwritable', 'disk-full'] as const satisfies readonly ErrorCode[];
+
 describe('a failure at a port that stays', () => {
   it('before the port was open is tried again for ever: soon, then rarely', () => {
     for (const code of ['port-busy', 'port-denied', 'port-missing', 'port-failed'] as const) {
@@ -62,6 +64,13 @@ describe('a failure at a port that stays', () => {
     assert.equal(next('port-busy', CLOSED), 15_000);
   });
 
+  it('of the archive is tried again where it was asked first, and no board was touched', () => {
+    for (const code of ARCHIVE) {
+      assert.deepEqual(hourOf(code, CLOSED), hourOf('port-busy', CLOSED), code);
+      for (const trace of [ASKED, FOUND]) assert.deepEqual(hourOf(code, trace).waits, [], code);
+    }
+  });
+
   it('of any other kind is final', () => {
     const passing = [
       'port-busy',
@@ -71,12 +80,13 @@ describe('a failure at a port that stays', () => {
       'port-vanished',
       'no-answer',
       'no-sync',
+      ...ARCHIVE,
     ];
     const others = (Object.keys(ERROR_CODES) as ErrorCode[]).filter(
       (code) => ![...passing, 'boot-mode', 'port-flooded'].includes(code),
     );
     assert.ok(
-      others.includes('secure-download') && others.includes('chip-unsupported') && others.includes('disk-full'),
+      others.includes('secure-download') && others.includes('chip-unsupported') && others.includes('archive-damaged'),
     );
     for (const code of others) {
       for (const trace of [CLOSED, ASKED, FOUND]) assert.deepEqual(hourOf(code, trace).waits, [], code);

@@ -81,7 +81,7 @@ describe('a board with a flash above 16 MiB', () => {
 
   it('is not read through the ROM where the stub reads wrongly', async (t) => {
     const bench = await Bench.open(t);
-    const board = largeBoard(bench, { faults: [{ kind: 'wrong-digest', of: 'read' }] });
+    const board = largeBoard(bench, { faults: [{ kind: 'long-frames', bytes: 600 }] });
     await assertFails(bench.backup(board), 'no-stub-read');
     await assertNothingKept(bench, board);
   });

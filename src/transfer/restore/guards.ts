@@ -3,6 +3,7 @@
  * write all the same, where that can make sense. Pure: everything is asked before the first sector is erased.
  */
 
+import type { ChipChange } from '../../archive/chip-change.ts';
 import { OVERRIDES } from '../../archive/restore-record.ts';
 import type { Backup } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
@@ -19,6 +20,8 @@ export interface Overrides {
   readonly security: boolean;
   readonly writeProtect: boolean;
   readonly layout: boolean;
+  /** The board is another chip, or has another flash chip, than the backup under its MAC. */
+  readonly chipChange: boolean;
 }
 
 export const NO_OVERRIDES: Overrides = {
@@ -27,29 +30,39 @@ export const NO_OVERRIDES: Overrides = {
   security: false,
   writeProtect: false,
   layout: false,
+  chipChange: false,
 };
 
 /** The overrides that are on, by the names of their options behind `--ignore-`. */
 export function namesOf(overrides: Overrides): (typeof OVERRIDES)[number][] {
-  const { revision, flashSize, security, writeProtect, layout } = overrides;
-  const given = { revision, 'flash-size': flashSize, security, 'write-protect': writeProtect, layout };
+  const { revision, flashSize, security, writeProtect, layout, chipChange } = overrides;
+  const given = {
+    revision,
+    'flash-size': flashSize,
+    security,
+    'write-protect': writeProtect,
+    layout,
+    'chip-change': chipChange,
+  };
   return OVERRIDES.filter((name) => given[name]);
 }
 
 export interface BoardFacts {
   readonly identity: BoardIdentity;
   readonly flash: FlashFacts;
+  /** What says that the backup, though of this MAC, is of another chip; null where nothing does. */
+  readonly change: ChipChange | null;
 }
 
 /**
  * @param targetMac the MAC that the board must have
  * @param isPartial only a part of the flash is to be written
- * @throws EspdError `other-mac`, `other-chip`, `other-size`, `encrypted`, `secure-boot`
+ * @throws EspdError `other-mac`, `other-chip`, `other-board`, `other-size`, `encrypted`, `secure-boot`
  */
 export function guardBoard(
   backup: Backup,
   targetMac: Mac,
-  { identity, flash }: BoardFacts,
+  { identity, flash, change }: BoardFacts,
   isPartial: boolean,
   overrides: Overrides,
 ): void {
@@ -63,8 +76,28 @@ export function guardBoard(
     );
   }
   guardSize(manifest.flash.sizeBytes, flash.sizeBytes, overrides);
-  guardEncryption(backup, identity, isPartial, overrides);
-  guardSecureBoot(backup, identity, overrides);
+  const isSameChip = backup.mac === identity.mac && change?.kind !== 'chip';
+  guardEncryption(manifest, identity, { isPartial, isSameChip }, overrides);
+  guardSecureBoot(manifest, identity, isSameChip, overrides);
+  guardChange(change, overrides);
+}
+
+/**
+ * A MAC that is known, on another chip: a clone, or a MAC that was burnt twice. Its backups are those of another board.
+ * A flash chip that was changed looks the same from here as another board of the same batch, so a person decides; one
+ * who has said that the flash may be larger has said it already.
+ */
+function guardChange(change: ChipChange | null, overrides: Overrides): void {
+  if (change === null || overrides.chipChange || (change.kind === 'flash' && overrides.flashSize)) return;
+  const details = change.details.join('; ');
+  if (change.kind === 'flash') {
+    throw new EspdError('other-board', `The flash chip of the board is not the one that was backed up (${details})`, {
+      hint: 'If it was replaced on this board, --ignore-chip-change writes the image to the new one. If not, this is another board with the same MAC',
+    });
+  }
+  throw new EspdError('other-board', `The board has the MAC of the backup, but is another chip (${details})`, {
+    hint: 'Two boards have the same MAC. "espd show" tells which backups are of which; --ignore-chip-change writes this one all the same',
+  });
 }
 
 function guardSize(imageBytes: number, flashBytes: number, overrides: Overrides): void {
@@ -78,15 +111,15 @@ function guardSize(imageBytes: number, flashBytes: number, overrides: Overrides)
 }
 
 function guardEncryption(
-  { manifest, mac }: Backup,
+  manifest: Backup['manifest'],
   identity: BoardIdentity,
-  isPartial: boolean,
+  { isPartial, isSameChip }: { readonly isPartial: boolean; readonly isSameChip: boolean },
   overrides: Overrides,
 ): void {
   const [image, board] = [manifest.security.flashEncryption, identity.security.flashEncryption];
   const refuse = (message: string, hint: string) => new EspdError('encrypted', message, { hint });
   // Ciphertext is worth something only on the chip that holds the key.
-  if (image && mac !== identity.mac) {
+  if (image && !isSameChip) {
     throw refuse(
       'The image is ciphertext, bound to the chip that it was taken from by a key in its eFuses',
       'On any other chip it is noise; there is no option against that',
@@ -108,10 +141,15 @@ function guardEncryption(
   }
 }
 
-function guardSecureBoot({ manifest, mac }: Backup, identity: BoardIdentity, overrides: Overrides): void {
+function guardSecureBoot(
+  manifest: Backup['manifest'],
+  identity: BoardIdentity,
+  isSameChip: boolean,
+  overrides: Overrides,
+): void {
   const [image, board] = [manifest.security.secureBoot, identity.security.secureBoot];
   if (!image && !board) return;
-  if ((image && board && mac === identity.mac) || overrides.security) return;
+  if ((image && board && isSameChip) || overrides.security) return;
   const message =
     image && board
       ? 'Image and board have secure boot, but the image is of another board, whose signing key may be another'
@@ -163,7 +201,14 @@ export function writeProtectionOf(status: number | undefined): 'on' | 'locked' |
 export function guardWriteProtection(status: number | undefined, overrides: Overrides): void {
   if (writeProtectionOf(status) !== 'locked' || overrides.writeProtect) return;
   const shown = (status ?? 0).toString(16).padStart(2, '0');
-  throw new EspdError('write-protected', `The flash is locked against writing (status register 0x${shown})`, {
-    hint: 'Its block protection is on, and its WP pin forbids taking it off. If that pin is not used on this board, --ignore-write-protect tries it',
+  const bits = protectionBits(status ?? 0).join(', ');
+  throw new EspdError('write-protected', `The flash is locked against writing (status register 0x${shown}: ${bits})`, {
+    hint: 'SRP lets its WP pin keep the BP bits set. If that pin is not used on this board, --ignore-write-protect tries it; "esptool read-flash-status" shows the bits, and "esptool write-flash-status --bytes 1 --non-volatile 0" clears that register for good',
   });
+}
+
+/** The bits of block protection that are set, by the names that data sheets give them (W25Q32JV, Status Register-1). */
+function protectionBits(status: number): string[] {
+  const names = { BP0: 0x04, BP1: 0x08, BP2: 0x10, SRP: STATUS_LOCKED };
+  return Object.entries(names).flatMap(([name, mask]) => ((status & mask) === 0 ? [] : [name]));
 }

@@ -119,14 +119,3 @@ async function readSector(board: Board, offset: number): Promise<Buffer> {
   await board.read(offset, SECTOR_BYTES, (at, piece) => void piece.copy(bytes, at - offset));
   return bytes;
 }
-
-/** What `regions`, in order, leave of a flash. */
-export function restOf(regions: readonly Region[], sizeBytes: number): Region[] {
-  const rest: Region[] = [];
-  let at = 0;
-  for (const region of [...regions, { offset: sizeBytes, sizeBytes: 0 }]) {
-    if (region.offset > at) rest.push({ offset: at, sizeBytes: region.offset - at });
-    at = region.offset + region.sizeBytes;
-  }
-  return rest;
-}

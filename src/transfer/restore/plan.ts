@@ -3,6 +3,7 @@
 import { promisify } from 'node:util';
 import { deflate } from 'node:zlib';
 import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../../flash.ts';
+import type { ChipChange } from '../../archive/chip-change.ts';
 import type { HalfRestored } from '../../archive/restore-record.ts';
 import type { Backup, ImageReader } from '../../archive/types.ts';
 import type { FlashFacts } from '../../esp/board.ts';
@@ -88,6 +89,8 @@ export interface PlanFacts {
   readonly why: string;
   readonly image: ImageReader;
   readonly flash: FlashFacts;
+  /** What says that the board is another chip than the backup of its MAC; null where nothing does. */
+  readonly change: ChipChange | null;
   readonly contents: FirmwareSummary;
   /** Set where an earlier restore of this board has not ended. */
   readonly half: HalfRestored | null;
@@ -140,6 +143,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       boundToMac: bound,
       isOtherBoard,
       isProtected: writeProtectionOf(facts.status) !== null,
+      otherChip: facts.change?.kind === 'chip' ? facts.change.details : null,
       otherFlashId: ids.image === ids.board ? null : ids,
       recordFolder: regions.length === 0 ? null : facts.recordFolder,
     }),
@@ -224,6 +228,8 @@ export interface RiskFacts {
   readonly isOtherBoard: boolean;
   /** The flash's block protection is on, and the loader takes it off. */
   readonly isProtected: boolean;
+  /** What says that the board is another chip with the same MAC; null where nothing does. */
+  readonly otherChip: readonly string[] | null;
   /** Ids of the flash chip then and now, where they differ. */
   readonly otherFlashId: { readonly image: string; readonly board: string } | null;
   readonly recordFolder: string | null;
@@ -266,6 +272,9 @@ export function risksOf(facts: RiskFacts): string[] {
   }
   if (scope !== null) risks.push('The rest of the flash stays as it is: nobody can say whether both fit together');
   if (facts.isProtected) risks.push('The block protection of the flash is on; the loader takes it off');
+  if (facts.otherChip !== null) {
+    risks.push(`The board is another chip with the same MAC (${facts.otherChip.join('; ')})`);
+  }
   if (facts.otherFlashId !== null) {
     const { image, board } = facts.otherFlashId;
     risks.push(`The flash chip is another than then (${board}, was ${image})`);

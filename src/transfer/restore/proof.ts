@@ -3,8 +3,9 @@
 import type { Region } from '../../flash.ts';
 import type { ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
-import { differingRegions, imageDigest } from '../flash-compare.ts';
-import { restOf } from './parts.ts';
+import { BLANK, uniformDigest } from '../digests.ts';
+import { differingRegions, imageDigest, restOf, usedSectors } from '../flash-compare.ts';
+import { guessChanges } from './likely-changes.ts';
 import type { Session } from '../session.ts';
 
 /** Answers carry no checksum: one that says "different" may have suffered on the line. */
@@ -22,19 +23,25 @@ export class FlashProof {
   readonly #imageMd5: string;
   readonly #scope: readonly Region[];
   readonly #flashBytes: number;
+  readonly #likely: readonly Region[];
   #restBefore: readonly DigestedRegion[] = [];
   #flashDigest: string | undefined;
   digestsAsked = 0;
   /** What the chip took for the largest digest. */
   digestSeconds = 0;
 
-  /** @param scope what is to become equal to the image, in order */
+  /**
+   * @param scope what is to become equal to the image, in order
+   * @param likely where the flash may have changed by itself since the image was taken
+   */
   constructor(
     session: Session,
     image: { readonly reader: ImageReader; readonly md5: string },
     scope: readonly Region[],
     flashBytes: number,
+    likely: readonly Region[],
   ) {
+    this.#likely = likely;
     this.#session = session;
     this.#image = image.reader;
     this.#imageMd5 = image.md5;
@@ -60,6 +67,23 @@ export class FlashProof {
   }
 
   /**
+   * The flash is what it was when its digest was asked for: to be called where its app may have run in between.
+   * @throws EspdError `chip-changed`
+   */
+  async mustBeAsBefore(): Promise<void> {
+    const before = this.#flashDigest;
+    if (before === undefined) return;
+    this.#flashDigest = undefined;
+    for (let round = 1; round <= ROUNDS; round++) {
+      this.#flashDigest = await this.digest({ offset: 0, sizeBytes: this.#flashBytes });
+      if (this.#flashDigest === before) return;
+    }
+    throw new EspdError('chip-changed', 'The flash of the board has changed since the plan was made', {
+      hint: 'Nothing was written. Its app has run meanwhile: run the same command again',
+    });
+  }
+
+  /**
    * Where the flash differs from the image. None means that the digest of each region of the scope is the image's.
    * @throws EspdError `digest-mismatch` for digests that contradict each other
    */
@@ -76,13 +100,15 @@ export class FlashProof {
       const digest = await this.digest(region);
       if (region.sizeBytes === this.#flashBytes) this.#flashDigest ??= digest;
       if (digest === expected) return [];
-      await this.#session.board.prepareToMove();
-      const differing = await differingRegions(
-        region,
-        this.#image,
-        (part) => this.digest(part),
-        this.#session.board.costs,
-      );
+      // A flash that is blank all over differs by what the image has in use: nothing more to ask.
+      if (digest === uniformDigest(BLANK, region.sizeBytes)) return await usedSectors(this.#image, region);
+      const { board } = this.#session;
+      await board.prepareToMove();
+      const ask = (part: Region) => (part.sizeBytes === region.sizeBytes ? Promise.resolve(digest) : this.digest(part));
+      const guess = { md5: digest, within: region, likely: this.#likely };
+      const differing =
+        (await guessChanges(guess, this.#image, board, ask)) ??
+        (await differingRegions(region, this.#image, ask, board.costs));
       if (differing.length > 0) return differing;
       // Every part is as it should be, so the digest of the whole was changed on the way.
     }
@@ -94,10 +120,16 @@ export class FlashProof {
     return isWhole ? Promise.resolve(this.#imageMd5) : imageDigest(this.#image, region);
   }
 
-  /** Remembers what the rest of the flash holds. Each digest is asked until two answers agree. */
-  async keepRest(): Promise<void> {
+  /**
+   * Remembers what the rest of the flash holds. Each digest is asked until two answers agree.
+   * @param snapshot an image of the whole flash as the chip has confirmed it, if there is one: then nothing is asked
+   */
+  async keepRest(snapshot: ImageReader | null): Promise<void> {
     const kept: DigestedRegion[] = [];
-    for (const region of this.rest) kept.push({ ...region, md5: await this.#agreedDigest(region) });
+    for (const region of this.rest) {
+      const md5 = snapshot === null ? await this.#agreedDigest(region) : await imageDigest(snapshot, region);
+      kept.push({ ...region, md5 });
+    }
     this.#restBefore = kept;
   }
 

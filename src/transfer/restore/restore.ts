@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import type { Region } from '../../flash.ts';
+import type { ChipChange } from '../../archive/chip-change.ts';
 import type { HalfRestored } from '../../archive/restore-record.ts';
 import type { Archive, Backup, ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
@@ -17,10 +18,13 @@ import {
   revisionRequirements,
 } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
+import { attachedChip, changedSince } from '../attached-chip.ts';
+import type { Likeness } from '../backup.ts';
 import { overlap } from '../flash-compare.ts';
 import { PLAIN_CALL, finishCommand } from '../finish-command.ts';
 import { halfRestoredText } from '../half-restored.ts';
 import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection, namesOf } from './guards.ts';
+import { likelyToChange } from './likely-changes.ts';
 import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './parts.ts';
 import { type RestorePlan, type SnapshotPlan, makePlan } from './plan.ts';
 import { FlashProof } from './proof.ts';
@@ -84,7 +88,9 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
   const { archive, backup } = options;
   const flash = await board.openFlash();
   const overrides = { ...NO_OVERRIDES, ...options.overrides };
-  guardBoard(backup, options.targetMac, { identity: board.identity, flash }, options.part !== undefined, overrides);
+  const change = await changeSince(backup, board, flash);
+  const facts = { identity: board.identity, flash, change };
+  guardBoard(backup, options.targetMac, facts, options.part !== undefined, overrides);
   const opening = archive.openImage(backup);
   try {
     const image = await readerWhileHeld(session, opening);
@@ -94,11 +100,18 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
     const contents = await describeFirmware(read, image.sizeBytes, family);
     guardRevision(await revisionRequirements(read, image.sizeBytes, family), board.identity, overrides);
     const half = await whileHeld(session, archive.halfRestored(board.identity.mac));
-    const job = new RestoreJob(session, { ...options, overrides }, { image, flash, contents, half });
+    const job = new RestoreJob(session, { ...options, overrides }, { image, flash, change, contents, half });
     return await job.run();
   } finally {
     session.afterwards(opening.then((image) => image.close()));
   }
+}
+
+/** Of another MAC another chip is what everybody expects. The eFuses are read for it; a snapshot needs them anyway. */
+async function changeSince(backup: Backup, board: Board, flash: FlashFacts): Promise<ChipChange | null> {
+  const { mac, family } = board.identity;
+  if (backup.mac !== mac || backup.manifest.chip.family !== family) return null;
+  return changedSince(backup, attachedChip(board, flash, await board.readEfuses()));
 }
 
 /** An image whose reads do not keep the board from being released. */
@@ -126,6 +139,7 @@ async function checkImage(image: ImageReader, { mac, id, manifest }: Backup, sig
 interface JobFacts {
   readonly image: ImageReader;
   readonly flash: FlashFacts;
+  readonly change: ChipChange | null;
   readonly contents: FirmwareSummary;
   readonly half: HalfRestored | null;
 }
@@ -153,7 +167,7 @@ class RestoreJob {
     this.#named = options.part === undefined ? null : regionsOf(options.part, contents, image.sizeBytes);
     const scope = this.#named ?? [{ offset: 0, sizeBytes: image.sizeBytes }];
     const { md5 } = options.backup.manifest.image;
-    this.#proof = new FlashProof(session, { reader: image, md5 }, scope, flash.sizeBytes);
+    this.#proof = new FlashProof(session, { reader: image, md5 }, scope, flash.sizeBytes, likelyToChange(this.#parts));
     this.#rewriter = new FlashRewriter(session, image);
   }
 
@@ -195,9 +209,12 @@ class RestoreJob {
     }
     signal.throwIfAborted();
     // A person may have taken their time to answer, with other boards at hand.
+    const { retries } = this.#board;
     await this.#board.checkIdentity();
-    const snapshot = await makeSnapshot(this.#session, archive, plan.snapshot, flashDigest);
-    await this.#proof.keepRest();
+    // Connected again, perhaps: then its app may have run.
+    if (this.#board.retries !== retries) await this.#proof.mustBeAsBefore();
+    const snapshot = await makeSnapshot(this.#session, archive, plan.snapshot, flashDigest, this.#likeness(regions));
+    await this.#keepRest(snapshot);
     await this.#board.checkIdentity();
     await this.#record(plan, snapshot);
     try {
@@ -210,6 +227,27 @@ class RestoreJob {
     await this.#clearRecord('done');
     if (half !== null) log.info('The interrupted restore is finished', { mac: this.#board.identity.mac });
     return this.#outcome(plan, true, snapshot);
+  }
+
+  /** The image, as what the whole flash was compared with; undefined where only a part of it was. */
+  #likeness(differing: readonly Region[]): Likeness | undefined {
+    const { backup } = this.#options;
+    if (this.#named !== null) return undefined;
+    const by = backup.mac === this.#board.identity.mac ? 'olderBackup' : 'fleet';
+    return { image: this.#facts.image, by, differing };
+  }
+
+  /** What is not written, as the snapshot has it, or as the chip says. */
+  async #keepRest(snapshot: Snapshot | null): Promise<void> {
+    if (snapshot === null || this.#proof.rest.length === 0) return this.#proof.keepRest(null);
+    const { archive } = this.#options;
+    const { mac } = this.#board.identity;
+    const opening = archive.resolveBackup(mac, snapshot.id).then((backup) => archive.openImage(backup));
+    try {
+      await this.#proof.keepRest(await readerWhileHeld(this.#session, opening));
+    } finally {
+      this.#session.afterwards(opening.then((image) => image.close()));
+    }
   }
 
   async #isConfirmed(plan: RestorePlan): Promise<boolean> {

@@ -5,7 +5,7 @@ import type { Archive } from '../../archive/types.ts';
 import { EspdError, hasCode, systemCode } from '../../errors.ts';
 import type { FlashFacts } from '../../esp/board.ts';
 import type { Mac } from '../../mac.ts';
-import { readFlash } from '../backup.ts';
+import { type Likeness, readFlash } from '../backup.ts';
 import { BLANK, uniformDigest } from '../digests.ts';
 import type { SnapshotPlan } from './plan.ts';
 import { type Session, whileHeld } from '../session.ts';
@@ -97,6 +97,7 @@ export function guardReadOnly(
 
 /**
  * @param flashMd5 the chip's digest of its whole flash
+ * @param like the image that is to be written, where all of the flash was compared with it
  * @throws EspdError what a backup throws; then nothing may be written
  */
 export async function makeSnapshot(
@@ -104,11 +105,13 @@ export async function makeSnapshot(
   archive: Archive,
   plan: SnapshotPlan,
   flashMd5: () => Promise<string>,
+  like: Likeness | undefined,
 ): Promise<Snapshot | null> {
   if (plan.kind === 'none') return null;
   if (plan.kind === 'exists') return { id: plan.id, isNew: false };
   try {
-    const unkept = await readFlash(session, { archive, full: false, flashMd5: await flashMd5() });
+    const known = { flashMd5: await flashMd5(), ...(like === undefined ? {} : { like }) };
+    const unkept = await readFlash(session, { archive, full: false, ...known });
     // The one backup that is kept while the board is held: nothing may be written before it is on the disk.
     const { backup, unchanged } = await whileHeld(session, unkept.keep());
     return { id: backup.id, isNew: !unchanged };

@@ -11,7 +11,14 @@ import type { Overrides } from '../../../src/transfer/restore/guards.ts';
 import { Bench, FAMILIES, KIB, assertFails, macOf, smallImage, watchFlash, withSectors } from '../support.ts';
 
 const SIZE_BYTES = 512 * KIB;
-const ALL: Overrides = { revision: true, flashSize: true, security: true, writeProtect: true, layout: true };
+const ALL: Overrides = {
+  revision: true,
+  flashSize: true,
+  security: true,
+  writeProtect: true,
+  layout: true,
+  chipChange: true,
+};
 
 async function refused(
   bench: Bench,
@@ -133,7 +140,9 @@ describe('a flash that is locked against writing', () => {
       const { backup } = (await bench.backup(board)).value;
       board.flash.load(0, withSectors(content, [100]));
       board.flash.status = 0x80 | (7 << 2);
-      assert.match(await refused(bench, board, backup, 'write-protected'), /0x9c/);
+      const told = await refused(bench, board, backup, 'write-protected');
+      assert.match(told, /status register 0x9c: BP0, BP1, BP2, SRP/);
+      assert.match(told, /esptool write-flash-status/);
       // Somebody who tries it all the same is told the truth by the digest.
       const error = await assertFails(
         bench.restore(board, backup, { overrides: { writeProtect: true } }),

@@ -14,7 +14,7 @@ import {
   withSectors,
 } from '../support.ts';
 import { demoImage } from '../../../src/simulator/index.ts';
-import { restOf } from '../../../src/transfer/restore/parts.ts';
+import { restOf } from '../../../src/transfer/flash-compare.ts';
 
 const SIZE_BYTES = 512 * KIB;
 /** The sectors of the partition with the settings. */
