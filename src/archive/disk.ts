@@ -294,7 +294,7 @@ export function toWriteError(error: unknown, root: string): unknown {
     return new EspdError('disk-full', `No space left in the archive ${root}`, {
       hint:
         code === 'EDQUOT'
-          ? 'The quota of this user is used up: of bytes, or of files'
+          ? 'The disk quota of this user is used up: free some space or raise it: of bytes, or of files'
           : 'Free some space on the disk of the archive',
       cause: error,
     });
@@ -336,7 +336,7 @@ export function readFault(error: unknown): Fault {
     case 'ENOENT':
       return damaged('is missing');
     case 'ELOOP':
-      return damaged('is a symbolic link, and none is followed');
+      return damaged('is a symbolic link; espd follows none');
     case 'EISDIR':
     case 'ENXIO': // open(2): a socket, or a device file without a device
     case 'ENODEV':

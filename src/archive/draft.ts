@@ -338,8 +338,8 @@ class FileDraft implements Draft {
   }
 
   #disturbed(what: string): EspdError {
-    return new EspdError('archive-damaged', `The draft of ${this.mac} was disturbed: ${what}`, {
-      hint: 'Something else writes into the archive, or memory or disk are faulty; nothing was kept',
+    return new EspdError('archive-damaged', `Something changed the draft of ${this.mac}: ${what}`, {
+      hint: 'Another program writes into the archive, or memory or disk are faulty. Nothing was kept',
     });
   }
 }

@@ -64,7 +64,7 @@ export async function inspectFolder(
     const stats = await disk.lstat(path);
     if (stats === undefined) return undefined;
     if (!stats.isDirectory()) {
-      found('', stats.isSymbolicLink() ? 'is a symbolic link, and none is followed' : 'is no folder');
+      found('', stats.isSymbolicLink() ? 'is a symbolic link; espd follows none' : 'is no folder');
       return result();
     }
     names = await disk.fs.readdir(path);

@@ -22,7 +22,7 @@ export function placeOf(mac: Mac, id: string, file: string): string {
 
 /** Something else stands where a board's folder belongs. */
 export function notAFolder(isLink: boolean): Fault {
-  const problem = isLink ? 'is a symbolic link, and none is followed' : 'is no folder';
+  const problem = isLink ? 'is a symbolic link; espd follows none' : 'is no folder';
   return { code: 'archive-damaged', problem, hint: '' };
 }
 

@@ -86,7 +86,7 @@ async function agree({ mac, id, manifest }: Backup, consent: Consent): Promise<v
     throw new EspdError(
       flashEncryption ? 'encrypted' : 'secure-boot',
       `The image is of a board with ${flashEncryption ? 'flash encryption' : 'secure boot'}, and no other board can be its clone`,
-      { hint: 'Name each board with --to, if you know that it can' },
+      { hint: 'If you know that a board can run it, restore it with --to' },
     );
   }
   const { name } = manifest.chip;

@@ -86,8 +86,8 @@ function snapshotText(snapshot: SnapshotPlan): string {
   if (snapshot.kind === 'exists') return `what is on the board now is in the archive: ${snapshot.id}`;
   const reasons = {
     blank: 'nothing: the flash is blank',
-    'not-wanted': 'nothing of what is on the board now (--no-snapshot)',
-    'half-restored': 'nothing of what is on the board now: half of two images',
+    'not-wanted': 'nothing (--no-snapshot): what is on the board now is lost',
+    'half-restored': 'nothing: what is on the board now is half of two images',
     'nothing-to-write': '',
   };
   return reasons[snapshot.because];

@@ -126,7 +126,7 @@ function checkOptions(options: RestoreCommandOptions): BoardAndWhich {
     if (dryRun || snapshot === false || isForced) {
       throw refuse(
         '--many makes a snapshot of each board and overrides nothing',
-        'Take such boards one by one with --to',
+        'Restore such boards one by one with --to',
       );
     }
   } else if (count !== undefined) throw refuse('--count goes together with --many');

@@ -84,4 +84,4 @@ export class Admission {
   }
 }
 
-const NOT_KNOWN = 'Left alone: it was there before the start and is not known to be a board';
+const NOT_KNOWN = 'Left alone: it was there at the start and is not known to be an ESP board';

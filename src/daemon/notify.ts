@@ -122,7 +122,7 @@ async function openChannel(address: string, options: NotifierOptions): Promise<C
   const failed = (way: string, error: unknown) => {
     const fields = { way, address, error: error instanceof Error ? error.message : String(error) };
     if (hasFailed) log.debug('systemd could not be told', fields);
-    else log.warn('systemd cannot be told what the daemon does: it may take the service for dead', fields);
+    else log.warn('The daemon cannot reach systemd, which may take the service for dead', fields);
     hasFailed = true;
   };
   try {

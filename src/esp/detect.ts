@@ -85,7 +85,7 @@ async function oldChip(registers: RegisterAccess): Promise<Chip | undefined> {
 }
 
 function unsupported(what: string): EspdError {
-  return new EspdError('chip-unsupported', `A chip answers that espd does not know (${what})`, {
+  return new EspdError('chip-unsupported', `The chip that answers is not supported (${what})`, {
     hint: 'A newer espd may know it; CONTRIBUTING.md says how to add a chip',
   });
 }

@@ -273,7 +273,7 @@ export class Flasher {
   }
 
   #changed(to: string): EspdError {
-    return new EspdError('chip-changed', `Another board answers now (${to}) than ${this.#identity.mac}`, {
+    return new EspdError('chip-changed', `Another board answers: ${to} instead of ${this.#identity.mac}`, {
       hint: 'Leave the board plugged in until its job is done',
     });
   }
@@ -351,7 +351,7 @@ export class Flasher {
   #useRom(reason: EspdError): void {
     this.#noStub = reason;
     if (!this.#chip.rom.readFlash) {
-      throw new EspdError('no-stub-read', `An ${this.#chip.title} can be read through the flasher stub only`, {
+      throw new EspdError('no-stub-read', `An ${this.#chip.title} can be read only through the flasher stub`, {
         cause: reason,
         hint: reason.message,
       });

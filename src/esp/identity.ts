@@ -52,7 +52,7 @@ export async function identify(
   const mac = await chip.readMac(registers);
   if (isBlankMac(mac)) {
     throw new EspdError('no-mac', `This ${chip.title} has no MAC of its own (it reads ${mac})`, {
-      hint: 'Its eFuses are blank, so that its backups could not be told from those of other such chips',
+      hint: 'Its eFuses are blank: its backups could not be told apart from those of other such chips',
     });
   }
   const security = await chip.readSecurity(registers, securityInfo);

@@ -51,7 +51,7 @@ export async function setFlashSize(loader: Loader, chip: Chip, sizeBytes: number
 export async function readJedecId(loader: Loader, chip: Chip): Promise<JedecId> {
   const id = await agreedTransaction(loader, chip, RDID, 24);
   if (id !== undefined) return parseJedecId(id);
-  throw new EspdError('flash-unknown', 'The flash gives another id each time it is asked', {
+  throw new EspdError('flash-unknown', 'The flash gives a different id each time it is asked', {
     hint: 'Check cable and power of the board',
   });
 }

@@ -33,7 +33,7 @@ export async function loadStubImage(name: string): Promise<StubImage> {
     const file = join(dirname(packageEntry), 'targets', 'stub_flasher', `${name}.json`);
     return parseStubImage(JSON.parse(await readFile(file, 'utf8')));
   } catch (error) {
-    throw new EspdError('stub-failed', `No usable flasher stub "${name}" in the package esptool-js`, {
+    throw new EspdError('stub-failed', `The package esptool-js has no usable flasher stub "${name}"`, {
       cause: error,
       hint: 'Install espd again: its package esptool-js is missing or damaged',
     });

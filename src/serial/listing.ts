@@ -166,7 +166,7 @@ async function listWithoutSysfs(
   const ports = await fromSerialPort(facts ?? []);
   const inDev = process.platform === 'linux' ? await namesIn(roots.devRoot) : undefined;
   if (facts === undefined && inDev === undefined) {
-    throw new EspdError('port-failed', 'The system does not tell which serial ports there are', {
+    throw new EspdError('port-failed', 'The system does not list its serial ports', {
       hint: 'On Linux /sys or udevadm must be there',
     });
   }

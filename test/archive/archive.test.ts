@@ -394,7 +394,7 @@ test('links are never followed, and what is foreign is reported and left alone',
   const shown = [...problems, ...foreign].map(({ mac, file, problem }) => `${String(mac)} ${file} ${problem}`);
   assert.deepEqual(shown.sort(), [
     '50:02:91:c3:37:a7 50-02-91-c3-37-a7 is no folder',
-    '50:02:91:c3:37:a8 50-02-91-c3-37-a8 is a symbolic link, and none is followed',
+    '50:02:91:c3:37:a8 50-02-91-c3-37-a8 is a symbolic link; espd follows none',
     'null 50-02-91-C3-37-A6 is foreign',
     'null notes is foreign',
   ]);
@@ -407,8 +407,8 @@ test('links are never followed, and what is foreign is reported and left alone',
   const told = (entries: readonly { id: string | null; file: string; problem: string }[]) =>
     entries.map(({ id, file, problem }) => `${String(id)} ${file.slice(FOLDER.length + 1)} ${problem}`).sort();
   assert.deepEqual(told(history.problems), [
-    '2026-11-21T10-00-00Z 2026-11-21T10-00-00Z is a symbolic link, and none is followed',
-    '2026-12-01T00-00-00Z 2026-12-01T00-00-00Z is a symbolic link, and none is followed',
+    '2026-11-21T10-00-00Z 2026-11-21T10-00-00Z is a symbolic link; espd follows none',
+    '2026-12-01T00-00-00Z 2026-12-01T00-00-00Z is a symbolic link; espd follows none',
     '2026-12-02T00-00-00Z 2026-12-02T00-00-00Z is no folder',
   ]);
   assert.deepEqual(told(history.foreign), [

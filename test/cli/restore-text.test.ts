@@ -39,7 +39,7 @@ const plan: RestorePlan = {
   },
   board: { mac, chip: 'ESP32-D0WD', revision: 'v3.1', port: '/dev/ttyUSB0' },
   estimate: { seconds: 2.1, eraseSeconds: 0, programSeconds: 0, lineSeconds: 0, verifySeconds: 0, wireBytes: 0 },
-  risks: ['Settings and files on the board (such as Wi-Fi and pairings) become those of then: nvs'],
+  risks: ['Settings and files on the board (such as Wi-Fi and pairings) go back to those of the image: nvs'],
   snapshot: { kind: 'made' },
   halfRestored: null,
   boundToMac: [],
@@ -54,8 +54,8 @@ test('a plan: what, why, where, how long, at what risk', () => {
     '             nvs  data/nvs  at 0xb000  1 sector  4 KB',
     '  takes      about 3 s, and before that the time of a backup',
     '  kept       what is on the board now is backed up first',
-    '  at risk    Settings and files on the board (such as Wi-Fi and pairings) become',
-    '               those of then: nvs',
+    '  at risk    Settings and files on the board (such as Wi-Fi and pairings) go',
+    '               back to those of the image: nvs',
   ]);
 });
 

@@ -218,7 +218,7 @@ describe('ports that are there at the start', () => {
       .filter(({ level }) => level === 'info')
       .map(({ message, fields }) => [message, fields['port']]);
     assert.deepEqual(told, [
-      ['Left alone: it was there before the start and is not known to be a board', '/dev/ttyUSB0'],
+      ['Left alone: it was there at the start and is not known to be an ESP board', '/dev/ttyUSB0'],
       ['Watching for boards', undefined],
     ]);
   });
@@ -361,7 +361,7 @@ describe('ports that are not to be touched', () => {
     await shop.said('Backed up and verified', { port: there.address });
     await shop.pass(60_000);
     assert.equal(shop.opensOf(unknown.address), 0, 'what was there at the start is touched as the policy says');
-    assert.equal(shop.linesOf('Left alone: it was there before the start and is not known to be a board').length, 1);
+    assert.equal(shop.linesOf('Left alone: it was there at the start and is not known to be an ESP board').length, 1);
     shop.apply({ existing: 'all' });
     await shop.said('Backed up and verified', { port: unknown.address });
     await shop.idle();

@@ -94,7 +94,10 @@ describe('a restore to a board whose MAC is known, but whose chip is another', (
       const { value } = await bench.restore(board, backup, { overrides: { chipChange: true } });
       assert.equal(value.verified, true);
       assert.ok(board.flash.snapshot().equals(CONTENT));
-      const risk = wishes.jedec === undefined ? /is another chip with the same MAC/ : /flash chip is another than then/;
+      const risk =
+        wishes.jedec === undefined
+          ? /is another chip with the same MAC/
+          : /has another flash chip than the image was read from/;
       assert.match(value.plan.risks.join('\n'), risk);
       assert.ok(told.test(warnings(bench).join('\n')), 'the snapshot tells it, too');
     });

@@ -71,8 +71,8 @@ export function guardBoard(
   if (identity.family !== manifest.chip.family) {
     throw new EspdError(
       'other-chip',
-      `The board is an ${identity.chipName}, the image is of an ${manifest.chip.name}`,
-      { hint: 'An image runs only on the kind of chip that it was taken from; there is no option against that' },
+      `The board has an ${identity.chipName}, the image was read from an ${manifest.chip.name}`,
+      { hint: 'An image runs only on the kind of chip that it was read from; no option overrides this' },
     );
   }
   guardSize(manifest.flash.sizeBytes, flash.sizeBytes, overrides);
@@ -96,7 +96,7 @@ function guardChange(change: ChipChange | null, overrides: Overrides): void {
     });
   }
   throw new EspdError('other-board', `The board has the MAC of the backup, but is another chip (${details})`, {
-    hint: 'Two boards have the same MAC. "espd show" tells which backups are of which; --ignore-chip-change writes this one all the same',
+    hint: 'Two boards have the same MAC. "espd show" tells which backups are of which; --ignore-chip-change writes this one anyway',
   });
 }
 
@@ -105,7 +105,7 @@ function guardSize(imageBytes: number, flashBytes: number, overrides: Overrides)
   throw new EspdError('other-size', `The image has ${imageBytes} bytes, the flash of the board ${flashBytes}`, {
     hint:
       flashBytes < imageBytes
-        ? 'It does not fit; there is no option against that'
+        ? 'It does not fit; no option overrides this'
         : 'Some firmware keeps settings at the end of the flash and will not find them. --ignore-flash-size writes the image to the beginning of the flash and leaves the rest as it is',
   });
 }
@@ -121,22 +121,22 @@ function guardEncryption(
   // Ciphertext is worth something only on the chip that holds the key.
   if (image && !isSameChip) {
     throw refuse(
-      'The image is ciphertext, bound to the chip that it was taken from by a key in its eFuses',
-      'On any other chip it is noise; there is no option against that',
+      'The image is ciphertext: only the chip that it was read from has the key, in its eFuses',
+      'On any other chip it is noise; no option overrides this',
     );
   }
   if (image && !board) {
     throw refuse(
-      'The image is ciphertext, and this board does not decrypt its flash any more',
-      'Written now, it would not boot; there is no option against that',
+      'The image is ciphertext, and this board no longer decrypts its flash',
+      'The board would not boot; no option overrides this',
     );
   }
   if (!image && board && !(isPartial && overrides.security)) {
     throw refuse(
-      'The board decrypts its flash, and the image was taken without flash encryption',
+      'The board decrypts its flash, and the image is plaintext',
       isPartial
-        ? 'A partition that the firmware does not encrypt can be put back with --ignore-security'
-        : 'Written now, it would not boot. A partition that is not encrypted can be put back with --partition and --ignore-security',
+        ? 'A partition that the firmware does not encrypt can be restored with --ignore-security'
+        : 'The board would not boot. A partition that is not encrypted can be restored with --partition and --ignore-security',
     );
   }
 }
@@ -152,14 +152,14 @@ function guardSecureBoot(
   if ((image && board && isSameChip) || overrides.security) return;
   const message =
     image && board
-      ? 'Image and board have secure boot, but the image is of another board, whose signing key may be another'
+      ? 'Image and board have secure boot, but the image comes from another board, which may have another signing key'
       : board
-        ? 'The board has secure boot, and the image was taken without it'
-        : 'The image is of a board with secure boot, which this board does not have';
+        ? 'The board has secure boot, and the image comes from a board without it'
+        : 'The image comes from a board with secure boot, and this board has none';
   throw new EspdError('secure-boot', message, {
     hint: board
-      ? 'If bootloader and app are not signed with the key of this board, it will not boot. --ignore-security writes it all the same'
-      : 'Its bootloader may burn eFuses at the first start. --ignore-security writes it all the same',
+      ? 'If bootloader and app are not signed with the key of this board, it will not boot. --ignore-security writes it anyway'
+      : 'Its bootloader may burn eFuses at the first start. --ignore-security writes it anyway',
   });
 }
 
@@ -176,7 +176,7 @@ export function guardRevision(
     if (!isTooOld && (maxRevision === null || revision <= maxRevision)) continue;
     const wanted = isTooOld ? `at least ${formatRevision(minRevision)}` : `at most ${formatRevision(maxRevision ?? 0)}`;
     throw new EspdError('old-revision', `The chip is revision ${identity.revision}, and ${by} asks for ${wanted}`, {
-      hint: 'Written now, it would not boot. --ignore-revision writes it all the same',
+      hint: 'The board would not boot. --ignore-revision writes it anyway',
     });
   }
 }

@@ -94,14 +94,14 @@ export async function guardLayout(
   const theirs = await readSector(board, sector.offset);
   const refuse = (message: string) =>
     new EspdError('other-layout', message, {
-      hint: 'Restore the whole image, or write it there all the same with --ignore-layout',
+      hint: 'Restore the whole image, or write it there anyway with --ignore-layout',
     });
   if (summary.tableOffset === null) {
     const ours = await image.read(0, SECTOR_BYTES);
     // The upper half of this byte is the size of the SDK's flash map. Arduino lays the end of the flash out in its own way.
     const isSameMap = (ours.readUInt8(HEADER_SIZE_BYTE) ^ theirs.readUInt8(HEADER_SIZE_BYTE)) >> 4 === 0;
     if (isSameMap && beginsWithEboot(ours) === beginsWithEboot(theirs)) return;
-    throw refuse('The firmware on the board has another flash map than that of the image');
+    throw refuse('The firmware on the board uses another flash map than the image');
   }
   const table = parsePartitionTable(theirs, sector.offset, { sizeBytes: image.sizeBytes, family: '' });
   if (table === null) throw refuse(`The board has no partition table at ${hexAddress(sector.offset)}`);

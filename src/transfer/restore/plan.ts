@@ -247,7 +247,7 @@ export function risksOf(facts: RiskFacts): string[] {
   const risks: string[] = [];
   if (parts.length === 0) return risks;
   if (parts.some(({ kind }) => kind === 'bootloader' || kind === 'partition-table') || writesEsp8266Boot(parts)) {
-    risks.push('Without power in the middle of it, the board does not start until the restore is finished');
+    risks.push('If the power fails in between, the board does not start until the restore is finished');
   }
   const apps = parts.filter(({ type }) => type === 'app').map(({ name }) => name);
   if (apps.length > 0) risks.push(`The app is replaced${firmwareText(contents)}: ${apps.join(', ')}`);
@@ -258,26 +258,28 @@ export function risksOf(facts: RiskFacts): string[] {
   const settings = namesOf(parts, SETTINGS);
   if (settings.length > 0) {
     risks.push(
-      `Settings and files on the board (such as Wi-Fi and pairings) become those of then: ${settings.join(', ')}`,
+      `Settings and files on the board (such as Wi-Fi and pairings) go back to those of the image: ${settings.join(', ')}`,
     );
   }
   const unnamed = parts.filter(({ kind }) => kind === 'gap').map(({ from, to }) => `${hex(from)} to ${hex(to)}`);
   if (unnamed.length > 0) {
-    risks.push(`What is outside every partition (perhaps a file system) becomes that of then: ${unnamed.join(', ')}`);
+    risks.push(
+      `What is outside every partition (perhaps a file system) goes back to that of the image: ${unnamed.join(', ')}`,
+    );
   }
   const calibration = namesOf(parts, ['phy', 'rf_cal']);
-  if (calibration.length > 0) risks.push(`Radio calibration becomes that of then: ${calibration.join(', ')}`);
+  if (calibration.length > 0) risks.push(`Radio calibration goes back to that of the image: ${calibration.join(', ')}`);
   if (isOtherBoard && boundToMac.length > 0) {
-    risks.push('Parts of the image are bound to the board that it was taken from, and may not fit this one');
+    risks.push('Parts of the image belong to the board that it was read from, and may not fit this one');
   }
-  if (scope !== null) risks.push('The rest of the flash stays as it is: nobody can say whether both fit together');
-  if (facts.isProtected) risks.push('The block protection of the flash is on; the loader takes it off');
+  if (scope !== null) risks.push('The rest of the flash stays as it is: it may not fit this part');
+  if (facts.isProtected) risks.push('The block protection of the flash is on; the flasher switches it off');
   if (facts.otherChip !== null) {
     risks.push(`The board is another chip with the same MAC (${facts.otherChip.join('; ')})`);
   }
   if (facts.otherFlashId !== null) {
     const { image, board } = facts.otherFlashId;
-    risks.push(`The flash chip is another than then (${board}, was ${image})`);
+    risks.push(`The board has another flash chip than the image was read from (${board}, was ${image})`);
   }
   if (facts.recordFolder !== null) {
     risks.push(`The archive is read-only: if this is interrupted, only this user's espd knows (${facts.recordFolder})`);
@@ -286,7 +288,7 @@ export function risksOf(facts: RiskFacts): string[] {
     risks.push('What is on the board now is lost: no snapshot is made');
   }
   if (snapshot.kind === 'none' && snapshot.because === 'half-restored') {
-    risks.push('What is on the board now is half of two images, and not kept');
+    risks.push('What is on the board now is half of two images, and is not kept');
   }
   return risks;
 }

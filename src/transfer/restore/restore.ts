@@ -131,7 +131,7 @@ async function checkImage(image: ImageReader, { mac, id, manifest }: Backup, sig
     md5.update(bytes);
   }
   if (sha256.digest('hex') === manifest.image.sha256 && md5.digest('hex') === manifest.image.md5) return;
-  throw new EspdError('archive-damaged', `The image of backup ${id} of ${mac} is not what its manifest says`, {
+  throw new EspdError('archive-damaged', `The image of backup ${id} of ${mac} does not match its manifest`, {
     hint: `Nothing was written. "espd verify --mac ${mac}" says more; choose another backup with --at`,
   });
 }
@@ -182,7 +182,7 @@ class RestoreJob {
     const regions = await this.#proof.compare();
     if (half?.record && this.#named !== null && !(await this.#proof.restIsStill(half.record.done))) {
       // The app may have run and written there; or the flash is smaller than it says.
-      log.warn('The rest of the flash is not what it was when the interrupted restore began', {
+      log.warn('The rest of the flash has changed since the interrupted restore began', {
         mac: this.#board.identity.mac,
         snapshot: half.record.snapshot,
       });
@@ -266,7 +266,7 @@ class RestoreJob {
     const isInside = (region: Region) => named.some((part) => overlap(region, part)?.sizeBytes === region.sizeBytes);
     if (half.record?.regions.every(isInside) === true) return;
     const { message, hint } = halfRestoredText(this.#board.identity.mac, half, this.#call);
-    throw new EspdError('half-restored', message, { hint: `A part alone does not finish that. ${hint}` });
+    throw new EspdError('half-restored', message, { hint: `A part does not finish that restore. ${hint}` });
   }
 
   /** From here on the board counts as half restored, whatever happens to this process. */

@@ -13,7 +13,7 @@ systemTest('of two boards present at the start, the one known by its USB ids is 
   await lab.plug(2, native, options);
   await lab.until('both ttys are there', 'test -e /dev/ttyUSB0 -a -e /dev/ttyACM0');
   await lab.guest.check('udevadm settle');
-  const leftAlone = lab.journal.next(/Left alone: it was there before the start.* port=\/dev\/ttyUSB0/);
+  const leftAlone = lab.journal.next(/Left alone: it was there at the start.* port=\/dev\/ttyUSB0/);
   const outcome = nextBackup(lab, native.mac);
   await lab.startDaemon();
   await Promise.all([leftAlone, outcome]);

@@ -78,7 +78,7 @@ describe("a part of an ESP8266 with Arduino's layout", () => {
     assert.doesNotMatch(value.plan.risks.join('\n'), /calibration/);
     const calibrated = await bench.restore(board, backup, { part: { partitions: ['rf_cal'] } });
     assert.deepEqual(watched.erased(), [eeprom, calibration]);
-    assert.match(calibrated.value.plan.risks.join('\n'), /Radio calibration becomes that of then: rf_cal/);
+    assert.match(calibrated.value.plan.risks.join('\n'), /Radio calibration goes back to that of the image: rf_cal/);
   });
 
   it('a file system outside every partition is a risk, named by where it differs', async (t) => {
@@ -90,7 +90,7 @@ describe("a part of an ESP8266 with Arduino's layout", () => {
     const { plan } = (await bench.restore(board, backup, { dryRun: true })).value;
     assert.ok(
       plan.risks.includes(
-        'What is outside every partition (perhaps a file system) becomes that of then: 0x75000 to 0x78000',
+        'What is outside every partition (perhaps a file system) goes back to that of the image: 0x75000 to 0x78000',
       ),
       plan.risks.join('\n'),
     );
@@ -176,7 +176,7 @@ describe('a part', () => {
     board.flash.erase = erase;
     const again = (await bench.restore(board, backup, { part: { partitions: ['nvs'] } })).value;
     assert.deepEqual([again.sectorsWritten, again.finished], [0, true]);
-    assert.match(bench.log.of('warn').join(), /The rest of the flash is not what it was/);
+    assert.match(bench.log.of('warn').join(), /The rest of the flash has changed/);
   });
 
   it('and what it leaves are the flash', () => {
