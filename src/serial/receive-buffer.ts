@@ -20,6 +20,14 @@ interface Waiter {
 }
 
 /**
+ * A timer that is later than this tells that the process was not run for a while, on a crowded machine: what came
+ * meanwhile lies unread in the system, and timers come before it in the event loop. Then the wait goes on once, for as
+ * long as the process was away.
+ */
+const LATE_MS = 20;
+const LONGEST_GRACE_MS = 1000;
+
+/**
  * A bounded queue of chunks with one reader. Linear in time: a byte is copied at most twice, and not at all where the
  * reader keeps up. Past the limit everything is dropped and reads reject with `port-flooded` until {@link clear}.
  */
@@ -104,6 +112,7 @@ export class ReceiveBuffer {
 
   #wait(timeoutMs: number, signal: AbortSignal | undefined): Promise<Buffer | null> {
     return new Promise((resolve, reject) => {
+      let cancelTimer = () => {};
       const settle = () => {
         cancelTimer();
         signal?.removeEventListener('abort', onAbort);
@@ -113,9 +122,20 @@ export class ReceiveBuffer {
         settle();
         reject(signal?.reason as Error);
       };
-      const cancelTimer = this.#clock.schedule(Math.min(timeoutMs, LONGEST_DELAY_MS), () => {
+      const giveUp = () => {
         settle();
         resolve(null);
+      };
+      const giveUpAfter = (delayMs: number, onLate: (lateMs: number) => void) => {
+        const dueMs = this.#clock.now() + delayMs;
+        cancelTimer = this.#clock.schedule(delayMs, () => {
+          const lateMs = this.#clock.now() - dueMs;
+          if (lateMs > LATE_MS) onLate(lateMs);
+          else giveUp();
+        });
+      };
+      giveUpAfter(Math.min(timeoutMs, LONGEST_DELAY_MS), (lateMs) => {
+        giveUpAfter(Math.min(lateMs, timeoutMs, LONGEST_GRACE_MS), giveUp);
       });
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#waiter = {

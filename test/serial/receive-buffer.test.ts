@@ -175,3 +175,39 @@ async function readAllUntilEnd(buffer: ReceiveBuffer): Promise<Buffer> {
   });
   return Buffer.concat(chunks);
 }
+
+describe('a process that was not run for a while', () => {
+  /** A wait of 200 ms whose timer comes so late. */
+  function lateBy(lateMs: number) {
+    const clock = { ...manualClock(), nowMs: 0, now: () => clock.nowMs };
+    const buffer = new ReceiveBuffer('port', clock);
+    const reading = buffer.read(200);
+    const fire = (atMs: number) => {
+      clock.nowMs = atMs;
+      [...clock.timers][0]?.();
+    };
+    fire(200 + lateMs);
+    return { clock, buffer, reading, fire };
+  }
+
+  test('goes on waiting once, as long as it was away: the bytes may have come meanwhile', async () => {
+    const { clock, buffer, reading } = lateBy(150);
+    assert.deepEqual(clock.delays, [200, 150]);
+    buffer.push(Buffer.from('answer'));
+    assert.equal((await reading)?.toString(), 'answer');
+    assert.equal(clock.timers.size, 0);
+  });
+
+  test('gives up when nothing comes then, however late that timer is', async () => {
+    const { reading, fire, clock } = lateBy(30_000);
+    assert.deepEqual(clock.delays, [200, 200], 'no longer than it wanted to wait');
+    fire(100_000);
+    assert.equal(await reading, null);
+  });
+
+  test('a timer in time gives up at once', async () => {
+    const { reading, clock } = lateBy(15);
+    assert.deepEqual(clock.delays, [200]);
+    assert.equal(await reading, null);
+  });
+});
