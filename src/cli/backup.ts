@@ -15,6 +15,7 @@ import {
   onBoards,
   overallError,
   selectPorts,
+  claim,
 } from './boards.ts';
 import type { CommandContext } from './context.ts';
 import { checkNewFile, copyImage } from './image-file.ts';
@@ -69,16 +70,6 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
     ...(error === undefined ? {} : { error }),
   });
   return error;
-}
-
-/** Two boards with one MAC are two boards: which of them the archive is to follow only a person can say. */
-function claim(busyMacs: Set<Mac>, mac: Mac): void {
-  if (busyMacs.has(mac)) {
-    throw new EspdError('board-ambiguous', `Another port answers as ${mac} too`, {
-      hint: 'Two boards have the same MAC, or one board is attached twice: name one with --port',
-    });
-  }
-  busyMacs.add(mac);
 }
 
 function stuckFailure({ port, identity }: Outcome<BackupOutcome>): Failure {

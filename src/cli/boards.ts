@@ -121,6 +121,20 @@ export function ambiguousBoard(mac: Mac, one: Port, another: Port): EspdError {
   });
 }
 
+/**
+ * Notes that a job works on this board. Two boards with one MAC are two boards: which of them is meant only a person can
+ * say.
+ * @throws EspdError `board-ambiguous` where another job of this command works on a board with this MAC
+ */
+export function claim(busyMacs: Set<Mac>, mac: Mac): void {
+  if (busyMacs.has(mac)) {
+    throw new EspdError('board-ambiguous', `Another port answers as ${mac} too`, {
+      hint: 'Two boards have the same MAC, or one board is attached twice: name one with --port',
+    });
+  }
+  busyMacs.add(mac);
+}
+
 async function askBoards(context: CommandContext, mac: Mac): Promise<Port[]> {
   const ports = await selectPorts(context, undefined);
   const { outcomes, failures } = await onBoards(context, ports, () => Promise.resolve());

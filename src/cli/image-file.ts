@@ -4,6 +4,7 @@ import { access, constants, lstat, open, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Archive, Backup, ImageReader } from '../archive/types.ts';
 import { EspdError, systemCode } from '../errors.ts';
+import { piecesOf } from '../transfer/pieces.ts';
 
 const COPY_BYTES = 1024 * 1024;
 
@@ -50,9 +51,8 @@ export async function copyImage(archive: Archive, backup: Backup, path: string):
 async function writeNewFile(path: string, image: ImageReader): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
-    for (let offset = 0; offset < image.sizeBytes; offset += COPY_BYTES) {
-      await file.writeFile(await image.read(offset, Math.min(COPY_BYTES, image.sizeBytes - offset)));
-    }
+    const whole = { offset: 0, sizeBytes: image.sizeBytes };
+    for await (const { bytes } of piecesOf(image, whole, COPY_BYTES)) await file.writeFile(bytes);
     await file.sync();
   } catch (error) {
     await rm(path, { force: true });

@@ -13,6 +13,7 @@ import type { Consent } from './consent.ts';
 import type { CommandContext } from './context.ts';
 import { formatSize, plural } from './text.ts';
 import { plugInsOf, workFor } from './wait-for-board.ts';
+import { claim } from './boards.ts';
 
 export interface ManyOptions {
   readonly yes: boolean;
@@ -110,8 +111,7 @@ async function clone(
     const result = await workFor(context, plugIns, plugIn, async (session) => {
       const { mac } = session.board.identity;
       found.mac = mac;
-      if (busy.has(mac)) throw new EspdError('board-ambiguous', `Another port answers as ${mac} too`);
-      busy.add(mac);
+      claim(busy, mac);
       try {
         return await restoreBoard(session, {
           ...{ archive, backup, targetMac: mac, why: `${why}, --many`, dryRun: false },

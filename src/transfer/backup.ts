@@ -21,6 +21,7 @@ import { Phases } from './phases.ts';
 import { type Session, whileHeld } from './session.ts';
 import { seemsUnchanged } from './unchanged.ts';
 import { type UnkeptBackup, newBackup, sameAs } from './unkept.ts';
+import { piecesOf } from './pieces.ts';
 
 export type { BackupOutcome, UnkeptBackup } from './unkept.ts';
 
@@ -229,10 +230,9 @@ class FlashReading {
 
   async #fillLike(draft: Draft, { image, by, differing }: Likeness): Promise<void> {
     const same = restOf(differing, this.#flash.sizeBytes);
-    for (const { offset, sizeBytes } of same) {
-      for (let at = offset; at < offset + sizeBytes; at += COPY_BYTES) {
-        const bytes = await image.read(at, Math.min(COPY_BYTES, offset + sizeBytes - at));
-        await whileHeld(this.#session, draft.write(at, bytes));
+    for (const region of same) {
+      for await (const { offset, bytes } of piecesOf(image, region, COPY_BYTES)) {
+        await whileHeld(this.#session, draft.write(offset, bytes));
       }
     }
     this.#plan = { explained: same.map((region) => ({ ...region, by })), unexplained: differing };

@@ -4,16 +4,12 @@ import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
 import type { Costs } from '../esp/costs.ts';
 import { inOrder, planByDigests } from './digest-plan.ts';
 import { BLANK, md5OfRegion, uniformDigest } from './digests.ts';
+import { type Readable, piecesOf } from './pieces.ts';
 
 const BLANK_SECTOR = Buffer.alloc(SECTOR_BYTES, BLANK);
 
 /** MD5 of a region of the flash, by the chip. */
 export type AskDigest = (region: Region) => Promise<string>;
-
-/** What bytes can be had of: an image of the archive, or a draft. */
-interface Readable {
-  read(offset: number, length: number): Promise<Buffer>;
-}
 
 /**
  * The sectors within `within` that the flash holds otherwise than the image, neighbours merged. Where flash is blank,
@@ -44,10 +40,9 @@ export async function differingRegions(
 }
 
 /** Sectors of an image that are not blank, neighbours merged. */
-export async function usedSectors(image: Readable, { offset, sizeBytes }: Region): Promise<Region[]> {
+export async function usedSectors(image: Readable, region: Region): Promise<Region[]> {
   const used: Region[] = [];
-  for (let at = offset; at < offset + sizeBytes; at += BLOCK_BYTES) {
-    const block = await image.read(at, Math.min(BLOCK_BYTES, offset + sizeBytes - at));
+  for await (const { offset: at, bytes: block } of piecesOf(image, region, BLOCK_BYTES)) {
     for (let start = 0; start < block.length; start += SECTOR_BYTES) {
       const sector = block.subarray(start, start + SECTOR_BYTES);
       if (!sector.equals(BLANK_SECTOR.subarray(0, sector.length))) {

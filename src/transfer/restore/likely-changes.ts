@@ -9,6 +9,7 @@ import type { ImageReader } from '../../archive/types.ts';
 import type { Board } from '../../esp/board.ts';
 import type { FlashPart } from '../../firmware/index.ts';
 import { type AskDigest, imageDigest } from '../flash-compare.ts';
+import { piecesOf } from '../pieces.ts';
 
 /** Larger parts are file systems: looking for a change there takes as long as anywhere. */
 const MAX_PART_BYTES = BLOCK_BYTES;
@@ -64,8 +65,8 @@ export async function guessChanges(
     found.set(offset, sector);
   }
   const hash = createHash('md5');
-  for (let at = within.offset; at < end; at += BLOCK_BYTES) {
-    const block = Buffer.from(await image.read(at, Math.min(BLOCK_BYTES, end - at)));
+  for await (const { offset: at, bytes } of piecesOf(image, within, BLOCK_BYTES)) {
+    const block = Buffer.from(bytes);
     for (let start = 0; start < block.length; start += SECTOR_BYTES) block.set(found.get(at + start) ?? [], start);
     hash.update(block);
   }

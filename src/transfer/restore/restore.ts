@@ -31,6 +31,7 @@ import { FlashProof } from './proof.ts';
 import { type Snapshot, guardReadOnly, makeSnapshot, planSnapshot } from './snapshot.ts';
 import { FlashRewriter } from './write.ts';
 import { type Session, whileHeld } from '../session.ts';
+import { piecesOf } from '../pieces.ts';
 
 export interface RestoreOptions {
   readonly archive: Archive;
@@ -124,9 +125,8 @@ async function readerWhileHeld(session: Session, opening: Promise<ImageReader>):
 /** Hashes the very bytes that are about to be written: a flipped bit in the archive must not reach a board. */
 async function checkImage(image: ImageReader, { mac, id, manifest }: Backup, signal: AbortSignal): Promise<void> {
   const [sha256, md5] = [createHash('sha256'), createHash('md5')];
-  for (let offset = 0; offset < image.sizeBytes; offset += HASH_BYTES) {
+  for await (const { bytes } of piecesOf(image, { offset: 0, sizeBytes: image.sizeBytes }, HASH_BYTES)) {
     signal.throwIfAborted();
-    const bytes = await image.read(offset, Math.min(HASH_BYTES, image.sizeBytes - offset));
     sha256.update(bytes);
     md5.update(bytes);
   }

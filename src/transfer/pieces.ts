@@ -1,0 +1,25 @@
+/** Images are read in pieces: they may be larger than what should be in memory at once. */
+
+import type { Region } from '../flash.ts';
+
+/** What bytes can be had of: an image of the archive, a draft. */
+export interface Readable {
+  read(offset: number, length: number): Promise<Buffer>;
+}
+
+export interface Piece {
+  readonly offset: number;
+  readonly bytes: Buffer;
+}
+
+/** The region in pieces of `pieceBytes`, in order, the last one shorter; each is read when it is asked for. */
+export async function* piecesOf(
+  image: Readable,
+  { offset, sizeBytes }: Region,
+  pieceBytes: number,
+): AsyncGenerator<Piece> {
+  const end = offset + sizeBytes;
+  for (let at = offset; at < end; at += pieceBytes) {
+    yield { offset: at, bytes: await image.read(at, Math.min(pieceBytes, end - at)) };
+  }
+}
