@@ -10,7 +10,7 @@ import { halfRestoredText } from '../transfer/half-restored.ts';
 import { meantBackup } from '../transfer/meant-backup.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
-import { bold, dim, formatSize, plural, printable } from './text.ts';
+import { SIZE_TOLD, bold, dim, formatSize, plural, printable } from './text.ts';
 
 /** So many boards between two looks at the line of progress. */
 const PROGRESS_STEP = 64;
@@ -176,6 +176,7 @@ function printBackup({ out }: CommandContext, backup: Backup, { sightings }: Boa
       `    the flash repeats itself from ${formatSize(manifest.flash.aliasedAtBytes)} on: it is smaller than it claims`,
     );
   }
+  if (manifest.flash.sizeFrom === 'person') out.line(`    ${SIZE_TOLD}`);
   if (manifest.security.flashEncryption) out.line('    encrypted: restorable only to this very chip');
   if (!detailed || manifest.contents.partitions.length === 0) return;
   const rows = manifest.contents.partitions.map((partition) => [

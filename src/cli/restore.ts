@@ -35,6 +35,8 @@ export interface RestoreCommandOptions extends NamedBoard {
   readonly size?: number;
   readonly dryRun: boolean;
   readonly yes: boolean;
+  /** Of a flash whose id does not tell its size, in bytes. */
+  readonly flashSize?: number;
   /** False: `--no-snapshot`. */
   readonly snapshot?: boolean;
   readonly ignoreRevision?: boolean;
@@ -63,7 +65,9 @@ export async function restore(context: CommandContext, options: RestoreCommandOp
   const part = partOf(options);
   let result: SessionResult<RestoreOutcome>;
   try {
-    const boardOptions = sessionOptions(context, port.address, true);
+    const { flashSize } = options;
+    const told = flashSize === undefined ? {} : { toldFlashBytes: flashSize };
+    const boardOptions = { ...sessionOptions(context, port.address, true), ...told };
     ({ result } = await followBoard(port, finderOf(context), boardOptions, (session) =>
       restoreBoard(session, {
         archive,
@@ -122,6 +126,8 @@ function checkOptions(options: RestoreCommandOptions): BoardAndWhich {
     const single = { to, port, wait, partition, offset };
     const given = Object.entries(single).find(([, value]) => value !== undefined)?.[0];
     if (given !== undefined) throw refuse(`--many does not go together with --${given}`);
+    if (options.flashSize !== undefined)
+      throw refuse('--many does not go together with --flash-size', 'Take such boards one by one with --to');
     const isForced = Object.values(overridesOf(options)).includes(true);
     if (dryRun || snapshot === false || isForced) {
       throw refuse(
