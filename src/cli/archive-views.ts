@@ -44,6 +44,9 @@ export async function list(context: CommandContext): Promise<undefined> {
     ]);
     out.table([heading, ...rows]);
   }
+  for (const { mac, chipChange } of overview.boards) {
+    if (chipChange !== null) out.line(`${mac}: ${chipChangeText(chipChange)}`);
+  }
   for (const { message, hint } of unfinished) {
     out.line(message);
     out.line(`  ${hint}`);
@@ -60,11 +63,13 @@ export async function show(context: CommandContext, board: string, which: string
   const history = await archive.history(mac);
   const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
   const changes = chipChanges(history.backups);
+  const newest = history.backups.at(-1);
   const summary = boardJson(
     {
       mac,
       ids: idsIn(history),
-      newest: history.backups.at(-1) ?? null,
+      newest: newest ?? null,
+      chipChange: changes.get(newest?.id ?? '') ?? null,
       seenAt: history.sightings.map(({ at }) => at),
       halfRestored: history.halfRestored,
     },
@@ -116,12 +121,13 @@ function boardJson(
     readonly ids: readonly string[];
     /** The newest that looks sound. */
     readonly newest: Backup | null;
+    readonly chipChange: ChipChangeSince | null;
     readonly seenAt: readonly string[];
     readonly halfRestored: HalfRestored | null;
   },
   call: EspdCall,
 ) {
-  const { mac, ids, newest, seenAt, halfRestored } = board;
+  const { mac, ids, newest, chipChange, seenAt, halfRestored } = board;
   const moments = newest === null ? seenAt : [newest.manifest.createdAt, ...seenAt];
   return {
     mac,
@@ -133,6 +139,7 @@ function boardJson(
     latest: ids.at(-1) ?? null,
     lastSeen: moments.toSorted().at(-1) ?? null,
     firmware: newest === null ? null : firmwareText(newest),
+    chipChange,
     halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored, call),
   };
 }

@@ -60,6 +60,7 @@ test('list: every field of the contract', async (t) => {
       latest: ID1,
       lastSeen: T1,
       firmware: 'blink 1.0',
+      chipChange: null,
       halfRestored: null,
     },
     {
@@ -72,6 +73,7 @@ test('list: every field of the contract', async (t) => {
       latest: ID1,
       lastSeen: '2026-11-25T08:30:00.000Z',
       firmware: 'blink 1.0',
+      chipChange: null,
       halfRestored: null,
     },
   ]);
@@ -95,6 +97,11 @@ test('show: the backups of one MAC that are of two chips are told apart', async 
   );
   const text = (await bench.run(['show', MAC])).stdout;
   assert.match(text, new RegExp(`${ID1}[^]*Another chip has this MAC now, compared with backup ${ID0}: ${detail}`));
+  // At a glance, too: both forms, and the same of the board.
+  const list = await bench.runJson<ListJson>(['list']);
+  assert.deepEqual(list.json.boards[0]?.['chipChange'], { kind: 'chip', details: [detail], since: ID0 });
+  assert.deepEqual(show.json.board['chipChange'], list.json.boards[0]['chipChange']);
+  assert.match((await bench.run(['list'])).stdout, new RegExp(`^${MAC}: Another chip has this MAC now.*${ID0}`, 'm'));
   // Of one backup alone, too.
   assert.match((await bench.run(['show', `${MAC}@${ID1}`])).stdout, /Another chip has this MAC now/);
 });
