@@ -5,7 +5,6 @@
 
 import { printable } from '../printable.ts';
 import type { Manifest } from './manifest.ts';
-import type { Backup } from './types.ts';
 
 /** What a manifest, or the board itself, tells of the chip and its flash. */
 export interface ChipFacts {
@@ -58,7 +57,9 @@ export function chipChangeText({ kind, details, since }: ChipChangeSince): strin
  * The changes within the history of one MAC, by the id of the first backup after each.
  * @param backups of one board, oldest first
  */
-export function chipChanges(backups: readonly Backup[]): ReadonlyMap<string, ChipChangeSince> {
+export function chipChanges(
+  backups: readonly { readonly id: string; readonly manifest: ChipFacts }[],
+): ReadonlyMap<string, ChipChangeSince> {
   const changes = new Map<string, ChipChangeSince>();
   for (const [index, backup] of backups.entries()) {
     const before = backups[index - 1];

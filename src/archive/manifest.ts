@@ -36,6 +36,8 @@ export const manifestSchema = z
       sizeBytes: z.number().int().positive(),
       /** Set when the flash seems to repeat itself: it answers for more bytes than it has. */
       aliasedAtBytes: z.number().int().positive().nullable(),
+      /** How its size is known: by its id; or a person has told it, since the id says nothing. */
+      sizeFrom: later(z.enum(['id', 'person']), 'id'),
     }),
     security: z.object({ flashEncryption: z.boolean(), secureBoot: z.boolean(), secureDownload: z.boolean() }),
     /** Readable eFuse words, lower-case hex of 8 digits, by block name. */

@@ -1,10 +1,11 @@
-/** All boards of the archive at a glance: what their folders' names say, and the newest manifest of each. */
+/** All boards of the archive at a glance: what their folders' names say, and the newest two manifests of each. */
 
 import { join } from 'node:path';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { forEachAtOnce } from './at-once.ts';
 import { judgeBackup, listBoard } from './board-folder.ts';
+import { type ChipChangeSince, chipChanges } from './chip-change.ts';
 import { readFault } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { toProblem } from './problems.ts';
@@ -67,6 +68,7 @@ async function lookAt({ root, disk, halfRestored }: Parts, mac: Mac): Promise<Bo
     newest = judged?.backup ?? null;
     if (newest !== null) break;
   }
+  const chipChange = newest === null ? null : await changeBefore(disk, root, newest, ids);
   let seen: Sighting | undefined;
   if (folder?.hasSightings === true) {
     seen = await unlessUnreadable(SIGHTINGS, () => readNewestSighting(disk, folder.path));
@@ -78,10 +80,23 @@ async function lookAt({ root, disk, halfRestored }: Parts, mac: Mac): Promise<Bo
     mac,
     ids,
     newest,
+    chipChange,
     seen: seen ?? null,
     problems,
     foreign,
     halfRestored: half ?? null,
     wasRestored: folder?.hasRestores ?? false,
   };
+}
+
+/** One more manifest, however many there are; of a backup that looks damaged nothing is compared or told. */
+async function changeBefore(
+  disk: Disk,
+  root: string,
+  newest: Backup,
+  ids: readonly string[],
+): Promise<ChipChangeSince | null> {
+  const before = ids.filter((id) => id < newest.id).at(-1);
+  const judged = before === undefined ? undefined : await judgeBackup(disk, root, newest.mac, before);
+  return judged?.backup === undefined ? null : (chipChanges([judged.backup, newest]).get(newest.id) ?? null);
 }

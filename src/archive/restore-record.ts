@@ -72,8 +72,10 @@ const recordSchema = z.object({
       ignore: z.array(z.enum(OVERRIDES)),
       /** The person has said --yes. */
       yes: z.boolean(),
+      /** Size of the flash, which the person has told by --flash-size; null = its id tells it. */
+      toldFlashBytes: count().nullable().default(null),
     })
-    .default({ port: null, ignore: [], yes: false }),
+    .default({ port: null, ignore: [], yes: false, toldFlashBytes: null }),
   /** Folder of the archive that `from` is in; null = the one that the record lies in. */
   archive: path().nullable().default(null),
 });

@@ -2,6 +2,7 @@
 
 import type { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import type { ChipChangeSince } from './chip-change.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import type { CompletedRestore } from './restores.ts';
@@ -43,6 +44,8 @@ export interface BoardOverview {
   readonly ids: readonly string[];
   /** The newest backup that looks sound; null where none of the newest three does. */
   readonly newest: Backup | null;
+  /** What says that `newest` is of another chip than the backup before it; null where nothing does. */
+  readonly chipChange: ChipChangeSince | null;
   /** The latest sighting. */
   readonly seen: Sighting | null;
   /** Of the board's folder and the backups that were looked at for `newest`. */
@@ -195,8 +198,8 @@ export interface Archive {
    */
   boards(): Promise<{ macs: Mac[]; problems: ArchiveProblem[]; foreign: ForeignEntry[] }>;
   /**
-   * All boards at a glance, sorted by MAC; reads the newest manifest of each, and of the older backups only the names. A
-   * board that cannot be read, or was removed meanwhile, has no ids; problems and foreign entries of the archive's own
+   * All boards at a glance, sorted by MAC; reads the newest two manifests of each, and of the older backups only the
+   * names. A board that cannot be read, or was removed meanwhile, has no ids; problems and foreign entries of the archive's own
    * folder stand beside.
    * @param options.onProgress after each board
    * @throws EspdError as {@link Archive.checkReadable}; the signal's reason, at once

@@ -10,7 +10,7 @@ import { halfRestoredText } from '../transfer/half-restored.ts';
 import { expectedBackup, meantBackup } from '../transfer/meant-backup.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
-import { bold, dim, formatSize, plural, printable } from './text.ts';
+import { SIZE_TOLD, bold, dim, formatSize, plural, printable } from './text.ts';
 
 /** So many boards between two looks at the line of progress. */
 const PROGRESS_STEP = 64;
@@ -46,6 +46,9 @@ export async function list(context: CommandContext): Promise<undefined> {
       board.chip === null ? reasonFor(board) : (board.firmware ?? '-'),
     ]);
     out.table([heading, ...rows]);
+  }
+  for (const { mac, chipChange } of overview.boards) {
+    if (chipChange !== null) out.line(`${mac}: ${chipChangeText(chipChange)}`);
   }
   for (const { message, hint } of unfinished) {
     out.line(message);
@@ -83,12 +86,14 @@ export async function show(context: CommandContext, board: string, which: string
   const history = await archive.history(mac);
   const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
   const changes = chipChanges(history.backups);
+  const newest = history.backups.at(-1);
   const summary = boardJson(
     {
       mac,
       ids: idsIn(history),
-      newest: history.backups.at(-1) ?? null,
-      onIt: await heldBy(context, { mac, newest: history.backups.at(-1) ?? null }),
+      newest: newest ?? null,
+      onIt: await heldBy(context, { mac, newest: newest ?? null }),
+      chipChange: changes.get(newest?.id ?? '') ?? null,
       seenAt: history.sightings.map(({ at }) => at),
       halfRestored: history.halfRestored,
     },
@@ -142,12 +147,13 @@ function boardJson(
     readonly newest: Backup | null;
     /** What is on the board, as far as the archive knows. */
     readonly onIt: Backup | null;
+    readonly chipChange: ChipChangeSince | null;
     readonly seenAt: readonly string[];
     readonly halfRestored: HalfRestored | null;
   },
   call: EspdCall,
 ) {
-  const { mac, ids, newest, onIt, seenAt, halfRestored } = board;
+  const { mac, ids, newest, onIt, chipChange, seenAt, halfRestored } = board;
   const moments = newest === null ? seenAt : [newest.manifest.createdAt, ...seenAt];
   return {
     mac,
@@ -159,6 +165,7 @@ function boardJson(
     latest: ids.at(-1) ?? null,
     lastSeen: moments.toSorted().at(-1) ?? null,
     firmware: onIt === null ? null : firmwareText(onIt),
+    chipChange,
     halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored, call),
   };
 }
@@ -202,6 +209,7 @@ function printBackup({ out }: CommandContext, backup: Backup, { sightings }: Boa
       `    the flash repeats itself from ${formatSize(manifest.flash.aliasedAtBytes)} on: it is smaller than it claims`,
     );
   }
+  if (manifest.flash.sizeFrom === 'person') out.line(`    ${SIZE_TOLD}`);
   if (manifest.security.flashEncryption) out.line('    encrypted: restorable only to this very chip');
   if (!detailed || manifest.contents.partitions.length === 0) return;
   const rows = manifest.contents.partitions.map((partition) => [

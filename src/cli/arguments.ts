@@ -6,6 +6,8 @@ import { type Mac, parseMac } from '../mac.ts';
 export const PORT_HELP =
   'a device path, rfc2217://host:port, or socket://host:port (raw TCP; the board must be in download mode)';
 
+export const FLASH_SIZE_HELP = 'how large the flash is (512K, 4M), if its id does not tell';
+
 export function macArgument(text: string): Mac {
   const mac = parseMac(text);
   if (mac === undefined)
@@ -23,6 +25,19 @@ export function bytesArgument(text: string): number {
   const bytes = Number(match?.[1] ?? match?.[2]) * (UNITS[match?.[3]?.toLowerCase() ?? ''] ?? NaN);
   if (!Number.isSafeInteger(bytes))
     throw new InvalidArgumentError('A number of bytes looks like 0x9000, 36864, 36K or 2M.');
+  return bytes;
+}
+
+/** What flash chips there are, in bytes: powers of two. */
+const [SMALLEST_FLASH_BYTES, LARGEST_FLASH_BYTES] = [256 * 1024, 128 * 1024 * 1024];
+
+/** The size of a flash: `512K`, `4M`, or as esptool writes it, `4MB`. */
+export function flashSizeArgument(text: string): number {
+  const match = /^(\d{1,9})(?:([km])b?)?$/i.exec(text);
+  const bytes = Number(match?.[1]) * (UNITS[match?.[2]?.toLowerCase() ?? ''] ?? NaN);
+  const isInRange = bytes >= SMALLEST_FLASH_BYTES && bytes <= LARGEST_FLASH_BYTES;
+  if (!isInRange || !Number.isInteger(Math.log2(bytes)))
+    throw new InvalidArgumentError('The size of a flash looks like 512K or 4M: a power of two from 256K to 128M.');
   return bytes;
 }
 

@@ -19,7 +19,7 @@ import {
 } from './boards.ts';
 import type { CommandContext } from './context.ts';
 import { checkNewFile, copyImage } from './image-file.ts';
-import { dim, formatSize } from './text.ts';
+import { SIZE_TOLD, dim, formatSize } from './text.ts';
 
 export interface BackupCommandOptions {
   readonly port?: string;
@@ -29,11 +29,13 @@ export interface BackupCommandOptions {
   readonly halfRestored?: boolean;
   /** Also write the image to this new file. */
   readonly output?: string;
+  /** Of a flash whose id does not tell its size, in bytes. */
+  readonly flashSize?: number;
 }
 
 export async function backup(context: CommandContext, options: BackupCommandOptions): Promise<EspdError | undefined> {
   const { archive, out, config } = context;
-  const { output } = options;
+  const { output, flashSize } = options;
   // Before a board is disturbed for it.
   if (output !== undefined) await checkNewFile(output);
   const ports =
@@ -45,6 +47,12 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
       hint: 'Name the board with --port or --mac',
     });
   }
+  if (flashSize !== undefined && ports.length > 1) {
+    throw new EspdError('board-ambiguous', `${ports.length} ports may hold boards, and --flash-size is of one`, {
+      hint: 'Name the board with --port or --mac',
+    });
+  }
+  const told = flashSize === undefined ? {} : { toldFlashBytes: flashSize };
   const busyMacs = new Set<Mac>();
   const read = (session: Session) => {
     const { mac } = session.board.identity;
@@ -53,7 +61,7 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
     const full = options.full || config.transfer.full;
     return readFlash(session, { archive, full, allowHalfRestored: options.halfRestored === true });
   };
-  const { outcomes, failures } = await onBoards(context, ports, read, (unkept) => unkept.keep());
+  const { outcomes, failures } = await onBoards(context, ports, read, (unkept) => unkept.keep(), told);
   for (const outcome of outcomes) printOutcome(context, outcome);
   failures.push(...outcomes.filter(({ result }) => result.left === 'stuck').map(stuckFailure));
   const [first] = outcomes;
@@ -106,6 +114,7 @@ function printOutcome({ out }: CommandContext, { identity, result }: Outcome<Bac
     ),
   );
   if (chipChange !== null) out.note(`  ${chipChangeText(chipChange)}`);
+  if (backup.manifest.flash.sizeFrom === 'person') out.note(`  ${SIZE_TOLD}`);
   if (transfer.loader === 'rom') out.note('  read through the ROM: the flasher stub did not run');
   out.line(dim(`  ${backup.path}`));
 }

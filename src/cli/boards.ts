@@ -8,7 +8,7 @@ import { type Finder, finderIn } from '../plugs/follow.ts';
 import { type Followed, followBoard } from '../plugs/job.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { decide, macFromUsb } from '../serial/rules.ts';
-import type { Port, Session } from '../transfer/session.ts';
+import type { Port, Session, SessionOptions } from '../transfer/session.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
 
 export interface Failure {
@@ -60,6 +60,7 @@ export async function onBoards<T, R = T>(
   ports: readonly Port[],
   work: (session: Session) => Promise<T>,
   afterwards: (value: T) => Promise<R> = (value) => Promise.resolve(value as unknown as R),
+  more: Pick<SessionOptions, 'toldFlashBytes'> = {},
 ): Promise<{ outcomes: Outcome<R>[]; failures: Failure[] }> {
   const outcomes: Outcome<R>[] = [];
   const failures: Failure[] = [];
@@ -69,7 +70,7 @@ export async function onBoards<T, R = T>(
       const { address } = port;
       let identity: BoardIdentity | undefined;
       try {
-        const options = sessionOptions(context, address, ports.length === 1);
+        const options = { ...sessionOptions(context, address, ports.length === 1), ...more };
         const followed = await followBoard(port, finderOf(context), options, (session) => {
           identity = session.board.identity;
           return work(session);

@@ -8,7 +8,7 @@ import { type BackupCommandOptions, backup } from './backup.ts';
 import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
 import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
-import { PORT_HELP, macArgument } from './arguments.ts';
+import { FLASH_SIZE_HELP, PORT_HELP, flashSizeArgument, macArgument } from './arguments.ts';
 import { identify } from './identify.ts';
 import type { Output } from './output.ts';
 import { addRestore } from './restore-options.ts';
@@ -107,6 +107,7 @@ function buildProgram(host: Host, run: Runner): Command {
     .option('--full', 'read every byte, even where a digest says that it is known', false)
     .option('--half-restored', 'back up a board although a restore of it was interrupted', false)
     .option('--output <file>', 'also write the image to this new file')
+    .option('--flash-size <size>', FLASH_SIZE_HELP, flashSizeArgument)
     .action((options: BackupCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => backup(context, options)),
     );

@@ -1,7 +1,15 @@
 /** Options and help of `espd restore`. */
 
 import type { Command } from 'commander';
-import { PORT_HELP, bytesArgument, countArgument, listArgument, macArgument } from './arguments.ts';
+import {
+  FLASH_SIZE_HELP,
+  PORT_HELP,
+  bytesArgument,
+  countArgument,
+  flashSizeArgument,
+  listArgument,
+  macArgument,
+} from './arguments.ts';
 
 const HELP = `
 What happens: espd verifies the backup, compares the board with it by digests,
@@ -35,6 +43,7 @@ export function addRestore(command: Command): Command {
     .option('--dry-run', 'show the plan, write nothing', false)
     .option('--yes', 'do not ask', false)
     .option('--no-snapshot', 'do not back up what is on the board now: it will be lost')
+    .option('--flash-size <size>', FLASH_SIZE_HELP, flashSizeArgument)
     .option('--ignore-revision', 'write although the image asks for another revision of the chip')
     .option('--ignore-flash-size', 'write to the beginning of a flash that is larger than the image')
     .option('--ignore-security', 'write although secure boot differs, or a single partition is not encrypted')

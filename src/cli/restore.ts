@@ -19,7 +19,7 @@ import { type CommandContext, sessionOptions } from './context.ts';
 import { restoreMany } from './restore-many.ts';
 import { planLines } from './restore-text.ts';
 import { type BoardAndWhich, type NamedBoard, boardAndWhich, chooseBackup } from './restore-which.ts';
-import { dim, formatSize, plural } from './text.ts';
+import { dim, formatSize, plural, wrapText } from './text.ts';
 import { waitForBoard } from './wait-for-board.ts';
 
 export interface RestoreCommandOptions extends NamedBoard {
@@ -35,6 +35,8 @@ export interface RestoreCommandOptions extends NamedBoard {
   readonly size?: number;
   readonly dryRun: boolean;
   readonly yes: boolean;
+  /** Of a flash whose id does not tell its size, in bytes. */
+  readonly flashSize?: number;
   /** False: `--no-snapshot`. */
   readonly snapshot?: boolean;
   readonly ignoreRevision?: boolean;
@@ -63,7 +65,9 @@ export async function restore(context: CommandContext, options: RestoreCommandOp
   const part = partOf(options);
   let result: SessionResult<RestoreOutcome>;
   try {
-    const boardOptions = sessionOptions(context, port.address, true);
+    const { flashSize } = options;
+    const told = flashSize === undefined ? {} : { toldFlashBytes: flashSize };
+    const boardOptions = { ...sessionOptions(context, port.address, true), ...told };
     ({ result } = await followBoard(port, finderOf(context), boardOptions, (session) =>
       restoreBoard(session, {
         archive,
@@ -122,6 +126,8 @@ function checkOptions(options: RestoreCommandOptions): BoardAndWhich {
     const single = { to, port, wait, partition, offset };
     const given = Object.entries(single).find(([, value]) => value !== undefined)?.[0];
     if (given !== undefined) throw refuse(`--many does not go together with --${given}`);
+    if (options.flashSize !== undefined)
+      throw refuse('--many does not go together with --flash-size', 'Take such boards one by one with --to');
     const isForced = Object.values(overridesOf(options)).includes(true);
     if (dryRun || snapshot === false || isForced) {
       throw refuse(
@@ -206,7 +212,10 @@ function printOutcome(
     return;
   }
   const what = finished ? 'restore finished' : 'restored';
-  out.line(`${mac}  ${what}: ${plural(sectorsWritten, 'sector')} written, ${proof}`);
+  const done = `${what}: ${plural(sectorsWritten, 'sector')} written, ${proof}`;
+  const [first = '', ...others] = wrapText(done, 79 - `${mac}  `.length);
+  out.line(`${mac}  ${first}`);
+  for (const line of others) out.line(`  ${line}`);
   if (snapshot !== null) out.line(`  What was on it before: ${snapshot.id}${snapshot.isNew ? ', a new backup' : ''}`);
   out.line(dim(`  ${formatSize(wireBytes)} on the wire, ${seconds.toFixed(1)} s`));
 }

@@ -104,3 +104,6 @@ export function renderLine(spans: readonly Span[], styled: boolean): string {
 export function printable(text: string): string {
   return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u00b7');
 }
+
+/** Of a backup that was made with --flash-size, without a full stop. */
+export const SIZE_TOLD = 'the size of the flash was told by a person: its id does not tell it';

@@ -4,7 +4,6 @@
  * file of its own, `board-writer.ts`, out of the daemon's reach.
  */
 
-import { EspdError } from '../errors.ts';
 import { BLOCK_BYTES } from '../flash.ts';
 import type { Link, UsbFacts } from '../serial/link.ts';
 import { FrameChannel } from './channel.ts';
@@ -12,8 +11,8 @@ import type { Chip, UsbConnection } from './chips/chip.ts';
 import { type ConnectOptions, connect } from './connect.ts';
 import type { Costs } from './costs.ts';
 import { detectChip } from './detect.ts';
-import { flashSizeBytes } from './flash-ids.ts';
 import { type ByteSink, hexAddress } from './flash-read.ts';
+import { type FlashFacts, flashFacts } from './flash-size.ts';
 import { Flasher } from './flasher.ts';
 import {
   type BoardIdentity,
@@ -33,17 +32,17 @@ import { Persistence } from './persistence.ts';
 import type { RecoveryCounts } from './recovery.ts';
 import { RegionReader } from './region-reader.ts';
 import { type KnownWords, registersOf } from './registers.ts';
-import { type JedecId, digestRegion, readJedecId, readStatusRegister } from './spi-flash.ts';
+import { digestRegion, readJedecId, readStatusRegister } from './spi-flash.ts';
 
-export interface FlashFacts extends JedecId {
-  readonly sizeBytes: number;
-}
+export type { FlashFacts } from './flash-size.ts';
 
 export interface BoardOptions extends ConnectOptions {
   /** Highest baud rate to read and write at, in baud. */
   readonly baudRate: number;
   /** What is remembered of this line; nothing where it is left out. */
   readonly line?: LineMemory;
+  /** Size of the flash in bytes, as a person has told it: used only where its id does not tell. */
+  readonly toldFlashBytes?: number;
 }
 
 /** A read that shows whether a rate holds, before anything is written at it. */
@@ -63,6 +62,7 @@ export class Board {
   readonly #persistence: Persistence;
   readonly #reader: RegionReader;
   readonly #line: Line;
+  readonly #toldFlashBytes: number | undefined;
   /** Estimates for a planner, from what was measured so far on this board and line. */
   readonly costs: Costs;
   #flash: FlashFacts | undefined;
@@ -81,6 +81,7 @@ export class Board {
     this.#known = known;
     this.#chip = chip;
     this.#context = loader.context;
+    this.#toldFlashBytes = options.toldFlashBytes;
     this.#line = new Line(loader.channel.link, loader.context, {
       maxBaudRate: Math.min(options.baudRate, chip.maxBaudRate),
       isNativeUsb: identification.identity.usbConnection !== 'none',
@@ -146,7 +147,7 @@ export class Board {
   /**
    * Identifies the flash, through the ROM where it can: the stub is loaded when there is something to read or write, and
    * the baud rate raised where that pays. Every other work on the flash begins with it.
-   * @throws EspdError `flash-unknown`, `no-stub-read` (ESP8266), and what the protocol throws
+   * @throws EspdError `flash-unknown`, `no-stub-read` (ESP8266), see {@link flashFacts}, and what the protocol throws
    */
   async openFlash(): Promise<FlashFacts> {
     if (this.#flash !== undefined) return this.#flash;
@@ -267,18 +268,9 @@ export class Board {
 
   async #identifyFlash(): Promise<FlashFacts> {
     const jedec = await readJedecId(await this.#flasher.forQuestions(), this.#chip);
-    const sizeBytes = flashSizeBytes(jedec);
-    if (sizeBytes === undefined) {
-      throw new EspdError('flash-unknown', `The size of flash ${jedec.manufacturer} ${jedec.device} is not known`, {
-        hint: 'Please report this flash id: espd never guesses a size',
-      });
-    }
-    if (sizeBytes > this.#chip.maxFlashBytes) {
-      const message = `A flash of ${sizeBytes} bytes is more than an ${this.#chip.title} addresses`;
-      throw new EspdError('flash-unknown', message, { hint: 'espd saves a flash as a whole or not at all' });
-    }
-    await this.#flasher.setFlashSize(sizeBytes);
-    return { ...jedec, sizeBytes };
+    const flash = flashFacts(jedec, this.#chip, this.#toldFlashBytes);
+    await this.#flasher.setFlashSize(flash.sizeBytes);
+    return flash;
   }
 
   /** Nothing is written at a rate before a read has shown that the line holds it. */

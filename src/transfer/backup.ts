@@ -18,6 +18,7 @@ import { guardHalfRestored } from './half-restored.ts';
 import { type Explanation, KnownContent } from './known-content.ts';
 import { LastBackup } from './last-backup.ts';
 import { Phases } from './phases.ts';
+import { guardToldSize } from './told-size.ts';
 import { type Session, whileHeld } from './session.ts';
 import { seemsUnchanged } from './unchanged.ts';
 import { type UnkeptBackup, newBackup, sameAs } from './unkept.ts';
@@ -56,7 +57,7 @@ const NOTHING_ASKED: DigestPlan<Explanation> = { explained: [], unexplained: [] 
  *
  * What an attempt that breaks off has read is left for the next one; it proves nothing, and is used where a digest of
  * the chip says that the flash still holds it.
- * @throws EspdError of reading, of the archive, `half-restored`, or `digest-mismatch` when the chip does not confirm the
+ * @throws EspdError of reading, of the archive, `half-restored`, see {@link guardToldSize}, or `digest-mismatch` when the chip does not confirm the
  *   image
  */
 export async function readFlash(session: Session, options: BackupOptions): Promise<UnkeptBackup> {
@@ -68,6 +69,7 @@ export async function readFlash(session: Session, options: BackupOptions): Promi
   session.afterwards(half);
   const flash = await session.board.openFlash();
   await guardHalfRestored(session, archive, allowHalfRestored, half);
+  await guardToldSize(flash, (offset, sizeBytes) => session.board.digest(offset, sizeBytes));
   const last = new LastBackup(session, archive, await whileHeld(session, latest), flash.sizeBytes);
   return new FlashReading(session, archive, flash, last).run(options);
 }

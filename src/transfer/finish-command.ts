@@ -27,6 +27,7 @@ export function finishCommand({ from, mac, parts, options, archive }: Unfinished
   const to = from.mac === mac ? [] : ['--to', mac];
   const args = ['restore', '--mac', from.mac, ...to, '--at', from.id, ...(parts ?? []).flatMap(partOptions)];
   if (options.port !== null) args.push('--port', options.port);
+  if (options.toldFlashBytes !== null) args.push('--flash-size', `${options.toldFlashBytes / 1024}K`);
   for (const name of options.ignore) args.push(`--ignore-${name}`);
   if (options.yes) args.push('--yes');
   return commandLine(archive === null ? call : withArchive(call, archive), ...args);

@@ -43,6 +43,8 @@ export interface SessionOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** What is known of lines from earlier sessions; without it each session begins anew. */
   readonly lines?: LineMemories;
+  /** Size of the flash in bytes, as a person has told it, for a flash whose id does not tell. */
+  readonly toldFlashBytes?: number;
   /** How espd was called, for commands that messages print; default: by its name alone. */
   readonly call?: EspdCall;
 }
@@ -170,10 +172,15 @@ async function connectBoard(
   options: SessionOptions,
   line: RememberedLine | undefined,
 ): Promise<Board> {
-  const { clock, log, signal, reset, connectAttempts: attempts, onAttempt } = options;
+  const { clock, log, signal, reset, connectAttempts: attempts, onAttempt, toldFlashBytes } = options;
   const context: EspContext = { clock, log, signal };
   const baudRate = Math.min(options.baudRate, bridgeMaxBaudRate(usb));
-  const boardOptions = { reset, attempts, baudRate, usb, ...(onAttempt && { onAttempt }), ...(line && { line }) };
+  const boardOptions = {
+    ...{ reset, attempts, baudRate, usb },
+    ...(onAttempt && { onAttempt }),
+    ...(line && { line }),
+    ...(toldFlashBytes !== undefined && { toldFlashBytes }),
+  };
   try {
     return await Board.connect(link, context, boardOptions);
   } catch (error) {

@@ -33,14 +33,16 @@ test('a newer format is told apart from damage', () => {
   }
 });
 
-/** What the first manifests of this version do not have: read as nothing. */
-const LATER = ['zero', 'olderBackup', 'leftover', 'fleet', 'recovery', 'phases'];
+/** What the first manifests of this version do not have: read as nothing; a flash's size was always from its id. */
+const LATER = ['sizeFrom', 'zero', 'olderBackup', 'leftover', 'fleet', 'recovery', 'phases'];
 
 test('a manifest of the first espd is read, with nothing where later ones tell more', () => {
   const { explained, ...transfer } = manifest.transfer;
   const { blank, sameAsBackup } = explained;
   const known = Object.fromEntries(Object.entries(transfer).filter(([key]) => !LATER.includes(key)));
-  const first = { ...manifest, transfer: { ...known, explained: { blank, sameAsBackup } } };
+  const { sizeFrom, ...flash } = manifest.flash;
+  assert.equal(sizeFrom, 'id');
+  const first = { ...manifest, flash, transfer: { ...known, explained: { blank, sameAsBackup } } };
   const reading = parseManifest(JSON.stringify(first));
   assert.ok(reading.kind === 'read');
   assert.deepEqual(reading.manifest.transfer.explained, {
@@ -48,6 +50,7 @@ test('a manifest of the first espd is read, with nothing where later ones tell m
     ...{ zero: 0, olderBackup: 0, leftover: 0, fleet: 0 },
   });
   assert.equal(reading.manifest.transfer.recovery.romReads, 0);
+  assert.equal(reading.manifest.flash.sizeFrom, 'id');
 });
 
 test('any value of a wrong type, and any missing key, is found', () => {

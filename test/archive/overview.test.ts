@@ -1,4 +1,4 @@
-/** All boards at a glance: the newest manifest of each, many at a time, and an end that comes at once. */
+/** All boards at a glance: the newest two manifests of each, many at a time, and an end that comes at once. */
 
 import assert from 'node:assert/strict';
 import { appendFile, mkdir, unlink, writeFile } from 'node:fs/promises';
@@ -13,6 +13,7 @@ import {
   MAC,
   archiveAt,
   backUp,
+  content,
   image,
   newArchive,
   systemError,
@@ -22,7 +23,7 @@ import {
 
 const ID1 = '2026-11-24T10-00-00Z';
 
-test('of each board the newest manifest is read and no other, some boards at a time', async (t) => {
+test('of each board the newest two manifests are read and no other, some boards at a time', async (t) => {
   const root = join(await temporaryFolder(t), 'archive');
   await fillArchive(root, 60, 4, 300);
   const real = watchedFileSystem(() => undefined);
@@ -53,8 +54,10 @@ test('of each board the newest manifest is read and no other, some boards at a t
   for (const { ids, newest, seen, halfRestored, problems: own } of boards) {
     assert.deepEqual([ids.length, newest?.id, seen, halfRestored, own], [4, ids[3], null, null, []]);
   }
-  assert.equal(manifests.length, 60);
-  assert.ok(manifests.every((path) => path.includes('2024-01-04T10-00-00Z')));
+  for (const id of ['2024-01-03T10-00-00Z', '2024-01-04T10-00-00Z']) {
+    assert.equal(manifests.filter((path) => path.includes(id)).length, 60, id);
+  }
+  assert.equal(manifests.length, 120);
   assert.ok(most > 1 && most <= 16, `${most} at a time`);
   assert.deepEqual(
     progress,
@@ -99,6 +102,23 @@ test('a newest backup that is damaged is told, and an older one says what the bo
   for (const day of ['25', '26', '27']) await mkdir(join(archive.root, FOLDER, `2026-11-${day}T10-00-00Z`));
   const worse = (await archive.overview()).boards[0];
   assert.deepEqual([worse?.ids.length, worse?.newest], [5, null]);
+});
+
+test('another chip than that of the backup before is told, and nothing of a backup before that is damaged', async (t) => {
+  const archive = await newArchive(t);
+  const change = async () => (await archive.overview()).boards[0]?.chipChange;
+  const before = await backUp(archive, image(100));
+  assert.equal(await change(), null);
+  const bytes = image(100, 2);
+  const draft = await archive.begin(MAC, bytes.length);
+  await draft.write(0, bytes);
+  const facts = content(bytes, '2026-11-24T10:00:00Z');
+  await draft.commit({ ...facts, flash: { ...facts.flash, manufacturer: 'c8' } });
+  const told = { kind: 'flash', details: ['flash id 5e 4016 -> c8 4016'], since: ID0 };
+  assert.deepEqual(await change(), told);
+  await unlink(join(before.path, 'manifest.json'));
+  const [board] = (await archive.overview()).boards;
+  assert.deepEqual([board?.newest?.id, board?.chipChange, board?.problems], [ID1, null, []]);
 });
 
 test('a board that cannot be read hides no other', async (t) => {

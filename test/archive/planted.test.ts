@@ -96,7 +96,11 @@ test('whatever is made in the archive is new, and nothing is opened through a li
     const from = { mac: MAC, id: ID0 };
     const done = [{ offset: 0, sizeBytes: 1, md5: '0'.repeat(32) }];
     const record = { mac: MAC, from, startedAt: T0, why: '', regions: [], done, parts: null, snapshot: null };
-    await archive.beginRestore({ ...record, snapshotIsNew: true, options: { port: null, ignore: [], yes: false } });
+    await archive.beginRestore({
+      ...record,
+      snapshotIsNew: true,
+      options: { port: null, ignore: [], yes: false, toldFlashBytes: null },
+    });
     await archive.endRestore(MAC, 'done');
     await archive.verify({});
   }

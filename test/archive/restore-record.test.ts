@@ -29,7 +29,7 @@ const content: RestoreRecordContent = {
   parts: null,
   snapshot: '2026-11-24T09-59-00Z',
   snapshotIsNew: true,
-  options: { port: null, ignore: [], yes: false },
+  options: { port: null, ignore: [], yes: false, toldFlashBytes: null },
 };
 
 async function archiveOf(t: TestContext, fs?: Partial<FileSystem>) {

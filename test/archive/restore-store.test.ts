@@ -26,7 +26,7 @@ const content: RestoreRecordContent = {
   parts: null,
   snapshot: null,
   snapshotIsNew: true,
-  options: { port: null, ignore: [], yes: false },
+  options: { port: null, ignore: [], yes: false, toldFlashBytes: null },
 };
 
 async function sceneOf(t: TestContext) {

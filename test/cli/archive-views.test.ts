@@ -60,6 +60,7 @@ test('list: every field of the contract', async (t) => {
       latest: ID1,
       lastSeen: T1,
       firmware: 'blink 1.0',
+      chipChange: null,
       halfRestored: null,
     },
     {
@@ -72,6 +73,7 @@ test('list: every field of the contract', async (t) => {
       latest: ID1,
       lastSeen: '2026-11-25T08:30:00.000Z',
       firmware: 'blink 1.0',
+      chipChange: null,
       halfRestored: null,
     },
   ]);
@@ -99,7 +101,7 @@ test('list: a restored board shows what was restored, not the snapshot of before
       parts: null,
     },
     done: [{ offset: 0, sizeBytes: 8192, md5: '0'.repeat(32) }],
-    ...{ snapshot: ID1, snapshotIsNew: true, options: { port: null, ignore: [], yes: false } },
+    ...{ snapshot: ID1, snapshotIsNew: true, options: { port: null, ignore: [], yes: false, toldFlashBytes: null } },
   });
   await archive.endRestore(MAC, 'done');
   assert.deepEqual(await firmware(), ['blink 1.0']);
@@ -136,6 +138,11 @@ test('show: the backups of one MAC that are of two chips are told apart', async 
   );
   const text = (await bench.run(['show', MAC])).stdout;
   assert.match(text, new RegExp(`${ID1}[^]*Another chip has this MAC now, compared with backup ${ID0}: ${detail}`));
+  // At a glance, too: both forms, and the same of the board.
+  const list = await bench.runJson<ListJson>(['list']);
+  assert.deepEqual(list.json.boards[0]?.['chipChange'], { kind: 'chip', details: [detail], since: ID0 });
+  assert.deepEqual(show.json.board['chipChange'], list.json.boards[0]['chipChange']);
+  assert.match((await bench.run(['list'])).stdout, new RegExp(`^${MAC}: Another chip has this MAC now.*${ID0}`, 'm'));
   // Of one backup alone, too.
   assert.match((await bench.run(['show', `${MAC}@${ID1}`])).stdout, /Another chip has this MAC now/);
 });

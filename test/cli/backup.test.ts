@@ -37,7 +37,7 @@ describe('identify, backup, verify --device', { concurrency: 8 }, () => {
       family: 'esp8266',
       crystalMHz: 26,
       mac: MAC,
-      flash: { manufacturer: '5e', device: '4013', sizeBytes: 512 * KIB },
+      flash: { manufacturer: '5e', device: '4013', sizeBytes: 512 * KIB, sizeFrom: 'id' },
       security: { flashEncryption: false, secureBoot: false, secureDownload: false },
       usb: null,
     });

@@ -24,7 +24,8 @@ describe('a board', () => {
           continue;
         }
         const [manufacturer, ...device] = on.board.flash.jedec.map((byte) => byte.toString(16).padStart(2, '0'));
-        assert.deepEqual(await board.openFlash(), { manufacturer, device: device.join(''), sizeBytes: flashSizeBytes });
+        const facts = { manufacturer, device: device.join(''), sizeBytes: flashSizeBytes, sizeFrom: 'id' };
+        assert.deepEqual(await board.openFlash(), facts);
         const end = flashSizeBytes - 4096;
         on.board.flash.load(end, Buffer.alloc(4096, 7));
         assert.ok((await readRegion(board, end, 4096)).equals(Buffer.alloc(4096, 7)));
@@ -41,7 +42,12 @@ describe('a board', () => {
       mac: '50:02:91:c3:37:a5',
     });
     const board = await on.connect();
-    assert.deepEqual(await board.openFlash(), { manufacturer: '5e', device: '4016', sizeBytes: 4 * MIB });
+    assert.deepEqual(await board.openFlash(), {
+      manufacturer: '5e',
+      device: '4016',
+      sizeBytes: 4 * MIB,
+      sizeFrom: 'id',
+    });
     assert.equal(board.identity.mac, '50:02:91:c3:37:a5');
   });
 

@@ -69,6 +69,7 @@ for (const family of FAMILIES) {
         device: '4013',
         sizeBytes: 512 * KIB,
         aliasedAtBytes: null,
+        sizeFrom: 'id',
       });
       assert.deepEqual(manifest.security, { flashEncryption: false, secureBoot: false, secureDownload: false });
       assert.deepEqual(

@@ -9,7 +9,7 @@ const mac = parseMac('50:02:91:c3:37:a5')!;
 const other = parseMac('24:0a:c4:12:45:56')!;
 const plain = {
   ...{ mac, from: { mac, id: '2026-11-23T10-00-00Z' }, parts: null, archive: null },
-  options: { port: null, ignore: [], yes: false },
+  options: { port: null, ignore: [], yes: false, toldFlashBytes: null },
 };
 const START = 'espd restore --mac 50:02:91:c3:37:a5';
 
@@ -28,9 +28,19 @@ test('the command that finishes a restore says all that the first one said', () 
       `${START} --at 2026-11-23T10-00-00Z --offset 0x9000 --size 0x5000`,
     ],
     [
-      [{ ...plain, options: { port: '/dev/ttyUSB0', ignore: ['revision', 'flash-size'], yes: true } }, call],
+      [
+        {
+          ...plain,
+          options: { port: '/dev/ttyUSB0', ignore: ['revision', 'flash-size'], yes: true, toldFlashBytes: null },
+        },
+        call,
+      ],
       "espd --config /etc/espd.yaml --archive '/mnt/my archive' restore --mac 50:02:91:c3:37:a5 " +
         '--at 2026-11-23T10-00-00Z --port /dev/ttyUSB0 --ignore-revision --ignore-flash-size --yes',
+    ],
+    [
+      [{ ...plain, options: { ...plain.options, toldFlashBytes: 512 * 1024 } }, ['espd']],
+      `${START} --at 2026-11-23T10-00-00Z --flash-size 512K`,
     ],
     [
       [{ ...plain, archive: '/media/stick' }, call],

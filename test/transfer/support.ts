@@ -53,6 +53,8 @@ export interface JobOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** What is remembered of lines; nothing where it is left out. */
   readonly lines?: LineMemories;
+  /** As a person has told it, by --flash-size. */
+  readonly toldFlashBytes?: number;
   /** Puts something between the link and the job. */
   readonly through?: (link: Link) => Link;
 }
@@ -120,6 +122,7 @@ export class Bench {
         baudRate: options.baudRate ?? 921600,
         ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
         ...(options.lines === undefined ? {} : { lines: options.lines }),
+        ...(options.toldFlashBytes === undefined ? {} : { toldFlashBytes: options.toldFlashBytes }),
       },
       work,
       fixedLink(link),

@@ -146,6 +146,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       otherChip: facts.change?.kind === 'chip' ? facts.change.details : null,
       otherFlashId: ids.image === ids.board ? null : ids,
       recordFolder: regions.length === 0 ? null : facts.recordFolder,
+      isSizeTold: { image: manifest.flash.sizeFrom === 'person', board: flash.sizeFrom === 'person' },
     }),
     recordFolder: facts.recordFolder,
     snapshot,
@@ -233,6 +234,8 @@ export interface RiskFacts {
   /** Ids of the flash chip then and now, where they differ. */
   readonly otherFlashId: { readonly image: string; readonly board: string } | null;
   readonly recordFolder: string | null;
+  /** A person has told the size of the flash, then and now: its id says nothing. */
+  readonly isSizeTold: { readonly image: boolean; readonly board: boolean };
 }
 
 /** Subtypes of what an app keeps for its owner: of ESP-IDF's partitions, and of an ESP8266's areas. */
@@ -280,6 +283,12 @@ export function risksOf(facts: RiskFacts): string[] {
   if (facts.otherFlashId !== null) {
     const { image, board } = facts.otherFlashId;
     risks.push(`The board has another flash chip than the image was read from (${board}, was ${image})`);
+  }
+  const told = [facts.isSizeTold.image ? 'the backup' : '', facts.isSizeTold.board ? 'the board' : ''].filter(Boolean);
+  if (told.length > 0) {
+    risks.push(
+      `The flash size of ${told.join(' and of ')} is what a person said (--flash-size); the chip does not tell`,
+    );
   }
   if (facts.recordFolder !== null) {
     risks.push(`The archive is read-only: if this is interrupted, only this user's espd knows (${facts.recordFolder})`);

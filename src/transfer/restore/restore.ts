@@ -32,6 +32,7 @@ import { type Snapshot, guardReadOnly, makeSnapshot, planSnapshot } from './snap
 import { FlashRewriter } from './write.ts';
 import { type Session, whileHeld } from '../session.ts';
 import { piecesOf } from '../pieces.ts';
+import { guardToldSize } from '../told-size.ts';
 
 export interface RestoreOptions {
   readonly archive: Archive;
@@ -80,7 +81,7 @@ const HASH_BYTES = 1024 * 1024;
 /**
  * Restores `options.backup` on the board of `session`.
  *
- * @throws EspdError see {@link guardBoard}, {@link guardRevision}, {@link guardWriteProtection}, {@link regionsOf} and
+ * @throws EspdError see {@link guardBoard}, {@link guardToldSize}, {@link guardRevision}, {@link guardWriteProtection}, {@link regionsOf} and
  *   {@link guardLayout}; `archive-damaged`; `declined`; `half-restored`; what the snapshot or its record meet: all before
  *   anything is written. `write-mismatch` when the flash does not hold what was written
  */
@@ -92,6 +93,7 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
   const change = await changeSince(backup, board, flash);
   const facts = { identity: board.identity, flash, change };
   guardBoard(backup, options.targetMac, facts, options.part !== undefined, overrides);
+  await guardToldSize(flash, (offset, sizeBytes) => board.digest(offset, sizeBytes));
   const opening = archive.openImage(backup);
   try {
     const image = await readerWhileHeld(session, opening);
@@ -296,11 +298,13 @@ class RestoreJob {
   /** What the command that finishes this is made of. */
   get #unfinished() {
     const { backup, overrides, command } = this.#options;
+    const { sizeFrom, sizeBytes } = this.#facts.flash;
+    const toldFlashBytes = sizeFrom === 'person' ? sizeBytes : null;
     return {
       mac: this.#board.identity.mac,
       from: { mac: backup.mac, id: backup.id },
       parts: this.#named?.map((part) => ({ ...part })) ?? null,
-      options: { port: command?.port ?? null, ignore: namesOf(overrides), yes: command?.yes ?? false },
+      options: { port: command?.port ?? null, ignore: namesOf(overrides), yes: command?.yes ?? false, toldFlashBytes },
     };
   }
 
