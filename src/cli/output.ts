@@ -78,6 +78,12 @@ export class Output {
     if (!this.json) this.#write(this.#terminal.stdout, spans);
   }
 
+  /** A result that may be longer than a line: wrapped between words at a terminal, what follows indented. */
+  paragraph(text: string, indent: string): void {
+    const width = widthOf(this.#terminal.stdout);
+    for (const line of text.length <= width ? [text] : wrapText(text, width, indent)) this.line(line);
+  }
+
   /** Lines in columns, the first row being the heading; cut where they would wrap on a terminal. */
   table(rows: readonly (readonly string[])[], indent = ''): void {
     const { isTTY, columns } = this.#terminal.stdout;

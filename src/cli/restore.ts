@@ -19,7 +19,7 @@ import { type CommandContext, sessionOptions } from './context.ts';
 import { restoreMany } from './restore-many.ts';
 import { planLines } from './restore-text.ts';
 import { type BoardAndWhich, type NamedBoard, boardAndWhich, chooseBackup } from './restore-which.ts';
-import { dim, formatSize, plural, wrapText } from './text.ts';
+import { dim, formatSize, plural } from './text.ts';
 import { waitForBoard } from './wait-for-board.ts';
 
 export interface RestoreCommandOptions extends NamedBoard {
@@ -213,9 +213,7 @@ function printOutcome(
   }
   const what = finished ? 'restore finished' : 'restored';
   const done = `${what}: ${plural(sectorsWritten, 'sector')} written, ${proof}`;
-  const [first = '', ...others] = wrapText(done, 79 - `${mac}  `.length);
-  out.line(`${mac}  ${first}`);
-  for (const line of others) out.line(`  ${line}`);
+  out.paragraph(`${mac}  ${done}`, '  ');
   if (snapshot !== null) out.line(`  What was on it before: ${snapshot.id}${snapshot.isNew ? ', a new backup' : ''}`);
   out.line(dim(`  ${formatSize(wireBytes)} on the wire, ${seconds.toFixed(1)} s`));
 }

@@ -160,6 +160,17 @@ test('a width that the terminal does not tell is taken for 80 columns', () => {
   assert.equal(stream.text.length, '\r'.length + 77, 'with room for the echo of Ctrl-C');
 });
 
+test('a long result is wrapped at a terminal, and one line in a pipe', () => {
+  const text = `24:0a:c4:0d:ca:f6  restored: ${'word '.repeat(15).trim()}`;
+  const piped = outputOn({ stdout: false, stderr: false });
+  piped.output.paragraph(text, '  ');
+  assert.equal(piped.stdout.text, `${text}\n`);
+  const shown = outputOn({ stdout: true, stderr: true });
+  shown.output.paragraph(text, '  ');
+  shown.output.paragraph('a  b', '  ');
+  assert.match(shown.stdout.text, /^[^\n]{60,79}\n {2}word word[^\n]*\na {2}b\n$/);
+});
+
 test('an error and a question do not break a word at 80 columns; a command to copy stays in one line', async () => {
   const { output, stderr } = outputOn({ stdout: true, stderr: true, color: false });
   const long = 'word '.repeat(30).trim();
