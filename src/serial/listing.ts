@@ -243,7 +243,10 @@ function complainOnce(log: Logger): (part: string, error?: Error) => void {
   };
 }
 
-/** `SerialPort.list()` asks udev's database through `udevadm`, which is not there. */
+/**
+ * `SerialPort.list()` asks udev's database through `udevadm`, which is not there: execvp(3) says EACCES instead where a
+ * folder of `PATH` is closed to this user.
+ */
 function isWithoutUdev(part: string, error: Error): boolean {
-  return part === SERIAL_LIST && /\budevadm ENOENT\b/.test(error.message);
+  return part === SERIAL_LIST && /\budevadm (?:ENOENT|EACCES)\b/.test(error.message);
 }

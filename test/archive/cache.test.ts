@@ -154,6 +154,7 @@ test('an archive that may only be read has no cache, and nobody minds', async (t
     t.diagnostic('skipped for root: an archive without write permission');
     return;
   }
+  await rm(join(archive.root, 'cache'), { recursive: true });
   await chmod(archive.root, 0o500);
   await archive.cache.write('x', 'x');
   assert.equal(await archive.cache.read('x'), undefined);

@@ -187,6 +187,14 @@ describe('SerialPort.list()', () => {
     assert.deepEqual([...at('info'), ...at('warn')], []);
   });
 
+  test('a PATH with a folder that is closed to this user is no more of a fault', async () => {
+    using system = new FakeSystem();
+    const { log, at } = recordingLogger();
+    const serialList = () => Promise.reject(new Error('spawn udevadm EACCES'));
+    await createPortLister({ ...system.roots, log, serialList })();
+    assert.deepEqual([at('debug').length, at('info').length, at('warn').length], [1, 0, 0]);
+  });
+
   test('one that never answers is given up', async () => {
     using system = new FakeSystem();
     system.plug(CP2102);
