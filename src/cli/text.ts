@@ -1,5 +1,7 @@
 /** How facts are worded and laid out for people and scripts. Pure. */
 
+import { replaceUnprintable } from '../printable.ts';
+
 /** `4 MB`, `1.2 MB`, `512 KB`, `96 bytes`: powers of 1024, as flash is sold and esptool words it. */
 export function formatSize(bytes: number): string {
   const units = [
@@ -102,7 +104,7 @@ export function renderLine(spans: readonly Span[], styled: boolean): string {
 
 /** Text in which nothing steers a terminal: texts of devices and archives must not. */
 export function printable(text: string): string {
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, '\u00b7');
+  return replaceUnprintable(text, '\u00b7');
 }
 
 /** Of a backup that was made with --flash-size, without a full stop. */
