@@ -203,7 +203,8 @@ function problemsOf(found: ImageFinding | null, family: string): string[] {
   return [`The image at ${hex(found.image.offset)} is built for ${chip}, but the chip is ${family}`];
 }
 
-async function firstSegment(flash: BoundedFlash, image: Image): Promise<Buffer> {
+/** The start of an image's first segment, where its description is. */
+export async function firstSegment(flash: BoundedFlash, image: Image): Promise<Buffer> {
   const segment = image.segments[0];
   return segment ? flash.read(segment.offset, Math.min(DESCRIPTION_BYTES, segment.sizeBytes)) : Buffer.alloc(0);
 }
@@ -217,9 +218,10 @@ async function firstSegment(flash: BoundedFlash, image: Image): Promise<Buffer> 
 const LIBRARY_PROJECT = /arduino-lib-builder/i;
 const NAME_OF_LIBRARY_USER = 'Arduino app';
 
-async function nameOf(
+/** What an app is called; null where neither its description nor its texts tell. */
+export async function nameOf(
   flash: BoundedFlash,
-  { image }: ActiveApp,
+  { image }: Pick<ActiveApp, 'image'>,
   app: AppDescription | null,
   family: string,
 ): Promise<FirmwareName | null> {
