@@ -104,7 +104,7 @@ async function unpack(packed: FileHandle, shown: string): Promise<ImageReader> {
 }
 
 async function* chunksOf(handle: FileHandle): AsyncGenerator<Buffer> {
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES, at);
     if (bytesRead === 0) return;
     at += bytesRead;

@@ -93,7 +93,7 @@ export function comparedImages({ before, after }: Pair<Side>): Pair<ComparedImag
     read: (offset, length) => side.image.read(offset, length),
     sizeBytes: side.image.sizeBytes,
     family: (side.kind === 'backup' ? side.backup.manifest : manifest)?.chip.family ?? '',
-    encrypted: side.kind === 'backup' && side.backup.manifest.security.flashEncryption,
+    encrypted: side.kind === 'backup' && side.backup.manifest.security?.flashEncryption === true,
   });
   return { before: compared(before), after: compared(after) };
 }

@@ -8,9 +8,11 @@ import { type BackupCommandOptions, backup } from './backup.ts';
 import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
 import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
+import { type DiffCommandOptions, diff } from './diff.ts';
 import { FLASH_SIZE_HELP, PORT_HELP, flashSizeArgument, macArgument } from './arguments.ts';
 import { identify } from './identify.ts';
 import type { Output } from './output.ts';
+import { addDiff } from './diff-options.ts';
 import { addRestore } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
 import { type VerifyCommandOptions, verify } from './verify.ts';
@@ -125,6 +127,13 @@ function buildProgram(host: Host, run: Runner): Command {
       const [board = '', which] = text.split(/@(.*)/s);
       return run(command.optsWithGlobals(), (context) => show(context, board, which));
     });
+
+  addDiff(add('diff', 'tell what changed between two backups, or between a backup and the attached board')).action(
+    (board: string, other: string | undefined, options: DiffCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) =>
+        diff(context, other === undefined ? [board] : [board, other], options),
+      ),
+  );
 
   add('verify', 'hash the archive again, or compare attached boards with it')
     .option('--mac <mac>', 'only this board')

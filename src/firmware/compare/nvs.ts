@@ -1,15 +1,8 @@
 /** Which keys of an NVS partition came, changed or went. Pure; values stay untold unless they are asked for. */
 
+import { isSecretKey } from '../nvs-secrets.ts';
 import type { NvsEntry, NvsReading } from '../nvs.ts';
 import type { NvsContent, NvsKeyChange, NvsValue } from './types.ts';
-
-/**
- * Names of keys and namespaces under which firmware keeps what nobody else may know. Better one too many: who needs the value has the image.
- * ESP-IDF's own: `sta.pswd`, `sta.pmk`, `ap.passwd`, `ap.pmk_info`, Bluetooth's link keys.
- */
-const SECRET_NAME = /pass|pswd|pwd|psk|pmk|ptk|secret|token|key|cred|auth|priv|cert|login|salt|hash|seed|pin$|^pin/i;
-/** ESP-IDF's Wi-Fi driver keeps whole records of networks in blobs (`sta.apinfo`), the passphrase among them. */
-const WIFI_NAMESPACE = 'nvs.net80211';
 
 /** A longer text is cut. */
 const MAX_VALUE_CHARACTERS = 4096;
@@ -20,12 +13,7 @@ const TYPE_BYTES: Readonly<Record<string, number>> = {
   ...{ float: 4, double: 8 },
 };
 
-/** Whether the value of this key is never told. */
-export function isSecret({ namespace, key, type }: Pick<NvsEntry, 'namespace' | 'key' | 'type'>): boolean {
-  return SECRET_NAME.test(key) || SECRET_NAME.test(namespace) || (namespace === WIFI_NAMESPACE && type === 'blob');
-}
-
-/** @param reveal whether values are told, but for those of {@link isSecret} */
+/** @param reveal whether values are told, but for those of {@link isSecretKey} */
 export function compareNvs(
   before: readonly NvsEntry[],
   after: readonly NvsEntry[],
@@ -81,9 +69,9 @@ function isSameValue(one: NvsEntry, other: NvsEntry): boolean {
 
 function valueOf(entry: NvsEntry, reveal: boolean): NvsValue {
   const { type, value } = entry;
-  const secret = isSecret(entry);
+  const secret = isSecretKey(entry.namespace, entry.key);
   const length = typeof value === 'string' ? Buffer.byteLength(value) : typeof value === 'bigint' ? 8 : value.length;
-  const sizeBytes = TYPE_BYTES[type] ?? length;
+  const sizeBytes = secret ? null : (TYPE_BYTES[type] ?? length);
   return { type, sizeBytes, secret, value: reveal && !secret ? textOf(value) : null };
 }
 

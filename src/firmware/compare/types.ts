@@ -104,9 +104,9 @@ export interface OtaContent {
 
 export interface NvsValue {
   readonly type: string;
-  /** Of the value. */
-  readonly sizeBytes: number;
-  /** By the name of its key: then its value is never told. */
+  /** Of the value; null for a secret. */
+  readonly sizeBytes: number | null;
+  /** By the name of its key: then nothing of its value is ever told. */
   readonly secret: boolean;
   /** Only where it is asked for: numbers in decimal, texts raw, blobs in hex, both cut. Null where it is not told. */
   readonly value: string | null;

@@ -78,11 +78,11 @@ describe('two images of an ESP32', () => {
     assert.equal(result.equal, false);
     assert.deepEqual(result.contents?.boots, { before: 'ota_0', after: 'ota_1' });
     assert.deepEqual(
-      [result.contents.firmware.before.version, result.contents.firmware.after.version],
+      [result.contents.firmware.before?.version, result.contents.firmware.after?.version],
       ['1.0.0', '1.1.0'],
     );
     assert.equal(result.contents.bootloader, 'same');
-    assert.equal(result.contents.table.same, true);
+    assert.equal(result.contents.table?.same, true);
     assert.deepEqual(namesIn(result), ['otadata 1', 'ota_1 4']);
     const slot = partNamed(result, 'ota_1');
     assert.deepEqual(slot.blank, { before: true, after: false });
