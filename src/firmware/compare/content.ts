@@ -1,11 +1,12 @@
 /** What changed inside one part of two images, in words that matter; each kind by its own reader. */
 
 import { SECTOR_BYTES } from '../../flash.ts';
+import { APP_SEARCH_BYTES, nameByDescription, scanApp } from '../app-name.ts';
 import { OTA_DATA_BYTES, OTA_SELECT_BYTES, parseOtaSelect } from '../boot-order.ts';
 import { BoundedFlash } from '../bytes.ts';
 import { readPartition, useOf, type FlashSource } from '../contents.ts';
 import { parseAppDescription } from '../descriptions.ts';
-import { firstSegment, nameOf, type FirmwareSummary } from '../describe.ts';
+import { firstSegment, type FirmwareSummary } from '../describe.ts';
 import { readFileSystem } from '../filesystems/index.ts';
 import type { FlashRegion } from '../flash-map.ts';
 import { findImage } from '../image.ts';
@@ -24,7 +25,7 @@ export interface ContentFinding {
 }
 
 /** What may be read of one app: its headers, its description, and the texts that it is known by. */
-const APP_BUDGET_BYTES = 2 * 1024 * 1024;
+const APP_BUDGET_BYTES = APP_SEARCH_BYTES + 64 * 1024;
 
 /** Of a part in which something differs. Never throws on content. */
 export async function contentOf(
@@ -104,7 +105,7 @@ async function appIn(image: DescribedImage, name: string, place: FlashRegion | n
   const found = await findImage(flash, place.offset, place.offset + place.sizeBytes, family);
   if (found === null || found.image === null) return null;
   const app = parseAppDescription(await firstSegment(flash, found.image));
-  const firmware = await nameOf(flash, { image: found.image }, app, family);
+  const firmware = nameByDescription(await scanApp(flash, found.image), app, family);
   return firmware && { ...firmware, built: app?.built ?? null };
 }
 
