@@ -3,7 +3,7 @@
 import { Command, CommanderError, Help, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
-import { list, show } from './archive-views.ts';
+import { list } from './archive-views.ts';
 import { type BackupCommandOptions, backup } from './backup.ts';
 import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
 import { daemon } from './daemon.ts';
@@ -15,6 +15,7 @@ import type { Output } from './output.ts';
 import { addDiff } from './diff-options.ts';
 import { addRestore } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
+import { type ShowCommandOptions, show } from './show.ts';
 import { type VerifyCommandOptions, verify } from './verify.ts';
 
 const EXIT_HELP = `
@@ -123,9 +124,10 @@ function buildProgram(host: Host, run: Runner): Command {
 
   add('show', 'show the backups of one board, with partitions, firmware and history')
     .argument('<board>', 'its MAC, or MAC@WHICH for one backup (WHICH as for restore --at)')
-    .action((text: string, _, command: Command) => {
+    .option('--removed', 'list the backups that were removed, and why', false)
+    .action((text: string, options: ShowCommandOptions, command: Command) => {
       const [board = '', which] = text.split(/@(.*)/s);
-      return run(command.optsWithGlobals(), (context) => show(context, board, which));
+      return run(command.optsWithGlobals(), (context) => show(context, board, which, options));
     });
 
   addDiff(add('diff', 'tell what changed between two backups, or between a backup and the attached board')).action(
