@@ -124,7 +124,9 @@ export function readNvsPage(bytes: Buffer, number: number): NvsPage {
 }
 
 export function isBlank(bytes: Buffer): boolean {
-  return bytes.every((byte) => byte === 0xff);
+  // Faster than `every`, and this looks at each byte of a partition.
+  for (let at = 0; at < bytes.length; at += 1) if (bytes[at] !== 0xff) return false;
+  return true;
 }
 
 function readSlots(page: Buffer, title: string, pageOffset: number) {
@@ -152,7 +154,9 @@ function readSlots(page: Buffer, title: string, pageOffset: number) {
     for (; slot < end; slot += 1) {
       if (stateOfSlot(page, slot) !== SLOT_WRITTEN) continue;
       writtenSlots += 1;
-      for (const byte of slotOf(page, slot)) if (byte === 0 || byte === 0xff) flatBytes += 1;
+      for (let at = offsetOfSlot(slot); at < offsetOfSlot(slot + 1); at += 1) {
+        if (page[at] === 0 || page[at] === 0xff) flatBytes += 1;
+      }
     }
   }
   if (run !== null)
@@ -229,14 +233,18 @@ function keyIn(slot: Buffer): string {
   return textOf(end < 0 ? field : field.subarray(0, end));
 }
 
+const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
 /**
  * UTF-8. Of bytes that are none, each one above 0x7f becomes a lone surrogate (0xdc00 + byte), which UTF-8 never gives:
  * different bytes are always different texts.
  */
 export function textOf(bytes: Buffer): string {
+  const text = bytes.toString('latin1');
+  if (!/[\x80-\xff]/.test(text)) return text;
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return UTF_8.decode(bytes);
   } catch {
-    return bytes.toString('latin1').replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
+    return text.replace(/[\x80-\xff]/g, (byte) => String.fromCharCode(0xdc00 + byte.charCodeAt(0)));
   }
 }

@@ -29,7 +29,9 @@ export function readFat(partition: Uint8Array): FileSystemReading | undefined {
   if (volume === undefined) return undefined;
   const problems = new Problems();
   if (levelled !== undefined && finishSafeWrite(levelled.volume, volume.sectorBytes, volume.sizeBytes)) {
-    problems.add('a write was cut off: the board will finish it at its next start, and so has espd in what it shows');
+    problems.add(
+      'a write was cut off: at its next start the board puts back what it has copied aside, and shows the rest as blank',
+    );
   }
   for (const problem of problemsOfVolume(volume)) problems.add(problem);
 

@@ -103,7 +103,8 @@ const SAFE_PENDING = 0x12345678;
 
 /**
  * In "safety" mode (FAT sectors of 512 bytes) a flash sector is copied aside before it is erased. Where power was cut in
- * between, this puts it back into `volume`, as the board would at its next start, and says so.
+ * between, this puts the copy back into `volume`, as the board will at its next start, and says so. The FAT sectors that were
+ * to be written are not in the copy: the board leaves them erased, here they stay as they are.
  * https://github.com/espressif/esp-idf/blob/102122904ade11fd1ae373848f34ffd7dfb18aeb/components/wear_levelling/WL_Ext_Safe.cpp
  *
  * @param usedBytes how much of `volume` the file system says is its own
@@ -114,14 +115,11 @@ export function finishSafeWrite(volume: Buffer, fatSectorBytes: number, usedByte
   if (volume.readUInt32LE(stateAt) !== SAFE_PENDING) return false;
   const target = volume.readUInt32LE(stateAt + 4) * SECTOR_BYTES;
   if (target + SECTOR_BYTES > stateAt) return false;
-  // The sectors that were to be written anew are not in the copy.
-  const erasedFrom = volume.readUInt32LE(stateAt + 8) * fatSectorBytes;
-  const erasedTo = erasedFrom + volume.readUInt32LE(stateAt + 12) * fatSectorBytes;
+  const missingFrom = volume.readUInt32LE(stateAt + 8) * fatSectorBytes;
+  const missingTo = missingFrom + volume.readUInt32LE(stateAt + 12) * fatSectorBytes;
   for (let at = 0; at < SECTOR_BYTES; at += fatSectorBytes) {
-    const isErased = at >= erasedFrom && at < erasedTo;
     const from = stateAt + SECTOR_BYTES + at;
-    if (isErased) volume.fill(0xff, target + at, target + at + fatSectorBytes);
-    else volume.copy(volume, target + at, from, from + fatSectorBytes);
+    if (at < missingFrom || at >= missingTo) volume.copy(volume, target + at, from, from + fatSectorBytes);
   }
   return true;
 }
