@@ -35,22 +35,22 @@ const MAX_PAGES = 0x10000;
 const MIN_MAGICS = 2;
 /** A file system with more than a quarter of its magics lost is another one, or none. */
 const MIN_MAGIC_SHARE = 0.75;
-/** How many contradictions between lookup tables and pages are forgiven, of all pages in use. */
+/** How many contradictions between lookup tables and pages are forgiven, of all pages in use; one always (power loss). */
 const MAX_CONTRADICTIONS = 1 / 8;
 
 /** The geometry that fits the partition; undefined if none does. */
 export function findSpiffsGeometry(partition: Buffer): FoundGeometry | undefined {
-  let best: { found: FoundGeometry; share: number } | undefined;
+  let best: { found: FoundGeometry; magics: number } | undefined;
   for (const { pageBytes, blockBytes, total } of geometries(partition)) {
     for (const found of [
       withLengthMagic(partition, pageBytes, blockBytes, total),
       withPlainMagic(partition, pageBytes, blockBytes, total),
     ]) {
       if (found === undefined) continue;
-      const share = 1 - found.withoutMagic.length / found.blockCount;
-      if (share < MIN_MAGIC_SHARE || found.blockCount - found.withoutMagic.length < MIN_MAGICS) continue;
-      // Every second block of one half as large has the same magic: of equals, the smaller blocks are meant.
-      if (best === undefined || share > best.share) best = { found, share };
+      const magics = found.blockCount - found.withoutMagic.length;
+      if (magics < MIN_MAGICS || magics < found.blockCount * MIN_MAGIC_SHARE) continue;
+      // Blocks of twice the size find every second magic: the most magics are right, and of equals the smaller blocks.
+      if (best === undefined || magics > best.magics) best = { found, magics };
     }
   }
   return best?.found ?? withoutMagics(partition);
@@ -117,6 +117,7 @@ function withoutMagics(partition: Buffer): FoundGeometry | undefined {
     let contradicting = 0;
     let files = 0;
     for (const page of pages.all()) {
+      if (contradicting > 1 + pages.count * MAX_CONTRADICTIONS) break;
       const says = pageSays(page);
       if (says === 'contradiction') contradicting++;
       else if (says === 'free') {
@@ -126,7 +127,7 @@ function withoutMagics(partition: Buffer): FoundGeometry | undefined {
         if (says === 'index' && page.span === 0 && pages.hasPlausibleName(page.index)) files++;
       }
     }
-    if (files === 0 || contradicting > agreeing * MAX_CONTRADICTIONS) continue;
+    if (files === 0 || contradicting > 1 + agreeing * MAX_CONTRADICTIONS) continue;
     if (best !== undefined && agreeing <= best.agreeing) continue;
     const found = { pageBytes, blockBytes, blockCount: total, statedBlockCount: total, withoutMagic: [] };
     best = { found, agreeing };

@@ -16,6 +16,8 @@ const FLAG = { used: 0x01, final: 0x02, index: 0x04, indexBeingDeleted: 0x40, de
 export const PAGE_HEADER_BYTES = 5;
 /** Where names begin in a header page, of both layouts that there are: see spiffs-index.ts. */
 const NAME_OFFSETS = [13, 11];
+/** Control characters, and what is no UTF-8. */
+const UNLIKELY = /[\p{Cc}\ufffd]/u;
 
 export interface SpiffsPage {
   readonly index: number;
@@ -63,6 +65,7 @@ export class SpiffsPages {
   readonly #pagesPerBlock: number;
   readonly #lookupPages: number;
   readonly #blockCount: number;
+  readonly #blank: Buffer;
 
   constructor(
     partition: Buffer,
@@ -75,6 +78,7 @@ export class SpiffsPages {
     this.#pagesPerBlock = blockBytes / pageBytes;
     this.#lookupPages = lookupPages(pageBytes, blockBytes);
     this.#blockCount = blockCount;
+    this.#blank = Buffer.alloc(pageBytes, 0xff);
   }
 
   /** Of all blocks, with the pages of the lookup tables. */
@@ -113,15 +117,16 @@ export class SpiffsPages {
   }
 
   isBlank(index: number): boolean {
-    return this.bytes(index).every((byte) => byte === 0xff);
+    return this.bytes(index).equals(this.#blank);
   }
 
-  /** Whether a header page begins a name as people give them: printable ASCII, and an end. */
+  /** Whether a header page begins a name as people give them: UTF-8 without control characters, and an end. */
   hasPlausibleName(index: number): boolean {
     const page = this.bytes(index);
     return NAME_OFFSETS.some((offset) => {
-      const end = page.indexOf(0, offset);
-      return end > offset && page.subarray(offset, end).every((byte) => byte >= 0x20 && byte < 0x7f);
+      const name = page.subarray(offset, Math.max(offset, page.indexOf(0, offset)));
+      const text = name.toString('utf8');
+      return name.length > 0 && !UNLIKELY.test(text);
     });
   }
 

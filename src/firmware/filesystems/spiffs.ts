@@ -31,19 +31,27 @@ export function readSpiffs(partition: Uint8Array): FileSystemReading | undefined
   const builder = new ReadingBuilder('spiffs');
   const pages = new SpiffsPages(bytes, geometry);
   const found = sortPages(pages, builder);
-  reportBlocks(geometry, found.liveBlocks, builder);
 
   const headers = [...found.objects].flatMap(([object, { indexes }]) =>
     (indexes.get(0) ?? []).map((index) => ({ index, object })),
   );
   const layout = findIndexLayout(pages, headers);
-  let lostPages = 0;
+  let orphans = 0;
   for (const [object, parts] of found.objects) {
-    if (parts.indexes.has(0)) lostPages += addFile(new SpiffsFile(pages, layout, object, parts), builder);
-    // Of a file whose header is marked as being deleted, anything may be left.
-    else if (!parts.isDying) lostPages += parts.dataPages + parts.indexes.size;
+    if (parts.indexes.has(0)) {
+      for (const page of addFile(new SpiffsFile(pages, layout, object, parts), builder)) {
+        found.liveBlocks.add(pages.blockOf(page));
+      }
+    }
+    // SPIFFS writes the header first and deletes it last; of one that is being deleted, anything may be left.
+    else if (!parts.isDying) orphans += parts.dataPages;
   }
-  if (lostPages > 0) builder.problem(`pages that belong to no file: ${lostPages}`);
+  reportBlocks(geometry, found.liveBlocks, builder);
+  if (orphans > 0) {
+    builder.problem(
+      `${orphans} pages of content have no file: a header is damaged, or the board once ran out of power or space`,
+    );
+  }
   return builder.build();
 }
 
@@ -58,7 +66,7 @@ interface Parts {
 interface Found {
   readonly objects: ReadonlyMap<number, Parts>;
   /** Blocks that have a page in use. */
-  readonly liveBlocks: ReadonlySet<number>;
+  readonly liveBlocks: Set<number>;
 }
 
 function sortPages(pages: SpiffsPages, builder: ReadingBuilder): Found {
@@ -186,33 +194,33 @@ class SpiffsFile {
   }
 }
 
-/** Adds a file, and gives the number of its pages of data that it does not lead to. */
-function addFile(file: SpiffsFile, builder: ReadingBuilder): number {
+/**
+ * Adds a file, and gives the pages of its content. Pages that its header does not lead to are no problem: they remain when power is lost or the
+ * file system is full while a file grows, and SPIFFS does not show them either.
+ */
+function addFile(file: SpiffsFile, builder: ReadingBuilder): readonly number[] {
   const versions = file.versions();
   const version = versions.find(({ list }) => list.problem === null) ?? versions[0];
-  if (version === undefined) return 0;
+  if (version === undefined) return [];
   const { header, list } = version;
   const name = decodeName(header.name);
   if (name === '' || name === '/') {
     builder.problem('a file without a name');
-    return 0;
+    return [];
   }
   const path = name.startsWith('/') ? name : `/${name}`;
   if (list.problem !== null) {
     builder.problem(`${printable(path)} cannot be read: ${list.problem}`);
     builder.file(path, header.sizeBytes, () => unreadable(list.problem));
-    return 0;
+    return [];
   }
   builder.file(path, header.sizeBytes, () => ({ bytes: file.read(list.pages, header.sizeBytes), problem: null }));
-
-  const others = versions.filter((other) => other !== version && other.list.problem === null);
-  if (others.some((other) => !isSameVersion(other, version))) {
+  if (versions.some((other) => other.list.problem === null && !isSameVersion(other, version))) {
     builder.problem(
       `there are two versions of ${printable(path)}, and nothing says which is newer; the first is shown`,
     );
-    return 0;
   }
-  return Math.max(0, file.parts.dataPages - list.pages.length);
+  return list.pages;
 }
 
 function isSameVersion(one: Version, other: Version): boolean {
