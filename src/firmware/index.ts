@@ -19,3 +19,4 @@ export {
 export { beginsWithEboot } from './esp8266-arduino.ts';
 export { boundToMac, type BoundPlace } from './bound-to-mac.ts';
 export { formatRevision, parseRevision, revisionRequirements, type RevisionRequirement } from './requirements.ts';
+export { compareVersions, parseFirmwareRange, rangeMatches, nameMatches, type FirmwareRange } from './versions.ts';
