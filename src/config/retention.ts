@@ -94,7 +94,7 @@ export const retentionSchema = z
       (entries, context) => {
         const seen = new Map<string, string>();
         for (const name of Object.keys(entries)) {
-          const board = boardKey(name);
+          const board = boardKey(name).normalize('NFC').trim().toLowerCase();
           const before = seen.get(board);
           if (before !== undefined) {
             const message = `names one board twice, as ${before} and as ${name}`;

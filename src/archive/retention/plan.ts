@@ -1,7 +1,8 @@
 /** Which backups stay and which go, each with every reason: the one place that decides it. Pure. */
 
 import type { Mac } from '../../mac.ts';
-import { type RetentionPolicy, rulesFor } from './policy.ts';
+import { labelKey } from '../marks/labels.ts';
+import { type KeepRules, type RetentionPolicy, ruleFinder } from './policy.ts';
 import { blockades, protections, sortedById } from './protections.ts';
 import { keptByRules, timeOf } from './rules.ts';
 import { type Chain, thinOut } from './thin.ts';
@@ -23,7 +24,8 @@ export function planRetention(facts: RetentionFacts, policy: RetentionPolicy): R
   const boards = [...facts.boards].sort((a, b) => (a.mac < b.mac ? -1 : Number(a.mac > b.mac)));
   const blocked = blockades(facts);
   const guarded = protections(boards);
-  const views = boards.map((board) => viewOf(board, policy, guarded.get(board.mac) ?? new Map()));
+  const rulesOf = ruleFinder(policy);
+  const views = boards.map((board) => viewOf(board, rulesOf(board), guarded.get(board.mac) ?? new Map()));
   const totalBytes = views.reduce((sum, { bytes }) => sum + bytes, 0);
 
   const mayGo = (mac: Mac) => blocked.length === 0 && facts.only?.has(mac) !== false;
@@ -71,9 +73,8 @@ interface View {
   }[];
 }
 
-function viewOf(board: RetentionBoard, policy: RetentionPolicy, guarded: ReadonlyMap<string, readonly Reason[]>): View {
+function viewOf(board: RetentionBoard, rules: KeepRules | null, guarded: ReadonlyMap<string, readonly Reason[]>): View {
   const sorted = sortedById(board.backups);
-  const rules = rulesFor(policy, board);
   const sound = sorted.filter(({ state }) => state === 'sound');
   const kept = rules === null ? new Map<string, Reason[]>() : keptByRules(sound, rules);
   const backups = sorted.map((backup) => ({
@@ -107,10 +108,12 @@ function verdictOf(hasRules: boolean, isThinned: boolean | null): { stays: boole
 }
 
 function unmatchedOf(boards: readonly RetentionBoard[], policy: RetentionPolicy): string[] {
-  const names = new Set(boards.flatMap(({ mac, label }) => [mac, label ?? []].flat()));
-  const groups = new Set(boards.flatMap(({ group }) => group ?? []));
+  const keysOf = (names: readonly (string | null)[]) =>
+    new Set(names.flatMap((name) => (name === null ? [] : labelKey(name))));
+  const names = keysOf(boards.flatMap(({ mac, label }) => [mac, label]));
+  const groups = keysOf(boards.map(({ group }) => group));
   return [
-    ...[...policy.boards.keys()].filter((name) => !names.has(name)),
-    ...[...policy.groups.keys()].filter((name) => !groups.has(name)),
+    ...[...policy.boards.keys()].filter((name) => !names.has(labelKey(name))),
+    ...[...policy.groups.keys()].filter((name) => !groups.has(labelKey(name))),
   ].sort();
 }

@@ -1,6 +1,7 @@
 /** What a person wants to be kept: the words are restic's. Pure. */
 
 import type { Mac } from '../../mac.ts';
+import { labelKey } from '../marks/labels.ts';
 
 /** As restic's: calendar years and months, days and hours; whole numbers from 0. */
 export interface Duration {
@@ -70,15 +71,18 @@ export function removesNothing({ rules, boards, groups, maxBytes }: RetentionPol
   return rules === null && boards.size === 0 && groups.size === 0 && maxBytes === null;
 }
 
-/** The rules for one board; null = everything of it is kept. */
-export function rulesFor(
+/** Finds the rules for one board; null = everything of it is kept. Labels and groups are compared as labels are. */
+export function ruleFinder(
   policy: RetentionPolicy,
-  board: { readonly mac: Mac; readonly label: string | null; readonly group: string | null },
-): KeepRules | null {
-  const { boards, groups, rules } = policy;
-  const byLabel = board.label === null ? undefined : boards.get(board.label);
-  const byGroup = board.group === null ? undefined : groups.get(board.group);
-  return boards.get(board.mac) ?? byLabel ?? byGroup ?? rules;
+): (board: { readonly mac: Mac; readonly label: string | null; readonly group: string | null }) => KeepRules | null {
+  const byKey = (rules: ReadonlyMap<string, KeepRules>) =>
+    new Map([...rules].map(([name, value]) => [labelKey(name), value]));
+  const [boards, groups] = [byKey(policy.boards), byKey(policy.groups)];
+  return ({ mac, label, group }) => {
+    const byLabel = label === null ? undefined : boards.get(labelKey(label));
+    const byGroup = group === null ? undefined : groups.get(labelKey(group));
+    return boards.get(mac) ?? byLabel ?? byGroup ?? policy.rules;
+  };
 }
 
 /**

@@ -16,7 +16,8 @@ export type Reasons = ReadonlyMap<Mac, ReadonlyMap<string, readonly Reason[]>>;
  *   what was there before. If only a part was written last, those of the last whole restore, too.
  * - What is damaged, unreadable, or of a newer format: a person decides about it.
  * - Imported ones that no chip has confirmed: there may be no board to make them from again.
- * - All of a board that is in use.
+ * - What has somebody's own file in its folder.
+ * - All of a board at which a job is at work, or of which it is not known what is pinned.
  */
 export function protections(boards: readonly RetentionBoard[]): Reasons {
   const reasons = new Map<Mac, Map<string, Reason[]>>();
@@ -29,7 +30,7 @@ export function protections(boards: readonly RetentionBoard[]): Reasons {
     if (!list.some((reason) => reason.code === code)) list.push({ code, text });
   };
 
-  for (const { mac, backups, restores, halfRestored, inUse } of boards) {
+  for (const { mac, backups, restores, halfRestored, held } of boards) {
     const sorted = sortedById(backups);
     const sound = sorted.filter(({ state }) => state === 'sound');
     add(mac, sorted[0]?.id, 'first', 'the first backup of the board');
@@ -41,7 +42,7 @@ export function protections(boards: readonly RetentionBoard[]): Reasons {
       add(mac, latestMeant(ids, restores, halfRestored), 'latest', 'the one that "latest" means');
     }
     for (const backup of sorted) {
-      if (inUse !== null) add(mac, backup.id, 'in-use', inUse);
+      if (held !== null) add(mac, backup.id, 'held', held);
       for (const { code, text } of ownProtections(backup)) add(mac, backup.id, code, text);
     }
     if (halfRestored !== null) {
@@ -61,12 +62,18 @@ export function protections(boards: readonly RetentionBoard[]): Reasons {
   return reasons;
 }
 
-function ownProtections({ state, pin, isConfirmed }: RetentionBackup): { code: Protection; text: string }[] {
+function ownProtections({
+  state,
+  pin,
+  isConfirmed,
+  holdsForeign,
+}: RetentionBackup): { code: Protection; text: string }[] {
   const found: { code: Protection; text: string }[] = [];
   if (state === 'damaged') found.push({ code: 'damaged', text: 'is damaged: a person decides' });
   if (state === 'unreadable') found.push({ code: 'unreadable', text: 'cannot be read: a person decides' });
   if (state === 'newer') found.push({ code: 'newer-format', text: 'is of a newer format: a person decides' });
   if (pin !== null) found.push({ code: 'pinned', text: pin.note ? `pinned: ${pin.note}` : 'pinned' });
+  if (holdsForeign) found.push({ code: 'foreign', text: "has a file in its folder that is not espd's" });
   if (state === 'sound' && !isConfirmed) {
     found.push({ code: 'unconfirmed', text: 'imported, and no chip has confirmed it' });
   }

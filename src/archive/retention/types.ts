@@ -16,6 +16,8 @@ export interface RetentionBackup {
   readonly sizeOnDiskBytes: number;
   /** Null = not pinned. The note may be empty. */
   readonly pin: { readonly note: string | null } | null;
+  /** Somebody has put a file of their own into its folder, which would go with it. */
+  readonly holdsForeign: boolean;
   /** A chip has confirmed the image, when it was made or later. */
   readonly isConfirmed: boolean;
 }
@@ -30,8 +32,8 @@ export interface RetentionBoard {
   readonly restores: readonly CompletedRestore[];
   /** A restore that has begun and not ended. */
   readonly halfRestored: Pick<RestoreRecord, 'from' | 'snapshot' | 'snapshotIsNew'> | null;
-  /** Why nothing of this board may be removed now, a sentence fragment (`a backup of it is being made`); null = no reason. */
-  readonly inUse: string | null;
+  /** Why nothing of this board may be removed now, a sentence fragment (`a job is at work on it`); null = no reason. */
+  readonly held: string | null;
 }
 
 export interface RetentionFacts {
@@ -50,10 +52,11 @@ export type Protection =
   | 'clock'
   | 'obstacle'
   | 'not-asked'
-  | 'in-use'
+  | 'held'
   | 'damaged'
   | 'unreadable'
   | 'newer-format'
+  | 'foreign'
   | 'unconfirmed'
   | 'first'
   | 'newest'

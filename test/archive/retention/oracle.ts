@@ -66,7 +66,7 @@ export function isKeptByRules(backups: readonly RetentionBackup[], rules: KeepRu
 /** `mac id` of all that must never go. */
 export function neverRemoved({ boards }: RetentionFacts): Set<string> {
   const keys = new Set<string>();
-  for (const { mac, backups, restores, halfRestored, inUse } of boards) {
+  for (const { mac, backups, restores, halfRestored, held } of boards) {
     const ids = [...backups].sort(byId).map(({ id }) => id);
     const sound = backups
       .filter(({ state }) => state === 'sound')
@@ -74,7 +74,7 @@ export function neverRemoved({ boards }: RetentionFacts): Set<string> {
       .map(({ id }) => id);
     for (const id of [ids[0], ids.at(-1), sound[0], sound.at(-1)]) keys.add(`${mac} ${id}`);
     for (const backup of backups) {
-      const isOdd = backup.state !== 'sound' || backup.pin !== null || !backup.isConfirmed || inUse !== null;
+      const isOdd = backup.state !== 'sound' || backup.pin !== null || !backup.isConfirmed || held !== null;
       if (isOdd) keys.add(`${mac} ${backup.id}`);
     }
     const named = [restores.at(-1), halfRestored];

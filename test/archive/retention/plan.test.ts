@@ -259,7 +259,7 @@ describe('retention, case by case', () => {
       gone(factsOf([board(A, all, more), ...others]), policy);
     const middle = [second.id, third.id, fourth.id];
     assert.deepEqual(goes({}), middle);
-    assert.deepEqual(goes({ inUse: 'a backup of it is being made' }), []);
+    assert.deepEqual(goes({ held: 'a job is at work on it' }), []);
     assert.deepEqual(goes({ restores: [restore(second.id, third.id)] }), [fourth.id]);
     // Only the last one counts; if that was of a part, the last whole one, too.
     assert.deepEqual(goes({ restores: [restore(second.id, null), restore(third.id, null)] }), [second.id, fourth.id]);
@@ -280,6 +280,7 @@ describe('retention, case by case', () => {
       [{ state: 'unreadable', createdAt: null }, 'unreadable'],
       [{ state: 'newer', createdAt: null }, 'newer-format'],
       [{ isConfirmed: false }, 'unconfirmed'],
+      [{ holdsForeign: true }, 'foreign'],
     ] as const) {
       const backups: (typeof all)[number][] = all.map((each) => (each.id === third.id ? { ...each, ...more } : each));
       assert.deepEqual(gone(factsOf([board(A, backups)]), policy), [second.id, fourth.id], code);
@@ -329,7 +330,7 @@ describe('retention, case by case', () => {
     const count = (more: Parameters<typeof board>[2], mac = B) => gone(factsOf([board(mac, all, more)]), policy).length;
     assert.equal(count({}), 0);
     assert.equal(count({ group: 'garden' }), 2);
-    assert.equal(count({ group: 'garden', label: 'kitchen' }), 1);
+    assert.equal(count({ group: 'garden', label: 'Kitchen' }), 1);
     assert.equal(count({ group: 'garden', label: 'kitchen' }, A), 0);
     assert.deepEqual(planRetention(factsOf([board(B, all, { group: 'garden' })]), policy).unmatched, [
       A,

@@ -30,6 +30,7 @@ export function backup(at: string, more: Partial<RetentionBackup> = {}): Retenti
     sizeOnDiskBytes: 4 * MIB,
     pin: null,
     isConfirmed: true,
+    holdsForeign: false,
     ...more,
   };
 }
@@ -39,7 +40,7 @@ export function board(
   backups: readonly RetentionBackup[],
   more: Partial<RetentionBoard> = {},
 ): RetentionBoard {
-  return { mac, label: null, group: null, backups, restores: [], halfRestored: null, inUse: null, ...more };
+  return { mac, label: null, group: null, backups, restores: [], halfRestored: null, held: null, ...more };
 }
 
 export function factsOf(boards: readonly RetentionBoard[], more: Partial<RetentionFacts> = {}): RetentionFacts {
@@ -124,6 +125,7 @@ function madeBackup(from: typeof anyBackup extends fc.Arbitrary<infer T> ? T : n
     sizeOnDiskBytes: from.megabytes * MIB,
     pin: from.isPinned ? { note: null } : null,
     isConfirmed: from.isConfirmed,
+    holdsForeign: false,
   };
 }
 
@@ -131,7 +133,7 @@ const anyBoard = fc.record({
   backups: fc.uniqueArray(anyBackup, { maxLength: 25, selector: ({ second }) => second }),
   label: fc.constantFrom(null, 'kitchen'),
   group: fc.constantFrom(null, null, 'garden'),
-  isInUse: fc.integer({ min: 0, max: 9 }).map((value) => value === 0),
+  isHeld: fc.integer({ min: 0, max: 9 }).map((value) => value === 0),
   restores: fc.array(
     fc.record({ from: fc.nat(60), snapshot: fc.option(fc.nat(60)), isNew: fc.boolean(), partial: fc.boolean() }),
     { maxLength: 3 },
@@ -161,7 +163,7 @@ export const anyArchive: fc.Arbitrary<RetentionFacts> = fc
           group: each.group,
           restores,
           halfRestored: half ?? null,
-          inUse: each.isInUse ? 'a backup of it is being made' : null,
+          held: each.isHeld ? 'a job is at work on it' : null,
         });
       }),
     );
