@@ -64,6 +64,8 @@ export interface ArchiveOptions {
   readonly statePath?: string;
   /** Node's, unless a test wants to see calls fail. */
   readonly fs?: FileSystem;
+  /** Boards from which on they are indexed; for tests. */
+  readonly indexFrom?: number;
 }
 
 /** Touches nothing yet: the folder is made by the first `begin`. */
@@ -122,8 +124,10 @@ class FolderArchive implements Archive {
   overview(options: Parameters<Archive['overview']>[0] = {}): ReturnType<Archive['overview']> {
     const look = async () => {
       const { macs, problems, foreign } = await this.boards();
-      const halfRestored = (mac: Mac) => this.#restores.half(mac);
-      const boards = await overviewOf({ root: this.root, disk: this.#disk, halfRestored }, macs, options);
+      const { cache, root } = this;
+      const { clock, log, indexFrom } = this.#options;
+      const parts = { root, cache, clock, log, indexFrom, disk: this.#disk, restores: this.#restores };
+      const boards = await overviewOf(parts, macs, options);
       return { boards, problems, foreign };
     };
     return unlessAborted(look(), options.signal);

@@ -1,5 +1,6 @@
 /** A board's folder: what lies in it by name, and what each backup in it looks like. Modifies nothing. */
 
+import type { Stats } from 'node:fs';
 import { join } from 'node:path';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
@@ -17,10 +18,14 @@ import type { ArchiveProblem, Backup, ForeignEntry } from './types.ts';
 /** What a board's folder holds, by names alone. */
 export interface BoardFolder {
   readonly path: string;
+  /** Before it was listed. */
+  readonly stats: Stats;
   /** Everything with a backup id as its name, sound or not, oldest first. */
   readonly ids: readonly string[];
   readonly hasSightings: boolean;
   readonly hasRestores: boolean;
+  /** A restore has begun here and not ended. */
+  readonly hasRestoreRecord: boolean;
   readonly foreign: readonly ForeignEntry[];
 }
 
@@ -30,6 +35,8 @@ export interface Judged {
   readonly backup?: Backup;
   readonly problems: readonly ArchiveProblem[];
   readonly foreign: readonly ForeignEntry[];
+  /** Of its folder (by the empty name) and files, each before it was read. */
+  readonly stats?: ReadonlyMap<string, Stats>;
 }
 
 /** Undefined for a board without a folder; otherwise rejects with the system's error, `ELOOP` for a link. */
@@ -41,9 +48,11 @@ export async function listBoard(disk: Disk, root: string, mac: Mac): Promise<Boa
   const names = await disk.fs.readdir(path);
   return {
     path,
+    stats,
     ids: names.filter(isBackupId).sort(),
     hasSightings: names.includes(SIGHTINGS),
     hasRestores: names.includes(RESTORES),
+    hasRestoreRecord: names.includes(RESTORE_RECORD),
     foreign: foreignEntries(
       names.filter((name) => !isOurs(name)),
       { mac, id: null, folder: macToFolder(mac) },
@@ -56,10 +65,10 @@ export async function judgeBackup(disk: Disk, root: string, mac: Mac, id: string
   const path = join(root, macToFolder(mac), id);
   const inspection = await inspectFolder(disk, path, { mac, id });
   if (inspection === undefined) return undefined;
-  const { manifest, findings } = inspection;
+  const { manifest, findings, stats } = inspection;
   const foreign = foreignEntries(inspection.foreign, { mac, id, folder: placeOf(mac, id, '') });
   if (manifest !== undefined && findings.length === 0) {
-    return { backup: { mac, id, path, manifest }, problems: [], foreign };
+    return { backup: { mac, id, path, manifest }, problems: [], foreign, stats };
   }
   return { problems: findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding.file), finding)), foreign };
 }

@@ -37,13 +37,20 @@ export interface BoardHistory {
   readonly halfRestored: HalfRestored | null;
 }
 
+/** Of a backup what is shown of two thousand boards at once: nothing that is long. */
+export interface BackupGlance extends Omit<Backup, 'manifest'> {
+  readonly manifest: Pick<Manifest, 'createdAt' | 'chip' | 'flash' | 'security' | 'image'> & {
+    readonly contents: Pick<Manifest['contents'], 'firmware'>;
+  };
+}
+
 /** A board at a glance: {@link Archive.overview}. */
 export interface BoardOverview {
   readonly mac: Mac;
   /** Everything with a backup id as its name, sound or not, oldest first. */
   readonly ids: readonly string[];
   /** The newest backup that looks sound; null where none of the newest three does. */
-  readonly newest: Backup | null;
+  readonly newest: BackupGlance | null;
   /** What says that `newest` is of another chip than the backup before it; null where nothing does. */
   readonly chipChange: ChipChangeSince | null;
   /** The latest sighting. */

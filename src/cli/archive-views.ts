@@ -2,7 +2,7 @@
 
 import { type ChipChangeSince, chipChangeText, chipChanges } from '../archive/chip-change.ts';
 import type { HalfRestored } from '../archive/restore-record.ts';
-import type { Backup, BoardHistory, BoardOverview } from '../archive/types.ts';
+import type { Backup, BackupGlance, BoardHistory, BoardOverview } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type EspdCall, finishCommand } from '../transfer/finish-command.ts';
@@ -63,7 +63,7 @@ export async function list(context: CommandContext): Promise<undefined> {
 async function heldBy(
   { archive, signal }: CommandContext,
   { mac, newest }: Pick<BoardOverview, 'mac' | 'newest'>,
-): Promise<Backup | null> {
+): Promise<BackupGlance | null> {
   signal.throwIfAborted();
   try {
     return await expectedBackup(archive, mac);
@@ -144,9 +144,9 @@ function boardJson(
     readonly mac: Mac;
     readonly ids: readonly string[];
     /** The newest that looks sound. */
-    readonly newest: Backup | null;
+    readonly newest: BackupGlance | null;
     /** What is on the board, as far as the archive knows. */
-    readonly onIt: Backup | null;
+    readonly onIt: BackupGlance | null;
     readonly chipChange: ChipChangeSince | null;
     readonly seenAt: readonly string[];
     readonly halfRestored: HalfRestored | null;
@@ -221,7 +221,7 @@ function printBackup({ out }: CommandContext, backup: Backup, { sightings }: Boa
   out.table([['PARTITION', 'TYPE', 'OFFSET', 'SIZE'], ...rows], '    ');
 }
 
-function firmwareText({ manifest }: Backup): string | null {
+function firmwareText({ manifest }: BackupGlance): string | null {
   const { firmware } = manifest.contents;
   return firmware === null ? null : printable([firmware.name, firmware.version ?? ''].join(' ').trim());
 }
