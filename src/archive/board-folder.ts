@@ -8,6 +8,7 @@ import type { Disk } from './disk.ts';
 import { inspectFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
 import { isBackupId } from './ids.ts';
+import { LABELS, MARK_FILES } from './marks/events.ts';
 import { draftOwner, isPartialName, isTrashName } from './owner.ts';
 import { placeOf, toProblem } from './problems.ts';
 import { RESTORE_RECORD } from './restore-record.ts';
@@ -26,6 +27,9 @@ export interface BoardFolder {
   readonly hasRestores: boolean;
   /** A restore has begun here and not ended. */
   readonly hasRestoreRecord: boolean;
+  /** Labels, pins, removals or confirmations. */
+  readonly hasMarks: boolean;
+  readonly hasLabels: boolean;
   readonly foreign: readonly ForeignEntry[];
 }
 
@@ -53,6 +57,8 @@ export async function listBoard(disk: Disk, root: string, mac: Mac): Promise<Boa
     hasSightings: names.includes(SIGHTINGS),
     hasRestores: names.includes(RESTORES),
     hasRestoreRecord: names.includes(RESTORE_RECORD),
+    hasMarks: names.some((name) => MARK_FILES.includes(name)),
+    hasLabels: names.includes(LABELS.name),
     foreign: foreignEntries(
       names.filter((name) => !isOurs(name)),
       { mac, id: null, folder: macToFolder(mac) },
@@ -76,7 +82,7 @@ export async function judgeBackup(disk: Disk, root: string, mac: Mac, id: string
 function isOurs(name: string): boolean {
   return (
     isBackupId(name) ||
-    [SIGHTINGS, RESTORE_RECORD, RESTORES].includes(name) ||
+    [SIGHTINGS, RESTORE_RECORD, RESTORES, ...MARK_FILES].includes(name) ||
     draftOwner(name) !== undefined ||
     isPartialName(name) ||
     isTrashName(name)

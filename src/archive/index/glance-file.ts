@@ -11,9 +11,10 @@ import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { macFromFolder, macToFolder } from '../../mac.ts';
 import type { Mac } from '../../mac.ts';
-import { printable } from '../../printable.ts';
+import { escapeOf, printable, replaceUnprintable } from '../../printable.ts';
 import { isBackupId } from '../ids.ts';
 import { manifestSchema } from '../manifest.ts';
+import { LABELS } from '../marks/events.ts';
 import { SIGHTINGS, sightingSchema } from '../sightings.ts';
 import type { BoardOverview } from '../types.ts';
 import { EVIDENCE_NUMBERS } from './evidence.ts';
@@ -39,6 +40,13 @@ export interface GlanceIndex {
 }
 
 const id = () => z.string().refine(isBackupId);
+const text = () =>
+  z
+    .string()
+    .transform((value) => replaceUnprintable(value, escapeOf))
+    .nullable();
+/** Files that an overview reads. */
+const LOGS = [SIGHTINGS, LABELS.name] as const;
 const rowSchema = z.object({
   folder: z.string(),
   /** Joined by blanks, and only their form is checked: there may be a hundred thousand. */
@@ -47,7 +55,9 @@ const rowSchema = z.object({
     .object({
       id: id(),
       manifest: manifestSchema
-        .pick({ createdAt: true, chip: true, flash: true, security: true, image: true })
+        .pick({
+          ...{ createdAt: true, reason: true, chip: true, flash: true, security: true, image: true, confirmed: true },
+        })
         .extend({ contents: manifestSchema.shape.contents.pick({ firmware: true }) }),
     })
     .nullable(),
@@ -56,7 +66,8 @@ const rowSchema = z.object({
     z.object({ id: id().nullable(), file: z.string().transform(printable), problem: z.string().transform(printable) }),
   ),
   wasRestored: z.boolean(),
-  logs: z.array(z.enum([SIGHTINGS])).max(1),
+  about: z.object({ label: text(), note: text(), group: text() }),
+  logs: z.array(z.enum(LOGS)).max(LOGS.length),
   before: id().nullable(),
 });
 const contentSchema = z.object({ sinceMs: z.number(), rows: z.array(rowSchema) });
@@ -69,7 +80,8 @@ export function encodeGlances({ sinceMs, entries }: GlanceIndex): Buffer {
     seen: board.seen,
     foreign: board.foreign.map(({ id, file, problem }) => ({ id, file, problem })),
     wasRestored: board.wasRestored,
-    logs: basis.logs.map(() => SIGHTINGS),
+    about: board.about,
+    logs: [...basis.logs],
     before: basis.before,
   }));
   const json = Buffer.from(JSON.stringify({ sinceMs, rows }));
@@ -117,7 +129,7 @@ export function decodeGlances(bytes: Buffer, root: string): GlanceIndex | undefi
 }
 
 function toBoard(row: z.output<typeof rowSchema>, root: string): Pick<Entry, 'board' | 'basis'> | undefined {
-  const { folder, newest, seen, foreign, wasRestored, logs, before } = row;
+  const { folder, newest, seen, foreign, wasRestored, about, logs, before } = row;
   const mac = macFromFolder(folder);
   const ids = row.ids === '' ? [] : row.ids.split(' ');
   if (mac === undefined) return undefined;
@@ -131,6 +143,7 @@ function toBoard(row: z.output<typeof rowSchema>, root: string): Pick<Entry, 'bo
     foreign: foreign.map((entry) => ({ mac, ...entry })),
     halfRestored: null,
     wasRestored,
+    about,
   };
   return { board, basis: { logs, before } };
 }

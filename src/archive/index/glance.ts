@@ -11,6 +11,8 @@ import { readFault } from '../disk.ts';
 import type { Disk } from '../disk.ts';
 import { CHECKSUMS, MANIFEST } from '../folder.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../manifest.ts';
+import { LABELS, readEvents } from '../marks/events.ts';
+import { type BoardAbout, NOTHING_ABOUT, aboutOf } from '../marks/marks.ts';
 import { findNewest } from '../newest.ts';
 import { toProblem } from '../problems.ts';
 import { type HalfRestored, RESTORE_RECORD } from '../restore-record.ts';
@@ -86,6 +88,8 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
   const isReadable = folder !== undefined || problems.length === 0;
   const hasRecord = folder?.hasRestoreRecord ?? false;
   const half = isReadable ? await unlessUnreadable(RESTORE_RECORD, () => halfRestored(mac, hasRecord)) : undefined;
+  const about =
+    folder?.hasLabels === true ? await unlessUnreadable(LABELS.name, () => readAbout(disk, folder.path)) : undefined;
   const board: BoardOverview = {
     mac,
     ids,
@@ -96,6 +100,7 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
     foreign: [...(folder?.foreign ?? []), ...found.foreign],
     halfRestored: half ?? null,
     wasRestored: folder?.hasRestores ?? false,
+    about: about ?? NOTHING_ABOUT,
   };
   const stats = new Map(Array.from(found.stats ?? [], ([name, each]) => [inFolder(newest?.id ?? '', name), each]));
   if (folder !== undefined) stats.set('', folder.stats);
@@ -105,7 +110,12 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
 
 function basisOf({ problems, halfRestored }: BoardOverview, folder: BoardFolder | undefined, before: Before) {
   if (folder === undefined || problems.length > 0 || halfRestored !== null || !before.isPlain) return null;
-  return { logs: folder.hasSightings ? [SIGHTINGS] : [], before: before.id };
+  const logs = [...(folder.hasSightings ? [SIGHTINGS] : []), ...(folder.hasLabels ? [LABELS.name] : [])];
+  return { logs, before: before.id };
+}
+
+async function readAbout(disk: Disk, boardFolder: string): Promise<BoardAbout> {
+  return aboutOf((await readEvents(disk, boardFolder, LABELS)).events);
 }
 
 interface Before {
@@ -144,11 +154,11 @@ async function compareWithBefore(disk: Disk, root: string, newest: Backup, ids: 
 }
 
 function toGlance({ mac, id, path, manifest }: Backup): BackupGlance {
-  const { createdAt, chip, flash, security, image, contents } = manifest;
+  const { createdAt, reason, chip, flash, security, image, contents, confirmed } = manifest;
   return {
     mac,
     id,
     path,
-    manifest: { createdAt, chip, flash, security, image, contents: { firmware: contents.firmware } },
+    manifest: { createdAt, reason, chip, flash, security, image, contents: { firmware: contents.firmware }, confirmed },
   };
 }
