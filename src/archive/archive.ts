@@ -106,7 +106,7 @@ class FolderArchive implements Archive {
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
     const self = () => this.#self();
     this.#restores = new RestoreStore({ root, statePath, disk: this.#disk, log, clock, createdBy, self });
-    this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
+    this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log, clock });
     this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
     this.marks = new MarkStore({
       ...{ root: this.root, disk: this.#disk, clock },
@@ -210,6 +210,10 @@ class FolderArchive implements Archive {
     const own = await takeNewest(this.newestFirst(mac), MAX_OWN_CANDIDATES, signal);
     const openImage = (path: string, sizeBytes: number, owner: Mac) => this.#openImage(path, sizeBytes, owner);
     return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, own, fleet);
+  }
+
+  async lookAround(signal?: AbortSignal): Promise<void> {
+    await this.#blocks.refresh(signal);
   }
 
   async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]> {

@@ -305,6 +305,11 @@ export interface Archive {
    */
   candidates(mac: Mac, options?: { signal?: AbortSignal }): Promise<Candidates>;
   /**
+   * Looks at all boards for what {@link Archive.candidates} wants to know of the fleet, slowly, so that for half an hour
+   * no backup waits for that. @throws the signal's reason, and nothing else
+   */
+  lookAround(signal?: AbortSignal): Promise<void>;
+  /**
    * Removes one backup, whoever holds it dear: the caller has made sure that it may go. All of it goes in one step.
    * @param why in words; kept, and told by `show`
    * @returns false where there is no such backup
