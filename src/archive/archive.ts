@@ -22,6 +22,7 @@ import { historyOf } from './history.ts';
 import { ImageHasher } from './hasher.ts';
 import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
+import { VerifiedTimes } from './index/verified.ts';
 import { openStoredImage } from './image.ts';
 import { selectBoard } from './marks/labels.ts';
 import { MarkStore } from './marks/store.ts';
@@ -222,11 +223,15 @@ class FolderArchive implements Archive {
 
   async verify(options: Parameters<Archive['verify']>[0]): Promise<VerifyReport> {
     const parts = {
-      ...{ root: this.root, disk: this.#disk },
+      ...{ root: this.root, disk: this.#disk, cache: this.cache, clock: this.#options.clock },
       boards: () => this.boards(),
       verifyBackup: (mac: Mac, id: string, signal?: AbortSignal) => this.#verifyBackup(mac, id, signal),
     };
     return verifyArchive(parts, options);
+  }
+
+  async unfinishedPass(): Promise<number | null> {
+    return (await VerifiedTimes.read(this.cache)).passMs;
   }
 
   async checkReadable(): Promise<void> {

@@ -8,6 +8,7 @@ import type { Confirmation } from './marks/events.ts';
 import type { AboutChange, BoardAbout, BoardMarks } from './marks/marks.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import type { CompletedRestore } from './restores.ts';
+import type { Sample } from './sample.ts';
 
 /** One complete backup: a folder with a backup id as its name. */
 export interface Backup {
@@ -180,9 +181,19 @@ export interface Draft {
 /** `latest`, `first`, a backup id, or an ISO date (the newest backup not after it). */
 export type Which = string;
 
+/** All from 1. */
+export interface VerifyPlace {
+  readonly board: number;
+  readonly boards: number;
+  readonly backup: number;
+  readonly backups: number;
+}
+
 export interface VerifyReport {
   /** Backups that were hashed, sound or not: all but those of which something could not be read. */
   readonly checked: number;
+  /** Of a sample: how many backups it was taken from. */
+  readonly of?: number;
   readonly damaged: readonly ArchiveProblem[];
   /** What could not be read, or is of a newer format: nothing is known of its content. */
   readonly unreadable: readonly ArchiveProblem[];
@@ -279,14 +290,26 @@ export interface Archive {
    */
   verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]>;
   /**
-   * Re-hashes the archive or one board's part of it. Damage of one backup never stops the others.
-   * @param options.onProgress before each backup: which it is, and in the how manieth board of how many it lies
+   * Re-hashes the archive, one board's part of it, or a sample. Damage of one backup never stops the others. When each
+   * was verified is noted in the cache, so that what was not for longest can come first.
+   * @param options.sample so much only, what was verified longest ago first
+   * @param options.pass go on with the pass through the archive that was broken off, or begin one: what was verified
+   *   since its beginning is left out, and what was verified longest ago comes first
+   * @param options.onProgress before each backup: which it is, and the how manieth board and backup of how many
+   * @param options.onProblem as soon as one is found
+   * @param options.between after each backup, waited for; how long that one took, in ms
    */
   verify(options: {
     mac?: Mac;
+    sample?: Sample;
+    pass?: boolean;
     signal?: AbortSignal;
-    onProgress?: (mac: Mac, id: string, place: { board: number; boards: number }) => void;
+    onProgress?: (mac: Mac, id: string, place: VerifyPlace) => void;
+    onProblem?: (problem: ArchiveProblem) => void;
+    between?: (tookMs: number) => Promise<void>;
   }): Promise<VerifyReport>;
+  /** When the pass began that was broken off (`verify` with `pass`), ms since 1970; null where there is none. */
+  unfinishedPass(): Promise<number | null>;
   /**
    * For commands that only read: a missing archive is no empty one.
    * @throws EspdError `archive-missing`, `archive-unreadable`
