@@ -36,7 +36,7 @@ function sceneOf(sizeBytes: number, bad: readonly number[]) {
 /** Gives a piece in packets to what holds it; into `sink`. */
 async function give(kept: KeptBytes, came: Buffer, packet: number, wanted = came.length): Promise<Buffer> {
   const sink = Buffer.alloc(wanted);
-  const hold = kept.hold((offset, bytes) => void sink.set(bytes, offset - START), wanted);
+  const hold = kept.hold((offset, bytes) => sink.set(bytes, offset - START), wanted);
   for (let at = 0; at < came.length; at += packet) await hold(START + at, came.subarray(at, at + packet));
   return sink;
 }
