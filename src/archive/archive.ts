@@ -10,7 +10,7 @@ import { macFromFolder, macToFolder, parseMac } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { BlockIndex } from './block-index.ts';
 import { judgeBackup, listBoard } from './board-folder.ts';
-import type { BoardFolder, Judged } from './board-folder.ts';
+import type { Judged } from './board-folder.ts';
 import { CACHE, FolderCache } from './cache.ts';
 import { makeCandidates } from './candidates.ts';
 import { Disk, readFault, toWriteError } from './disk.ts';
@@ -18,10 +18,13 @@ import type { FileSystem } from './disk.ts';
 import { createDraft } from './draft.ts';
 import { verifyFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
+import { historyOf } from './history.ts';
 import { ImageHasher } from './hasher.ts';
 import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
 import { openStoredImage } from './image.ts';
+import { selectBoard } from './marks/labels.ts';
+import { MarkStore } from './marks/store.ts';
 import { findLatest, newestFirst, takeNewest } from './newest.ts';
 import { overviewOf } from './overview.ts';
 import { currentOwner, draftName } from './owner.ts';
@@ -29,12 +32,13 @@ import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
 import { printable } from '../printable.ts';
 import { notAFolder, placeOf, toProblem } from './problems.ts';
+import { removeBackup } from './remove.ts';
 import { RESTORE_RECORD } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { RestoreStore } from './restore-store.ts';
 import { RESTORES } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
-import { SIGHTINGS, appendSighting, readSightings } from './sightings.ts';
+import { appendSighting } from './sightings.ts';
 import { Turns } from './turns.ts';
 import type {
   Archive,
@@ -80,6 +84,7 @@ const MAX_OWN_CANDIDATES = 16;
 class FolderArchive implements Archive {
   readonly root: string;
   readonly cache: FolderCache;
+  readonly marks: MarkStore;
   readonly #options: ArchiveOptions;
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
@@ -101,6 +106,11 @@ class FolderArchive implements Archive {
     this.#restores = new RestoreStore({ root, statePath, disk: this.#disk, log, clock, createdBy, self });
     this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
     this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
+    this.marks = new MarkStore({
+      ...{ root: this.root, disk: this.#disk, clock },
+      boards: () => this.boards(),
+      checkIdentity: () => this.#identity.check(),
+    });
   }
 
   async boards(): ReturnType<Archive['boards']> {
@@ -129,42 +139,10 @@ class FolderArchive implements Archive {
     return unlessAborted(look(), options.signal);
   }
 
-  async history(mac: Mac): Promise<BoardHistory> {
-    const backups: Backup[] = [];
-    const problems: ArchiveProblem[] = [];
-    let sightings: Sighting[] = [];
-    let folder: BoardFolder | undefined;
-    let halfRestored: HalfRestored | null = null;
-    const unreadable = (file: string, error: unknown) =>
-      problems.push(toProblem(mac, null, join(macToFolder(mac), file), readFault(error)));
-    try {
-      folder = await listBoard(this.#disk, this.root, mac);
-    } catch (error) {
-      unreadable('', error);
-    }
-    if (folder === undefined) {
-      // One whose folder cannot be read is not thought half restored; its record may be elsewhere all the same.
-      if (problems.length === 0) halfRestored = await this.#restores.half(mac);
-      return { mac, backups, sightings, problems, foreign: [], halfRestored };
-    }
-    const foreign = [...folder.foreign];
-    for (const id of folder.ids) {
-      const judged = await this.#judge(mac, id);
-      if (judged?.backup !== undefined) backups.push(judged.backup);
-      problems.push(...(judged?.problems ?? []));
-      foreign.push(...(judged?.foreign ?? []));
-    }
-    try {
-      if (folder.hasSightings) sightings = await readSightings(this.#disk, folder.path);
-    } catch (error) {
-      unreadable(SIGHTINGS, error);
-    }
-    try {
-      halfRestored = await this.#restores.half(mac);
-    } catch (error) {
-      unreadable(RESTORE_RECORD, error);
-    }
-    return { mac, backups, sightings, problems, foreign, halfRestored };
+  history(mac: Mac): Promise<BoardHistory> {
+    const halfRestored = (board: Mac) => this.#restores.half(board);
+    const marks = (board: Mac) => this.marks.of(board);
+    return historyOf({ root: this.root, disk: this.#disk, halfRestored, marks }, mac);
   }
 
   async latest(mac: Mac): Promise<LatestBackup> {
@@ -185,9 +163,9 @@ class FolderArchive implements Archive {
   async resolveBoard(text: string): Promise<Mac> {
     const { macs, problems } = await this.boards();
     const mac = parseMac(text);
-    if (mac !== undefined && macs.includes(mac)) return mac;
-    const problem = mac === undefined ? undefined : problems.find((candidate) => candidate.mac === mac);
-    throw problem?.error ?? unknownBoard(text, macs);
+    if (mac === undefined) return selectBoard(text, macs, await this.marks.labels());
+    if (macs.includes(mac)) return mac;
+    throw problems.find((problem) => problem.mac === mac)?.error ?? unknownBoard(text, macs);
   }
 
   async backupIds(mac: Mac): Promise<readonly string[]> {
@@ -276,6 +254,17 @@ class FolderArchive implements Archive {
         mac,
         sizeBytes,
       );
+    } catch (error) {
+      throw toWriteError(error, this.root);
+    }
+  }
+
+  async remove(mac: Mac, id: string, why: string): Promise<boolean> {
+    const { log, createdBy } = this.#options;
+    try {
+      await this.#identity.check();
+      await this.#refuseOtherThanFolder(this.#pathOf(mac));
+      return await removeBackup({ root: this.root, disk: this.#disk, log, marks: this.marks, createdBy }, mac, id, why);
     } catch (error) {
       throw toWriteError(error, this.root);
     }

@@ -7,6 +7,7 @@ import type { Disk } from './disk.ts';
 import { inspectFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
 import { isBackupId } from './ids.ts';
+import { MARK_FILES } from './marks/events.ts';
 import { draftOwner, isPartialName, isTrashName } from './owner.ts';
 import { placeOf, toProblem } from './problems.ts';
 import { RESTORE_RECORD } from './restore-record.ts';
@@ -21,6 +22,8 @@ export interface BoardFolder {
   readonly ids: readonly string[];
   readonly hasSightings: boolean;
   readonly hasRestores: boolean;
+  /** Labels, pins, removals or confirmations. */
+  readonly hasMarks: boolean;
   readonly foreign: readonly ForeignEntry[];
 }
 
@@ -44,6 +47,7 @@ export async function listBoard(disk: Disk, root: string, mac: Mac): Promise<Boa
     ids: names.filter(isBackupId).sort(),
     hasSightings: names.includes(SIGHTINGS),
     hasRestores: names.includes(RESTORES),
+    hasMarks: names.some((name) => MARK_FILES.includes(name)),
     foreign: foreignEntries(
       names.filter((name) => !isOurs(name)),
       { mac, id: null, folder: macToFolder(mac) },
@@ -67,7 +71,7 @@ export async function judgeBackup(disk: Disk, root: string, mac: Mac, id: string
 function isOurs(name: string): boolean {
   return (
     isBackupId(name) ||
-    [SIGHTINGS, RESTORE_RECORD, RESTORES].includes(name) ||
+    [SIGHTINGS, RESTORE_RECORD, RESTORES, ...MARK_FILES].includes(name) ||
     draftOwner(name) !== undefined ||
     isPartialName(name) ||
     isTrashName(name)

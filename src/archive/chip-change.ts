@@ -69,8 +69,8 @@ export function chipChanges(
   return changes;
 }
 
-function flashId({ flash }: ChipFacts): string {
-  return `${flash.manufacturer} ${flash.device}`;
+function flashId({ flash }: ChipFacts): string | null {
+  return flash.manufacturer === null || flash.device === null ? null : `${flash.manufacturer} ${flash.device}`;
 }
 
 function lostBits(before: ChipFacts, now: ChipFacts): string[] {

@@ -260,7 +260,7 @@ class FileDraft implements Draft {
   #checkContent(content: ManifestContent, { md5, sizeBytes }: ImageDigests): void {
     if (sizeBytes !== this.sizeBytes) throw this.#disturbed(`${PLAIN_IMAGE} has another size than before`);
     if (content.mac !== this.mac) throw new EspdError('internal', `A draft of ${this.mac} with data of ${content.mac}`);
-    if (content.confirmed.md5 === md5) return;
+    if (content.confirmed === null || content.confirmed.md5 === md5) return;
     const message = `The chip has MD5 ${content.confirmed.md5} and the image read from it ${md5}`;
     throw new EspdError('digest-mismatch', message, { hint: 'Nothing was kept; try again, with a lower baud rate' });
   }

@@ -3,25 +3,33 @@
 import { z } from 'zod';
 import { BLOCK_BYTES } from '../flash.ts';
 
-/** Raised when a reader of the old version could misunderstand a new manifest; see FORMAT.md. */
-export const FORMAT_VERSION = 1;
+/** The newest version that this espd reads; raised when an older reader could misunderstand a manifest (FORMAT.md). */
+export const FORMAT_VERSION = 2;
 
 const hex = (digits: number) => z.string().regex(new RegExp(`^[0-9a-f]{${digits}}$`));
 const count = () => z.number().int().nonnegative();
 const seconds = () => z.number().nonnegative();
+
+/** Why a backup was made. */
+export const REASONS = ['plug-in', 'by-hand', 'before-restore', 'imported'] as const;
+export type Reason = (typeof REASONS)[number];
+
 /** A key that the first manifests of this version do not have. */
 const later = <S extends z.ZodType>(schema: S, missing: z.core.util.NoUndefined<z.output<S>>) =>
   schema.default(missing);
 
 export const manifestSchema = z
   .object({
-    formatVersion: z.literal(FORMAT_VERSION),
+    /** 1 wherever that can say it: see {@link versionOf}. */
+    formatVersion: z.union([z.literal(1), z.literal(FORMAT_VERSION)]),
     /** Which program wrote it: `espd 0.1.0`. */
     createdBy: z.string(),
     /** Name of the backup's folder; a folder that was copied or renamed gives itself away by it. */
     id: z.string().regex(/^\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z$/),
     /** ISO 8601 UTC, as the clock of the host had it; the id is made from it, and later where that was taken. */
     createdAt: z.iso.datetime(),
+    /** Null where the espd that wrote this did not say. */
+    reason: later(z.enum(REASONS).nullable(), null),
     mac: z.string().regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/),
     chip: z.object({
       family: z.string(),
@@ -31,15 +39,19 @@ export const manifestSchema = z
       crystalMHz: z.number().nullable(),
     }),
     flash: z.object({
-      manufacturer: hex(2),
-      device: hex(4),
+      /** JEDEC ids; null where no chip was asked. */
+      manufacturer: hex(2).nullable(),
+      device: hex(4).nullable(),
       sizeBytes: z.number().int().positive(),
       /** Set when the flash seems to repeat itself: it answers for more bytes than it has. */
       aliasedAtBytes: z.number().int().positive().nullable(),
       /** How its size is known: by its id; or a person has told it, since the id says nothing. */
       sizeFrom: later(z.enum(['id', 'person']), 'id'),
     }),
-    security: z.object({ flashEncryption: z.boolean(), secureBoot: z.boolean(), secureDownload: z.boolean() }),
+    /** Null where no chip was asked. */
+    security: z
+      .object({ flashEncryption: z.boolean(), secureBoot: z.boolean(), secureDownload: z.boolean() })
+      .nullable(),
     /** Readable eFuse words, lower-case hex of 8 digits, by block name. */
     efuses: z.record(z.string(), z.array(hex(8))),
     image: z.object({
@@ -68,10 +80,13 @@ export const manifestSchema = z
         }),
       ),
     }),
-    /** How the chip itself confirmed the image before it was kept. */
-    confirmed: z.object({ by: z.enum(['stub', 'rom']), md5: hex(32), at: z.iso.datetime() }),
+    /** How the chip itself confirmed the image before it was kept; null for an image that came from elsewhere. */
+    confirmed: z.object({ by: z.enum(['stub', 'rom']), md5: hex(32), at: z.iso.datetime() }).nullable(),
     source: z.object({
-      port: z.string(),
+      /** The port that the board was at; null where the image came out of a file. */
+      port: z.string().nullable(),
+      /** Name of the file that the image came from, without its folder; null where a board was read. */
+      file: later(z.string().nullable(), null),
       usb: z
         .object({
           vendorId: z.string(),
@@ -82,51 +97,78 @@ export const manifestSchema = z
         .nullable(),
       host: z.string(),
     }),
-    transfer: z.object({
-      loader: z.enum(['stub', 'rom']),
-      /** Both directions, from the open to the close. */
-      wireBytes: count(),
-      flashBytesRead: count(),
-      digestsAsked: count(),
-      /** Bytes of flash that needed no reading, by what explained them. */
-      explained: z.object({
-        /** All 0xFF. */
-        blank: count(),
-        /** All 0x00. */
-        zero: later(count(), 0),
-        /** As in the newest backup of the board before this one. */
-        sameAsBackup: count(),
-        /** As in an older one. */
-        olderBackup: later(count(), 0),
-        /** As an interrupted read of the board has left it. */
-        leftover: later(count(), 0),
-        /** As in a backup of another board. */
-        fleet: later(count(), 0),
-      }),
-      retries: count(),
-      /** Of the retries, how often each way out of trouble was taken. */
-      recovery: later(
-        z.object({
-          repeated: count(),
-          smallerPackets: count(),
-          lowerBaudRate: count(),
-          reconnected: count(),
-          romReads: count(),
+    /** How the bytes came; null where no board was read. */
+    transfer: z
+      .object({
+        loader: z.enum(['stub', 'rom']),
+        /** Both directions, from the open to the close. */
+        wireBytes: count(),
+        flashBytesRead: count(),
+        digestsAsked: count(),
+        /** Bytes of flash that needed no reading, by what explained them. */
+        explained: z.object({
+          /** All 0xFF. */
+          blank: count(),
+          /** All 0x00. */
+          zero: later(count(), 0),
+          /** As in the newest backup of the board before this one. */
+          sameAsBackup: count(),
+          /** As in an older one. */
+          olderBackup: later(count(), 0),
+          /** As an interrupted read of the board has left it. */
+          leftover: later(count(), 0),
+          /** As in a backup of another board. */
+          fleet: later(count(), 0),
         }),
-        { repeated: 0, smallerPackets: 0, lowerBaudRate: 0, reconnected: 0, romReads: 0 },
-      ),
-      /** Seconds in each phase of the job. */
-      phases: later(
-        z.object({ connecting: seconds(), comparing: seconds(), reading: seconds(), verifying: seconds() }),
-        { connecting: 0, comparing: 0, reading: 0, verifying: 0 },
-      ),
-      baudRate: z.number().int().positive(),
-      seconds: seconds(),
-    }),
+        retries: count(),
+        /** Of the retries, how often each way out of trouble was taken. */
+        recovery: later(
+          z.object({
+            repeated: count(),
+            smallerPackets: count(),
+            lowerBaudRate: count(),
+            reconnected: count(),
+            romReads: count(),
+          }),
+          { repeated: 0, smallerPackets: 0, lowerBaudRate: 0, reconnected: 0, romReads: 0 },
+        ),
+        /** Seconds in each phase of the job. */
+        phases: later(
+          z.object({ connecting: seconds(), comparing: seconds(), reading: seconds(), verifying: seconds() }),
+          { connecting: 0, comparing: 0, reading: 0, verifying: 0 },
+        ),
+        baudRate: z.number().int().positive(),
+        seconds: seconds(),
+      })
+      .nullable(),
   })
   .meta({ title: 'espd manifest', description: 'manifest.json of one backup; see FORMAT.md' });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+
+/** What version 1 wants and a backup may lack. */
+type Versioned = Pick<Manifest, 'confirmed' | 'flash' | 'security' | 'source' | 'transfer'>;
+
+/**
+ * The lowest version whose readers understand `manifest`. Those of version 1 would call an image damaged that no chip has
+ * confirmed, or of whose chip not everything is known.
+ */
+export function versionOf(manifest: Versioned): 1 | 2 {
+  return unknownTo1(manifest).length === 0 ? 1 : 2;
+}
+
+/** What `manifest` says nothing of, by name, and version 1 wants. */
+function unknownTo1({ confirmed, flash, security, source, transfer }: Versioned): string[] {
+  const wanted = {
+    confirmed,
+    'flash.manufacturer': flash.manufacturer,
+    'flash.device': flash.device,
+    security,
+    'source.port': source.port,
+    transfer,
+  };
+  return Object.entries(wanted).flatMap(([name, value]) => (value === null ? [name] : []));
+}
 
 /** What the maker of a backup knows; the archive adds the rest (version, image, block digests). */
 export type ManifestContent = Omit<Manifest, 'formatVersion' | 'createdBy' | 'id' | 'image' | 'blocks'>;
@@ -172,6 +214,10 @@ export function contradictions(manifest: Manifest): string[] {
       found.push(`lists ${digests.length} block digests where ${expectedBlocks} belong`);
     }
   }
-  if (confirmed.md5 !== image.md5) found.push('says that the chip confirmed another image than the one stored');
+  const { formatVersion } = manifest;
+  const missing = formatVersion === 1 ? unknownTo1(manifest)[0] : undefined;
+  if (missing !== undefined) found.push(`says nothing of ${missing}, which version 1 wants`);
+  if (confirmed !== null && confirmed.md5 !== image.md5)
+    found.push('says that the chip confirmed another image than the one stored');
   return found;
 }

@@ -4,7 +4,7 @@ import { BLOCK_BYTES } from '../flash.ts';
 import { EspdError } from '../errors.ts';
 import type { ImageDigests } from './digest.ts';
 import { nextId } from './ids.ts';
-import { FORMAT_VERSION, manifestSchema } from './manifest.ts';
+import { manifestSchema, versionOf } from './manifest.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
 
 export interface StoredImage {
@@ -35,12 +35,13 @@ export function completeManifest(parts: {
 }): Manifest {
   const { content, digests, image, createdBy, id } = parts;
   const { sizeBytes, sha256, md5, blocks } = digests;
+  const stored = { file: image.file, sizeBytes, sha256, md5 };
   const manifest: Manifest = {
-    formatVersion: FORMAT_VERSION,
+    formatVersion: versionOf(content),
     createdBy,
     id,
     ...content,
-    image: { file: image.file, sizeBytes, sha256, md5 },
+    image: stored,
     blocks: { sizeBytes: BLOCK_BYTES, sha256: [...blocks.sha256], md5: [...blocks.md5] },
   };
   const checked = manifestSchema.safeParse(manifest);

@@ -8,6 +8,8 @@ import { judgeBackup, listBoard } from './board-folder.ts';
 import { type ChipChangeSince, chipChanges } from './chip-change.ts';
 import { readFault } from './disk.ts';
 import type { Disk } from './disk.ts';
+import { LABELS, readEvents } from './marks/events.ts';
+import { type BoardAbout, NOTHING_ABOUT, aboutOf } from './marks/marks.ts';
 import { toProblem } from './problems.ts';
 import { type HalfRestored, RESTORE_RECORD } from './restore-record.ts';
 import { SIGHTINGS, readNewestSighting } from './sightings.ts';
@@ -76,6 +78,8 @@ async function lookAt({ root, disk, halfRestored }: Parts, mac: Mac): Promise<Bo
   // A board that cannot be read is not asked about once more; one without a folder may have a note elsewhere.
   const isReadable = folder !== undefined || problems.length === 0;
   const half = isReadable ? await unlessUnreadable(RESTORE_RECORD, () => halfRestored(mac)) : undefined;
+  const about =
+    folder?.hasMarks === true ? await unlessUnreadable(LABELS.name, () => readAbout(disk, folder.path)) : undefined;
   return {
     mac,
     ids,
@@ -86,7 +90,12 @@ async function lookAt({ root, disk, halfRestored }: Parts, mac: Mac): Promise<Bo
     foreign,
     halfRestored: half ?? null,
     wasRestored: folder?.hasRestores ?? false,
+    about: about ?? NOTHING_ABOUT,
   };
+}
+
+async function readAbout(disk: Disk, boardFolder: string): Promise<BoardAbout> {
+  return aboutOf((await readEvents(disk, boardFolder, LABELS)).events);
 }
 
 /** One more manifest, however many there are; of a backup that looks damaged nothing is compared or told. */

@@ -4,6 +4,8 @@ import type { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import type { ChipChangeSince } from './chip-change.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
+import type { Confirmation } from './marks/events.ts';
+import type { AboutChange, BoardAbout, BoardMarks } from './marks/marks.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import type { CompletedRestore } from './restores.ts';
 
@@ -35,6 +37,8 @@ export interface BoardHistory {
   readonly foreign: readonly ForeignEntry[];
   /** Set while a restore has begun on this board and not ended: see {@link Archive.beginRestore}. */
   readonly halfRestored: HalfRestored | null;
+  /** Nothing noted where they cannot be read, which `problems` then says. */
+  readonly marks: BoardMarks;
 }
 
 /** A board at a glance: {@link Archive.overview}. */
@@ -54,6 +58,8 @@ export interface BoardOverview {
   readonly halfRestored: HalfRestored | null;
   /** Restores of it are on record: its newest backup may be a snapshot of before, and not what is on it. */
   readonly wasRestored: boolean;
+  /** How a person calls it. */
+  readonly about: BoardAbout;
 }
 
 /** What a backup of a board has to be compared with, and no more: one manifest was read, however many there are. */
@@ -187,8 +193,26 @@ export interface ArchiveCache {
   write(name: string, bytes: Uint8Array | string): Promise<void>;
 }
 
+/**
+ * What is noted beside the backups; never inside them. Boards without a folder have no marks.
+ * Reading rejects with `archive-unreadable` or `archive-damaged`, adding with `archive-unwritable`, `disk-full` or
+ * `archive-unknown-board`; what was added is on the disk.
+ */
+export interface ArchiveMarks {
+  of(mac: Mac): Promise<BoardMarks>;
+  about(mac: Mac): Promise<BoardAbout>;
+  /** Of all boards that have one; those that cannot be read are left out. */
+  labels(): Promise<ReadonlyMap<Mac, string>>;
+  /** @param change texts as {@link checkLabel} gives them */
+  describe(mac: Mac, change: AboutChange): Promise<void>;
+  pin(mac: Mac, id: string, pin: { readonly pinned: boolean; readonly note: string | null }): Promise<void>;
+  /** A chip has given the MD5 of an image that came from elsewhere. */
+  confirm(mac: Mac, confirmation: Confirmation): Promise<void>;
+}
+
 export interface Archive {
   readonly root: string;
+  readonly marks: ArchiveMarks;
   /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
   readonly cache: ArchiveCache;
   /**
@@ -219,8 +243,9 @@ export interface Archive {
    */
   newestFirst(mac: Mac): AsyncGenerator<Backup, void, undefined>;
   /**
-   * A MAC in any notation, to the board that is in the archive.
-   * @throws EspdError `archive-unknown-board`, naming the near ones (edit distance, same last three bytes)
+   * A MAC in any notation, or a label, to the board that is in the archive.
+   * @throws EspdError `archive-unknown-board`, naming the near ones (edit distance, same last three bytes);
+   * `label-ambiguous`
    */
   resolveBoard(text: string): Promise<Mac>;
   /**
@@ -272,6 +297,13 @@ export interface Archive {
    * @throws the signal's reason, and nothing else: a fault leaves the list shorter
    */
   candidates(mac: Mac, options?: { signal?: AbortSignal }): Promise<Candidates>;
+  /**
+   * Removes one backup, whoever holds it dear: the caller has made sure that it may go. All of it goes in one step.
+   * @param why in words; kept, and told by `show`
+   * @returns false where there is no such backup
+   * @throws EspdError `archive-unwritable`
+   */
+  remove(mac: Mac, id: string, why: string): Promise<boolean>;
   /** Appends a sighting, fsynced. What an interrupted backup left of the board is of no use any more, and is removed. */
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
   /**

@@ -61,9 +61,12 @@ export function parseMoment(text: string): Date | undefined {
   return Number.isNaN(moment.getTime()) || !/^\d/.test(moment.toISOString()) ? undefined : moment;
 }
 
-/** `text` is no board of the archive: an error that names those it could have meant. */
-export function unknownBoard(text: string, macs: readonly Mac[]): EspdError {
-  const near = nearBoards(text, macs);
+/**
+ * `text` is no board of the archive: an error that names those it could have meant.
+ * @param labels those with a label that is like `text`
+ */
+export function unknownBoard(text: string, macs: readonly Mac[], labels: readonly string[] = []): EspdError {
+  const near = [...labels.map((label) => `"${printable(label)}"`), ...nearBoards(text, macs)];
   const count = macs.length === 1 ? '1 board' : `${macs.length} boards`;
   let hint = `It holds ${count}: ${nameSome(macs)}`;
   if (near.length > 0) hint = `Near it: ${nameSome(near)}`;
@@ -117,7 +120,7 @@ function gapBetween(hex: string, end: string): number {
 }
 
 /** Levenshtein's: how many characters must be changed, added or taken away. */
-function editDistance(a: string, b: string): number {
+export function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];

@@ -210,7 +210,7 @@ function printBackup({ out }: CommandContext, backup: Backup, { sightings }: Boa
     );
   }
   if (manifest.flash.sizeFrom === 'person') out.line(`    ${SIZE_TOLD}`);
-  if (manifest.security.flashEncryption) out.line('    encrypted: restorable only to this very chip');
+  if (manifest.security?.flashEncryption === true) out.line('    encrypted: restorable only to this very chip');
   if (!detailed || manifest.contents.partitions.length === 0) return;
   const rows = manifest.contents.partitions.map((partition) => [
     printable(partition.name),

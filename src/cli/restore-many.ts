@@ -82,7 +82,7 @@ export async function restoreMany(
 
 /** Whoever says yes once says it for every board that follows. */
 async function agree({ mac, id, manifest }: Backup, consent: Consent): Promise<void> {
-  const { flashEncryption, secureBoot } = manifest.security;
+  const { flashEncryption, secureBoot } = manifest.security ?? { flashEncryption: false, secureBoot: false };
   if (flashEncryption || secureBoot) {
     throw new EspdError(
       flashEncryption ? 'encrypted' : 'secure-boot',

@@ -44,6 +44,7 @@ export function sessionFacts(facts: {
   const { loader, flashBytesRead, digestsAsked, explained, retries, recovery, baudRate, phases } = facts.transfer;
   return {
     createdAt: now,
+    reason: null,
     mac: identity.mac,
     chip: {
       family: identity.family,
@@ -56,7 +57,7 @@ export function sessionFacts(facts: {
     security: identity.security,
     efuses: Object.fromEntries(Object.entries(efuses).map(([name, content]) => [name, [...content]])),
     confirmed: { by: board.loaderKind, md5, at: now },
-    source: { port: port.address, usb: port.usb, host: hostname() },
+    source: { port: port.address, file: null, usb: port.usb, host: hostname() },
     transfer: {
       loader,
       wireBytes: link.bytesRead + link.bytesWritten,

@@ -19,6 +19,7 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import type { Archive, Backup } from '../../src/archive/types.ts';
+import { NO_MARKS } from '../../src/archive/marks/marks.ts';
 import { draftOwner } from '../../src/archive/owner.ts';
 import { EspdError, hasCode } from '../../src/errors.ts';
 import { macToFolder } from '../../src/mac.ts';
@@ -44,7 +45,15 @@ const DAYS = ['2026-11-21', '2026-11-22', '2026-11-23'].map((day) => `${day}T10:
 const IDS = DAYS.map((at) => `${at.slice(0, 10)}T10-00-00Z`);
 const BYTES = image(200_000);
 
-const noHistory = { mac: MAC, backups: [], sightings: [], problems: [], foreign: [], halfRestored: null };
+const noHistory = {
+  mac: MAC,
+  backups: [],
+  sightings: [],
+  problems: [],
+  foreign: [],
+  halfRestored: null,
+  marks: NO_MARKS,
+};
 
 /** Three backups of one board and one of another. */
 async function threeBackups(archive: Archive): Promise<Backup[]> {
@@ -119,6 +128,7 @@ test('boards, history and verify of a sound archive; reading changes nothing', a
     problems: [],
     foreign: [],
     halfRestored: null,
+    marks: NO_MARKS,
   });
   const seen: string[] = [];
   assert.deepEqual(await archive.verify({ onProgress: (mac, id) => seen.push(`${mac} ${id}`) }), allSound(4));
@@ -318,7 +328,7 @@ test('forged manifests: each lie is found, though SHA256SUMS agrees', async (t) 
 test('a newer format hides no other backup, and is never passed over in silence', async (t) => {
   const archive = await newArchive(t);
   const backups = await threeBackups(archive);
-  const newer = JSON.stringify({ formatVersion: 2, createdBy: 'espd 9.0.0\u001b[31m' });
+  const newer = JSON.stringify({ formatVersion: 3, createdBy: 'espd 9.0.0\u001b[31m' });
   await writeFile(join(backups[2]!.path, 'manifest.json'), newer);
   await writeFile(join(backups[2]!.path, 'flash.zst'), '');
   const history = await archive.history(MAC);

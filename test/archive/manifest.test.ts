@@ -3,7 +3,13 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { z } from 'zod';
-import { contradictions, formatManifest, manifestSchema, parseManifest } from '../../src/archive/manifest.ts';
+import {
+  contradictions,
+  formatManifest,
+  manifestSchema,
+  parseManifest,
+  versionOf,
+} from '../../src/archive/manifest.ts';
 import type { Manifest } from '../../src/archive/manifest.ts';
 import { ID0, content, image, md5, sha256 } from './support.ts';
 
@@ -25,8 +31,8 @@ test('a manifest is read as it was written, and unknown keys are ignored', () =>
 });
 
 test('a newer format is told apart from damage', () => {
-  const newer = { formatVersion: 2, createdBy: 'espd 9.1.0', anything: [] };
-  assert.deepEqual(parseManifest(JSON.stringify(newer)), { kind: 'newer', formatVersion: 2, createdBy: 'espd 9.1.0' });
+  const newer = { formatVersion: 3, createdBy: 'espd 9.1.0', anything: [] };
+  assert.deepEqual(parseManifest(JSON.stringify(newer)), { kind: 'newer', formatVersion: 3, createdBy: 'espd 9.1.0' });
   assert.equal(parseManifest('{"formatVersion": 7}').kind, 'newer');
   for (const version of [0, -1, 1.5, '2', null, [2]]) {
     assert.equal(parseManifest(JSON.stringify({ ...manifest, formatVersion: version })).kind, 'damaged');
@@ -34,23 +40,61 @@ test('a newer format is told apart from damage', () => {
 });
 
 /** What the first manifests of this version do not have: read as nothing; a flash's size was always from its id. */
-const LATER = ['sizeFrom', 'zero', 'olderBackup', 'leftover', 'fleet', 'recovery', 'phases'];
+const LATER = ['reason', 'file', 'sizeFrom', 'zero', 'olderBackup', 'leftover', 'fleet', 'recovery', 'phases'];
 
 test('a manifest of the first espd is read, with nothing where later ones tell more', () => {
-  const { explained, ...transfer } = manifest.transfer;
+  const { explained, ...transfer } = manifest.transfer!;
   const { blank, sameAsBackup } = explained;
   const known = Object.fromEntries(Object.entries(transfer).filter(([key]) => !LATER.includes(key)));
   const { sizeFrom, ...flash } = manifest.flash;
+  const { reason, source, ...others } = manifest;
+  const { port, usb, host } = source;
+  assert.equal(reason, null);
   assert.equal(sizeFrom, 'id');
-  const first = { ...manifest, flash, transfer: { ...known, explained: { blank, sameAsBackup } } };
+  const first = {
+    ...others,
+    source: { port, usb, host },
+    flash,
+    transfer: { ...known, explained: { blank, sameAsBackup } },
+  };
   const reading = parseManifest(JSON.stringify(first));
   assert.ok(reading.kind === 'read');
-  assert.deepEqual(reading.manifest.transfer.explained, {
+  assert.deepEqual(reading.manifest.transfer!.explained, {
     ...{ blank, sameAsBackup },
     ...{ zero: 0, olderBackup: 0, leftover: 0, fleet: 0 },
   });
-  assert.equal(reading.manifest.transfer.recovery.romReads, 0);
+  assert.equal(reading.manifest.transfer!.recovery.romReads, 0);
   assert.equal(reading.manifest.flash.sizeFrom, 'id');
+  assert.equal(reading.manifest.reason, null);
+  assert.equal(reading.manifest.source.file, null);
+  assert.deepEqual(contradictions(reading.manifest), []);
+});
+
+/** What an image from a file does not tell. */
+const UNKNOWN = {
+  confirmed: (value: Manifest): Manifest => ({ ...value, confirmed: null }),
+  security: (value: Manifest): Manifest => ({ ...value, security: null }),
+  transfer: (value: Manifest): Manifest => ({ ...value, transfer: null }),
+  'flash.manufacturer': (value: Manifest): Manifest => ({ ...value, flash: { ...value.flash, manufacturer: null } }),
+  'flash.device': (value: Manifest): Manifest => ({ ...value, flash: { ...value.flash, device: null } }),
+  'source.port': (value: Manifest): Manifest => ({
+    ...value,
+    source: { ...value.source, port: null, file: 'old.bin' },
+  }),
+};
+
+test('what a board was asked for is said in version 1; what nobody knows raises the version', () => {
+  assert.equal(versionOf(manifest), 1);
+  for (const [name, forget] of Object.entries(UNKNOWN)) {
+    const forgotten = forget(manifest);
+    assert.equal(versionOf(forgotten), 2, name);
+    const strange = parseManifest(formatManifest(forgotten));
+    assert.ok(strange.kind === 'read', name);
+    assert.match(contradictions(strange.manifest)[0] ?? '', new RegExp(`says nothing of ${name}, which version 1`));
+    const reading = parseManifest(formatManifest({ ...forgotten, formatVersion: 2 }));
+    assert.ok(reading.kind === 'read', name);
+    assert.deepEqual(contradictions(reading.manifest), [], name);
+  }
 });
 
 test('any value of a wrong type, and any missing key, is found', () => {
@@ -59,7 +103,8 @@ test('any value of a wrong type, and any missing key, is found', () => {
   const walk = (value: Record<string, unknown>, rebuild: (changed: Record<string, unknown>) => unknown) => {
     for (const [key, child] of Object.entries(value)) {
       damaged(rebuild({ ...value, [key]: typeof child === 'object' && child !== null ? 7 : {} }));
-      if (!LATER.includes(key)) {
+      const isLater = LATER.includes(key) && !(key === 'file' && 'sha256' in value);
+      if (!isLater) {
         damaged(rebuild(Object.fromEntries(Object.entries(value).filter(([other]) => other !== key))));
       }
       if (typeof child === 'object' && child !== null && !Array.isArray(child) && key !== 'efuses') {
@@ -102,7 +147,7 @@ test('contradictions within a manifest', () => {
     /0 block digests where 2/,
   );
   assert.match(
-    contradictions({ ...manifest, confirmed: { ...manifest.confirmed, md5: md5(Buffer.from('x')) } })[0] ?? '',
+    contradictions({ ...manifest, confirmed: { ...manifest.confirmed!, md5: md5(Buffer.from('x')) } })[0] ?? '',
     /confirmed another image/,
   );
 });

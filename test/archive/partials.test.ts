@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { isBackupId } from '../../src/archive/ids.ts';
+import { NO_MARKS } from '../../src/archive/marks/marks.ts';
 import {
   currentOwner,
   draftName,
@@ -116,6 +117,7 @@ test('readers do not see a partial', async (t) => {
   assert.deepEqual(await archive.history(MAC), {
     ...{ mac: MAC, backups: [], sightings: [], problems: [], foreign: [] },
     halfRestored: null,
+    marks: NO_MARKS,
   });
   assert.deepEqual(await archive.verify({}), allSound(0));
   await assert.rejects(archive.resolveBackup(MAC, 'latest'), { code: 'archive-unknown-backup' });

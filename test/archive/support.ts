@@ -64,6 +64,7 @@ export function image(sizeBytes: number, seed = 1): Buffer {
 export function content(bytes: Uint8Array, createdAt = T0, mac: Mac = MAC): ManifestContent {
   return {
     createdAt,
+    reason: null,
     mac,
     chip: { family: 'esp8266', name: 'ESP8266EX', revision: null, features: ['WiFi'], crystalMHz: 26 },
     flash: {
@@ -77,7 +78,7 @@ export function content(bytes: Uint8Array, createdAt = T0, mac: Mac = MAC): Mani
     efuses: { OTP: ['00000000', 'ffffffff'] },
     contents: { firmware: { name: 'blink', version: '1.0', sdk: null }, partitions: [] },
     confirmed: { by: 'stub', md5: md5(bytes), at: createdAt },
-    source: { port: '/dev/ttyUSB0', usb: null, host: 'bench' },
+    source: { port: '/dev/ttyUSB0', file: null, usb: null, host: 'bench' },
     transfer: {
       loader: 'stub',
       wireBytes: 1,

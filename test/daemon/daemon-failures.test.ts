@@ -28,7 +28,7 @@ describe('a board that goes away', () => {
     await shop.said('Backed up and verified', { port: '/dev/ttyUSB7' });
     await shop.idle();
     const backup = await shop.archived(device.board);
-    assert.ok(backup.manifest.transfer.explained.leftover > 0);
+    assert.ok(backup.manifest.transfer!.explained.leftover > 0);
     assert.deepEqual(await shop.files(device.board), [backup.id]);
     assert.equal(await shop.partials(device.board), 0);
   });

@@ -30,7 +30,7 @@ describe('a board that is plugged in', () => {
         mac: '50:02:91:c3:37:a5',
         id: backup.id,
         sizeBytes: 256 * KIB,
-        flashBytesRead: backup.manifest.transfer.flashBytesRead,
+        flashBytesRead: backup.manifest.transfer!.flashBytesRead,
         wireBytes: 'number',
         seconds: 'number',
       },

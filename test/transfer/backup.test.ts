@@ -76,9 +76,9 @@ for (const family of FAMILIES) {
         { sizeBytes: manifest.image.sizeBytes, md5: manifest.image.md5, sha256: manifest.image.sha256 },
         { sizeBytes: content.length, md5: md5(content), sha256: sha256(content) },
       );
-      assert.equal(manifest.confirmed.by, 'stub');
-      assert.equal(manifest.confirmed.md5, md5(content));
-      for (const at of [manifest.createdAt, manifest.confirmed.at]) {
+      assert.equal(manifest.confirmed!.by, 'stub');
+      assert.equal(manifest.confirmed!.md5, md5(content));
+      for (const at of [manifest.createdAt, manifest.confirmed!.at]) {
         assert.ok(new Date(at) >= before && new Date(at) <= bench.clock.date(), at);
       }
       assert.equal(manifest.source.port, 'memory:board');
@@ -86,18 +86,18 @@ for (const family of FAMILIES) {
       assert.notEqual(manifest.contents.firmware, null);
       assert.ok(manifest.contents.partitions.length > 0);
 
-      const { explained, flashBytesRead } = manifest.transfer;
+      const { explained, flashBytesRead } = manifest.transfer!;
       assert.equal(explained.blank + explained.sameAsBackup + flashBytesRead, content.length);
       assert.equal(explained.sameAsBackup, 0);
-      assert.equal(manifest.transfer.loader, 'stub');
-      assert.equal(manifest.transfer.baudRate, 921600);
+      assert.equal(manifest.transfer!.loader, 'stub');
+      assert.equal(manifest.transfer!.baudRate, 921600);
       assert.deepEqual(
         { read: transfer.flashBytesRead, digests: transfer.digestsAsked },
-        { read: flashBytesRead, digests: manifest.transfer.digestsAsked },
+        { read: flashBytesRead, digests: manifest.transfer!.digestsAsked },
       );
       // The manifest is written before the board is let go; what comes after that is little.
-      assert.ok(manifest.transfer.wireBytes > flashBytesRead && manifest.transfer.wireBytes < wireBytes);
-      assert.ok(wireBytes - manifest.transfer.wireBytes < 2048);
+      assert.ok(manifest.transfer!.wireBytes > flashBytesRead && manifest.transfer!.wireBytes < wireBytes);
+      assert.ok(wireBytes - manifest.transfer!.wireBytes < 2048);
       assert.ok(wireBytes <= board.wireBytes.toBoard + board.wireBytes.toHost);
     });
 
@@ -127,7 +127,7 @@ for (const family of FAMILIES) {
       const { transfer, backup } = (await bench.backup(board)).value;
       assert.ok(transfer.flashBytesRead <= used * 65536 && transfer.flashBytesRead >= usedSectors * SECTOR_BYTES);
       assert.ok(transfer.flashBytesRead < used * 65536, 'the last block is not read to its end');
-      assert.equal(backup.manifest.transfer.explained.blank, content.length - transfer.flashBytesRead);
+      assert.equal(backup.manifest.transfer!.explained.blank, content.length - transfer.flashBytesRead);
     });
 
     it('of an unchanged board adds a sighting, asks a digest or two and reads nothing', async (t) => {
@@ -164,7 +164,7 @@ for (const family of FAMILIES) {
       const { value } = await bench.backup(board);
       assert.equal(value.unchanged, false);
       assert.ok(value.transfer.flashBytesRead <= 3 * SECTOR_BYTES, String(value.transfer.flashBytesRead));
-      const { explained, flashBytesRead } = value.backup.manifest.transfer;
+      const { explained, flashBytesRead } = value.backup.manifest.transfer!;
       assert.equal(explained.blank + explained.sameAsBackup + flashBytesRead, old.length);
       await bench.assertImages(board.mac, [old, changed]);
     });
@@ -174,7 +174,7 @@ for (const family of FAMILIES) {
       const board = bench.board({ family });
       const first = await bench.backup(board, { full: true });
       assert.equal(first.value.transfer.flashBytesRead, 512 * KIB);
-      assert.equal(first.value.backup.manifest.transfer.explained.blank, 0);
+      assert.equal(first.value.backup.manifest.transfer!.explained.blank, 0);
       const second = await bench.backup(board, { full: true });
       assert.equal(second.value.transfer.flashBytesRead, 512 * KIB);
       assert.equal(second.value.unchanged, true);
@@ -305,7 +305,7 @@ describe('backup', () => {
     const board = bench.board({ content: Buffer.alloc(0) });
     const { value } = await bench.backup(board);
     assert.equal(value.transfer.flashBytesRead, 0);
-    assert.equal(value.backup.manifest.transfer.explained.blank, 512 * KIB);
+    assert.equal(value.backup.manifest.transfer!.explained.blank, 512 * KIB);
     assert.equal(value.backup.manifest.contents.firmware, null);
     assert.ok((await imageOf(value.backup)).equals(Buffer.alloc(512 * KIB, 0xff)));
     assert.equal((await bench.backup(board)).value.unchanged, true);
@@ -393,7 +393,7 @@ describe('backup', () => {
     const board = bench.board({ family: 'esp32', flashSizeBytes: 256 * KIB, faults: [{ kind: 'no-stub' }] });
     const content = board.flash.snapshot();
     const { value, left } = await bench.backup(board);
-    assert.deepEqual([value.transfer.loader, value.backup.manifest.confirmed.by, left], ['rom', 'rom', 'app']);
+    assert.deepEqual([value.transfer.loader, value.backup.manifest.confirmed!.by, left], ['rom', 'rom', 'app']);
     assert.ok((await imageOf(value.backup)).equals(content));
     assert.equal(readCommands(board), 0);
     assert.ok(value.transfer.flashBytesRead < content.length);

@@ -29,7 +29,7 @@ for (const family of FAMILIES) {
       const { explained, flashBytesRead } = value.transfer;
       assert.ok(explained.leftover > 400_000, String(explained.leftover));
       assert.equal(explained.leftover + flashBytesRead, MIB);
-      assert.equal(value.backup.manifest.transfer.explained.leftover, explained.leftover);
+      assert.equal(value.backup.manifest.transfer!.explained.leftover, explained.leftover);
       await bench.assertImages(board.mac, [FULL]);
       assert.deepEqual(await partials(bench, board.mac), []);
     });
@@ -179,7 +179,7 @@ describe('what a backup says of itself', () => {
     assert.equal(Object.values(explained).reduce((sum, bytes) => sum + bytes, 0) + read, MIB);
     const total = Object.values(phases).reduce((sum, each) => sum + each, 0);
     assert.ok(total > 0 && total <= seconds + 0.01, `${total} of ${seconds}`);
-    assert.deepEqual(value.backup.manifest.transfer.phases.reading, phases.reading);
+    assert.deepEqual(value.backup.manifest.transfer!.phases.reading, phases.reading);
     assert.equal(board.commands.filter(({ opcode }) => opcode === OPCODE.flashMd5).length, value.transfer.digestsAsked);
   });
 });

@@ -133,7 +133,7 @@ describe('a disk that takes 9 s for a call', () => {
     disk.slow = 'nothing';
     assert.ok((await imageOf(backup)).equals(now));
     // What the manifest tells is of the job with the board.
-    const told = backup.manifest.transfer;
+    const told = backup.manifest.transfer!;
     assert.ok(told.seconds <= seconds && told.seconds > seconds - 2, `${told.seconds} of ${seconds} s`);
     assert.equal(told.flashBytesRead, transfer.flashBytesRead);
     assert.ok(told.wireBytes > told.flashBytesRead);

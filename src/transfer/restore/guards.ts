@@ -116,7 +116,7 @@ function guardEncryption(
   { isPartial, isSameChip }: { readonly isPartial: boolean; readonly isSameChip: boolean },
   overrides: Overrides,
 ): void {
-  const [image, board] = [manifest.security.flashEncryption, identity.security.flashEncryption];
+  const [image, board] = [manifest.security?.flashEncryption ?? false, identity.security.flashEncryption];
   const refuse = (message: string, hint: string) => new EspdError('encrypted', message, { hint });
   // Ciphertext is worth something only on the chip that holds the key.
   if (image && !isSameChip) {
@@ -147,7 +147,7 @@ function guardSecureBoot(
   isSameChip: boolean,
   overrides: Overrides,
 ): void {
-  const [image, board] = [manifest.security.secureBoot, identity.security.secureBoot];
+  const [image, board] = [manifest.security?.secureBoot ?? false, identity.security.secureBoot];
   if (!image && !board) return;
   if ((image && board && isSameChip) || overrides.security) return;
   const message =

@@ -144,7 +144,10 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       isOtherBoard,
       isProtected: writeProtectionOf(facts.status) !== null,
       otherChip: facts.change?.kind === 'chip' ? facts.change.details : null,
-      otherFlashId: ids.image === ids.board ? null : ids,
+      otherFlashId:
+        ids.image === null || ids.board === null || ids.image === ids.board
+          ? null
+          : { image: ids.image, board: ids.board },
       recordFolder: regions.length === 0 ? null : facts.recordFolder,
       isSizeTold: { image: manifest.flash.sizeFrom === 'person', board: flash.sizeFrom === 'person' },
     }),
@@ -167,8 +170,9 @@ function boundParts({ image, parts, scope, backup }: PlanFacts): Promise<BoundPl
   return boundToMac((offset, length) => image.read(offset, length), inScope, backup.mac);
 }
 
-function idOf({ manufacturer, device }: { manufacturer: string; device: string }): string {
-  return `${manufacturer} ${device}`;
+/** Null where no chip was asked for it. */
+function idOf({ manufacturer, device }: { manufacturer: string | null; device: string | null }): string | null {
+  return manufacturer === null || device === null ? null : `${manufacturer} ${device}`;
 }
 
 /**
