@@ -54,7 +54,9 @@ test('the layout of FORMAT.md has every name that espd writes, and no other', as
   await fillBoard(archive);
   const layout = /```\n([^]*?)```/.exec(section('Layout'))?.[1] ?? '';
   const named = (depth: number) =>
-    [...layout.matchAll(new RegExp(`^ {${depth}}([\\w.-]+\\.\\w+|SHA256SUMS)(?: |$)`, 'gm'))].map(([, name = '']) => name);
+    [...layout.matchAll(new RegExp(`^ {${depth}}([\\w.-]+\\.\\w+|SHA256SUMS)(?: |$)`, 'gm'))].map(
+      ([, name = '']) => name,
+    );
   const beside = (await readdir(join(archive.root, FOLDER))).filter((name) => /\.jsonl?$/.test(name));
   assert.deepEqual(
     beside.sort(),
