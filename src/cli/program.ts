@@ -10,6 +10,8 @@ import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
 import { FLASH_SIZE_HELP, PORT_HELP, flashSizeArgument, macArgument } from './arguments.ts';
 import { identify } from './identify.ts';
+import { addImport } from './import/options.ts';
+import { type ImportCommandOptions, importDumps } from './import/import.ts';
 import type { Output } from './output.ts';
 import { addRestore } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
@@ -137,6 +139,11 @@ function buildProgram(host: Host, run: Runner): Command {
     .action((options: VerifyCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => verify(context, options)),
     );
+
+  addImport(add('import', 'bring dumps of whole flashes into the archive: .bin, .bin.gz, Intel HEX, folders')).action(
+    (files: string[], options: ImportCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => importDumps(context, files, options)),
+  );
 
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command.optsWithGlobals(), (context) => demo(context.out, host)),
