@@ -1,14 +1,29 @@
 /** Images out of files among the backups of a board: where they stand, and what they do not disturb. */
 
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { chipChanges } from '../../src/archive/chip-change.ts';
 import type { ManifestContent } from '../../src/archive/manifest.ts';
+import { isBackupId } from '../../src/archive/ids.ts';
 import { isPartialName } from '../../src/archive/owner.ts';
 import type { Archive, Backup } from '../../src/archive/types.ts';
-import { FOLDER, ID0, MAC, T0, allSound, backUp, content, image, newArchive } from './support.ts';
+import {
+  FOLDER,
+  ID0,
+  MAC,
+  T0,
+  allSound,
+  archiveAt,
+  backUp,
+  content,
+  image,
+  newArchive,
+  systemError,
+  temporaryFolder,
+  watchedFileSystem,
+} from './support.ts';
 
 function importedContent(bytes: Uint8Array, at: string): ManifestContent {
   const { flash, ...others } = content(bytes, at);
@@ -128,4 +143,60 @@ test('a change of chip is seen across an import, which tells nothing of its chip
   assert.deepEqual([...changes.keys()], [after.id]);
   assert.equal(changes.get(after.id)?.since, before.id);
   assert.equal(changes.get(after.id)?.kind, 'flash');
+});
+
+for (const compression of ['none', 'gzip'] as const) {
+  test(`the machine stops before any of an import's calls to the file system: all of it or nothing (${compression})`, async (t) => {
+    const root = join(await temporaryFolder(t), 'archive');
+    const before = await backUp(archiveAt(root), image(70_000, 1));
+    const bytes = image(70_000, 2);
+    let calls = 0;
+    let made = 0;
+    for (let stopAt = 1; ; stopAt++) {
+      calls = 0;
+      const fs = watchedFileSystem(() => {
+        if (++calls >= stopAt) throw systemError('EIO');
+      });
+      const done = await importAt(archiveAt(root, { fs, compression }), bytes, '2020-01-02T03:04:05Z').catch(
+        () => undefined,
+      );
+      const archive = archiveAt(root);
+      const { damaged, unreadable } = await archive.verify({});
+      assert.deepEqual([damaged, unreadable], [[], []], `stopped before call ${stopAt}`);
+      const ids = (await readdir(join(root, FOLDER))).filter(isBackupId);
+      assert.ok(ids.includes(before.id));
+      if (ids.length === 2) made++;
+      if (done !== undefined) assert.ok(ids.includes(done.id), 'what was told is there');
+      if (calls < stopAt) break; // it came to its end
+      const imported = ids.find((id) => id !== before.id);
+      if (imported !== undefined) await rm(join(root, FOLDER, imported), { recursive: true });
+      // The next backup of the board finds nothing that is in its way.
+      await (await archive.begin(MAC, 10)).discard();
+    }
+    assert.ok(calls > 30 && made >= 1, `${calls} calls`);
+  });
+}
+
+test('before an import has its id, all that it consists of is on the disk; before it is told, the id is', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  const unsynced = new Set<string>();
+  const order: string[] = [];
+  const fs = watchedFileSystem(({ name, path, to }) => {
+    if (name === 'handle.write') unsynced.add(path);
+    if (name === 'handle.sync') {
+      unsynced.delete(path);
+      order.push(`sync ${path}`);
+    }
+    if (name !== 'rename' || to === undefined) return;
+    assert.deepEqual(
+      [...unsynced].filter((file) => file.startsWith(path)),
+      [],
+      'written, and not on the disk',
+    );
+    assert.equal(order.at(-1), `sync ${path}`, 'the names in its folder');
+    assert.ok(order.includes(`sync ${root}`), 'the board');
+    order.push('rename');
+  });
+  await importAt(archiveAt(root, { fs }), image(70_000, 2), '2020-01-02T03:04:05Z');
+  assert.deepEqual(order.slice(-2), ['rename', `sync ${join(root, FOLDER)}`]);
 });
