@@ -6,7 +6,7 @@ import { PORT_HELP } from './arguments.ts';
 const HELP = `
 The sides:
   espd diff M            the newest backup of board M, against the one before it
-  espd diff M@A M@B      two backups (WHICH as for restore --at); M@A @B is short
+  espd diff M@A M@B      two backups: WHICH as for restore --at; or M@A @B
   espd diff M1 M2        the latest backups of two boards
   espd diff M FILE.bin   a backup against a file; a name with a slash, or one that
                          ends in .bin, .img or .gz, is a file

@@ -3,7 +3,6 @@
 import { Command, CommanderError, Help, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
-import { list } from './archive-views.ts';
 import { type BackupCommandOptions, backup } from './backup.ts';
 import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
 import { daemon } from './daemon.ts';
@@ -15,6 +14,7 @@ import { addExport } from './export/options.ts';
 import { identify } from './identify.ts';
 import { addImport } from './import/options.ts';
 import { type ImportCommandOptions, importDumps } from './import/import.ts';
+import { list } from './list.ts';
 import type { Output } from './output.ts';
 import { addDiff } from './diff-options.ts';
 import { addRestore } from './restore-options.ts';

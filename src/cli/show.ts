@@ -11,7 +11,7 @@ import { commandLine } from '../transfer/finish-command.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
 import { meantBackup } from '../transfer/meant-backup.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
-import { boardJson, firmwareText, heldBy } from './archive-views.ts';
+import { boardJson, firmwareText, heldBy } from './board-summary.ts';
 import type { CommandContext } from './context.ts';
 import { mapLines } from './map-text.ts';
 import { SIZE_TOLD, bold, dim, formatSize, plural, printable } from './text.ts';
@@ -34,8 +34,10 @@ export async function show(
   const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
   const changes = chipChanges(history.backups);
   const newest = history.backups.at(-1) ?? null;
+  const { about, strangePinLines } = history.marks;
   const summary = boardJson(
     {
+      about,
       ...{ mac, newest, ids: idsIn(history), halfRestored: history.halfRestored },
       onIt: await heldBy(context, { mac, newest }),
       chipChange: changes.get(newest?.id ?? '') ?? null,
@@ -45,9 +47,8 @@ export async function show(
   );
   const restores = await restoresOf(context, mac);
   const removed = removalsOf(history);
-  const { about, strangePinLines } = history.marks;
   out.document({
-    board: { ...summary, ...about },
+    board: summary,
     backups: backups.map((backup) => backupJson(backup, history, changes.get(backup.id) ?? null)),
     removed,
     restores: restores.list,

@@ -1,7 +1,7 @@
 /** Images out of files among the backups of a board: where they stand, and what they do not disturb. */
 
 import assert from 'node:assert/strict';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { chipChanges } from '../../src/archive/chip-change.ts';
@@ -114,7 +114,9 @@ test('the id of a backup that was removed is not given away: what is noted of it
   const archive = await newArchive(t);
   await backUp(archive, image(5000, 1));
   await archive.recordSighting(MAC, { id: ID0, at: T0, port: '/dev/ttyUSB0' });
-  await archive.remove(MAC, ID0, 'not needed');
+  const removal = { at: T0, id: ID0, sha256: null, why: 'not needed', createdBy: 'espd 0.0.0-test' };
+  await writeFile(join(archive.root, FOLDER, 'removed.jsonl'), `${JSON.stringify(removal)}\n`);
+  await rm(join(archive.root, FOLDER, ID0), { recursive: true });
   assert.equal((await importAt(archive, image(5000, 2), T0)).id, '2026-11-23T10-00-01Z');
 });
 

@@ -53,6 +53,8 @@ test('list: every field of the contract', async (t) => {
     {
       mac: OTHER_MAC,
       label: null,
+      note: null,
+      group: null,
       chip: 'ESP8266EX',
       sizeBytes: 4096,
       backups: 1,
@@ -66,6 +68,8 @@ test('list: every field of the contract', async (t) => {
     {
       mac: MAC,
       label: null,
+      note: null,
+      group: null,
       chip: 'ESP8266EX',
       sizeBytes: 8192,
       backups: 2,

@@ -10,6 +10,7 @@ import type { Backup } from '../../src/archive/types.ts';
 import type { Mac } from '../../src/mac.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, T0, content, snapshot } from '../archive/support.ts';
 import { esp32App, esp32Bootloader, flashWith, MIB, otaRecord, tableSector, type Row } from '../firmware/builder.ts';
+import { fixtureImage } from '../firmware/filesystems/fixtures.ts';
 import { namespace, page, string, u8 } from '../firmware/nvs-builder.ts';
 import { Bench, assertPlain, checkError } from '../support/cli.ts';
 
@@ -231,6 +232,25 @@ describe('diff', { concurrency: 4 }, () => {
     assert.equal(status, 0);
     assert.match(stdout, /nvs +4 sectors from 0x9000 to 0xd000/);
     assert.match(stdout, /after: it holds no NVS that espd can read/);
+  });
+
+  test('files by name and size', async (t) => {
+    const bench = await Bench.open(t);
+    const storage = { label: 'spiffs', type: 1, subtype: 0x82, offset: 0x80000, size: 0x28000 };
+    const flash = (...files: [number, Buffer][]) =>
+      flashWith(MIB, [[0x8000, tableSector([...TABLE.slice(0, 4), storage])], [0x10000, app('1.0.0')], ...files]);
+    const image = fixtureImage('spiffs-esp32.bin');
+    await keep(bench, flash(), T0);
+    await keep(bench, flash([0x80000, image]), T1);
+    const { stdout } = await bench.run(['diff', MAC], { tty: true });
+    const text = stdout.replace(/\x1b\[\d+m/g, '');
+    assertPlain(text);
+    for (const line of text.split('\n')) assert.ok(line.length < 80, line);
+    assert.match(text, /^ {2}spiffs +no file system → spiffs; 10 files added; \d+ sectors$/m);
+    assert.match(text, /^ {6}\+ \/cfg\/wifi\.json {2}60 bytes$/m);
+    assert.match(text, /^ {6}\+ \/über\.txt {2}20 bytes$/m);
+    const back = await bench.run(['diff', `${MAC}@latest`, '@first']);
+    assert.match(back.stdout, /spiffs → no file system; 10 files removed/);
   });
 
   test('bad input: each one clear sentence, nothing changed', async (t) => {

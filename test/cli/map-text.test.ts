@@ -16,7 +16,7 @@ const DATA = 'aa'.repeat(32);
 const OTHER = 'bb'.repeat(32);
 
 /** Blocks by signs: `.` blank, `#` and `%` two kinds of data. */
-const digestsOf = (signs: string) => [...signs].map((sign) => ({ '.': BLANK, '#': DATA })[sign] ?? OTHER);
+const digestsOf = (signs: string) => Array.from(signs, (sign) => ({ '.': BLANK, '#': DATA })[sign] ?? OTHER);
 const textOf = (image: MappedImage, styled = false) => mapLines(image).map((line) => renderLine(line, styled));
 const part = (name: string, offset: number, sizeBytes: number) => ({ name, offset, sizeBytes });
 

@@ -86,7 +86,12 @@ function textOf(value: NvsEntry['value']): string {
 }
 
 function inOrder(one: NvsKeyChange, other: NvsKeyChange): number {
-  return compareTexts(one.namespace, other.namespace) || compareTexts(one.key, other.key);
+  const typeOf = ({ value }: NvsKeyChange) => (value.after ?? value.before)?.type ?? '';
+  return (
+    compareTexts(one.namespace, other.namespace) ||
+    compareTexts(one.key, other.key) ||
+    compareTexts(typeOf(one), typeOf(other))
+  );
 }
 
 /** By code unit, whatever the locale. */
