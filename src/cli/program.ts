@@ -17,9 +17,10 @@ import { type ImportCommandOptions, importDumps } from './import/import.ts';
 import { list } from './list.ts';
 import type { Output } from './output.ts';
 import { addDiff } from './diff-options.ts';
-import { addRestore } from './restore-options.ts';
+import { addRestore, addUndo } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
 import { type ShowCommandOptions, show } from './show.ts';
+import { type UndoCommandOptions, undo } from './undo.ts';
 import { type VerifyCommandOptions, verify } from './verify.ts';
 
 const EXIT_HELP = `
@@ -122,6 +123,11 @@ function buildProgram(host: Host, run: Runner): Command {
   addRestore(add('restore', 'put an archived image back on its board')).action(
     (board: string | undefined, options: RestoreCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => restore(context, { ...options, ...(board && { board }) })),
+  );
+
+  addUndo(add('undo', 'put back what was on a board before its last restore, or its last change')).action(
+    (board: string, options: Omit<UndoCommandOptions, 'board'>, command: Command) =>
+      run(command.optsWithGlobals(), (context) => undo(context, { ...options, board })),
   );
 
   add('list', 'list the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
