@@ -85,9 +85,10 @@ export class BlockIndex {
     await turn;
   }
 
-  /** Takes a new backup in. Never rejects. */
-  async add({ mac, manifest }: Backup): Promise<void> {
+  /** Takes a new backup in, unless it is older than the newest: an imported one may be. Never rejects. */
+  async add({ mac, id, manifest }: Backup): Promise<void> {
     await this.#load();
+    if (id < (this.#boards.get(mac)?.newest?.id ?? '')) return;
     this.#set(mac, { folderMs: 0, newest: toNewest(manifest) });
     await this.#save();
   }

@@ -47,3 +47,14 @@ export function nextId(names: Iterable<string>, createdAt: Date): string {
   if (last === undefined || wished > newest) return wished;
   return idFromDate(new Date(last.getTime() + 1000));
 }
+
+/**
+ * The id of a backup whose content is known to be of `at`: that second, or the first one behind it that none of `names` has.
+ * It may be older than others, which `first` and retention go by. Throws RangeError where the year 9999 is used up.
+ */
+export function placedId(names: Iterable<string>, at: Date): string {
+  const taken = new Set(names);
+  let ms = at.getTime();
+  while (taken.has(idFromDate(new Date(ms)))) ms += 1000;
+  return idFromDate(new Date(ms));
+}

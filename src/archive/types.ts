@@ -166,7 +166,8 @@ export interface Draft {
   /**
    * Makes the backup visible: image, manifest and SHA256SUMS written and fsynced, folders fsynced, one rename, folder
    * fsynced. The id is taken from `content.createdAt`; where the board has a backup of that second or a later one, it
-   * is one second after the newest. A commit that fails removes the draft, as does a write that finds the disk full.
+   * is one second after the newest. An imported image has the id of its date, or the next one that is free. A commit
+   * that fails removes the draft, as does a write that finds the disk full.
    * @throws EspdError `disk-full`, `archive-unwritable`; `digest-mismatch` where `content.confirmed.md5` is not that
    * of the image; `archive-damaged` where the draft does not verify before the rename
    */

@@ -8,7 +8,7 @@ import { type Span, bold, formatTable, jsonLine, jsonText, printable, renderLine
 
 /** One of the two streams of a process, as far as it is used here. */
 export interface TerminalStream {
-  write(text: string): unknown;
+  write(data: string | Uint8Array): unknown;
   readonly isTTY?: boolean | undefined;
   /** Width in characters, where the stream is a terminal. */
   readonly columns?: number | undefined;
@@ -71,6 +71,16 @@ export class Output {
   /** One of many JSON objects, a line each, of a command that goes on. Nothing when the output is for people. */
   event(value: unknown): void {
     if (this.json) this.#terminal.stdout.write(`${jsonLine(value)}\n`);
+  }
+
+  /** Whether what is written to stdout goes to a terminal. */
+  get isTerminal(): boolean {
+    return this.#terminal.stdout.isTTY === true;
+  }
+
+  /** A result that is no text, to stdout as it is. */
+  raw(bytes: Uint8Array): void {
+    this.#terminal.stdout.write(bytes);
   }
 
   /** A line of the result, for people. Nothing with `--json`. */

@@ -9,7 +9,11 @@ import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
 import { type DiffCommandOptions, diff } from './diff.ts';
 import { FLASH_SIZE_HELP, PORT_HELP, flashSizeArgument, macArgument } from './arguments.ts';
+import { type ExportCommandOptions, exportBackup } from './export/export.ts';
+import { addExport } from './export/options.ts';
 import { identify } from './identify.ts';
+import { addImport } from './import/options.ts';
+import { type ImportCommandOptions, importDumps } from './import/import.ts';
 import { list } from './list.ts';
 import type { Output } from './output.ts';
 import { addDiff } from './diff-options.ts';
@@ -155,6 +159,18 @@ function buildProgram(host: Host, run: Runner): Command {
     .action((options: VerifyCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => verify(context, options)),
     );
+
+  addExport(add('export', 'write a backup, a part of it, or a file out of it, to a new file')).action(
+    (text: string, file: string, options: ExportCommandOptions, command: Command) => {
+      const [board = '', which] = text.split(/@(.*)/s);
+      return run(command.optsWithGlobals(), (context) => exportBackup(context, board, which, file, options));
+    },
+  );
+
+  addImport(add('import', 'bring dumps of whole flashes into the archive: .bin, .bin.gz, Intel HEX, folders')).action(
+    (files: string[], options: ImportCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => importDumps(context, files, options)),
+  );
 
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command.optsWithGlobals(), (context) => demo(context.out, host)),
