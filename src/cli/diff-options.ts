@@ -16,7 +16,7 @@ The sides:
 Values of NVS keys are shown with --reveal only; those whose key names a secret
 (passwords, keys, tokens) are never shown.
 
-The exit status is 0 whether they differ or not; with --exit-code it is 4 if
+espd ends with 0 whether they differ or not; with --exit-code it ends with 4 if
 they differ.`;
 
 export function addDiff(command: Command): Command {
@@ -27,6 +27,6 @@ export function addDiff(command: Command): Command {
     .option('--port <port>', `with --device: ${PORT_HELP}`)
     .option('--sectors', 'list the sectors that differ', false)
     .option('--reveal', 'show the values of NVS keys, but for secrets', false)
-    .option('--exit-code', 'end with status 4 if the sides differ', false)
+    .option('--exit-code', 'end with 4 if the sides differ', false)
     .addHelpText('after', HELP);
 }
