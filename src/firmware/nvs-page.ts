@@ -36,7 +36,7 @@ const VERSION_1 = 0xff;
 const VERSION_2 = 0xfe;
 
 /** Bits are only ever cleared, so each state is the one before it with one bit less. */
-const STATES: ReadonlyMap<number, NvsPage['state']> = new Map([
+const STATES: ReadonlyMap<number, NvsPageHeader['state']> = new Map([
   [0xfffffffe, 'active'],
   [0xfffffffc, 'full'],
   [0xfffffff8, 'freeing'],
@@ -72,26 +72,29 @@ export interface NvsItem {
   readonly value: Buffer;
 }
 
-export interface NvsPage {
+export interface NvsPageHeader {
   /** `torn`: neither blank nor with a sound header; the board takes it for `corrupt`. `newer`: of an unknown version. */
   readonly state: 'blank' | 'active' | 'full' | 'freeing' | 'corrupt' | 'torn' | 'newer';
   /** Of two pages the higher one was begun later. */
   readonly sequence: number;
-  /** In the order in which they were written. Those of a page that is `corrupt` are not used by the board. */
+  /** What is wrong with the page as a whole, with its offset in the partition. */
+  readonly problem: string | null;
+}
+
+export interface NvsPageItems {
+  /** In the order in which they were written. */
   readonly items: readonly NvsItem[];
   /** How many slots are marked as written, and how many of their bytes are 0x00 or 0xff. */
   readonly writtenSlots: number;
   readonly flatBytes: number;
-  /** What is wrong with the page as a whole, with its offset in the partition. */
-  readonly problem: string | null;
-  /** What is wrong with its slots; at most {@link MAX_SLOT_PROBLEMS} and one. */
-  readonly slotProblems: readonly string[];
+  /** What is wrong with its slots, with their offsets in the partition; at most {@link MAX_SLOT_PROBLEMS} and one. */
+  readonly problems: readonly string[];
 }
 
 const MAX_SLOT_PROBLEMS = 8;
 
 /** Whether the board reads the items of this page. */
-export function isInUse({ state }: Pick<NvsPage, 'state'>): boolean {
+export function isInUse({ state }: NvsPageHeader): boolean {
   return state === 'active' || state === 'full' || state === 'freeing';
 }
 
@@ -99,28 +102,27 @@ export function isInUse({ state }: Pick<NvsPage, 'state'>): boolean {
  * @param bytes the {@link PAGE_BYTES} of one page
  * @param number of the page in its partition, from 0
  */
-export function readNvsPage(bytes: Buffer, number: number): NvsPage {
-  const title = `page ${number} at ${hex(number * PAGE_BYTES)}`;
-  const page = { sequence: 0, items: [], writtenSlots: 0, flatBytes: 0, problem: null, slotProblems: [] };
-  if (isBlank(bytes)) return { state: 'blank', ...page };
+export function readPageHeader(bytes: Buffer, number: number): NvsPageHeader {
+  const title = titleOf(number);
+  if (isBlank(bytes)) return { state: 'blank', sequence: 0, problem: null };
   if (crc32(bytes.subarray(4, HEADER_CRC_OFFSET), ALL_ONES) !== bytes.readUInt32LE(HEADER_CRC_OFFSET)) {
-    return { state: 'torn', ...page, problem: `${title} has no sound header` };
-  }
-  const version = bytes.readUInt8(8);
-  if (version !== VERSION_1 && version !== VERSION_2) {
-    return {
-      state: 'newer',
-      ...page,
-      problem: `${title} is of format version ${hex(version)}, which espd does not know`,
-    };
+    return { state: 'torn', sequence: 0, problem: `${title} has no sound header` };
   }
   const sequence = bytes.readUInt32LE(4);
+  const version = bytes.readUInt8(8);
+  if (version !== VERSION_1 && version !== VERSION_2) {
+    const problem = `${title} is of format version ${hex(version)}, which espd does not know`;
+    return { state: 'newer', sequence, problem };
+  }
   const word = bytes.readUInt32LE(0);
   const state = STATES.get(word);
-  const slots = readSlots(bytes, title, number * PAGE_BYTES);
-  if (state !== undefined && state !== 'corrupt') return { state, sequence, ...slots, problem: null };
-  const problem = `${title} is marked as corrupt (${hex(word)}): the board does not use its ${slots.items.length} items`;
-  return { state: 'corrupt', sequence, ...slots, problem };
+  if (state !== undefined && state !== 'corrupt') return { state, sequence, problem: null };
+  const problem = `${title} is marked as corrupt (${hex(word)}): the board does not use what is in it`;
+  return { state: 'corrupt', sequence, problem };
+}
+
+function titleOf(number: number): string {
+  return `page ${number} at ${hex(number * PAGE_BYTES)}`;
 }
 
 export function isBlank(bytes: Buffer): boolean {
@@ -129,7 +131,10 @@ export function isBlank(bytes: Buffer): boolean {
   return true;
 }
 
-function readSlots(page: Buffer, title: string, pageOffset: number) {
+/** What is in a page {@link isInUse}; parameters as for {@link readPageHeader}. */
+export function readPageItems(page: Buffer, number: number): NvsPageItems {
+  const title = titleOf(number);
+  const pageOffset = number * PAGE_BYTES;
   const items: NvsItem[] = [];
   const problems = new Problems(MAX_SLOT_PROBLEMS);
   let writtenSlots = 0;
@@ -161,7 +166,7 @@ function readSlots(page: Buffer, title: string, pageOffset: number) {
   }
   if (run !== null)
     problems.add(`${title}: ${run.fault} from ${placeOf(run.first)} to ${hex(pageOffset + PAGE_BYTES - 1)}`);
-  return { items, writtenSlots, flatBytes, slotProblems: problems.list() };
+  return { items, writtenSlots, flatBytes, problems: problems.list() };
 }
 
 /** What is wrong with a slot in which no item begins; null for one that was erased or is still empty. */

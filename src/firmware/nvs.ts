@@ -14,7 +14,8 @@ import {
   isBlank,
   isInUse,
   PAGE_BYTES,
-  readNvsPage,
+  readPageHeader,
+  readPageItems,
   textOf,
   TYPE_BLOB,
   TYPE_BLOB_DATA,
@@ -22,7 +23,7 @@ import {
   TYPE_STRING,
   TYPE_U8,
   type NvsItem,
-  type NvsPage,
+  type NvsPageHeader,
 } from './nvs-page.ts';
 import { Problems } from './problems.ts';
 
@@ -61,57 +62,60 @@ export function readNvs(partition: Uint8Array): NvsReading {
   const nothing = { entries: [], problems: [], evidence: [] };
   if (bytes.length > 0 && isBlank(bytes)) return { kind: 'blank', ...nothing };
 
-  const pages: PageSummary[] = [];
-  for (let at = 0; at + PAGE_BYTES <= bytes.length; at += PAGE_BYTES) pages.push(summaryOf(bytes, pages.length));
   const problems = new Problems();
+  const pages: NumberedPage[] = [];
+  for (let at = 0; at + PAGE_BYTES <= bytes.length; at += PAGE_BYTES) {
+    const header = readPageHeader(bytes.subarray(at, at + PAGE_BYTES), pages.length);
+    pages.push({ ...header, number: pages.length });
+    if (header.problem !== null) problems.add(header.problem);
+  }
   const rest = bytes.length % PAGE_BYTES;
   if (rest !== 0) problems.add(`the last ${rest} bytes are no whole page`);
-  for (const { problem } of pages) if (problem !== null) problems.add(problem);
 
-  if (pages.every(({ state }) => state === 'blank' || state === 'torn' || state === 'newer')) {
-    return { kind: 'unknown', ...nothing, problems: problems.list() };
-  }
-  const evidence = evidenceOfEncryption(pages);
+  const inUse = pages.filter(isInUse);
+  const isNvs = inUse.length > 0 || pages.some(({ state }) => state === 'corrupt');
+  if (!isNvs) return { kind: 'unknown', ...nothing, problems: problems.list() };
+  const evidence = evidenceOfEncryption(bytes, inUse);
   if (evidence !== null) return { kind: 'encrypted', ...nothing, problems: problems.list(), evidence };
-  const entries = entriesOf(bytes, pages, problems);
+  const entries = entriesOf(bytes, inUse, problems);
   return { kind: 'plain', entries, problems: problems.list(), evidence: [] };
 }
 
-/** A page without its items: those of all pages at once would be too many. */
-interface PageSummary extends Pick<NvsPage, 'state' | 'sequence' | 'writtenSlots' | 'flatBytes' | 'problem'> {
+interface NumberedPage extends NvsPageHeader {
   readonly number: number;
-  readonly itemCount: number;
 }
 
-function pageAt(bytes: Buffer, number: number): NvsPage {
-  return readNvsPage(bytes.subarray(number * PAGE_BYTES, (number + 1) * PAGE_BYTES), number);
+function itemsOf(bytes: Buffer, { number }: NumberedPage) {
+  return readPageItems(bytes.subarray(number * PAGE_BYTES, (number + 1) * PAGE_BYTES), number);
 }
 
-function summaryOf(bytes: Buffer, number: number): PageSummary {
-  const { state, sequence, writtenSlots, flatBytes, problem, items } = pageAt(bytes, number);
-  return { number, state, sequence, writtenSlots, flatBytes, problem, itemCount: items.length };
-}
+/** Enough to know random bytes by. */
+const PAGES_OF_EVIDENCE = 64;
 
 /**
  * NVS encryption is XTS-AES over each slot of 32 bytes; page header and bitmap stay plain, and erased slots are zeroed.
  * In plain slots many bytes are 0x00 or 0xff (the rest of the key, of the value, the chunk number), in random ones two of
- * 256: the border is eight times that.
+ * 256, a quarter of a byte in each: the border is eight times that.
  * https://github.com/espressif/esp-idf/blob/102122904ade11fd1ae373848f34ffd7dfb18aeb/components/nvs_flash/src/nvs_encrypted_partition.cpp
  */
-function evidenceOfEncryption(pages: readonly PageSummary[]): string[] | null {
-  const sound = pages.filter(({ state }) => isInUse({ state }));
-  const sum = (of: (page: PageSummary) => number) => sound.reduce((total, page) => total + of(page), 0);
-  const slots = sum(({ writtenSlots }) => writtenSlots);
-  const flatBytes = sum((page) => page.flatBytes);
-  if (slots === 0 || sum(({ itemCount }) => itemCount) > 0 || flatBytes > 2 * slots) return null;
+function evidenceOfEncryption(bytes: Buffer, inUse: readonly NumberedPage[]): string[] | null {
+  let slots = 0;
+  let flatBytes = 0;
+  for (const page of inUse.slice(0, PAGES_OF_EVIDENCE)) {
+    const found = itemsOf(bytes, page);
+    if (found.items.length > 0) return null;
+    slots += found.writtenSlots;
+    flatBytes += found.flatBytes;
+  }
+  if (slots === 0 || flatBytes > 2 * slots) return null;
   return [
-    `the headers of ${sound.length} pages are plain and sound`,
+    `the headers of ${inUse.length} pages are plain and sound`,
     `none of the ${slots} written entries has a sound checksum`,
     'what is written in them looks random',
   ];
 }
 
-function entriesOf(bytes: Buffer, pages: readonly PageSummary[], problems: Problems): NvsEntry[] {
+function entriesOf(bytes: Buffer, inUse: readonly NumberedPage[], problems: Problems): NvsEntry[] {
   const namespaces = new Namespaces();
   const values = new Map<string, { readonly order: number; readonly namespaceIndex: number; readonly entry: Named }>();
   const blobs = new BlobChunks();
@@ -121,11 +125,11 @@ function entriesOf(bytes: Buffer, pages: readonly PageSummary[], problems: Probl
   };
 
   // Oldest first: a power cut between the new value and the erasing of the old one leaves both, and the new one counts.
-  const inOrder = pages.filter(isInUse).sort((a, b) => a.sequence - b.sequence);
+  const inOrder = [...inUse].sort((a, b) => a.sequence - b.sequence);
   let order = 0;
-  for (const { number } of inOrder) {
-    const { items, slotProblems } = pageAt(bytes, number);
-    for (const text of slotProblems) problems.add(text);
+  for (const page of inOrder) {
+    const { items, problems: ofSlots } = itemsOf(bytes, page);
+    for (const text of ofSlots) problems.add(text);
     for (const item of items) {
       order += 1;
       if (item.namespaceIndex === 0 && item.type === TYPE_U8) namespaces.add(item.value.readUInt8(0), item.key);
@@ -134,7 +138,7 @@ function entriesOf(bytes: Buffer, pages: readonly PageSummary[], problems: Probl
       else keep(item.namespaceIndex, order, { key: item.key, ...valueOf(item) });
     }
     if (order > MAX_ITEMS) {
-      problems.add(`espd has stopped after ${order} items, at page ${number}`);
+      problems.add(`espd has stopped after ${order} items, at page ${page.number}`);
       break;
     }
   }

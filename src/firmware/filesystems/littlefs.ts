@@ -22,6 +22,8 @@ const INLINE_STRUCT = 0x01;
 const CTZ_STRUCT = 0x02;
 /** Bits of the tag in the global state ("0x7ff LFS_TYPE_MOVESTATE"). */
 const MOVE_TYPE_MASK = 0x70000000;
+/** As many as are listed at most, by far more than boards have: a hostile partition must not cost the time of millions. */
+const MAX_FILES = 65_536;
 
 /** Reads a partition as littlefs; undefined if no superblock says that it is one. */
 export function readLittleFs(partition: Uint8Array): FileSystemReading | undefined {
@@ -44,7 +46,11 @@ export function readLittleFs(partition: Uint8Array): FileSystemReading | undefin
   if (root === null) builder.problem(problem ?? 'no root folder was found');
   else {
     const files = readFolders(blocks, root, move, builder);
-    for (const file of files) addFile(blocks, file, builder);
+    for (const file of files) {
+      addFile(blocks, file, builder);
+      if (builder.isFull) break;
+    }
+    if (files.length >= MAX_FILES) builder.problem(`there are more than ${MAX_FILES} files; the others are not listed`);
     // A pair that belongs to a folder has been named already, with the folder's path.
     if (problem !== null && !blocks.hasReported(problem)) builder.problem(problem);
   }
@@ -104,7 +110,7 @@ function readFolders(blocks: LittleFsBlocks, root: Pair, move: Tails['move'], bu
   for (let folder = open.pop(); folder !== undefined; folder = open.pop()) {
     const shown = printable(folder.path === '' ? '/' : folder.path);
     let next: Pair | null = folder.pair;
-    while (next !== null) {
+    while (next !== null && files.length < MAX_FILES) {
       const pair: Pair = next;
       if (!blocks.claimPair(pair)) {
         builder.problem(

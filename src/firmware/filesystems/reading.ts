@@ -11,6 +11,7 @@ const MAX_ENTRIES = 65_536;
 /** Longer paths are those of folders nested without end; the file systems of boards limit a name to 255 bytes at most. */
 const MAX_PATH_LENGTH = 1024;
 const MAX_PROBLEMS = 50;
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 interface Kept {
   readonly entry: FileEntry;
@@ -26,7 +27,7 @@ export function unreadable(problem: string): FileContent {
 /** A name as text: UTF-8 where it is that, else one character a byte, so that different names stay different. */
 export function decodeName(bytes: Uint8Array): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return UTF8.decode(bytes);
   } catch {
     return Buffer.from(bytes).toString('latin1');
   }
@@ -48,6 +49,11 @@ export class ReadingBuilder {
     if (this.#problems.has(text)) return;
     if (this.#problems.size < MAX_PROBLEMS) this.#problems.add(text);
     else this.#moreProblems++;
+  }
+
+  /** Whether no more files and folders are taken, which a reader need not look at then. */
+  get isFull(): boolean {
+    return this.#kept.size >= MAX_ENTRIES;
   }
 
   /** Adds a folder; false if it was refused, and then what is in it must not be read. */
@@ -92,7 +98,7 @@ export class ReadingBuilder {
       if (!other.entry.isFolder) this.#kept.set(path, { entry: other.entry, read: undefined });
       return false;
     }
-    if (this.#kept.size >= MAX_ENTRIES) {
+    if (this.isFull) {
       this.problem(`there are more than ${MAX_ENTRIES} files and folders; the others are not listed`);
       return false;
     }

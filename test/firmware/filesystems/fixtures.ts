@@ -38,8 +38,8 @@ export function fixtureImage(name: string): Buffer {
 }
 
 /** The images that stand one after the other in a file, with what is said of each in the JSON document beside it. */
-export function fixtureSeries<T>(name: string): readonly { readonly image: Buffer; readonly facts: T }[] {
-  const { imageBytes, images } = readFixtureJson(`${name}.json`) as { imageBytes: number; images: T[] };
+export function fixtureSeries(name: string): readonly { readonly image: Buffer; readonly facts: unknown }[] {
+  const { imageBytes, images } = readFixtureJson(`${name}.json`) as { imageBytes: number; images: unknown[] };
   const bytes = fixtureImage(`${name}.bin`);
   if (bytes.length !== imageBytes * images.length) throw new Error(`${name}: image and description do not fit`);
   return images.map((facts, index) => ({ facts, image: bytes.subarray(index * imageBytes, (index + 1) * imageBytes) }));
@@ -56,7 +56,7 @@ export function listingOf(reading: FileSystemReading): {
     if (isFolder) folders.push(name);
     else {
       const content = reading.readFile(name);
-      files[name] = content.problem ?? { size: sizeBytes, sha256: sha256(content.bytes ?? new Uint8Array()) };
+      files[name] = content.problem ?? { size: sizeBytes, sha256: sha256(content.bytes) };
     }
   }
   return { folders, files };

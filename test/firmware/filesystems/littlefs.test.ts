@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 
 import { readFileSystem } from '../../../src/firmware/filesystems/index.ts';
 import { readLittleFs } from '../../../src/firmware/filesystems/littlefs.ts';
-import { fixtureImage, fixtureSeries, fixtures, listingOf, type Listing } from './fixtures.ts';
+import { fixtureImage, fixtureSeries, fixtures, listingOf } from './fixtures.ts';
 
 /** Every problem of an image that must be littlefs; entries may be there or not. */
 function problemsOf(image: Buffer): readonly string[] {
@@ -79,7 +79,7 @@ describe('littlefs images that littlefs made', () => {
   }
 
   test('every image after a power loss reads as what littlefs makes of it, without a problem', () => {
-    const series = fixtureSeries<Listing>('littlefs-power-loss');
+    const series = fixtureSeries('littlefs-power-loss');
     assert.ok(series.length >= 40);
     for (const [index, { image, facts }] of series.entries()) {
       const reading = readFileSystem(image);

@@ -49,14 +49,15 @@ describe('SPIFFS images that SPIFFS made', () => {
     interface Torn {
       readonly files: readonly { path: string; size: number; sha256: string | null }[];
     }
-    const series = fixtureSeries<Torn>('spiffs-power-loss');
+    const series = fixtureSeries('spiffs-power-loss');
     let withoutProblem = 0;
     for (const [index, { image, facts }] of series.entries()) {
       const reading = readFileSystem(image);
       assert.ok(reading, `image ${index}`);
       const { files } = listingOf(reading);
+      const torn = facts as Torn;
       // SPIFFS lists both headers of a file that was being rewritten, and reads one of them.
-      const shown = (path: string) => facts.files.filter((file) => file.path === path && file.sha256 !== null);
+      const shown = (path: string) => torn.files.filter((file) => file.path === path && file.sha256 !== null);
       for (const [path, facts] of Object.entries(files)) {
         if (typeof facts === 'string') continue;
         assert.ok(
@@ -66,7 +67,7 @@ describe('SPIFFS images that SPIFFS made', () => {
       }
       if (reading.problems.length > 0) continue;
       withoutProblem++;
-      const paths = facts.files.filter(({ sha256 }) => sha256 !== null).map(({ path }) => path);
+      const paths = torn.files.filter(({ sha256 }) => sha256 !== null).map(({ path }) => path);
       assert.deepEqual(Object.keys(files), [...new Set(paths)].sort(), `image ${index}`);
     }
     assert.ok(withoutProblem > series.length / 3, `${withoutProblem} of ${series.length}`);
