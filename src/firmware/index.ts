@@ -8,3 +8,5 @@ export { mapFlash, partAt, sharesOf, type FlashPart, type FlashRegion, type Part
 export { beginsWithEboot } from './esp8266-arduino.ts';
 export { boundToMac, type BoundPlace } from './bound-to-mac.ts';
 export { formatRevision, parseRevision, revisionRequirements, type RevisionRequirement } from './requirements.ts';
+export { readNvs, type NvsEntry, type NvsReading } from './nvs.ts';
+export { isSecretKey } from './nvs-secrets.ts';
