@@ -1,9 +1,11 @@
 /** `espd show`: the map, why backups were made, and what is noted of them. */
 
 import assert from 'node:assert/strict';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { ManifestContent } from '../../src/archive/manifest.ts';
-import { ID0, MAC, OTHER_MAC, T0, backUp, content, image } from '../archive/support.ts';
+import { FOLDER, ID0, MAC, OTHER_MAC, T0, backUp, content, image } from '../archive/support.ts';
 import { Bench, assertPlain } from '../support/cli.ts';
 
 const T1 = '2026-11-24T12:00:00.000Z';
@@ -93,7 +95,11 @@ test('label, note, group, pins, reasons, imports and removals are told, for peop
 
   const { manifest } = await archive.resolveBackup(MAC, ID1);
   await archive.marks.confirm(MAC, { at: T2, id: ID1, md5: manifest.image.md5, by: 'stub', port: '/dev/ttyUSB0' });
-  assert.equal(await archive.remove(MAC, ID0, 'keepLast: 2'), true);
+  // As a removal leaves it (FORMAT.md); one of a backup that is there says nothing.
+  const removal = { at: T2, id: ID0, sha256: null, why: 'keepLast: 2', createdBy: 'espd 0.2.0' };
+  const lines = [removal, { ...removal, id: ID2 }].map((line) => `${JSON.stringify(line)}\n`);
+  await writeFile(join(archive.root, FOLDER, 'removed.jsonl'), lines.join(''));
+  await rm(join(archive.root, FOLDER, ID0), { recursive: true });
   const after = (await bench.run(['show', MAC])).stdout;
   assert.match(after, new RegExp(`the chip confirmed it ${T2}`));
   assert.match(after, /1 backup removed: "espd .*show .* --removed" lists them/);
