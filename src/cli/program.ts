@@ -13,9 +13,10 @@ import { identify } from './identify.ts';
 import { list } from './list.ts';
 import type { Output } from './output.ts';
 import { addDiff } from './diff-options.ts';
-import { addRestore } from './restore-options.ts';
+import { addRestore, addUndo } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
 import { type ShowCommandOptions, show } from './show.ts';
+import { type UndoCommandOptions, undo } from './undo.ts';
 import { type VerifyCommandOptions, verify } from './verify.ts';
 
 const EXIT_HELP = `
@@ -120,6 +121,11 @@ function buildProgram(host: Host, run: Runner): Command {
       run(command.optsWithGlobals(), (context) => restore(context, { ...options, ...(board && { board }) })),
   );
 
+  addUndo(add('undo', 'put back what was on a board before its last restore, or its last change')).action(
+    (board: string, options: Omit<UndoCommandOptions, 'board'>, command: Command) =>
+      run(command.optsWithGlobals(), (context) => undo(context, { ...options, board })),
+  );
+
   add('list', 'list the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
 
   add('show', 'show the backups of one board, with partitions, firmware and history')
@@ -145,6 +151,7 @@ function buildProgram(host: Host, run: Runner): Command {
       false,
     )
     .option('--port <port>', `with --device: ${PORT_HELP}`)
+    .option('--sample <part>', 'only a part, verified longest ago first: 5% of the backups, or group 2/7 of them')
     .action((options: VerifyCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => verify(context, options)),
     );
