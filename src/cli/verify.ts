@@ -1,8 +1,9 @@
 /** `espd verify`: hashes the archive again; with `--device`, compares attached boards with it without reading them out. */
 
 import { type ChipChangeSince, chipChangeText } from '../archive/chip-change.ts';
+import { type Sample, parseSample } from '../archive/sample.ts';
+import type { VerifyPlace, VerifyReport } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
-import type { VerifyReport } from '../archive/types.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
 import { guardMac } from '../transfer/guard-mac.ts';
@@ -20,6 +21,8 @@ export interface VerifyCommandOptions {
   readonly mac?: string;
   readonly device: boolean;
   readonly port?: string;
+  /** As typed: `5%` or `2/7`. */
+  readonly sample?: string;
 }
 
 export async function verify(context: CommandContext, options: VerifyCommandOptions): Promise<EspdError | undefined> {
@@ -28,26 +31,42 @@ export async function verify(context: CommandContext, options: VerifyCommandOpti
       hint: 'Without --device the archive is verified, and no port is opened',
     });
   }
+  if (options.sample !== undefined && options.device) {
+    throw new EspdError('usage', '--sample does not go together with --device', {
+      hint: 'A sample is one of the archive; --device asks the chip for one digest of its whole flash',
+    });
+  }
+  const sample = options.sample === undefined ? undefined : parseSample(options.sample);
   // Before any board is touched.
   await context.archive.checkReadable();
   const mac = options.mac === undefined ? undefined : await context.archive.resolveBoard(options.mac);
-  return options.device ? verifyDevices(context, mac, options.port) : verifyArchive(context, mac);
+  return options.device ? verifyDevices(context, mac, options.port) : verifyArchive(context, mac, sample);
 }
 
-async function verifyArchive(context: CommandContext, mac: Mac | undefined): Promise<EspdError | undefined> {
+async function verifyArchive(
+  context: CommandContext,
+  mac: Mac | undefined,
+  sample: Sample | undefined,
+): Promise<EspdError | undefined> {
   const { archive, out, signal } = context;
-  const onProgress = (board: Mac, id: string, place: { board: number; boards: number }) =>
-    out.status(`Verifying ${board} ${id} (board ${place.board} of ${place.boards})`);
-  const work = archive.verify({ ...(mac === undefined ? {} : { mac }), signal, onProgress });
+  const onProgress = (board: Mac, id: string, place: VerifyPlace) =>
+    out.status(
+      sample === undefined
+        ? `Verifying ${board} ${id} (board ${place.board} of ${place.boards})`
+        : `Verifying ${board} ${id} (backup ${place.backup} of ${place.backups})`,
+    );
+  const work = archive.verify({ ...(mac && { mac }), ...(sample && { sample }), signal, onProgress });
   const report = await work.finally(() => out.status(''));
-  const { checked, damaged, unreadable, foreign } = report;
+  const { checked, of, damaged, unreadable, foreign } = report;
   const error = verdictOf(report);
   for (const { file, problem } of damaged) out.line(`DAMAGED  ${printable(file)}: ${printable(problem)}`);
   for (const { file, problem } of unreadable) out.line(`NOT READ  ${printable(file)}: ${printable(problem)}`);
-  if (error === undefined) out.line(`${plural(checked, 'backup')} verified: every file is as it was written`);
+  const extent = of === undefined ? '' : ` of ${of}`;
+  if (error === undefined) out.line(`${plural(checked, 'backup')}${extent} verified: every file is as it was written`);
   noteForeign(out, foreign);
   out.document({
     checked,
+    ...(of === undefined ? {} : { of }),
     damaged: damaged.map(problemJson),
     unreadable: unreadable.map(problemJson),
     foreign,
