@@ -4,11 +4,11 @@ import type { Command } from 'commander';
 import {
   FLASH_SIZE_HELP,
   PORT_HELP,
+  boardArgument,
   bytesArgument,
   countArgument,
   flashSizeArgument,
   listArgument,
-  macArgument,
 } from './arguments.ts';
 
 const HELP = `
@@ -25,7 +25,7 @@ latest is the newest backup that is not the snapshot of a restore.`;
 
 export function addRestore(command: Command): Command {
   return command
-    .argument('[board]', 'restore a backup of this board: MAC, or MAC@WHICH (see --at)')
+    .argument('[board]', 'restore a backup of this board: MAC or label, or BOARD@WHICH (see --at)')
     .option('--mac <mac>', 'the same as an option')
     .option('--from <mac>', 'the same, together with --to or --many')
     .option(
@@ -33,7 +33,7 @@ export function addRestore(command: Command): Command {
       'which backup: latest (default), first, an id, or an ISO date (the newest one not after it)',
     )
     .option('--port <port>', PORT_HELP)
-    .option('--to <mac>', 'write to this other board; type its MAC in full', macArgument)
+    .option('--to <board>', 'write to this other board: its MAC in full, or its label', boardArgument)
     .option('--wait [seconds]', 'wait until the board is plugged in', countArgument)
     .option('--many', 'write to each board that is plugged in from now on, until Ctrl-C')
     .option('--count <boards>', 'with --many: stop after this many boards', countArgument)

@@ -8,4 +8,4 @@ export { mapFlash, partAt, sharesOf, type FlashPart, type FlashRegion, type Part
 export { beginsWithEboot } from './esp8266-arduino.ts';
 export { boundToMac, type BoundPlace } from './bound-to-mac.ts';
 export { formatRevision, parseRevision, revisionRequirements, type RevisionRequirement } from './requirements.ts';
-export { compareVersions, parseFirmwareRange, rangeMatches, nameMatches, type FirmwareRange } from './versions.ts';
+export { compareVersions, nameMatches, orderInList, parseFirmwareRange, rangeMatches, type FirmwareRange } from './versions.ts';
