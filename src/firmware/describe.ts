@@ -201,7 +201,8 @@ function problemsOf(found: ImageFinding | null, family: string): string[] {
   return [`The image at ${hex(found.image.offset)} is built for ${chip}, but the chip is ${family}`];
 }
 
-async function firstSegment(flash: BoundedFlash, image: Image): Promise<Buffer> {
+/** The start of an image's first segment, where its description is. */
+export async function firstSegment(flash: BoundedFlash, image: Image): Promise<Buffer> {
   const segment = image.segments[0];
   return segment ? flash.read(segment.offset, Math.min(DESCRIPTION_BYTES, segment.sizeBytes)) : Buffer.alloc(0);
 }
