@@ -31,6 +31,11 @@ export const ERROR_CODES = {
   },
   'config-unreadable': { exit: EXIT.usage, meaning: 'The config file is missing or cannot be read' },
 
+  'import-unclear': {
+    exit: EXIT.usage,
+    meaning: 'Of which board, chip or day a file is, or how large its flash, must be told',
+  },
+  'output-exists': { exit: EXIT.usage, meaning: 'The file that is to be written exists, and none is overwritten' },
   'board-not-found': { exit: EXIT.notFound, meaning: 'No attached board answers, or none has this MAC' },
   'board-ambiguous': { exit: EXIT.notFound, meaning: 'Several boards are attached, and one is needed' },
   'port-missing': { exit: EXIT.notFound, meaning: 'This serial port or network address does not exist' },
@@ -42,6 +47,7 @@ export const ERROR_CODES = {
   'label-taken': { exit: EXIT.usage, meaning: 'Another board has this label' },
   'label-ambiguous': { exit: EXIT.notFound, meaning: 'Several boards have this label' },
   'archive-unknown-backup': { exit: EXIT.notFound, meaning: 'The board has no backup with this id, date or position' },
+  'not-in-image': { exit: EXIT.notFound, meaning: 'The image has no such file, or no file system that espd can read' },
 
   'port-busy': { exit: EXIT.failed, meaning: 'Another program has the port open' },
   'port-denied': { exit: EXIT.failed, meaning: 'No permission to open the port' },
@@ -73,6 +79,11 @@ export const ERROR_CODES = {
   },
   'archive-newer': { exit: EXIT.failed, meaning: 'A manifest was written by a newer espd than this one' },
   'disk-full': { exit: EXIT.failed, meaning: 'No space left where the archive is' },
+  'not-an-image': { exit: EXIT.failed, meaning: 'A file that is to be imported holds no image of a whole flash' },
+  'input-unreadable': {
+    exit: EXIT.failed,
+    meaning: 'A file or folder that is to be imported is missing or cannot be read',
+  },
   'output-unwritable': { exit: EXIT.failed, meaning: 'The file named by --output cannot be written' },
   'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo gave a wrong result' },
   internal: { exit: EXIT.failed, meaning: 'A fault of espd itself; please report it' },
@@ -106,6 +117,10 @@ export const ERROR_CODES = {
   'half-restored': {
     exit: EXIT.refused,
     meaning: 'A restore was interrupted: the board holds neither its old content nor the new',
+  },
+  unconfirmed: {
+    exit: EXIT.refused,
+    meaning: 'No chip has confirmed this image, and nobody was asked whether to write it all the same',
   },
   declined: { exit: EXIT.refused, meaning: 'Nobody answered yes to the question whether to write' },
 

@@ -61,10 +61,12 @@ export function chipChanges(
   backups: readonly { readonly id: string; readonly manifest: ChipFacts }[],
 ): ReadonlyMap<string, ChipChangeSince> {
   const changes = new Map<string, ChipChangeSince>();
-  for (const [index, backup] of backups.entries()) {
-    const before = backups[index - 1];
+  let before: (typeof backups)[number] | undefined;
+  for (const backup of backups) {
     const change = before === undefined ? null : chipChange(before.manifest, backup.manifest);
     if (before !== undefined && change !== null) changes.set(backup.id, { ...change, since: before.id });
+    // An image out of a file tells nothing of its chip but the family: compared with it, a change would go unseen.
+    if (before === undefined || flashId(backup.manifest) !== null) before = backup;
   }
   return changes;
 }

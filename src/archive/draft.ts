@@ -21,6 +21,7 @@ import type { ImageHasher } from './hasher.ts';
 import { GZIP_IMAGE, PLAIN_IMAGE, checkRange } from './image.ts';
 import { clearLeftovers } from './leftovers.ts';
 import { formatManifest } from './manifest.ts';
+import { REMOVALS, readEvents } from './marks/events.ts';
 import type { ManifestContent } from './manifest.ts';
 import { chooseId, completeManifest } from './new-manifest.ts';
 import type { StoredImage } from './new-manifest.ts';
@@ -179,7 +180,8 @@ class FileDraft implements Draft {
     const image = await this.#storeImage();
     const backup = await this.#publish(content, digests, image);
     await this.leftover?.close(); // an open file that is removed stays for a while on network file systems
-    await removePartials(this.#maker, this.#place.boardFolder);
+    // An image out of a file is no later reading of the board: what an interrupted one has left stays of use.
+    if (content.reason !== 'imported') await removePartials(this.#maker, this.#place.boardFolder);
     await this.#maker.onCommitted(backup);
     const tookMs = Math.round(this.#maker.clock.now() - startedMs);
     this.#maker.log.debug('backup committed', { mac: backup.mac, id: backup.id, tookMs });
@@ -303,7 +305,7 @@ class FileDraft implements Draft {
     const { disk, createdBy, log } = this.#maker;
     const { boardFolder, path, mac } = this.#place;
     for (;;) {
-      const id = chooseId(await disk.fs.readdir(boardFolder), content.createdAt);
+      const id = chooseId(await disk.fs.readdir(boardFolder), content, await this.#spentIds(content));
       const manifest = completeManifest({ content, digests, image, createdBy, id });
       const text = formatManifest(manifest);
       const checksums = new Map([
@@ -328,6 +330,13 @@ class FileDraft implements Draft {
       }
       log.info('another process took the backup id first; taking the next one', { mac, id });
     }
+  }
+
+  /** Only an id in the past can be one that a removed backup had. */
+  async #spentIds({ reason }: ManifestContent): Promise<string[]> {
+    if (reason !== 'imported') return [];
+    const removals = await readEvents(this.#maker.disk, this.#place.boardFolder, REMOVALS);
+    return removals.events.map(({ id }) => id);
   }
 
   #unproven({ file, problem, code, hint }: Finding): EspdError {

@@ -3,7 +3,7 @@
 import { BLOCK_BYTES } from '../flash.ts';
 import { EspdError } from '../errors.ts';
 import type { ImageDigests } from './digest.ts';
-import { nextId } from './ids.ts';
+import { nextId, placedId } from './ids.ts';
 import { manifestSchema, versionOf } from './manifest.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
 
@@ -13,10 +13,19 @@ export interface StoredImage {
   readonly sha256: string;
 }
 
-/** The id of a backup that is made at `createdAt` in a board's folder with entries called `names`. */
-export function chooseId(names: readonly string[], createdAt: string): string {
+/**
+ * The id of a backup with this content in a board's folder with entries called `names`: behind all others, or, where it
+ * was imported, at its date.
+ * @param spent ids of backups that were removed: what is noted of them must not be taken for a note of another one
+ */
+export function chooseId(
+  names: readonly string[],
+  { createdAt, reason }: Pick<ManifestContent, 'createdAt' | 'reason'>,
+  spent: readonly string[] = [],
+): string {
   try {
-    return nextId(names, new Date(createdAt));
+    const at = new Date(createdAt);
+    return reason === 'imported' ? placedId([...names, ...spent], at) : nextId(names, at);
   } catch (error) {
     throw new EspdError('archive-unwritable', `No backup id is left after ${createdAt}`, {
       hint: 'A folder of the board is named by a time at the end of the calendar: move it away',

@@ -1,6 +1,6 @@
 /** Which boards `espd list` shows, and in which order. Pure. */
 
-import { labelKey } from '../archive/marks/labels.ts';
+import { labelKey } from '../archive/marks/label-key.ts';
 import { type FirmwareRange, nameMatches, orderInList, rangeMatches } from '../firmware/index.ts';
 
 /** All that is given must hold. */

@@ -1,7 +1,7 @@
 /** `espd list`: the boards of the archive, those that are asked for. */
 
 import { chipChangeText } from '../archive/chip-change.ts';
-import type { Backup, BoardOverview } from '../archive/types.ts';
+import type { BackupGlance, BoardOverview } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
@@ -87,7 +87,7 @@ async function rowOf(context: CommandContext, overview: BoardOverview): Promise<
   };
 }
 
-function firmwareOf(backup: Pick<Backup, 'manifest'> | null): ListedBoard['firmware'] {
+function firmwareOf(backup: BackupGlance | null): ListedBoard['firmware'] {
   return backup?.manifest.contents.firmware ?? null;
 }
 

@@ -8,7 +8,7 @@ import { type Span, bold, formatTable, jsonLine, jsonText, printable, renderLine
 
 /** One of the two streams of a process, as far as it is used here. */
 export interface TerminalStream {
-  write(text: string): unknown;
+  write(data: string | Uint8Array): unknown;
   readonly isTTY?: boolean | undefined;
   /** Width in characters, where the stream is a terminal. */
   readonly columns?: number | undefined;
@@ -73,6 +73,16 @@ export class Output {
     if (this.json) this.#terminal.stdout.write(`${jsonLine(value)}\n`);
   }
 
+  /** Whether what is written to stdout goes to a terminal. */
+  get isTerminal(): boolean {
+    return this.#terminal.stdout.isTTY === true;
+  }
+
+  /** A result that is no text, to stdout as it is. */
+  raw(bytes: Uint8Array): void {
+    this.#terminal.stdout.write(bytes);
+  }
+
   /** A line of the result, for people. Nothing with `--json`. */
   line(...spans: readonly Span[]): void {
     if (!this.json) this.#write(this.#terminal.stdout, spans);
@@ -95,6 +105,14 @@ export class Output {
     if (this.json) return;
     this.#progress.clear();
     this.#terminal.stdout.write(text);
+  }
+
+  /** Text behind a head that stands as it is; at a terminal wrapped, what follows as far in as the text begins. */
+  behind(head: string, text: string): void {
+    const width = widthOf(this.#terminal.stdout) - head.length;
+    const [first = '', ...others] = text.length <= width ? [text] : wrapText(text, width);
+    this.line(head + first);
+    for (const line of others) this.line(' '.repeat(head.length) + line);
   }
 
   /** Lines in columns, the first row being the heading; cut where they would wrap on a terminal. */

@@ -13,8 +13,15 @@ import { identify } from './identify.ts';
 import { LABEL_HELP, type LabelCommandOptions, label } from './label.ts';
 import { addList } from './list-options.ts';
 import { type ListCommandOptions, list } from './list.ts';
+import { type ExportCommandOptions, exportBackup } from './export/export.ts';
+import { addExport } from './export/options.ts';
+import { addImport } from './import/options.ts';
+import { type ImportCommandOptions, importDumps } from './import/import.ts';
 import type { Output } from './output.ts';
 import { addDiff } from './diff-options.ts';
+import { pin, unpin } from './pin.ts';
+import { addPrune } from './prune-options.ts';
+import { type PruneCommandOptions, prune } from './prune.ts';
 import { addRestore, addUndo } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
 import { type ShowCommandOptions, show } from './show.ts';
@@ -177,9 +184,39 @@ function buildProgram(host: Host, run: Runner): Command {
       false,
     )
     .option('--port <port>', `with --device: ${PORT_HELP}`)
+    .option('--sample <part>', 'only a part, verified longest ago first: 5% of the backups, or group 2/7 of them')
     .action((options: VerifyCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => verify(context, options)),
     );
+
+  addExport(add('export', 'write a backup, a part of it, or a file out of it, to a new file')).action(
+    (text: string, file: string, options: ExportCommandOptions, command: Command) => {
+      const [board = '', which] = text.split(/@(.*)/s);
+      return run(command.optsWithGlobals(), (context) => exportBackup(context, board, which, file, options));
+    },
+  );
+
+  addImport(add('import', 'bring dumps of whole flashes into the archive: .bin, .bin.gz, Intel HEX, folders')).action(
+    (files: string[], options: ImportCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => importDumps(context, files, options)),
+  );
+
+  addPrune(add('prune', 'remove backups that the policy does not keep; shows them first, and asks')).action(
+    (boards: string[], options: Omit<PruneCommandOptions, 'boards'>, command: Command) =>
+      run(command.optsWithGlobals(), (context) => prune(context, { ...options, boards })),
+  );
+
+  const PINNED = 'MAC or label, or MAC@WHICH (WHICH as for restore --at; default: latest)';
+  add('pin', 'keep a backup, whatever the policy says')
+    .argument('<backup>', PINNED)
+    .option('--note <text>', 'why')
+    .action((text: string, options: { note?: string }, command: Command) =>
+      run(command.optsWithGlobals(), (context) => pin(context, text, options.note)),
+    );
+
+  add('unpin', 'let the policy decide about a backup again')
+    .argument('<backup>', PINNED)
+    .action((text: string, _, command: Command) => run(command.optsWithGlobals(), (context) => unpin(context, text)));
 
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command.optsWithGlobals(), (context) => demo(context.out, host)),

@@ -47,6 +47,9 @@ const CHIP_FAMILIES: ReadonlyMap<number, string> = new Map([
   [0x0020, 'esp32s31'],
 ]);
 
+/** Those families, each of which an image with an extended header can name. */
+export const IMAGE_FAMILIES: readonly string[] = [...CHIP_FAMILIES.values()];
+
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const ESP32_FLASH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128].map((size) => size * MIB);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { idFromDate, idToDate, isBackupId, nextId } from '../../src/archive/ids.ts';
+import { idFromDate, idToDate, isBackupId, nextId, placedId } from '../../src/archive/ids.ts';
 
 const dates = fc.date({
   min: new Date('0000-01-01T00:00:00Z'),
@@ -63,4 +63,15 @@ test('whatever the clock does, each next id is new and sorts last', () => {
       },
     ),
   );
+});
+
+test('an imported backup stands at its date, or at the next second that is free', () => {
+  const at = new Date('2026-11-23T10:00:00.500Z');
+  const newer = '2026-11-24T10-00-00Z';
+  assert.equal(placedId([newer], at), '2026-11-23T10-00-00Z', 'older than what is there');
+  assert.equal(placedId([], at), '2026-11-23T10-00-00Z');
+  const taken = ['2026-11-23T10-00-00Z', '2026-11-23T10-00-01Z', newer];
+  assert.equal(placedId(taken, at), '2026-11-23T10-00-02Z');
+  assert.equal(placedId(['2026-12-31T23-59-59Z'], new Date('2026-12-31T23:59:59Z')), '2027-01-01T00-00-00Z');
+  assert.throws(() => placedId(['9999-12-31T23-59-59Z'], new Date('9999-12-31T23:59:59Z')), RangeError);
 });

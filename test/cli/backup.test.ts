@@ -172,7 +172,7 @@ describe('identify, backup, verify --device', { concurrency: 8 }, () => {
 
     const resets = board.resets;
     await writeFile(file, 'mine');
-    await bench.fails(['backup', '--port', address, '--output', file], 'usage');
+    await bench.fails(['backup', '--port', address, '--output', file], 'output-exists');
     assert.equal(await readFile(file, 'utf8'), 'mine');
     const nowhere = join(bench.folder, 'no', 'such', 'folder.bin');
     await bench.fails(['backup', '--port', address, '--output', nowhere], 'output-unwritable');

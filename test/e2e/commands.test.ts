@@ -65,7 +65,7 @@ describe('commands', { concurrency: 4, timeout: 180_000 }, () => {
     t.after(() => served.close());
     await chmod(served.address, 0);
     const denied = new EspdProcess(t, bench, ['identify', '--port', served.address], { isBoundByPermissions: true });
-    checkError({ status: await denied.status(), stdout: denied.stdout, stderr: denied.stderr }, 'port-denied');
+    checkError({ status: await denied.status(), stderr: denied.stderr }, 'port-denied');
     assert.match(denied.stderr, /usermod|udev/);
   });
 });

@@ -39,6 +39,8 @@ export interface RunResult {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
+  /** What stdout got that is no text. */
+  readonly bytes: Buffer;
 }
 
 export interface BenchBoard {
@@ -115,11 +117,13 @@ export class Bench {
 
   async run(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     const said = { stdout: '', stderr: '' };
+    const raw: Uint8Array[] = [];
     const stream = (name: 'stdout' | 'stderr') => ({
       isTTY: options.tty ?? false,
       columns: options.columns ?? 80,
-      write: (text: string) => {
-        said[name] += text;
+      write: (data: string | Uint8Array) => {
+        if (typeof data === 'string') said[name] += data;
+        else raw.push(Buffer.from(data));
         options.onOutput?.(said);
       },
     });
@@ -136,7 +140,7 @@ export class Bench {
       signal: options.signal ?? new AbortController().signal,
       onHangup: () => undefined,
     });
-    return { status, ...said };
+    return { status, ...said, bytes: Buffer.concat(raw) };
   }
 
   /** Runs with `--json`; stdout must be one JSON document, which the caller says the type of. */
@@ -195,7 +199,7 @@ export function parseJson<T>(text: string): T {
 }
 
 /** stderr ends with the error: `espd: SENTENCE (code)`, and a hint below it. */
-export function checkError({ status, stderr }: RunResult, code: ErrorCode): void {
+export function checkError({ status, stderr }: Pick<RunResult, 'status' | 'stderr'>, code: ErrorCode): void {
   assert.equal(status, ERROR_CODES[code].exit, stderr);
   const screen = screenOf(stderr);
   assert.match(screen, /^espd: \S/m);

@@ -6,6 +6,7 @@ import { printable, replaceUnprintable } from '../../printable.ts';
 import { isBackupId } from '../ids.ts';
 import { editDistance, parseMoment, unknownBoard } from '../which.ts';
 import { MAX_LABEL, MAX_NOTE } from './events.ts';
+import { labelKey } from './label-key.ts';
 
 /** Words that stand for a backup behind `@`. */
 const WHICH_WORDS = ['latest', 'first'];
@@ -57,11 +58,6 @@ function checkText(text: string, what: string, max: number): string {
   if (value.length > max) throw refuse(`it has ${value.length} characters`);
   if (replaceUnprintable(value, '') !== value) throw refuse('it has characters that cannot be printed');
   return value;
-}
-
-/** Labels with the same key are the same to a person who types one. */
-export function labelKey(label: string): string {
-  return label.normalize('NFC').trim().toLowerCase();
 }
 
 /** Changes of a character after which a label is still taken for a slip of the hand. */

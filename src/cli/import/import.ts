@@ -1,0 +1,230 @@
+/** `espd import`: dumps that people already have, each as a backup of its board that no chip has confirmed. */
+
+import { idFromDate, idToDate, placedId } from '../../archive/ids.ts';
+import type { Archive, Backup, BoardHistory } from '../../archive/types.ts';
+import { EspdError, hasCode, toEspdError } from '../../errors.ts';
+import { type Mac, parseMac } from '../../mac.ts';
+import { printable } from '../../printable.ts';
+import { type ImportFacts, importImage, sameImage } from '../../transfer/import-image.ts';
+import type { CommandContext } from '../context.ts';
+import { dim, formatSize, plural } from '../text.ts';
+import { assembleDump } from './assemble.ts';
+import { readDumpFile } from './dump-file.ts';
+import { type DumpSource, dumpSources, nameOfFile } from './sources.ts';
+import { type DumpDate, dateOfDump, familyOfDump, macOfDump } from './told.ts';
+
+export interface ImportCommandOptions {
+  /** MAC or label of the board that all files are of. */
+  readonly mac?: string;
+  /** When the flash was read. */
+  readonly at?: Date;
+  /** Family of the chip, where the image does not tell. */
+  readonly chip?: string;
+  /** Of the flash, in bytes, where the files are not all of it. */
+  readonly size?: number;
+  readonly dryRun: boolean;
+}
+
+/** A dump that has been read and understood. */
+interface Dump extends ImportFacts {
+  readonly source: string;
+  readonly date: DumpDate;
+  readonly filledBytes: number | null;
+  readonly remarks: readonly string[];
+}
+
+interface Imported extends Dump {
+  readonly id: string;
+  /** Null for a rehearsal. */
+  readonly path: string | null;
+  /** The archive had the image already, as this backup. */
+  readonly wasThere: boolean;
+}
+
+interface Failure {
+  readonly source: string;
+  readonly error: EspdError;
+}
+
+/** The archive itself fails: so would every other file. */
+const END_OF_ALL = ['archive-missing', 'archive-unwritable', 'disk-full', 'internal'] as const;
+
+export async function importDumps(
+  context: CommandContext,
+  args: readonly string[],
+  options: ImportCommandOptions,
+): Promise<EspdError | undefined> {
+  const { archive, out, signal } = context;
+  const mac =
+    options.mac === undefined ? undefined : (parseMac(options.mac) ?? (await archive.resolveBoard(options.mac)));
+  const { dumps, passedOver } = await dumpSources(args, mac !== undefined);
+  if (options.at !== undefined && dumps.length > 1) {
+    throw new EspdError('usage', `--at is of one dump, and ${dumps.length} are named`, {
+      hint: 'Import them one by one, or put the dates into their names: 500291c337a5_2024-01-02.bin',
+    });
+  }
+  if (!options.dryRun) await archive.checkWritable();
+  const done: Imported[] = [];
+  const failures: Failure[] = [];
+  for (const [index, source] of dumps.entries()) {
+    signal.throwIfAborted();
+    out.status(`${index + 1} of ${dumps.length}: ${source.name}`);
+    try {
+      const one = await importOne(context, source, mac, options);
+      out.status('');
+      done.push(one);
+      printOne(context, one, options.dryRun);
+    } catch (error) {
+      out.status('');
+      if (signal.aborted) throw error;
+      const failure = { source: source.name, error: toEspdError(error) };
+      failures.push(failure);
+      if (hasCode(failure.error, ...END_OF_ALL)) break;
+    }
+  }
+  const end = failures[0]?.error;
+  for (const { source, error } of failures) {
+    if (error === end && failures.length === 1) continue;
+    out.note(`${error.message.includes(source) ? '' : `${source}: `}${error.message} (${error.code})`);
+    if (error.hint !== '') out.note(`  ${error.hint}`);
+  }
+  for (const sentence of passedOver) out.note(dim(`passed over: ${sentence}`));
+  const untried = dumps.length - done.length - failures.length;
+  const error = overall(failures, dumps.length, untried);
+  out.document({
+    imported: done.map((one) => oneJson(one)),
+    failed: failures.map(({ source, error: failed }) => ({ file: source, ...failed.toJSON() })),
+    passedOver,
+    dryRun: options.dryRun,
+    ...(error === undefined ? {} : { error }),
+  });
+  return error;
+}
+
+/** The one error, or the code of the first one and how many there are. */
+function overall(failures: readonly Failure[], of: number, untried: number): EspdError | undefined {
+  const first = failures[0]?.error;
+  if (first === undefined || of === 1) return first;
+  const rest = untried === 0 ? '' : `, ${untried} not tried`;
+  return new EspdError(first.code, `${failures.length} of ${of} dumps were not imported${rest}`, {
+    hint: `The first: ${first.message}`,
+    cause: first,
+  });
+}
+
+async function importOne(
+  context: CommandContext,
+  source: DumpSource,
+  toldMac: Mac | undefined,
+  options: ImportCommandOptions,
+): Promise<Imported> {
+  const { archive, signal } = context;
+  const dump = await understand(context, source, toldMac, options);
+  const there = await sameImage(archive, dump, signal);
+  if (there !== undefined) return { ...dump, id: there.id, path: there.path, wasThere: true };
+  if (options.dryRun) return { ...dump, id: await idAt(archive, dump), path: null, wasThere: false };
+  const backup = await importImage(archive, dump, signal);
+  return { ...dump, id: backup.id, path: backup.path, wasThere: false };
+}
+
+async function idAt(archive: Archive, { mac, at }: Dump): Promise<string> {
+  const { backups, marks } = await archive.history(mac);
+  return placedId(
+    [...backups, ...marks.removals].map(({ id }) => id),
+    at,
+  );
+}
+
+/** @throws EspdError for all that may be wrong with the files, or is not known of them */
+async function understand(
+  { archive, clock, signal }: CommandContext,
+  source: DumpSource,
+  toldMac: Mac | undefined,
+  { at, chip, size }: ImportCommandOptions,
+): Promise<Dump> {
+  const { name } = source;
+  const fileNames = source.files.map(({ path }) => nameOfFile(path));
+  // Files are opened first: that one is a pipe or a web page is news, that its name lacks a MAC then is none.
+  const files = [];
+  for (const { path, offset } of source.files) files.push({ ...(await readDumpFile(path, signal)), offset });
+  const { image, family: found, filledBytes, remarks } = await assembleDump(name, files, size);
+  const mac = macOfDump(name, fileNames, toldMac);
+  const history = await archive.history(mac);
+  const newest = history.backups.at(-1);
+  const family = familyOfDump({ name, mac, found, told: chip, known: newest?.manifest.chip.family });
+  refuseOtherSize(name, image.length, newest, size !== undefined);
+  const date = dateOfDump({
+    name,
+    fileNames,
+    modifiedAt: new Date(Math.max(...files.map(({ modifiedAt }) => modifiedAt.getTime()))),
+    told: at,
+    now: clock.date(),
+    newestOfChip: newestOfChip(history),
+  });
+  const [onlyFile] = fileNames;
+  return {
+    mac,
+    image,
+    family,
+    at: date.at,
+    file: onlyFile !== undefined && fileNames.length === 1 ? onlyFile : null,
+    sizeIsTold: size !== undefined,
+    source: name,
+    date,
+    filledBytes,
+    remarks,
+  };
+}
+
+/** When the newest backup was made that a chip has confirmed as it was made. */
+function newestOfChip({ backups }: BoardHistory): Date | undefined {
+  const newest = backups.findLast(({ manifest }) => manifest.confirmed !== null);
+  return newest === undefined ? undefined : idToDate(newest.id);
+}
+
+/** A dump of a part of the flash has another size than the backups of the board. */
+function refuseOtherSize(name: string, sizeBytes: number, newest: Backup | undefined, sizeIsTold: boolean): void {
+  const known = newest?.manifest.flash.sizeBytes ?? sizeBytes;
+  if (known === sizeBytes || sizeIsTold || newest === undefined) return;
+  throw new EspdError(
+    'other-size',
+    `${name} has ${formatSize(sizeBytes)}, but backup ${newest.id} of ${newest.mac} has ${formatSize(known)}`,
+    { hint: `Is it of this board, and all of its flash? If the flash was replaced: --size ${sizeBytes / 1024}K` },
+  );
+}
+
+const DATE_FROM: Readonly<Record<DumpDate['from'], string>> = {
+  told: 'as told',
+  name: 'by its name',
+  file: 'by its time stamp',
+};
+
+function printOne({ out }: CommandContext, one: Imported, isDryRun: boolean): void {
+  const { mac, id, source, image, family, date, filledBytes, remarks, wasThere, path } = one;
+  if (wasThere) out.line(`${mac}  is in the archive already as ${id}: nothing added`);
+  else if (isDryRun) out.line(`${mac}  would be imported as ${id}`);
+  else out.line(`${mac}  imported as ${id}, confirmed by no chip`);
+  const day = idFromDate(date.at).slice(0, 10);
+  out.line(dim(`  ${source}: ${family}, ${formatSize(image.length)}, read on ${day} ${DATE_FROM[date.from]}`));
+  if (filledBytes !== null) {
+    out.note(`  composed: ${plural(filledBytes, 'byte')} that no file holds are as in erased flash (ff)`);
+  }
+  for (const remark of remarks) out.note(`  ${remark}`);
+  if (path !== null) out.line(dim(`  ${path}`));
+}
+
+function oneJson({ source, mac, id, path, image, family, date, filledBytes, remarks, wasThere }: Imported): object {
+  return {
+    file: printable(source),
+    mac,
+    id,
+    path,
+    chip: family,
+    sizeBytes: image.length,
+    at: date.at.toISOString(),
+    atFrom: date.from,
+    filledBytes,
+    remarks,
+    wasThere,
+  };
+}
