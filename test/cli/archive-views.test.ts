@@ -170,7 +170,12 @@ test('list for people fits a terminal of 80 columns, one line a board', async (t
 test('list of an empty archive says so', async (t) => {
   const bench = await Bench.open(t);
   await mkdir(bench.archivePath);
-  assert.deepEqual((await bench.runJson<ListJson>(['list'])).json, { boards: [], problems: [], foreign: [] });
+  assert.deepEqual((await bench.runJson<ListJson>(['list'])).json, {
+    boards: [],
+    total: 0,
+    problems: [],
+    foreign: [],
+  });
   const { status, stdout } = await bench.run(['list']);
   assert.equal(status, 0);
   assert.equal(stdout, `No backups yet in ${bench.archivePath}\n`);
