@@ -54,11 +54,19 @@ const recordSchema = z.object({
     .array(region.extend({ md5: z.string().regex(/^[0-9a-f]{32}$/) }))
     .min(1)
     .max(MAX_REGIONS),
-  /** The parts of the flash that the restore was confined to, by name where they have one; null for the whole flash. */
+  /** The parts of the flash that the restore is confined to, by name where they have one; null for the whole flash. */
   parts: z
     .array(region.extend({ name: z.string().max(200).transform(printable).nullable() }))
     .max(200)
     .nullable(),
+  /**
+   * Partitions of the board that the restore leaves as they are: neither compared nor written. `parts` is then all the
+   * rest, so that an espd which does not know this key leaves them alone, too.
+   */
+  kept: z
+    .array(region.extend({ name: z.string().max(200).transform(printable) }))
+    .max(100)
+    .default([]),
   /** The backup that holds what was on the board before; null where none was made. */
   snapshot: z.string().refine(isBackupId).nullable(),
   /** The snapshot was made for this restore; else the archive held that content before. */
@@ -84,7 +92,8 @@ const recordSchema = z.object({
 export type RestoreRecord = z.infer<typeof recordSchema>;
 
 /** What its maker knows. */
-export type RestoreRecordContent = Omit<RestoreRecord, 'formatVersion' | 'createdBy' | 'archive'>;
+export type RestoreRecordContent = Omit<RestoreRecord, 'formatVersion' | 'createdBy' | 'archive' | 'kept'> &
+  Partial<Pick<RestoreRecord, 'kept'>>;
 
 /**
  * A board's unfinished restore: its record; or null with the reason, where the file is known to be there but is not

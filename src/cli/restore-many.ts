@@ -6,6 +6,7 @@ import type { Mac } from '../mac.ts';
 import { finishCommand } from '../transfer/finish-command.ts';
 import type { PlugIn } from '../plugs/job.ts';
 import type { PlugIns } from '../plugs/plug-ins.ts';
+import type { KeepWish } from '../transfer/restore/keep.ts';
 import { type RestoreOutcome, restoreBoard } from '../transfer/restore/restore.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type SessionResult, stuckError } from '../transfer/session.ts';
@@ -41,7 +42,7 @@ interface CloneResult {
  */
 export async function restoreMany(
   context: CommandContext,
-  { backup, why, consent }: { backup: Backup; why: string; consent: Consent },
+  { backup, why, keep, consent }: { backup: Backup; why: string; keep: KeepWish; consent: Consent },
   options: ManyOptions,
 ): Promise<EspdError | undefined> {
   const { out, signal, config } = context;
@@ -62,7 +63,7 @@ export async function restoreMany(
     for await (const plugIn of plugIns.next(Infinity)) {
       while (isFull()) await Promise.race(running);
       if (enough.signal.aborted) break;
-      const job: Promise<void> = clone(context, plugIns, plugIn, { backup, why, busy, yes: options.yes }).then(
+      const job: Promise<void> = clone(context, plugIns, plugIn, { backup, why, keep, busy, yes: options.yes }).then(
         (result) => {
           results.push(result);
           print(context, result);
@@ -101,10 +102,10 @@ async function clone(
   context: CommandContext,
   plugIns: PlugIns,
   plugIn: PlugIn,
-  job: { backup: Backup; why: string; busy: Set<Mac>; yes: boolean },
+  job: { backup: Backup; why: string; keep: KeepWish; busy: Set<Mac>; yes: boolean },
 ): Promise<CloneResult> {
   const { archive, call, signal } = context;
-  const { backup, why, busy, yes } = job;
+  const { backup, why, keep, busy, yes } = job;
   const port = plugIn.port.address;
   const found: { mac: Mac | null } = { mac: null };
   try {
@@ -114,7 +115,7 @@ async function clone(
       claim(busy, mac);
       try {
         return await restoreBoard(session, {
-          ...{ archive, backup, targetMac: mac, why: `${why}, --many`, dryRun: false },
+          ...{ archive, backup, keep, targetMac: mac, why: `${why}, --many`, dryRun: false },
           // Asked once, for every board that follows.
           confirm: () => Promise.resolve(true),
           command: { port: null, yes },
@@ -162,6 +163,7 @@ function boardJson({ verdict, port, mac, result, error, finish }: CloneResult): 
           verified: result.value.verified,
           snapshot: result.value.snapshot?.id ?? null,
           boundToMac: result.value.plan.boundToMac,
+          kept: result.value.plan.kept.parts,
           transfer: { ...result.value.transfer, wireBytes: result.wireBytes, seconds: result.seconds },
         }),
     ...(error instanceof WriteMismatchError ? { failedSectors: error.failedSectors } : {}),

@@ -25,6 +25,10 @@ export function planLines(plan: RestorePlan): string[] {
       ),
     ]),
     ...(plan.scope === null ? [] : labelled('only', plan.scope.map(scopeText))),
+    ...labelled('stays', [
+      ...plan.kept.parts.map(scopeText),
+      ...plan.kept.notes.flatMap((note) => wrapText(note, TEXT_WIDTH, '  ')),
+    ]),
     ...(plan.halfRestored === null ? [] : labelled('unfinished', unfinishedLines(plan.halfRestored.snapshot))),
     ...labelled('differs', differenceLines(plan)),
     ...(plan.sectors === 0 ? [] : labelled('takes', [timeText(plan)])),

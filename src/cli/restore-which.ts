@@ -1,6 +1,6 @@
 /** Which backup the command line of a restore means. */
 
-import type { Archive, Backup } from '../archive/types.ts';
+import type { Archive, Backup, Which } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
@@ -46,27 +46,14 @@ export function boardAndWhich({ board, mac, from, at }: NamedBoard): BoardAndWhi
  * @throws EspdError see {@link meantBackup}; `archive-damaged`
  */
 export async function chooseBackup(
-  { archive, call, out, signal }: CommandContext,
+  context: CommandContext,
   { board, at }: BoardAndWhich,
   target: Mac | 'same' | null,
 ): Promise<{ backup: Backup; why: string }> {
+  const { archive } = context;
   const mac = await archive.resolveBoard(board);
   const begun = at === 'latest' ? await begunWith(archive, mac, target === 'same' ? mac : target) : undefined;
-  const backup = await meantBackup(archive, mac, begun ?? at);
-  const [damage] = await archive.verifyBackup(backup.mac, backup.id, signal);
-  if (damage !== undefined) {
-    const { code, hint } = damage.error;
-    const what = code === 'archive-damaged' ? 'is damaged' : 'cannot be verified';
-    const show = `"${commandLine(call, 'show', mac)}" lists the other backups; choose one with --at`;
-    throw new EspdError(code, `Backup ${backup.id} of ${backup.mac} ${what}: ${damage.file} ${damage.problem}`, {
-      hint: `Nothing was written. ${hint === '' ? '' : `${hint}. `}${show}`,
-    });
-  }
-  const { foreign } = await archive.history(mac);
-  noteForeign(
-    out,
-    foreign.filter(({ id }) => id === backup.id),
-  );
+  const backup = await soundBackup(context, mac, begun ?? at);
   const ids = await archive.backupIds(mac);
   const count = `${ids.indexOf(backup.id) + 1} of ${ids.length}`;
   if (begun !== undefined) return { backup, why: `to finish the interrupted restore (${count})` };
@@ -76,6 +63,33 @@ export async function chooseBackup(
   if (ids.length === 1) return { backup, why: 'the only one' };
   if (at === 'latest' || at === 'first') return { backup, why: `${at} of ${ids.length}` };
   return { backup, why: at === backup.id ? `named by its id (${count})` : `the newest not after ${at} (${count})` };
+}
+
+/**
+ * The backup that is meant, every file of it hashed.
+ * @throws EspdError see {@link meantBackup}; `archive-damaged`, `archive-unreadable`
+ */
+export async function soundBackup(
+  { archive, call, out, signal }: CommandContext,
+  mac: Mac,
+  which: Which,
+): Promise<Backup> {
+  const backup = await meantBackup(archive, mac, which);
+  const [damage] = await archive.verifyBackup(backup.mac, backup.id, signal);
+  if (damage !== undefined) {
+    const { code, hint } = damage.error;
+    const what = code === 'archive-damaged' ? 'is damaged' : 'cannot be verified';
+    const show = `"${commandLine(call, 'show', mac)}" lists the other backups, "${commandLine(call, 'restore', `${mac}@WHICH`)}" puts one back`;
+    throw new EspdError(code, `Backup ${backup.id} of ${backup.mac} ${what}: ${damage.file} ${damage.problem}`, {
+      hint: `Nothing was written. ${hint === '' ? '' : `${hint}. `}${show}`,
+    });
+  }
+  const { foreign } = await archive.history(mac);
+  noteForeign(
+    out,
+    foreign.filter(({ id }) => id === backup.id),
+  );
+  return backup;
 }
 
 /** Of `mac`'s backups the one with which a restore of `target` has begun and not ended. */

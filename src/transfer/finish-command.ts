@@ -17,15 +17,19 @@ export function commandLine(call: EspdCall, ...args: readonly string[]): string 
 }
 
 /** What of an unfinished restore its command is made of. */
-export type Unfinished = Pick<RestoreRecord, 'from' | 'mac' | 'parts' | 'options' | 'archive'>;
+export type Unfinished = Pick<RestoreRecord, 'from' | 'mac' | 'parts' | 'options' | 'archive'> &
+  Partial<Pick<RestoreRecord, 'kept'>>;
 
 /**
  * The command that finishes a restore: it needs the same port and the same overrides as the one that began it.
  * @param call how this process was called, which has found the record
  */
-export function finishCommand({ from, mac, parts, options, archive }: Unfinished, call: EspdCall): string {
+export function finishCommand(unfinished: Unfinished, call: EspdCall): string {
+  const { from, mac, parts, kept = [], options, archive } = unfinished;
   const to = from.mac === mac ? [] : ['--to', mac];
-  const args = ['restore', '--mac', from.mac, ...to, '--at', from.id, ...(parts ?? []).flatMap(partOptions)];
+  // Where something is kept, the parts are what lies around it.
+  const confined = kept.length > 0 ? kept.flatMap(({ name }) => ['--keep', name]) : (parts ?? []).flatMap(partOptions);
+  const args = ['restore', '--mac', from.mac, ...to, '--at', from.id, ...confined];
   if (options.port !== null) args.push('--port', options.port);
   if (options.toldFlashBytes !== null) args.push('--flash-size', `${options.toldFlashBytes / 1024}K`);
   for (const name of options.ignore) args.push(`--ignore-${name}`);

@@ -62,7 +62,7 @@ describe('the record of a restore', () => {
     await archive.beginRestore(content);
     const half = await archive.halfRestored(MAC);
     assert.deepEqual(half, {
-      record: { formatVersion: 1, createdBy: 'espd test', ...content, archive: null },
+      record: { formatVersion: 1, createdBy: 'espd test', ...content, kept: [], archive: null },
       problem: null,
     });
     const history = await archive.history(MAC);
@@ -98,6 +98,30 @@ describe('the record of a restore', () => {
     await archive.endRestore(MAC, 'nothing-written');
     await assert.rejects(archive.beginRestore(content), (error) => hasCode(error, 'archive-unknown-backup'));
     assert.equal(await archive.halfRestored(MAC), null);
+  });
+
+  it('tells what is kept; an older one without that key keeps nothing', async (t) => {
+    const { archive } = await archiveOf(t);
+    const kept = [{ name: 'nvs', offset: 0x9000, sizeBytes: 0x5000 }];
+    const parts = [{ name: null, offset: 0, sizeBytes: 0x9000 }];
+    await archive.beginRestore({ ...content, parts, kept });
+    const half = await archive.halfRestored(MAC);
+    assert.deepEqual([half?.record?.kept, half?.record?.parts], [kept, parts]);
+    await archive.endRestore(MAC, 'done');
+    assert.equal((await archive.restores(MAC))[0]?.partial, true);
+    const without = parseRestoreRecord(JSON.stringify({ formatVersion: 1, createdBy: 'espd', ...content }), MAC);
+    assert.deepEqual(without.record?.kept, []);
+    for (const wrong of [
+      null,
+      {},
+      [{}],
+      [{ offset: 0, sizeBytes: 1 }],
+      [{ name: 1, offset: 0, sizeBytes: 1 }],
+      Array(101).fill(kept[0]),
+    ]) {
+      const text = JSON.stringify({ formatVersion: 1, createdBy: 'espd', ...content, kept: wrong });
+      assert.equal(parseRestoreRecord(text, MAC).record, null);
+    }
   });
 
   it('leaves no note of a restore that wrote nothing', async (t) => {

@@ -234,6 +234,45 @@ describe('restore', { concurrency: 4 }, () => {
     await bench.fails(['restore', '--from', MAC], 'usage');
   });
 
+  test('--many --keep leaves each board its own, and skips one that has it elsewhere', async (t) => {
+    const bench = await Bench.open(t);
+    const source = await bench.addBoard(theBoard);
+    await bench.run(['backup', '--port', source.address]);
+    const image = source.board.flash.snapshot();
+    const content = Buffer.from(image);
+    content.fill('its own settings ', 0x9000, 0xe000);
+    content.fill('another app ', 0x20000, 0x24000);
+    const moved = Buffer.from(content);
+    moved.writeUInt32LE(0xa000, 0x8000 + 4);
+    const boards = [
+      await bench.addBoard({ family: 'esp32c3', mac: '24:0a:c4:00:00:01' }, { linked: false, content: moved }),
+      await bench.addBoard({ family: 'esp32c3', mac: '24:0a:c4:00:00:02' }, { linked: false, content }),
+    ];
+    const lines: string[] = [];
+    const many = ['restore', '--from', MAC, '--many', '--yes', '--count', '1', '--keep', 'nvs', '--json'];
+    const running = bench.run(many, {
+      onOutput: ({ stdout }) => void lines.splice(0, Infinity, ...stdout.trimEnd().split('\n')),
+    });
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    for (const [index, one] of boards.entries()) {
+      await plugIn(bench, one);
+      await until(() => lines.filter((line) => line !== '').length > index, `a line for board ${index + 1}`, 60_000);
+    }
+    assert.equal((await running).status, 0);
+    const results = lines.flatMap((line) => (JSON.parse(line) as { board?: CloneJson }).board ?? []);
+    assert.deepEqual(
+      results.map(({ verdict, error }) => [verdict, error?.code]),
+      [
+        ['skip', 'other-layout'],
+        ['pass', undefined],
+      ],
+    );
+    const expected = Buffer.from(image);
+    content.copy(expected, 0x9000, 0x9000, 0xe000);
+    assert.ok(boards[0]?.board.flash.snapshot().equals(moved));
+    assert.ok(boards[1]?.board.flash.snapshot().equals(expected));
+  });
+
   test('--many clones onto what is plugged in next, and onto nothing else', async (t) => {
     const bench = await Bench.open(t);
     const source = await bench.addBoard(theBoard);

@@ -26,6 +26,7 @@ const plan: RestorePlan = {
     },
   ],
   scope: null,
+  kept: { parts: [], notes: [] },
   recordFolder: null,
   backup: {
     mac,

@@ -13,8 +13,14 @@ import { EspdProcess, startDaemon } from './support.ts';
 const MAC = '24:0a:c4:12:45:56';
 
 describe('restore', { concurrency: 2, timeout: 300_000 }, () => {
-  for (const family of ['esp8266', 'esp32c3'] as const) {
-    test(`SIGKILL in the middle of writing an ${family}: daemon and commands know, the same command finishes it`, async (t) => {
+  for (const [family, own] of [
+    ['esp8266', null],
+    ['esp32c3', null],
+    // Where the settings are: nvs of the demo image.
+    ['esp32', { name: 'nvs', offset: 0x9000, sizeBytes: 0x5000 }],
+  ] as const) {
+    const keeping = own === null ? '' : `, keeping ${own.name},`;
+    test(`SIGKILL in the middle of writing an ${family}${keeping}: daemon and commands know, the same command finishes it`, async (t) => {
       const bench = await Bench.open(t);
       await bench.configure({ log: { format: 'json' } });
       // Erasing takes its time, so that something can happen in the middle of it.
@@ -24,9 +30,12 @@ describe('restore', { concurrency: 2, timeout: 300_000 }, () => {
       const id = kept.backups[0]?.id ?? '';
       const image = board.flash.snapshot();
       for (let at = 0x20000; at < 0x50000; at += 0x2000) board.flash.load(at, Buffer.alloc(4096, 'other '));
+      if (own !== null) board.flash.load(own.offset, Buffer.alloc(own.sizeBytes, 'own settings '));
       const before = board.flash.snapshot();
+      if (own !== null) before.copy(image, own.offset, own.offset, own.offset + own.sizeBytes);
 
-      const restore = ['restore', '--mac', MAC, '--port', address, '--yes', '--json'];
+      const keep = own === null ? [] : ['--keep', own.name];
+      const restore = ['restore', '--mac', MAC, '--port', address, '--yes', '--json', ...keep];
       const killed = new EspdProcess(t, bench, restore);
       const begun = () => board.commands.filter(({ opcode }) => opcode === OPCODE.flashDeflBegin).length > 3;
       await until(begun, 'it writes', 60_000);

@@ -28,6 +28,11 @@ test('the command that finishes a restore says all that the first one said', () 
       `${START} --at 2026-11-23T10-00-00Z --offset 0x9000 --size 0x5000`,
     ],
     [
+      // What lies around the kept partitions is not said: it is what the kept ones leave.
+      [{ ...plain, parts: [{ ...part, name: null }], kept: [part, { ...part, name: '-x y' }] }, ['espd']],
+      `${START} --at 2026-11-23T10-00-00Z --keep nvs --keep '-x y'`,
+    ],
+    [
       [
         {
           ...plain,

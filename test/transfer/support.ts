@@ -145,8 +145,8 @@ export class Bench {
     options: JobOptions & Partial<Omit<RestoreOptions, 'archive' | 'backup'>> = {},
   ): Promise<SessionResult<RestoreOutcome>> {
     const { targetMac = backup.mac, dryRun = false } = options;
-    const { confirm = () => Promise.resolve(true), command, onPlan, overrides, part, snapshot, why } = options;
-    const given = Object.entries({ command, onPlan, overrides, part, snapshot, why }).filter(
+    const { confirm = () => Promise.resolve(true), command, keep, onPlan, overrides, part, snapshot, why } = options;
+    const given = Object.entries({ command, keep, onPlan, overrides, part, snapshot, why }).filter(
       ([, value]) => value !== undefined,
     );
     return this.session(

@@ -18,6 +18,7 @@ import {
 import type { Mac } from '../../mac.ts';
 import { overlap } from '../flash-compare.ts';
 import { writeProtectionOf } from './guards.ts';
+import type { Kept } from './keep.ts';
 import type { NamedRegion } from './parts.ts';
 import type { Session } from '../session.ts';
 
@@ -32,6 +33,8 @@ export interface RestorePlan {
   readonly parts: readonly PartShare[];
   /** What the restore is confined to; null = the whole flash. */
   readonly scope: readonly NamedRegion[] | null;
+  /** Partitions of the board that stay as they are, and remarks about it. */
+  readonly kept: Kept;
   readonly backup: {
     readonly mac: Mac;
     readonly id: string;
@@ -97,6 +100,9 @@ export interface PlanFacts {
   readonly regions: readonly Region[];
   readonly parts: readonly FlashPart[];
   readonly scope: readonly NamedRegion[] | null;
+  readonly kept: Kept;
+  /** What is written at most; null = the whole image. */
+  readonly written: readonly Region[] | null;
   readonly snapshot: SnapshotPlan;
   /** The flash's status register. */
   readonly status: number | undefined;
@@ -123,6 +129,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
     bytes,
     parts,
     scope,
+    kept: facts.kept,
     backup: {
       mac: backup.mac,
       id: backup.id,
@@ -139,6 +146,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       parts,
       contents,
       scope,
+      kept: facts.kept.parts,
       snapshot,
       boundToMac: bound,
       isOtherBoard,
@@ -159,15 +167,15 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
 }
 
 /** What of the parts that are restored belongs to the board that the image was taken from. */
-function boundParts({ image, parts, scope, backup }: PlanFacts): Promise<BoundPlace[]> {
+function boundParts({ image, parts, written, backup }: PlanFacts): Promise<BoundPlace[]> {
   const whole = { offset: 0, sizeBytes: image.sizeBytes };
-  const inScope = parts.flatMap((part) =>
-    (scope ?? [whole]).flatMap((region) => {
+  const restored = parts.flatMap((part) =>
+    (written ?? [whole]).flatMap((region) => {
       const common = overlap(part, region);
       return common === undefined ? [] : [{ ...part, ...common }];
     }),
   );
-  return boundToMac((offset, length) => image.read(offset, length), inScope, backup.mac);
+  return boundToMac((offset, length) => image.read(offset, length), restored, backup.mac);
 }
 
 /** Null where no chip was asked for it. */
@@ -228,6 +236,7 @@ export interface RiskFacts {
   readonly parts: readonly PartShare[];
   readonly contents: FirmwareSummary;
   readonly scope: readonly NamedRegion[] | null;
+  readonly kept: readonly NamedRegion[];
   readonly snapshot: SnapshotPlan;
   readonly boundToMac: readonly BoundPlace[];
   readonly isOtherBoard: boolean;
@@ -280,6 +289,10 @@ export function risksOf(facts: RiskFacts): string[] {
     risks.push('Parts of the image belong to the board that it was read from, and may not fit this one');
   }
   if (scope !== null) risks.push('The rest of the flash stays as it is: it may not fit this part');
+  if (facts.kept.length > 0) {
+    const names = facts.kept.map(({ name }) => name ?? '').join(', ');
+    risks.push(`What stays as it is may not fit the rest of the image: ${names}`);
+  }
   if (facts.isProtected) risks.push('The block protection of the flash is on; the flasher switches it off');
   if (facts.otherChip !== null) {
     risks.push(`The board is another chip with the same MAC (${facts.otherChip.join('; ')})`);

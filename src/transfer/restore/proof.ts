@@ -5,6 +5,7 @@ import type { ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
 import { BLANK, uniformDigest } from '../digests.ts';
 import { differingRegions, imageDigest, restOf, usedSectors } from '../flash-compare.ts';
+import type { AskedDigests } from './asked.ts';
 import { guessChanges } from './likely-changes.ts';
 import type { Session } from '../session.ts';
 
@@ -19,6 +20,7 @@ export class FlashProof {
   /** What is not to be written, in order. */
   readonly rest: readonly Region[];
   readonly #session: Session;
+  readonly #asked: AskedDigests;
   readonly #image: ImageReader;
   readonly #imageMd5: string;
   readonly #scope: readonly Region[];
@@ -26,9 +28,6 @@ export class FlashProof {
   readonly #likely: readonly Region[];
   #restBefore: readonly DigestedRegion[] = [];
   #flashDigest: string | undefined;
-  digestsAsked = 0;
-  /** What the chip took for the largest digest. */
-  digestSeconds = 0;
 
   /**
    * @param scope what is to become equal to the image, in order
@@ -36,6 +35,7 @@ export class FlashProof {
    */
   constructor(
     session: Session,
+    asked: AskedDigests,
     image: { readonly reader: ImageReader; readonly md5: string },
     scope: readonly Region[],
     flashBytes: number,
@@ -43,6 +43,7 @@ export class FlashProof {
   ) {
     this.#likely = likely;
     this.#session = session;
+    this.#asked = asked;
     this.#image = image.reader;
     this.#imageMd5 = image.md5;
     this.#scope = scope;
@@ -50,14 +51,8 @@ export class FlashProof {
     this.rest = restOf(scope, flashBytes);
   }
 
-  async digest({ offset, sizeBytes }: Region): Promise<string> {
-    const { clock, signal } = this.#session.options;
-    signal.throwIfAborted();
-    this.digestsAsked++;
-    const startedMs = clock.now();
-    const digest = await this.#session.board.digest(offset, sizeBytes);
-    this.digestSeconds = Math.max(this.digestSeconds, (clock.now() - startedMs) / 1000);
-    return digest;
+  digest(region: Region): Promise<string> {
+    return this.#asked.ask(region);
   }
 
   /** Of the whole flash, before anything is written. */

@@ -3,7 +3,6 @@
  * a restore has begun, only the sectors that differ, and the chip's own digest of the whole before any reset.
  */
 
-import { createHash } from 'node:crypto';
 import type { Region } from '../../flash.ts';
 import type { ChipChange } from '../../archive/chip-change.ts';
 import type { HalfRestored } from '../../archive/restore-record.ts';
@@ -18,20 +17,22 @@ import {
   revisionRequirements,
 } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
-import { attachedChip, changedSince } from '../attached-chip.ts';
 import type { Likeness } from '../backup.ts';
-import { overlap } from '../flash-compare.ts';
+import { overlap, restOf } from '../flash-compare.ts';
 import { PLAIN_CALL, finishCommand } from '../finish-command.ts';
 import { halfRestoredText } from '../half-restored.ts';
+import { AskedDigests } from './asked.ts';
 import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection, namesOf } from './guards.ts';
 import { likelyToChange } from './likely-changes.ts';
-import { type NamedRegion, type RestorePart, guardLayout, regionsOf } from './parts.ts';
+import { type KeepWish, type Kept, KEEP_NOTHING, keptParts } from './keep.ts';
+import { type LayoutFacts, guardLayout } from './layout.ts';
+import { changeSince, checkImage, readerWhileHeld } from './open-image.ts';
+import { type NamedRegion, type RestorePart, regionsOf } from './parts.ts';
 import { type RestorePlan, type SnapshotPlan, makePlan } from './plan.ts';
 import { FlashProof } from './proof.ts';
 import { type Snapshot, guardReadOnly, makeSnapshot, planSnapshot } from './snapshot.ts';
 import { FlashRewriter } from './write.ts';
 import { type Session, whileHeld } from '../session.ts';
-import { piecesOf } from '../pieces.ts';
 import { guardToldSize } from '../told-size.ts';
 
 export interface RestoreOptions {
@@ -43,6 +44,8 @@ export interface RestoreOptions {
   readonly dryRun: boolean;
   /** Absent = the whole flash. */
   readonly part?: RestorePart;
+  /** What of the board stays as it is; not together with `part`. */
+  readonly keep?: KeepWish;
   readonly overrides?: Partial<Overrides>;
   /** False: what is on the board is not backed up first. Default true. */
   readonly snapshot?: boolean;
@@ -77,12 +80,11 @@ export interface RestoreOutcome {
   readonly transfer: { readonly digestsAsked: number; readonly retries: number; readonly baudRate: number };
 }
 
-const HASH_BYTES = 1024 * 1024;
 /**
  * Restores `options.backup` on the board of `session`.
  *
- * @throws EspdError see {@link guardBoard}, {@link guardToldSize}, {@link guardRevision}, {@link guardWriteProtection}, {@link regionsOf} and
- *   {@link guardLayout}; `archive-damaged`; `declined`; `half-restored`; what the snapshot or its record meet: all before
+ * @throws EspdError see {@link guardBoard}, {@link guardToldSize}, {@link guardRevision}, {@link guardWriteProtection}, {@link regionsOf},
+ *   {@link guardLayout} and {@link keptParts}; `archive-damaged`; `declined`; `half-restored`; what the snapshot or its record meet: all before
  *   anything is written. `write-mismatch` when the flash does not hold what was written
  */
 export async function restoreBoard(session: Session, options: RestoreOptions): Promise<RestoreOutcome> {
@@ -103,39 +105,24 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
     const contents = await describeFirmware(read, image.sizeBytes, family);
     guardRevision(await revisionRequirements(read, image.sizeBytes, family), board.identity, overrides);
     const half = await whileHeld(session, archive.halfRestored(board.identity.mac));
-    const job = new RestoreJob(session, { ...options, overrides }, { image, flash, change, contents, half });
-    return await job.run();
+    const asked = new AskedDigests(session);
+    const layout: LayoutFacts = {
+      ...{ board, image, contents, flashBytes: flash.sizeBytes },
+      ask: (region) => asked.ask(region),
+    };
+    const isSame = half?.record?.from.mac === backup.mac && half.record.from.id === backup.id;
+    const kept = await keptParts(options.keep ?? KEEP_NOTHING, {
+      ...layout,
+      // Confined to a part, a restore keeps all the rest.
+      record: isSame && options.part === undefined ? half.record : null,
+      isOtherBoard: board.identity.mac !== backup.mac,
+      ignoresLayout: overrides.layout,
+    });
+    const known = { image, flash, change, contents, half, asked, layout, kept };
+    return await new RestoreJob(session, { ...options, overrides }, known).run();
   } finally {
     session.afterwards(opening.then((image) => image.close()));
   }
-}
-
-/** Of another MAC another chip is what everybody expects. The eFuses are read for it; a snapshot needs them anyway. */
-async function changeSince(backup: Backup, board: Board, flash: FlashFacts): Promise<ChipChange | null> {
-  const { mac, family } = board.identity;
-  if (backup.mac !== mac || backup.manifest.chip.family !== family) return null;
-  return changedSince(backup, attachedChip(board, flash, await board.readEfuses()));
-}
-
-/** An image whose reads do not keep the board from being released. */
-async function readerWhileHeld(session: Session, opening: Promise<ImageReader>): Promise<ImageReader> {
-  const image = await whileHeld(session, opening);
-  const read = (offset: number, length: number) => whileHeld(session, image.read(offset, length));
-  return { sizeBytes: image.sizeBytes, read, close: () => image.close() };
-}
-
-/** Hashes the very bytes that are about to be written: a flipped bit in the archive must not reach a board. */
-async function checkImage(image: ImageReader, { mac, id, manifest }: Backup, signal: AbortSignal): Promise<void> {
-  const [sha256, md5] = [createHash('sha256'), createHash('md5')];
-  for await (const { bytes } of piecesOf(image, { offset: 0, sizeBytes: image.sizeBytes }, HASH_BYTES)) {
-    signal.throwIfAborted();
-    sha256.update(bytes);
-    md5.update(bytes);
-  }
-  if (sha256.digest('hex') === manifest.image.sha256 && md5.digest('hex') === manifest.image.md5) return;
-  throw new EspdError('archive-damaged', `The image of backup ${id} of ${mac} does not match its manifest`, {
-    hint: `Nothing was written. "espd verify --mac ${mac}" says more; choose another backup with --at`,
-  });
 }
 
 interface JobFacts {
@@ -144,6 +131,9 @@ interface JobFacts {
   readonly change: ChipChange | null;
   readonly contents: FirmwareSummary;
   readonly half: HalfRestored | null;
+  readonly asked: AskedDigests;
+  readonly layout: LayoutFacts;
+  readonly kept: Kept;
 }
 
 class RestoreJob {
@@ -154,12 +144,14 @@ class RestoreJob {
   readonly #rewriter: FlashRewriter;
   readonly #proof: FlashProof;
   readonly #parts: readonly FlashPart[];
-  /** What the restore is confined to; null = the whole image. */
+  /** What the person has confined the restore to; null = the whole image. */
   readonly #named: readonly NamedRegion[] | null;
+  /** What is written at most: what was named, or what lies around the kept parts; null = the whole image. */
+  readonly #confined: readonly NamedRegion[] | null;
   #askedSeconds = 0;
 
   constructor(session: Session, options: RestoreOptions & { readonly overrides: Overrides }, facts: JobFacts) {
-    const { image, flash, contents } = facts;
+    const { image, flash, contents, asked, kept } = facts;
     const { identity } = session.board;
     this.#session = session;
     this.#board = session.board;
@@ -167,22 +159,26 @@ class RestoreJob {
     this.#facts = facts;
     this.#parts = mapFlash(contents.partitions, contents.tableOffset, { ...flash, family: identity.family });
     this.#named = options.part === undefined ? null : regionsOf(options.part, contents, image.sizeBytes);
-    const scope = this.#named ?? [{ offset: 0, sizeBytes: image.sizeBytes }];
+    const around = restOf(kept.parts, image.sizeBytes);
+    const isAll = this.#named === null && kept.parts.length === 0;
+    this.#confined = isAll ? null : (this.#named ?? around.map((region) => ({ name: null, ...region })));
     const { md5 } = options.backup.manifest.image;
-    this.#proof = new FlashProof(session, { reader: image, md5 }, scope, flash.sizeBytes, likelyToChange(this.#parts));
+    const wanted = { reader: image, md5 };
+    const likely = likelyToChange(this.#parts);
+    this.#proof = new FlashProof(session, asked, wanted, this.#confined ?? around, flash.sizeBytes, likely);
     this.#rewriter = new FlashRewriter(session, image);
   }
 
   async run(): Promise<RestoreOutcome> {
     const { archive, dryRun, onPlan, overrides } = this.#options;
-    const { half, image, flash, contents } = this.#facts;
+    const { half, flash, layout } = this.#facts;
     const { signal, log } = this.#session.options;
     this.#guardUnfinished();
     if (this.#named !== null && !overrides.layout) {
-      await guardLayout(this.#board, image, contents, this.#named, (region) => this.#proof.digest(region));
+      await guardLayout(layout, this.#named, 'write');
     }
     const regions = await this.#proof.compare();
-    if (half?.record && this.#named !== null && !(await this.#proof.restIsStill(half.record.done))) {
+    if (half?.record && this.#confined !== null && !(await this.#proof.restIsStill(half.record.done))) {
       // The app may have run and written there; or the flash is smaller than it says.
       log.warn('The rest of the flash has changed since the interrupted restore began', {
         mac: this.#board.identity.mac,
@@ -234,7 +230,7 @@ class RestoreJob {
   /** The image, as what the whole flash was compared with; undefined where only a part of it was. */
   #likeness(differing: readonly Region[]): Likeness | undefined {
     const { backup } = this.#options;
-    if (this.#named !== null) return undefined;
+    if (this.#confined !== null) return undefined;
     const by = backup.mac === this.#board.identity.mac ? 'olderBackup' : 'fleet';
     return { image: this.#facts.image, by, differing };
   }
@@ -263,9 +259,9 @@ class RestoreJob {
   /** A part alone makes a half restored board no whole one. */
   #guardUnfinished(): void {
     const { half } = this.#facts;
-    if (half === null || this.#named === null) return;
-    const named = this.#named;
-    const isInside = (region: Region) => named.some((part) => overlap(region, part)?.sizeBytes === region.sizeBytes);
+    const confined = this.#confined;
+    if (half === null || confined === null) return;
+    const isInside = (region: Region) => confined.some((part) => overlap(region, part)?.sizeBytes === region.sizeBytes);
     if (half.record?.regions.every(isInside) === true) return;
     const { message, hint } = halfRestoredText(this.#board.identity.mac, half, this.#call);
     throw new EspdError('half-restored', message, { hint: `A part does not finish that restore. ${hint}` });
@@ -303,7 +299,8 @@ class RestoreJob {
     return {
       mac: this.#board.identity.mac,
       from: { mac: backup.mac, id: backup.id },
-      parts: this.#named?.map((part) => ({ ...part })) ?? null,
+      parts: this.#confined?.map((part) => ({ ...part })) ?? null,
+      kept: this.#facts.kept.parts.map(({ name, ...region }) => ({ name: name ?? '', ...region })),
       options: { port: command?.port ?? null, ignore: namesOf(overrides), yes: command?.yes ?? false, toldFlashBytes },
     };
   }
@@ -357,9 +354,10 @@ class RestoreJob {
       regions,
       parts: this.#parts,
       scope: this.#named,
+      written: this.#confined,
       snapshot,
       status,
-      digestSeconds: this.#proof.digestSeconds,
+      digestSeconds: this.#facts.asked.slowestSeconds,
       recordFolder,
     });
   }
@@ -374,7 +372,7 @@ class RestoreJob {
       finished: this.#facts.half !== null && verified,
       askedSeconds: this.#askedSeconds,
       transfer: {
-        digestsAsked: this.#proof.digestsAsked,
+        digestsAsked: this.#facts.asked.count,
         retries: this.#board.retries,
         baudRate: this.#board.baudRate,
       },
