@@ -2,10 +2,13 @@
 
 import { systemClock } from '../clock.ts';
 import type { Config } from '../config/loader.ts';
+import { retentionPolicy } from '../config/retention.ts';
 import { watchConfig } from '../config/reload.ts';
+import { CatchUp } from '../daemon/catch-up.ts';
 import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
 import { FleetView } from '../daemon/fleet-view.ts';
 import { createNotifier } from '../daemon/notify.ts';
+import { pruneByPolicy } from '../daemon/prune-task.ts';
 import { type ScheduledTask, scheduleTask } from '../daemon/schedule.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
 import { type CommandContext, type Host, resetModeOf } from './context.ts';
@@ -26,7 +29,9 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     onStatus: (status) => notifier.status(status),
   });
   const fleet = new FleetView({ archive, clock, log });
-  const scrub = scheduleScrub(context);
+  const catchUp = new CatchUp({ cache: archive.cache, clock, log, isBusy: () => service.isBusy });
+  const scrub = scheduleScrub(context, catchUp);
+  const pruning = schedulePrune(context, catchUp);
   const configWatch = watchConfig({
     loaded: context.loaded,
     load: context.reload,
@@ -36,6 +41,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       service.apply(settingsOf(config));
       log.setLevel(config.log.level);
       void scrub.reschedule(config.schedule.verify, config.schedule.timezone);
+      pruning.apply(config);
       warnOfRestart(context, config);
       log.info('Config reloaded');
       notifier.ready();
@@ -55,7 +61,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   notifier.stopping();
   fleet.stop();
   // Side by side: the boards have the 5 s to themselves.
-  await Promise.allSettled([service.stop(), configWatch.close(), scrub.stop()]);
+  await Promise.allSettled([service.stop(), configWatch.close(), scrub.stop(), pruning.stop()]);
   await notifier.close();
   return undefined;
 }
@@ -74,7 +80,10 @@ function settingsOf(config: Config): DaemonSettings {
 }
 
 /** Hashes the whole archive again by the clock, and reports what is damaged. */
-function scheduleScrub({ archive, config: { schedule }, log, signal }: CommandContext): ScheduledTask {
+function scheduleScrub(
+  { archive, config: { schedule }, log, signal }: CommandContext,
+  catchUp: CatchUp,
+): ScheduledTask {
   return scheduleTask(
     'verify',
     schedule.verify,
@@ -91,7 +100,23 @@ function scheduleScrub({ archive, config: { schedule }, log, signal }: CommandCo
       log.info('Archive verified', { checked, damaged: damaged.length, unreadable: unreadable.length });
     },
     log,
+    catchUp,
   );
+}
+
+/** Removes by the clock what the policy of the config does not keep: of the config as it is then. */
+function schedulePrune({ archive: { retention }, config, log, signal }: CommandContext, catchUp: CatchUp) {
+  let policy = retentionPolicy(config.retention);
+  const { prune, timezone } = config.schedule;
+  const work = () => pruneByPolicy({ retention, log, signal }, policy);
+  const task = scheduleTask('prune', prune, timezone, work, log, catchUp);
+  return {
+    apply: (now: Config) => {
+      policy = retentionPolicy(now.retention);
+      void task.reschedule(now.schedule.prune, now.schedule.timezone);
+    },
+    stop: () => task.stop(),
+  };
 }
 
 /** What only a restart can change. */
