@@ -84,6 +84,7 @@ export const ERROR_CODES = {
     exit: EXIT.damaged,
     meaning: 'The digest of the chip differs from that of the bytes that were read',
   },
+  differs: { exit: EXIT.damaged, meaning: 'With diff --exit-code: the two sides differ' },
   'write-mismatch': { exit: EXIT.damaged, meaning: 'After writing, the flash does not hold the image' },
 
   'other-mac': { exit: EXIT.refused, meaning: 'The board has another MAC than the image' },

@@ -33,7 +33,7 @@ import type { Owner } from './owner.ts';
 import { removePartials } from './partials.ts';
 import { printable } from '../printable.ts';
 import { notAFolder, placeOf, toProblem } from './problems.ts';
-import { removeBackup } from './remove.ts';
+import { Pruner } from './prune.ts';
 import { RESTORE_RECORD } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { RestoreStore } from './restore-store.ts';
@@ -88,6 +88,7 @@ class FolderArchive implements Archive {
   readonly root: string;
   readonly cache: FolderCache;
   readonly marks: MarkStore;
+  readonly retention: Pruner;
   readonly #options: ArchiveOptions;
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
@@ -109,11 +110,13 @@ class FolderArchive implements Archive {
     this.#restores = new RestoreStore({ root, statePath, disk: this.#disk, log, clock, createdBy, self });
     this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log, clock });
     this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
-    this.marks = new MarkStore({
+    const about = {
       ...{ root: this.root, disk: this.#disk, clock },
       boards: () => this.boards(),
       checkIdentity: () => this.#identity.check(),
-    });
+    };
+    this.marks = new MarkStore(about);
+    this.retention = new Pruner({ ...about, log, createdBy, self, marks: this.marks, restores: this.#restores });
   }
 
   async boards(): ReturnType<Archive['boards']> {
@@ -267,17 +270,6 @@ class FolderArchive implements Archive {
         mac,
         sizeBytes,
       );
-    } catch (error) {
-      throw toWriteError(error, this.root);
-    }
-  }
-
-  async remove(mac: Mac, id: string, why: string): Promise<boolean> {
-    const { log, createdBy } = this.#options;
-    try {
-      await this.#identity.check();
-      await this.#refuseOtherThanFolder(this.#pathOf(mac));
-      return await removeBackup({ root: this.root, disk: this.#disk, log, marks: this.marks, createdBy }, mac, id, why);
     } catch (error) {
       throw toWriteError(error, this.root);
     }

@@ -39,6 +39,11 @@ export function isRemovedWhileOpen(name: string): boolean {
   return REMOVED_WHILE_OPEN.test(name);
 }
 
+/** Whether nobody knows whose an entry is: it may be a person's. */
+export function isUnexplained({ problem }: Pick<ForeignEntry, 'problem'>): boolean {
+  return !problem.startsWith('is foreign (left by ');
+}
+
 /**
  * What is to be told of the foreign entries of one folder, in the order of their names.
  *

@@ -1,6 +1,6 @@
 /** Drafts that nobody will finish: found when a new one for the same board begins, and removed or set aside. */
 
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Disk } from './disk.ts';
 import { draftOwner, isTrashName, ownerState, probeProcess, trashName } from './owner.ts';
@@ -33,11 +33,8 @@ export async function clearLeftovers(
   const names = await disk.fs.readdir(folder);
   for (const name of names) {
     try {
-      const maker = draftOwner(name);
-      if (maker !== undefined) {
-        const state = await ownerState(maker, owner, probeProcess);
-        if (state === 'alive') continue;
-        if (state === 'unknown' && nowMs - (await lastChangeMs(disk, join(folder, name))) < QUIET_MS) continue;
+      if (draftOwner(name) !== undefined) {
+        if (!(await isAbandoned(disk, owner, join(folder, name), nowMs))) continue;
         if (keepBytes !== undefined && (await turnIntoPartial(parts, folder, join(folder, name), keepBytes))) {
           log.info('a backup was broken off: its bytes are kept for the next one', { path: join(folder, name) });
           continue;
@@ -57,6 +54,19 @@ export async function clearLeftovers(
       });
     }
   }
+}
+
+/**
+ * Whether nobody will finish a draft. Rejects with the system's error.
+ * @param path its name tells its maker
+ * @param nowMs see {@link clearLeftovers}
+ */
+export async function isAbandoned(disk: Disk, self: Owner, path: string, nowMs: number): Promise<boolean> {
+  const maker = draftOwner(basename(path));
+  if (maker === undefined) return false;
+  const state = await ownerState(maker, self, probeProcess);
+  if (state !== 'unknown') return state === 'gone';
+  return nowMs - (await lastChangeMs(disk, path)) >= QUIET_MS;
 }
 
 async function lastChangeMs(disk: Disk, path: string): Promise<number> {

@@ -15,7 +15,7 @@ import type { CompletedRestore } from './restores.ts';
 export function latestMeant(
   ids: readonly string[],
   restores: readonly CompletedRestore[],
-  half: RestoreRecord | null,
+  half: Pick<RestoreRecord, 'from' | 'snapshot' | 'snapshotIsNew'> | null,
 ): string | undefined {
   const snapshots = new Set<string>();
   for (const { from, snapshot, snapshotIsNew } of [...restores, ...(half === null ? [] : [half])]) {

@@ -1,4 +1,12 @@
-/** Removing one backup: all of it or nothing, at whatever moment the machine stops. Who may be removed is not decided here. */
+/**
+ * Removing one backup: all of it or nothing under its name, at whatever moment the machine stops. Which may be removed is
+ * decided in prune.ts.
+ *
+ * It goes in two steps, so that whoever takes an interest in it at the same moment is heard: first its name is taken away;
+ * then the marks are read once more; and only then it is deleted, or else gets its name back. Whoever marks a backup (a
+ * pin, the record of a restore) does it the other way round: first the mark, then a look whether the backup is there. So
+ * at least one of the two sees the other.
+ */
 
 import { join } from 'node:path';
 import { systemCode } from '../errors.ts';
@@ -7,46 +15,121 @@ import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { judgeBackup } from './board-folder.ts';
 import type { Disk } from './disk.ts';
+import { MANIFEST } from './folder.ts';
+import { isAbandoned } from './leftovers.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
 import type { MarkStore } from './marks/store.ts';
-import { trashName } from './owner.ts';
+import { draftName, draftOwner, isTrashName, trashName } from './owner.ts';
+import type { Owner } from './owner.ts';
 
 export interface RemovalParts {
   readonly root: string;
   readonly disk: Disk;
   readonly log: Logger;
-  readonly marks: Pick<MarkStore, 'noteRemoval'>;
+  readonly marks: Pick<MarkStore, 'noteRemoval' | 'of'>;
   readonly createdBy: string;
+  readonly self: () => Promise<Owner>;
+}
+
+/** A backup without its name. Nobody else touches it while this process lives: it is a draft of this one. */
+export interface Holding {
+  readonly mac: Mac;
+  readonly id: string;
+  readonly path: string;
 }
 
 /**
- * The note that it was removed is on the disk first; then one rename takes its name away, and only what has no name is
- * deleted. What a crash leaves of that is removed by the next backup of the board.
- *
+ * Notes that a backup is removed, and takes its name away; the caller then fsyncs the board's folder.
  * @param why in words, for `show`
- * @returns false where there is no such backup (any more)
+ * @returns undefined where there is no such backup (any more)
  * Rejects with the system's error; a link, or a file in the place of a backup, is `ENOTDIR`.
  */
-export async function removeBackup(parts: RemovalParts, mac: Mac, id: string, why: string): Promise<boolean> {
-  const { root, disk, log, marks, createdBy } = parts;
+export async function takeAway(parts: RemovalParts, mac: Mac, id: string, why: string): Promise<Holding | undefined> {
+  const { root, disk, marks, createdBy } = parts;
   const boardFolder = join(root, macToFolder(mac));
   const path = join(boardFolder, id);
   const stats = await disk.lstat(path);
-  if (stats === undefined) return false;
+  if (stats === undefined) return undefined;
   if (!stats.isDirectory()) throw Object.assign(new Error(`${path} is no folder`), { code: 'ENOTDIR' });
   const sha256 = (await judgeBackup(disk, root, mac, id))?.backup?.manifest.image.sha256 ?? null;
   await marks.noteRemoval(mac, { id, sha256, why, createdBy });
-  const trash = join(boardFolder, trashName());
+  const holding = join(boardFolder, draftName(await parts.self()));
   try {
-    await disk.fs.rename(path, trash);
+    await disk.fs.rename(path, holding);
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false; // another process was faster
+    if (systemCode(error) === 'ENOENT') return undefined; // another process was faster
     throw error;
   }
+  return { mac, id, path: holding };
+}
+
+/** The backup is there again, under its name. False where something else has that name. */
+export async function putBack({ root, disk }: RemovalParts, { mac, id, path }: Holding): Promise<boolean> {
+  const boardFolder = join(root, macToFolder(mac));
+  const isBack = await disk.renameToNew(path, join(boardFolder, id));
   await disk.syncFolder(boardFolder);
+  return isBack;
+}
+
+/** For good. What cannot be deleted now is by whoever finds it as trash. False where it still is a draft of this process. */
+export async function destroy({ root, disk, log }: RemovalParts, { mac, path }: Holding): Promise<boolean> {
+  const trash = join(root, macToFolder(mac), trashName());
+  let isTrash = false;
   try {
+    await disk.fs.rename(path, trash);
+    isTrash = true;
     await disk.fs.rm(trash, { recursive: true, force: true });
+    return true;
   } catch (error) {
-    log.warn('what was removed still takes space', { path: trash, error: String(error) });
+    if (systemCode(error) === 'ENOENT') return true; // somebody clears as well
+    log.warn('what was removed still takes space', { path: isTrash ? trash : path, error: String(error) });
+    return isTrash;
   }
-  return true;
+}
+
+/**
+ * Goes on with removals that a crash has broken off: deletes trash, and backups that had lost their name already. A
+ * failure is logged.
+ *
+ * @param mustStay whether something names the backup since; then it is left, and told
+ * @param nowMs milliseconds since 1970
+ */
+export async function finishRemovals(
+  parts: RemovalParts,
+  mac: Mac,
+  mustStay: (id: string) => boolean,
+  nowMs: number,
+): Promise<void> {
+  const { root, disk, log } = parts;
+  const boardFolder = join(root, macToFolder(mac));
+  try {
+    const names = await disk.fs.readdir(boardFolder);
+    for (const name of names.filter(isTrashName)) {
+      await disk.fs.rm(join(boardFolder, name), { recursive: true, force: true });
+    }
+    const drafts = names.filter((name) => draftOwner(name) !== undefined);
+    if (drafts.length === 0) return;
+    const removed = new Set((await parts.marks.of(mac)).removals.map(({ id }) => id));
+    for (const name of removed.size === 0 ? [] : drafts) {
+      const path = join(boardFolder, name);
+      const id = await idIn(disk, path);
+      if (id === undefined || !removed.has(id) || names.includes(id)) continue;
+      if (!(await isAbandoned(disk, await parts.self(), path, nowMs))) continue;
+      if (mustStay(id)) log.warn('a backup that was being removed is needed; it lies here', { path, mac, id });
+      else await destroy(parts, { mac, id, path });
+    }
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return;
+    log.warn('what an earlier removal has left cannot be removed', { path: boardFolder, error: String(error) });
+  }
+}
+
+/** Which backup lies in a draft's folder. */
+async function idIn(disk: Disk, path: string): Promise<string | undefined> {
+  try {
+    const reading = parseManifest((await disk.readSmall(join(path, MANIFEST), MAX_MANIFEST_BYTES)).toString('utf8'));
+    return reading.kind === 'read' ? reading.manifest.id : undefined;
+  } catch {
+    return undefined; // a draft that has none yet, or is a file
+  }
 }

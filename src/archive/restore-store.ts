@@ -15,7 +15,7 @@ import type { Disk } from './disk.ts';
 import { draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
-import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
+import type { HalfRestored, RestoreRecord, RestoreRecordContent } from './restore-record.ts';
 import { appendRestore, readRestores } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 
@@ -69,14 +69,42 @@ export class RestoreStore {
     return isNewer && elsewhere !== undefined ? elsewhere : own;
   }
 
+  /** @throws EspdError `archive-unknown-backup` where what it names is not there (any more): nothing has begun then */
   async begin(content: RestoreRecordContent): Promise<void> {
-    const { root, disk, createdBy, self } = this.#parts;
-    const draft = draftName(await self());
-    const write = async (folder: string, archive: string | null) => {
-      await disk.makeFolder(folder);
-      await writeRestoreRecord(disk, folder, draft, createdBy, { ...content, archive });
-    };
-    await this.#orElsewhere(content.mac, (folder, isElsewhere) => write(folder, isElsewhere ? root : null));
+    const { mac } = content;
+    const before = await this.half(mac);
+    await this.#refuseMissing(content, before?.record);
+    await this.#orElsewhere(mac, (folder, archive) => this.#write(folder, { ...content, archive }));
+    try {
+      // Whoever removes backups looks for records after it has taken their names: one of the two sees the other.
+      await this.#refuseMissing(content, before?.record);
+    } catch (error) {
+      if (before === null) await this.end(mac, 'nothing-written');
+      const record = before?.record;
+      if (record) await this.#orElsewhere(mac, (folder, archive) => this.#write(folder, { ...record, archive }));
+      throw error;
+    }
+  }
+
+  /** @param before what it names was safe, and is not asked for: a half restored board is to be made whole */
+  async #refuseMissing(content: RestoreRecordContent, before: RestoreRecord | null | undefined): Promise<void> {
+    const { root, disk } = this.#parts;
+    const namedBy = ({ from, mac, snapshot }: Pick<RestoreRecord, 'from' | 'mac' | 'snapshot'>) =>
+      snapshot === null ? [from] : [from, { mac, id: snapshot }];
+    const known = before ? namedBy(before) : [];
+    for (const backup of namedBy(content)) {
+      if (known.some(({ mac, id }) => mac === backup.mac && id === backup.id)) continue;
+      if (await disk.exists(join(root, macToFolder(backup.mac), backup.id))) continue;
+      throw new EspdError('archive-unknown-backup', `Backup ${backup.id} of ${backup.mac} is being removed`, {
+        hint: 'Nothing was written to the board. Choose another backup with --at, or try again',
+      });
+    }
+  }
+
+  async #write(folder: string, content: RestoreRecordContent & Pick<RestoreRecord, 'archive'>): Promise<void> {
+    const { disk, createdBy, self } = this.#parts;
+    await disk.makeFolder(folder);
+    await writeRestoreRecord(disk, folder, draftName(await self()), createdBy, content);
   }
 
   async end(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
@@ -165,13 +193,14 @@ export class RestoreStore {
     return this.#ifReadable(() => orNone(() => readRestores(this.#parts.disk, place)), []);
   }
 
-  async #orElsewhere(mac: Mac, work: (folder: string, isElsewhere: boolean) => Promise<void>): Promise<void> {
+  /** @param work is told where the archive is, when it writes elsewhere */
+  async #orElsewhere(mac: Mac, work: (folder: string, archive: string | null) => Promise<void>): Promise<void> {
     try {
-      await work(this.#folder(mac), false);
+      await work(this.#folder(mac), null);
     } catch (error) {
       const place = this.#stateFolder(mac);
       if (!isReadOnlyFault(error) || place === undefined) throw error;
-      await work(place, true);
+      await work(place, this.#parts.root);
     }
   }
 

@@ -9,6 +9,8 @@ import type { AboutChange, BoardAbout, BoardMarks } from './marks/marks.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import type { CompletedRestore } from './restores.ts';
 import type { Sample } from './sample.ts';
+import type { RetentionPolicy } from './retention/policy.ts';
+import type { Decision, RetentionPlan } from './retention/types.ts';
 
 /** One complete backup: a folder with a backup id as its name. */
 export interface Backup {
@@ -228,9 +230,43 @@ export interface ArchiveMarks {
   confirm(mac: Mac, confirmation: Confirmation): Promise<void>;
 }
 
+/** What {@link ArchiveRetention.remove} did; `spared` has the reasons why they stay after all. */
+export interface PruneReport {
+  readonly removed: readonly Decision[];
+  readonly spared: readonly Decision[];
+}
+
+/** Removing backups that no policy keeps: the only way in which one is removed. */
+export interface ArchiveRetention {
+  /**
+   * What becomes of each backup by a policy. Changes nothing.
+   * @param options.only boards of which backups may go; absent = all. Of the others the plan may know the newest alone
+   * @throws EspdError as {@link Archive.checkReadable}; the signal's reason
+   */
+  plan(
+    policy: RetentionPolicy,
+    options?: {
+      readonly only?: ReadonlySet<Mac>;
+      readonly signal?: AbortSignal;
+      readonly onProgress?: (done: number, of: number) => void;
+    },
+  ): Promise<RetentionPlan>;
+  /**
+   * Removes what a plan lets go. Just before, each is judged anew: what has become one of those that are never removed
+   * (pinned a second ago, named by a restore that has just begun) is spared. A backup goes as a whole, and what is gone is
+   * noted. Also goes on with removals that a crash has broken off.
+   * @throws EspdError `archive-unwritable`; the signal's reason, with nothing half done
+   */
+  remove(
+    plan: Pick<RetentionPlan, 'decisions'>,
+    options?: { readonly signal?: AbortSignal; readonly onRemoved?: (decision: Decision) => void },
+  ): Promise<PruneReport>;
+}
+
 export interface Archive {
   readonly root: string;
   readonly marks: ArchiveMarks;
+  readonly retention: ArchiveRetention;
   /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
   readonly cache: ArchiveCache;
   /**
@@ -332,13 +368,6 @@ export interface Archive {
    * no backup waits for that. @throws the signal's reason, and nothing else
    */
   lookAround(signal?: AbortSignal): Promise<void>;
-  /**
-   * Removes one backup, whoever holds it dear: the caller has made sure that it may go. All of it goes in one step.
-   * @param why in words; kept, and told by `show`
-   * @returns false where there is no such backup
-   * @throws EspdError `archive-unwritable`
-   */
-  remove(mac: Mac, id: string, why: string): Promise<boolean>;
   /** Appends a sighting, fsynced. What an interrupted backup left of the board is of no use any more, and is removed. */
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
   /**

@@ -3,16 +3,19 @@
 import { Command, CommanderError, Help, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
-import { list, show } from './archive-views.ts';
 import { type BackupCommandOptions, backup } from './backup.ts';
 import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
 import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
+import { type DiffCommandOptions, diff } from './diff.ts';
 import { FLASH_SIZE_HELP, PORT_HELP, flashSizeArgument, macArgument } from './arguments.ts';
 import { identify } from './identify.ts';
+import { list } from './list.ts';
 import type { Output } from './output.ts';
+import { addDiff } from './diff-options.ts';
 import { addRestore } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
+import { type ShowCommandOptions, show } from './show.ts';
 import { type VerifyCommandOptions, verify } from './verify.ts';
 
 const EXIT_HELP = `
@@ -121,10 +124,18 @@ function buildProgram(host: Host, run: Runner): Command {
 
   add('show', 'show the backups of one board, with partitions, firmware and history')
     .argument('<board>', 'its MAC, or MAC@WHICH for one backup (WHICH as for restore --at)')
-    .action((text: string, _, command: Command) => {
+    .option('--removed', 'list the backups that were removed, and why', false)
+    .action((text: string, options: ShowCommandOptions, command: Command) => {
       const [board = '', which] = text.split(/@(.*)/s);
-      return run(command.optsWithGlobals(), (context) => show(context, board, which));
+      return run(command.optsWithGlobals(), (context) => show(context, board, which, options));
     });
+
+  addDiff(add('diff', 'tell what changed between two backups, or between a backup and the attached board')).action(
+    (board: string, other: string | undefined, options: DiffCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) =>
+        diff(context, other === undefined ? [board] : [board, other], options),
+      ),
+  );
 
   add('verify', 'hash the archive again, or compare attached boards with it')
     .option('--mac <mac>', 'only this board')

@@ -81,6 +81,8 @@ export type Span = string | Styled;
 const STYLES = {
   bold: ['\x1b[1m', '\x1b[22m'],
   dim: ['\x1b[2m', '\x1b[22m'],
+  yellow: ['\x1b[33m', '\x1b[39m'],
+  cyan: ['\x1b[36m', '\x1b[39m'],
 } as const;
 
 export function bold(text: string): Styled {
@@ -89,6 +91,14 @@ export function bold(text: string): Styled {
 
 export function dim(text: string): Styled {
   return { style: 'dim', text };
+}
+
+export function yellow(text: string): Styled {
+  return { style: 'yellow', text };
+}
+
+export function cyan(text: string): Styled {
+  return { style: 'cyan', text };
 }
 
 /** One line of the parts, each made printable; the only control sequences in it are those of the styles. */

@@ -97,9 +97,13 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
         statePath: archive.statePath === null ? defaultStatePath : absolute(archive.statePath, cwd),
       },
       watch: { ...watch, folders: watch.folders.map((path) => absolute(path, cwd)) },
-      schedule: { ...schedule, verify: schedule.verify === 'off' ? null : schedule.verify },
+      schedule: { ...schedule, verify: unlessOff(schedule.verify), prune: unlessOff(schedule.prune) },
     },
   };
+}
+
+function unlessOff(expression: string | null): string | null {
+  return expression === 'off' ? null : expression;
 }
 
 /** The XDG base directory specification has relative paths ignored. */

@@ -1,6 +1,7 @@
 /** What the schema finds wrong, in words for people: what was wanted, what was found, what was probably meant. */
 
 import type { z } from 'zod';
+import { overrideSchema } from './retention.ts';
 import { configSchema, portMatcherSchema } from './schema.ts';
 
 type Path = readonly PropertyKey[];
@@ -81,12 +82,13 @@ function unknownKey(path: Path, key: string): string {
   return `unknown key ${shown}${where}${home === undefined ? '' : `; it belongs under ${home}`}`;
 }
 
-/** The keys that the schema knows at `path`: of the file, of a section, of a matcher in a list. */
+/** The keys that the schema knows at `path`: of the file, of a section, of a matcher in a list, of other rules. */
 function keysAt(path: Path): string[] {
   const [section, ...below] = path;
   if (section === undefined) return Object.keys(configSchema.shape);
   if (!isSection(section)) return [];
-  return Object.keys(below.length === 0 ? configSchema.shape[section].unwrap().shape : portMatcherSchema.shape);
+  if (below.length === 0) return Object.keys(configSchema.shape[section].unwrap().shape);
+  return Object.keys(section === 'retention' ? overrideSchema.shape : portMatcherSchema.shape);
 }
 
 function isSection(key: PropertyKey): key is keyof typeof configSchema.shape {

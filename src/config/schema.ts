@@ -9,6 +9,7 @@
 
 import { z } from 'zod';
 import { cronProblem } from './cron.ts';
+import { retentionSchema } from './retention.ts';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -145,15 +146,18 @@ const transferSchema = z.strictObject({
     .describe('true: every byte crosses the wire; blank or already archived flash is not skipped by its digest.'),
 });
 
-const scheduleSchema = z.strictObject({
-  verify: z
+const cron = () =>
+  z
     .string()
     .max(256)
     .superRefine((expression, context) => {
       const problem = expression === 'off' ? null : cronProblem(expression);
       if (problem !== null) context.addIssue({ code: 'custom', message: `wants a cron expression or off: ${problem}` });
     })
-    .nullable()
+    .nullable();
+
+const scheduleSchema = z.strictObject({
+  verify: cron()
     .default('30 3 * * 0')
     .describe('When the whole archive is hashed again: minute hour day month weekday, or off.'),
   verifyShare: z
@@ -161,7 +165,14 @@ const scheduleSchema = z.strictObject({
     .min(1)
     .max(100)
     .default(25)
-    .describe('Percent of the time that hashing the archive again may take; it rests between, and while boards are worked on.'),
+    .describe(
+      'Percent of the time that hashing the archive again may take; it rests between, and while boards are worked on.',
+    ),
+  prune: cron()
+    .default('0 4 * * *')
+    .describe(
+      'When backups that `retention` does not keep are removed; nothing happens without such a policy. Or off.',
+    ),
   timezone: z
     .string()
     .max(64)
@@ -186,6 +197,9 @@ export const configSchema = z
     jobs: jobsSchema.prefault({}).describe("The daemon's work."),
     serial: serialSchema.prefault({}).describe('How boards are spoken to.'),
     transfer: transferSchema.prefault({}).describe('How flash is read.'),
+    retention: retentionSchema
+      .prefault({})
+      .describe('Which backups are kept. Without any of its keys all are, for ever.'),
     schedule: scheduleSchema.prefault({}).describe('What the daemon does by the clock.'),
     log: logSchema.prefault({}).describe('What is logged, always on stderr.'),
   })

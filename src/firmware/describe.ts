@@ -2,6 +2,14 @@
 
 import { SECTOR_BYTES } from '../flash.ts';
 import {
+  APP_SEARCH_BYTES,
+  nameByDescription,
+  nameByTexts,
+  scanApp,
+  type Extent,
+  type FirmwareName,
+} from './app-name.ts';
+import {
   bootOrder,
   OTA_DATA_BYTES,
   OTA_SELECT_BYTES,
@@ -17,7 +25,7 @@ import {
   type AppDescription,
   type BootloaderDescription,
 } from './descriptions.ts';
-import { appExtent, findEsp8266Images, imageAreas, sdkAreas, type Area } from './esp8266.ts';
+import { appExtents, findEsp8266Images, imageAreas, sdkAreas, type Area } from './esp8266.ts';
 import { arduinoAreas, isArduino, linkedMapSize } from './esp8266-arduino.ts';
 import { findImage, type Image, type ImageFinding } from './image.ts';
 import {
@@ -30,16 +38,8 @@ import {
   type PartitionTable,
 } from './partitions.ts';
 import { tasmotaSettings } from './tasmota.ts';
-import { recognizeEsp8266Sdk, recognizeFirmware } from './well-known.ts';
 
-/** All texts are printable ASCII. */
-export interface FirmwareName {
-  /** The project's name; `unknown` where only the SDK is known. */
-  name: string;
-  version: string | null;
-  /** What it was built with: `ESP-IDF v5.1.4`, `ESP8266 SDK 2.2.2-dev(38a443e)`. */
-  sdk: string | null;
-}
+export type { FirmwareName } from './app-name.ts';
 
 export interface PartitionSummary {
   name: string;
@@ -70,11 +70,9 @@ export interface FirmwareSummary {
   bootloader: BootloaderDescription | null;
 }
 
-/** The most that {@link describeFirmware} reads in total. */
-const READ_BUDGET_BYTES = 2 * 1024 * 1024;
+/** The most that {@link describeFirmware} reads in total: the app, and what leads to it. */
+const READ_BUDGET_BYTES = APP_SEARCH_BYTES + 2 * 1024 * 1024;
 const MAX_PROBLEMS = 200;
-/** How much of an app is searched for well-known firmware. */
-const SEARCH_BYTES = 1024 * 1024;
 
 /**
  * Offset of the second-stage bootloader: CONFIG_BOOTLOADER_OFFSET_IN_FLASH, 0 on the families not listed.
@@ -96,7 +94,7 @@ export function bootloaderOffset(family: string): number {
 
 /**
  * Describes what a flash holds. Never throws on content, however broken or hostile: it rejects only if `read` does. Reads at
- * most 2 MiB. Encrypted flash is ciphertext in which nothing is found.
+ * most 6 MiB. Encrypted flash is ciphertext in which nothing is found.
  *
  * @param sizeBytes of the flash; `read` is only asked for bytes inside
  * @param family of the chip: `esp8266`, `esp32`, `esp32s2`, ...
@@ -136,7 +134,7 @@ async function describeEspIdf(
   const active = await findActiveApp(flash, partitions, family, problems);
   const app = active && parseAppDescription(await firstSegment(flash, active.image));
   return {
-    firmware: active && (await nameOf(flash, active, app, family)),
+    firmware: active && nameByDescription(await scanApp(flash, active.image), app, family),
     partitions: partitions.map(({ name, type, subtype, offset, sizeBytes, encrypted }) => {
       return { name, type, subtype, offset, sizeBytes, encrypted };
     }),
@@ -203,36 +201,10 @@ function problemsOf(found: ImageFinding | null, family: string): string[] {
   return [`The image at ${hex(found.image.offset)} is built for ${chip}, but the chip is ${family}`];
 }
 
-async function firstSegment(flash: BoundedFlash, image: Image): Promise<Buffer> {
+/** The start of an image's first segment, where its description is. */
+export async function firstSegment(flash: BoundedFlash, image: Image): Promise<Buffer> {
   const segment = image.segments[0];
   return segment ? flash.read(segment.offset, Math.min(DESCRIPTION_BYTES, segment.sizeBytes)) : Buffer.alloc(0);
-}
-
-/**
- * The project that Arduino's prebuilt libraries come from; its name and version are in every app that is linked with
- * them, and say nothing of the app. The name is that of the folder it was built in, which forks change
- * (`esp32-arduino-lib-builder` for Tasmota's).
- * https://github.com/espressif/esp32-arduino-lib-builder
- */
-const LIBRARY_PROJECT = /arduino-lib-builder/i;
-const NAME_OF_LIBRARY_USER = 'Arduino app';
-
-async function nameOf(
-  flash: BoundedFlash,
-  { image }: ActiveApp,
-  app: AppDescription | null,
-  family: string,
-): Promise<FirmwareName | null> {
-  const framework = family === 'esp8266' ? 'ESP8266_RTOS_SDK' : 'ESP-IDF';
-  const sdk = app?.idfVersion ? `${framework} ${app.idfVersion}` : null;
-  const isLibrary = app?.project ? LIBRARY_PROJECT.test(app.project) : false;
-  if (app?.project && !isLibrary) return { name: app.project, version: app.version, sdk };
-
-  const known = recognizeFirmware(await flash.read(image.offset, Math.min(image.sizeBytes, SEARCH_BYTES)));
-  if (known !== null) return { ...known, sdk };
-  // The version in the description is the library's, too.
-  if (isLibrary) return { name: NAME_OF_LIBRARY_USER, version: null, sdk };
-  return app === null ? null : { name: 'unknown', version: app.version, sdk };
 }
 
 async function describeEsp8266(flash: BoundedFlash): Promise<FirmwareSummary> {
@@ -240,13 +212,25 @@ async function describeEsp8266(flash: BoundedFlash): Promise<FirmwareSummary> {
   const boot = images[0];
   const claimed = boot?.header.flashSizeBytes ?? flash.sizeBytes;
   const mapSizeBytes = claimed <= flash.sizeBytes ? claimed : flash.sizeBytes;
-  const extent = appExtent(images, flash.sizeBytes);
-  const app = boot ? await flash.read(extent.offset, extent.sizeBytes) : Buffer.alloc(0);
-  const linkedSizeBytes = isArduino(images) ? linkedMapSize(app, mapSizeBytes, flash.sizeBytes) : null;
-  const { firmware, settings } = await nameEsp8266App(flash, app, linkedSizeBytes ?? mapSizeBytes);
+  const byArduino = isArduino(images);
+  const extents = boot ? await appExtents(flash, images, byArduino) : [];
+  const linkedSizeBytes = byArduino
+    ? linkedMapSize(await readAll(flash, extents[0]), mapSizeBytes, flash.sizeBytes)
+    : null;
+  const slots = [];
+  for (const extent of extents) slots.push(await scanApp(flash, extent));
+  const { firmware, settings } = await withTasmotaVersion(
+    flash,
+    nameByTexts(slots, byArduino),
+    linkedSizeBytes ?? mapSizeBytes,
+  );
   const data =
     linkedSizeBytes === null ? sdkAreas(mapSizeBytes) : await arduinoAreas(flash, mapSizeBytes, linkedSizeBytes);
   const areas: Area[] = boot ? [...imageAreas(images), ...settings, ...data] : [];
+  const active =
+    extents.length === 1
+      ? areas.find(({ type, offset }) => type === 'app' && offset === extents[0]?.offset)
+      : undefined;
   return {
     firmware,
     partitions: areas.map((area) => ({ ...area, encrypted: false })),
@@ -255,25 +239,23 @@ async function describeEsp8266(flash: BoundedFlash): Promise<FirmwareSummary> {
         ? [`The image at 0x0 is made for ${hex(claimed)} bytes of flash, but the flash has ${hex(flash.sizeBytes)}`]
         : [],
     tableOffset: null,
-    activePartition: areas.find(({ name }) => name === 'app')?.name ?? null,
+    activePartition: active?.name ?? areas.find(({ name }) => name === 'app')?.name ?? null,
     app: null,
     bootloader: null,
   };
 }
 
-/** The name of the app in `app`, and the sectors beside those of the layout in which it keeps its settings. */
-async function nameEsp8266App(
+async function readAll(flash: BoundedFlash, extent: Extent | undefined): Promise<Buffer> {
+  return extent ? flash.read(extent.offset, extent.sizeBytes) : Buffer.alloc(0);
+}
+
+/** Tasmota's version is in its settings alone; with it come the sectors where they are, beside those of the layout. */
+async function withTasmotaVersion(
   flash: BoundedFlash,
-  app: Buffer,
+  firmware: FirmwareName | null,
   mapSizeBytes: number,
 ): Promise<{ firmware: FirmwareName | null; settings: Area[] }> {
-  const known = recognizeFirmware(app);
-  const sdkVersion = recognizeEsp8266Sdk(app);
-  const sdk = sdkVersion === null ? null : `ESP8266 SDK ${sdkVersion}`;
-  if (known === null) {
-    return { firmware: sdk === null ? null : { name: 'unknown', version: null, sdk }, settings: [] };
-  }
-  if (known.name !== 'Tasmota') return { firmware: { ...known, sdk }, settings: [] };
+  if (firmware?.name !== 'Tasmota') return { firmware, settings: [] };
   const found = await tasmotaSettings(flash, mapSizeBytes);
-  return { firmware: { ...known, version: found.version, sdk }, settings: found.areas };
+  return { firmware: { ...firmware, version: found.version }, settings: found.areas };
 }

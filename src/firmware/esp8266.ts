@@ -3,7 +3,9 @@
  */
 
 import { SECTOR_BYTES } from '../flash.ts';
+import type { Extent } from './app-name.ts';
 import type { BoundedFlash } from './bytes.ts';
+import { RBOOT_CONFIG_BYTES, RBOOT_CONFIG_OFFSET, rbootSelected } from './esp8266-rboot.ts';
 import { findImage, type Image } from './image.ts';
 
 /** A part of the flash in the words of a partition table, though none says so. */
@@ -43,12 +45,13 @@ export function sdkAreas(mapSizeBytes: number): Area[] {
 
 /**
  * Where images begin: 0 is what the ROM boots; behind a loader there the app follows at 0x1000 (Espressif's boot,
- * Arduino's eboot) or 0x2000 (rBoot, Sming); second OTA slots of 1 MB and 2 MB maps.
+ * Arduino's eboot), 0x2000 (rBoot, Sming) or 0x8000 (rBoot of Mongoose OS); second OTA slots of 1 MB and 2 MB maps.
  * https://github.com/esp8266/Arduino/blob/3.1.2/bootloaders/eboot/eboot.c
  * https://github.com/SmingHub/Sming/blob/4.7.0/docs/source/information/flash.rst
+ * Addresses of Mongoose OS are those in the configuration of its rBoot (esp8266-rboot.ts) on boards.
  */
-const IMAGE_OFFSETS = [0x0, 0x1000, 0x2000, 0x81000, 0x101000, 0x102000] as const;
-const LAST_FIRST_SLOT_OFFSET = 0x2000;
+const IMAGE_OFFSETS = [0x0, 0x1000, 0x2000, 0x8000, 0x81000, 0x101000, 0x102000, 0x108000] as const;
+const LAST_FIRST_SLOT_OFFSET = 0x8000;
 
 /** The images of a flash; the first is the one that the ROM boots. Empty where it would not boot. */
 export async function findEsp8266Images(flash: BoundedFlash): Promise<Image[]> {
@@ -76,11 +79,29 @@ export function imageAreas(images: readonly Image[]): Area[] {
 const MAPPED_BYTES = MIB;
 
 /**
- * Where the strings of the app are to be looked for: the image behind the boot loader; without one the whole of the
- * mapped flash, since the parts of an SDK app that stay in flash then lie outside any image (0x10000 or 0x40000).
+ * Where the strings of the app that boots are: in the image behind the boot loader. Without a loader they are anywhere in
+ * the mapped flash, since the parts of an SDK app that stay in flash then lie outside any image (0x10000 or 0x40000).
+ *
+ * rBoot says which of two slots boots. Where Espressif's boot looks is not documented: then both count.
+ *
+ * @param hasOneSlot as with eboot: an image behind the first is an update that was copied already
  */
-export function appExtent(images: readonly Image[], flashSizeBytes: number): { offset: number; sizeBytes: number } {
-  const app = images.find(({ offset }) => offset > 0 && offset <= LAST_FIRST_SLOT_OFFSET);
-  const extent = app ?? { offset: 0, sizeBytes: flashSizeBytes };
-  return { offset: extent.offset, sizeBytes: Math.min(extent.sizeBytes, MAPPED_BYTES) };
+export async function appExtents(
+  flash: BoundedFlash,
+  images: readonly Image[],
+  hasOneSlot: boolean,
+): Promise<readonly Extent[]> {
+  const behindLoader = images.filter(({ offset }) => offset > 0);
+  const apps = hasOneSlot ? behindLoader.slice(0, 1) : behindLoader;
+  const config = await flash.read(RBOOT_CONFIG_OFFSET, RBOOT_CONFIG_BYTES);
+  const selected = rbootSelected(
+    config,
+    apps.map(({ offset }) => offset),
+  );
+  const first = apps[0];
+  if (first === undefined || first.offset > LAST_FIRST_SLOT_OFFSET) {
+    return [{ offset: 0, sizeBytes: Math.min(flash.sizeBytes, MAPPED_BYTES) }];
+  }
+  const candidates = selected === null ? apps : apps.filter(({ offset }) => offset === selected);
+  return candidates.map(({ offset, sizeBytes }) => ({ offset, sizeBytes: Math.min(sizeBytes, MAPPED_BYTES) }));
 }

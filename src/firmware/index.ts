@@ -5,6 +5,18 @@ export type { ReadFlash } from './bytes.ts';
 export { findImage, verifyImage, type Image, type ImageVerdict } from './image.ts';
 export { findPartitionTable, parsePartitionTable, type Partition, type PartitionTable } from './partitions.ts';
 export { mapFlash, partAt, sharesOf, type FlashPart, type FlashRegion, type PartShare } from './flash-map.ts';
+export {
+  filePartitions,
+  findPartition,
+  MAX_CONTENT_BYTES,
+  readPartition,
+  useOf,
+  type FlashSource,
+  type PartitionBytes,
+  type PartitionLookup,
+  type PartitionUse,
+} from './contents.ts';
 export { beginsWithEboot } from './esp8266-arduino.ts';
 export { boundToMac, type BoundPlace } from './bound-to-mac.ts';
 export { formatRevision, parseRevision, revisionRequirements, type RevisionRequirement } from './requirements.ts';
+export { compareVersions, parseFirmwareRange, rangeMatches, nameMatches, type FirmwareRange } from './versions.ts';

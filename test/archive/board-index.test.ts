@@ -150,7 +150,11 @@ const EVENTS: Readonly<Record<string, (parts: { root: string; archive: Archive; 
   group: ({ archive, mac, n }) => archive.marks.describe(mac, { group: `g${n}` }),
   pin: async ({ root, archive, mac }) =>
     archive.marks.pin(mac, await newestOf(root, mac), { pinned: true, note: null }),
-  removal: async ({ root, archive, mac }) => archive.remove(mac, await newestOf(root, mac), 'a test'),
+  removal: async ({ root, mac }) => {
+    const folder = join(root, macToFolder(mac));
+    await nodeFs.appendFile(join(folder, 'removed.jsonl'), '{}\n');
+    await nodeFs.rename(join(folder, await newestOf(root, mac)), join(folder, `trash.${'0'.repeat(16)}`));
+  },
   'label is torn': ({ root, mac }) => nodeFs.appendFile(join(root, macToFolder(mac), 'labels.jsonl'), '{"at":'),
   'labels become a folder': async ({ root, mac }) => {
     await nodeFs.rm(join(root, macToFolder(mac), 'labels.jsonl'), { force: true });

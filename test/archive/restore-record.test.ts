@@ -19,6 +19,7 @@ import { halfRestoredText } from '../../src/transfer/half-restored.ts';
 
 const MAC = parseMac('50:02:91:c3:37:a5')!;
 const OTHER = parseMac('24:0a:c4:12:45:56')!;
+const SNAPSHOT = '2026-11-24T09-59-00Z';
 const content: RestoreRecordContent = {
   mac: MAC,
   from: { mac: OTHER, id: '2026-11-23T10-00-00Z' },
@@ -27,7 +28,7 @@ const content: RestoreRecordContent = {
   regions: [{ offset: 0x9000, sizeBytes: 4096 }],
   done: [{ offset: 0, sizeBytes: 4194304, md5: '0'.repeat(32) }],
   parts: null,
-  snapshot: '2026-11-24T09-59-00Z',
+  snapshot: SNAPSHOT,
   snapshotIsNew: true,
   options: { port: null, ignore: [], yes: false, toldFlashBytes: null },
 };
@@ -36,6 +37,8 @@ async function archiveOf(t: TestContext, fs?: Partial<FileSystem>) {
   const folder = await mkdtemp(join(tmpdir(), 'espd-record-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const root = join(folder, 'archive');
+  await mkdir(join(root, '24-0a-c4-12-45-56', content.from.id), { recursive: true });
+  await mkdir(join(root, '50-02-91-c3-37-a5', SNAPSHOT), { recursive: true });
   const archive = openArchive(root, {
     log: silentLogger,
     clock: systemClock,
@@ -44,6 +47,11 @@ async function archiveOf(t: TestContext, fs?: Partial<FileSystem>) {
     ...(fs === undefined ? {} : { fs: { ...nodeFs, ...fs } }),
   });
   return { archive, board: join(root, '50-02-91-c3-37-a5') };
+}
+
+/** What lies in the board's folder beside the snapshot. */
+async function others(board: string): Promise<string[]> {
+  return (await readdir(board)).filter((name) => name !== SNAPSHOT);
 }
 
 describe('the record of a restore', () => {
@@ -58,10 +66,11 @@ describe('the record of a restore', () => {
       problem: null,
     });
     const history = await archive.history(MAC);
-    assert.deepEqual([history.halfRestored, history.problems], [half, []]);
+    const ofBoard = history.problems.filter(({ id }) => id === null);
+    assert.deepEqual([history.halfRestored, ofBoard, history.foreign], [half, [], []]);
     await archive.beginRestore({ ...content, why: 'again' });
     assert.equal((await archive.halfRestored(MAC))?.record?.why, 'again');
-    assert.deepEqual(await readdir(board), [RESTORE_RECORD]);
+    assert.deepEqual(await others(board), [RESTORE_RECORD]);
     assert.equal((await nodeFs.stat(join(board, RESTORE_RECORD))).mode & 0o777, 0o600);
     await archive.endRestore(MAC, 'done');
     assert.equal(await archive.halfRestored(MAC), null);
@@ -70,8 +79,25 @@ describe('the record of a restore', () => {
       { ...restore, at: '' },
       { at: '', from: content.from, snapshot: content.snapshot, snapshotIsNew: true, partial: false },
     );
-    assert.deepEqual((await archive.history(MAC)).problems, []);
-    assert.deepEqual((await archive.verify({})).damaged, []);
+  });
+
+  it('does not begin with a backup or a snapshot that is not there', async (t) => {
+    const { archive, board } = await archiveOf(t);
+    await archive.beginRestore(content);
+    for (const missing of [
+      { ...content, from: { mac: OTHER, id: '2026-11-23T10-00-01Z' } },
+      { ...content, snapshot: '2026-11-24T09-59-01Z' },
+    ]) {
+      await assert.rejects(archive.beginRestore(missing), (error) => hasCode(error, 'archive-unknown-backup'));
+      // What was noted before is still noted.
+      assert.equal((await archive.halfRestored(MAC))?.record?.why, content.why);
+    }
+    // A board that is half restored is made whole, whatever has become of the backups that its record names.
+    await rm(join(board, SNAPSHOT), { recursive: true });
+    await archive.beginRestore({ ...content, why: 'again' });
+    await archive.endRestore(MAC, 'nothing-written');
+    await assert.rejects(archive.beginRestore(content), (error) => hasCode(error, 'archive-unknown-backup'));
+    assert.equal(await archive.halfRestored(MAC), null);
   });
 
   it('leaves no note of a restore that wrote nothing', async (t) => {
@@ -87,7 +113,7 @@ describe('the record of a restore', () => {
       const fail = () => Promise.reject(Object.assign(new Error('ENOSPC: no space'), { code: 'ENOSPC' }));
       const { archive, board } = await archiveOf(t, { [call]: fail });
       await assert.rejects(archive.beginRestore(content), (error) => hasCode(error, 'disk-full'));
-      assert.deepEqual(await readdir(board).catch(() => []), [], call);
+      assert.deepEqual(await others(board), [], call);
     }
   });
 
@@ -142,9 +168,9 @@ describe('the record of a restore', () => {
       assert.notEqual(hint, '');
       // What it says would be lost: which restore was done.
       await assert.rejects(archive.endRestore(MAC, 'done'), { code: 'archive-unreadable' });
-      assert.deepEqual(await readdir(board), [RESTORE_RECORD]);
+      assert.deepEqual(await others(board), [RESTORE_RECORD]);
       await archive.endRestore(MAC, 'nothing-written');
-      assert.deepEqual(await readdir(board), []);
+      assert.deepEqual(await others(board), []);
     });
 
     it(`${code}: no record, or none that anybody knows of, is no half restored board`, async (t) => {
@@ -163,7 +189,7 @@ describe('the record of a restore', () => {
         const history = await blind.archive.history(MAC);
         assert.equal(history.halfRestored, null);
         assert.deepEqual(
-          history.problems.map(({ error }) => error.code),
+          history.problems.flatMap(({ id, error }) => (id === null ? error.code : [])),
           ['archive-unreadable'],
         );
       }
@@ -174,7 +200,7 @@ describe('the record of a restore', () => {
     const { archive, board } = await archiveOf(t);
     const outside = join(board, '..', '..', 'outside');
     await mkdir(outside, { recursive: true });
-    await mkdir(join(board, '..'));
+    await rm(board, { recursive: true });
     await symlink(outside, board);
     await writeFile(join(outside, RESTORE_RECORD), JSON.stringify({ formatVersion: 1, createdBy: 'x', ...content }));
     await assert.rejects(archive.halfRestored(MAC), { code: 'archive-damaged', message: /symbolic link/ });

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { KEEP_EVERYTHING, NO_RULES } from '../../src/archive/retention/policy.ts';
 import type { Archive } from '../../src/archive/types.ts';
 import { MAC, T0, FOLDER, ID0, backUp, image, md5, newArchive } from '../archive/support.ts';
 import { readPage, rowsOf } from './pages.ts';
@@ -31,7 +32,8 @@ async function fillBoard(archive: Archive): Promise<void> {
   await archive.marks.describe(MAC, { label: 'kitchen', note: 'behind the fridge', group: 'home' });
   await archive.marks.pin(MAC, ID0, { pinned: true, note: 'works' });
   await archive.marks.confirm(MAC, { at, id: ID0, md5: md5(image(10)), by: 'stub', port: '/dev/ttyUSB0' });
-  await archive.remove(MAC, '2026-11-24T10-00-00Z', 'not needed');
+  const last = { ...NO_RULES, last: 1 };
+  await archive.retention.remove(await archive.retention.plan({ ...KEEP_EVERYTHING, rules: last }));
   const record = {
     mac: MAC,
     from: { mac: MAC, id: ID0 },

@@ -31,7 +31,7 @@ type Parts = readonly (readonly [offset: number, bytes: Buffer])[];
 async function summaryOf(flash: Buffer, family = 'esp32') {
   const reader = readerOf(flash);
   const summary = await describeFirmware(reader.read, flash.length, family);
-  assert.ok(reader.bytes <= 2 * MIB, `${reader.bytes} bytes read`);
+  assert.ok(reader.bytes <= 6 * MIB, `${reader.bytes} bytes read`);
   assert.ok(summary.partitions.length <= 200);
   assert.ok(summary.problems.length <= 200);
   assert.deepEqual(JSON.parse(JSON.stringify(summary)), summary);
@@ -195,6 +195,25 @@ describe('describeFirmware on the ESP32 family', () => {
     assert.equal(await of('nothing'), null);
   });
 
+  test("the name of an ESPHome node is no firmware's name", async () => {
+    const extra = Buffer.from('\0_esphomelib\0esphome.ota\0');
+    const { firmware } = await summary([
+      ...BASE,
+      [0x10000, esp32App({ project: 'kitchen', version: '2025.8.3', idf: '5.4.2' }, { extra })],
+    ]);
+    assert.deepEqual(firmware, { name: 'ESPHome', version: '2025.8.3', sdk: 'ESP-IDF 5.4.2' });
+  });
+
+  test('the app is searched to its end, also beyond the first megabyte', async () => {
+    const extra = Buffer.concat([filler(2 * MIB), Buffer.from('\0MicroPython v1.22.1 on 2024-01-05\0')]);
+    const rows: Row[] = [{ label: 'factory', type: 0, subtype: 0, offset: 0x10000, size: 0x300000 }];
+    const { firmware } = await summary([
+      [0x8000, tableSector(rows)],
+      [0x10000, esp32App({ project: 'micropython', version: 'v0.1' }, { extra })],
+    ]);
+    assert.deepEqual([firmware?.name, firmware?.version], ['MicroPython', 'v1.22.1']);
+  });
+
   test('an empty project name', async () => {
     const { firmware } = await summary([...BASE, [0x10000, esp32App({ project: '', version: '', idf: '' })]]);
     assert.deepEqual(firmware, { name: 'unknown', version: null, sdk: null });
@@ -291,6 +310,65 @@ describe('describeFirmware on ESP8266', () => {
         ['app2', 'image_v2', 0x101000],
       ],
     );
+  });
+
+  test('two slots: what both say, where nothing tells which one boots', async () => {
+    const at = (version: string) => {
+      const texts = `\0AT version:${version}(May 11 2020 19:13:04)\x003.0.4(9532ceb)\0`;
+      return esp8266ImageV2(Buffer.concat([filler(9000), Buffer.from(texts)]), app());
+    };
+    const of = async (first: string, second: string) =>
+      (
+        await summary(
+          [
+            [0, esp8266Image([{ address: 0x40100000, data: filler(600) }])],
+            [0x1000, at(first)],
+            [0x101000, at(second)],
+          ],
+          'esp8266',
+        )
+      ).firmware;
+    const sdk = 'ESP8266 SDK 3.0.4(9532ceb)';
+    assert.deepEqual(await of('1.7.4.0', '1.7.4.0'), { name: 'ESP-AT', version: '1.7.4.0', sdk });
+    assert.deepEqual(await of('1.7.4.0', '1.7.5.0'), { name: 'ESP-AT', version: null, sdk });
+  });
+
+  test('rBoot of Mongoose OS: the slot that its configuration selects', async () => {
+    const slot = (version: string) => {
+      const texts = ['shellies/%s/relay/%d', 'shellies/announce', 'api.shelly.cloud/', `20230913-112003/${version}`];
+      return esp8266ImageV2(Buffer.concat([filler(9000), Buffer.from(`\0${texts.join('\0')}\0`)]), app());
+    };
+    const config = (selected: number) =>
+      Buffer.concat([Buffer.from([0xe1, 1, 0, selected, 0, 2, 0, 0, 0, 0, 0, 0]), u32(0x8000), u32(0x108000), u32(0)]);
+    const of = (...more: Parts) =>
+      summary(
+        [
+          [0, esp8266Image([{ address: 0x40100000, data: filler(600) }])],
+          [0x8000, slot('v1.13.0')],
+          [0x108000, slot('v1.14.0-gcb84623')],
+          ...more,
+        ],
+        'esp8266',
+      );
+    const second = await of([0x1000, Buffer.concat([config(1), u32(0), u32(0)])]);
+    assert.deepEqual([second.firmware?.name, second.firmware?.version], ['Shelly', 'v1.14.0-gcb84623']);
+    assert.equal(second.activePartition, 'app2');
+    const first = await of([0x1000, Buffer.concat([config(0), u32(0), u32(0)])]);
+    assert.deepEqual([first.firmware?.version, first.activePartition], ['v1.13.0', 'app']);
+    assert.deepEqual((await of()).firmware, { name: 'Shelly', version: null, sdk: null });
+  });
+
+  test('behind eboot an image in the second megabyte is an update that was copied already', async () => {
+    const old = esp8266Image(app('MicroPython v1.20.0 on 2023-04-26'));
+    const { firmware } = await summary(
+      [
+        [0, eboot],
+        [0x1000, esp8266Image(app('nothing'))],
+        [0x101000, old],
+      ],
+      'esp8266',
+    );
+    assert.deepEqual(firmware, { name: 'Arduino app', version: null, sdk: null });
   });
 
   test('what looks like an image inside of another one is none', async () => {

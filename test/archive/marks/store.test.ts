@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { appendFile, chmod, mkdir, readFile, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hasCode } from '../../../src/errors.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, allSound, backUp, image, md5, newArchive, snapshot } from '../support.ts';
 
 const LATER = '2026-11-24T10:00:00.000Z';
-const ID1 = '2026-11-24T10-00-00Z';
 
 test('marks lie beside the backups, which they do not change', async (t) => {
   const archive = await newArchive(t);
@@ -90,38 +89,4 @@ test('a folder behind a link is not read for marks', async (t) => {
   await rename(join(archive.root, FOLDER), join(archive.root, 'elsewhere'));
   await symlink('elsewhere', join(archive.root, FOLDER));
   await assert.rejects(archive.marks.of(MAC), (error) => hasCode(error, 'archive-damaged'));
-});
-
-test('a backup that is removed goes as a whole, and a note of it stays', async (t) => {
-  const archive = await newArchive(t);
-  const first = await backUp(archive, image(10));
-  await backUp(archive, image(11), LATER);
-  assert.equal(await archive.remove(MAC, ID0, 'keeps the last one'), true);
-  assert.deepEqual(await archive.backupIds(MAC), [ID1]);
-  assert.deepEqual(
-    (await archive.marks.of(MAC)).removals.map(({ id, sha256, why }) => ({ id, sha256, why })),
-    [{ id: ID0, sha256: first.manifest.image.sha256, why: 'keeps the last one' }],
-  );
-  assert.deepEqual((await readdir(join(archive.root, FOLDER))).sort(), [ID1, 'removed.jsonl']);
-  assert.equal(await archive.remove(MAC, ID0, 'again'), false);
-  assert.equal((await archive.marks.of(MAC)).removals.length, 1);
-  assert.deepEqual(await archive.verify({}), allSound(1));
-});
-
-test('what only has the name of a backup is not removed', async (t) => {
-  const archive = await newArchive(t);
-  await backUp(archive, image(10));
-  await writeFile(join(archive.root, FOLDER, ID1), 'a file');
-  await assert.rejects(archive.remove(MAC, ID1, 'x'), (error) => hasCode(error, 'archive-unwritable'));
-  assert.equal(await readFile(join(archive.root, FOLDER, ID1), 'utf8'), 'a file');
-  assert.deepEqual((await archive.marks.of(MAC)).removals, []);
-});
-
-test('a backup whose manifest is damaged can be removed, and the note says that it was', async (t) => {
-  const archive = await newArchive(t);
-  const { path } = await backUp(archive, image(10));
-  await chmod(join(path, 'manifest.json'), 0o600);
-  await appendFile(join(path, 'manifest.json'), 'x');
-  assert.equal(await archive.remove(MAC, ID0, 'damaged'), true);
-  assert.equal((await archive.marks.of(MAC)).removals[0]?.sha256, null);
 });

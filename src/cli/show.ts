@@ -1,0 +1,223 @@
+/** `espd show`: the backups of one board, why they were made, what is noted of them, and the flash as a map. */
+
+import { type ChipChangeSince, chipChangeText, chipChanges } from '../archive/chip-change.ts';
+import type { Removal } from '../archive/marks/events.ts';
+import { type BoardMarks, isConfirmed } from '../archive/marks/marks.ts';
+import type { CompletedRestore } from '../archive/restores.ts';
+import type { Backup, BoardHistory } from '../archive/types.ts';
+import { EspdError } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import { commandLine } from '../transfer/finish-command.ts';
+import { halfRestoredText } from '../transfer/half-restored.ts';
+import { meantBackup } from '../transfer/meant-backup.ts';
+import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
+import { boardJson, firmwareText, heldBy } from './board-summary.ts';
+import type { CommandContext } from './context.ts';
+import { mapLines } from './map-text.ts';
+import { SIZE_TOLD, bold, dim, formatSize, plural, printable } from './text.ts';
+
+export interface ShowCommandOptions {
+  /** Lists the backups that were removed; else they are counted. */
+  readonly removed: boolean;
+}
+
+/** @param which undefined = all backups of the board */
+export async function show(
+  context: CommandContext,
+  board: string,
+  which: string | undefined,
+  options: ShowCommandOptions,
+): Promise<undefined> {
+  const { archive, out } = context;
+  const mac = await archive.resolveBoard(board);
+  const history = await archive.history(mac);
+  const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
+  const changes = chipChanges(history.backups);
+  const newest = history.backups.at(-1) ?? null;
+  const { about, strangePinLines } = history.marks;
+  const summary = boardJson(
+    {
+      about,
+      ...{ mac, newest, ids: idsIn(history), halfRestored: history.halfRestored },
+      onIt: await heldBy(context, { mac, newest }),
+      chipChange: changes.get(newest?.id ?? '') ?? null,
+      seenAt: history.sightings.map(({ at }) => at),
+    },
+    context.call,
+  );
+  const restores = await restoresOf(context, mac);
+  const removed = removalsOf(history);
+  out.document({
+    board: summary,
+    backups: backups.map((backup) => backupJson(backup, history, changes.get(backup.id) ?? null)),
+    removed,
+    restores: restores.list,
+    problems: history.problems.map(problemJson),
+    foreign: history.foreign,
+  });
+  printBoard(context, mac, summary.chip, history);
+  for (const backup of backups) {
+    const change = changes.get(backup.id);
+    printBackup(context, backup, history);
+    if (change !== undefined) out.line(`    ${chipChangeText(change)}`);
+    if (which !== undefined || backup === backups.at(-1)) printFlash(context, backup, history);
+  }
+  for (const { at, from, snapshot, partial } of restores.list.slice(-5)) {
+    const what = `${partial ? 'a part of ' : ''}${from.id}${from.mac === mac ? '' : ` of ${from.mac}`}`;
+    out.line(`  restored ${at}: ${what}${snapshot === null ? '' : `; before it: ${snapshot}`}`);
+  }
+  printRemoved(context, mac, removed, options);
+  if (restores.problem !== null) out.note(`problem: ${restores.problem}`);
+  if (strangePinLines.length > 0) {
+    out.note(`problem: of pins.jsonl ${plural(strangePinLines.length, 'line')} cannot be understood`);
+  }
+  noteProblems(out, history.problems);
+  noteForeign(out, history.foreign);
+  return undefined;
+}
+
+async function restoresOf(
+  { archive }: CommandContext,
+  mac: Mac,
+): Promise<{ readonly list: readonly CompletedRestore[]; readonly problem: string | null }> {
+  try {
+    return { list: await archive.restores(mac), problem: null };
+  } catch (error) {
+    if (!(error instanceof EspdError)) throw error;
+    return { list: [], problem: error.message };
+  }
+}
+
+/** What stands in the board's folder by name, sound or not. */
+function idsIn({ backups, problems }: BoardHistory): string[] {
+  const ids = [...backups.map(({ id }) => id), ...problems.flatMap(({ id }) => id ?? [])];
+  return [...new Set(ids)].sort();
+}
+
+/** Backups that were removed, oldest first. One that is there was not, whatever is noted of it. */
+function removalsOf(history: BoardHistory): Removal[] {
+  const there = new Set(idsIn(history));
+  const last = new Map(history.marks.removals.map((removal) => [removal.id, removal]));
+  return [...last.values()].filter(({ id }) => !there.has(id)).sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+function backupJson(backup: Backup, history: BoardHistory, chipChange: ChipChangeSince | null): object {
+  const { sightings, marks } = history;
+  const { image, createdBy, ...manifest } = backup.manifest;
+  const pin = marks.pins.find(({ id }) => id === backup.id);
+  return {
+    id: backup.id,
+    path: backup.path,
+    sha256: image.sha256,
+    sizeBytes: image.sizeBytes,
+    createdAt: manifest.createdAt,
+    createdBy,
+    reason: manifest.reason,
+    pinned: pin === undefined ? null : { at: pin.at, note: pin.note },
+    confirmed: manifest.confirmed ?? laterConfirmation(backup, marks),
+    chipChange,
+    chip: manifest.chip,
+    flash: manifest.flash,
+    security: manifest.security,
+    firmware: manifest.contents.firmware,
+    partitions: manifest.contents.partitions,
+    source: manifest.source,
+    transfer: manifest.transfer,
+    seenUnchanged: sightings.filter((sighting) => sighting.id === backup.id).map((sighting) => sighting.at),
+  };
+}
+
+/** The chip that gave the digest of an image from elsewhere; null while none has. */
+function laterConfirmation({ id, manifest }: Backup, { confirmations }: BoardMarks) {
+  return confirmations.findLast((one) => one.id === id && one.md5 === manifest.image.md5) ?? null;
+}
+
+function printBoard({ out, call }: CommandContext, mac: Mac, chip: string | null, history: BoardHistory): void {
+  const { label, group, note } = history.marks.about;
+  const names = [...(label === null ? [] : [`"${label}"`]), ...(group === null ? [] : [`group ${group}`])];
+  out.line(bold([mac, chip ?? '', ...names].join('  ').trimEnd()));
+  if (note !== null) out.paragraph(`  ${note}`, '  ');
+  if (history.halfRestored === null) return;
+  const { message, hint } = halfRestoredText(mac, history.halfRestored, call);
+  out.line(`  ${message}`);
+  out.line(`  ${hint}`);
+}
+
+function printBackup({ out }: CommandContext, backup: Backup, { sightings, marks }: BoardHistory): void {
+  const { manifest } = backup;
+  const seen = sightings.filter((sighting) => sighting.id === backup.id).at(-1);
+  out.line('  ', bold(backup.id), `  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(backup) ?? ''}`.trimEnd());
+  const pin = marks.pins.find(({ id }) => id === backup.id);
+  if (pin !== undefined) out.line(`    pinned${pin.note === null ? '' : `: ${pin.note}`}`);
+  const reason = reasonText(backup);
+  if (reason !== null) out.line(`    ${reason}`);
+  if (manifest.confirmed === null) {
+    const later = laterConfirmation(backup, marks);
+    const told =
+      isConfirmed(backup, marks) && later !== null ? `the chip confirmed it ${later.at}` : 'confirmed by no chip';
+    out.line(`    ${told}`);
+  }
+  out.line(dim(`    sha256 ${manifest.image.sha256}`));
+  if (seen !== undefined) out.line(dim(`    seen unchanged ${seen.at}`));
+  if (manifest.flash.aliasedAtBytes !== null) {
+    out.line(
+      `    the flash repeats itself from ${formatSize(manifest.flash.aliasedAtBytes)} on: it is smaller than it claims`,
+    );
+  }
+  if (manifest.flash.sizeFrom === 'person') out.line(`    ${SIZE_TOLD}`);
+  if (manifest.security?.flashEncryption === true) out.line('    encrypted: restorable only to this very chip');
+}
+
+/** Why it was made; null where its manifest does not say. */
+function reasonText({ manifest }: Backup): string | null {
+  const { reason, source } = manifest;
+  switch (reason) {
+    case 'plug-in':
+      return 'made when the board was plugged in';
+    case 'by-hand':
+      return 'made by hand';
+    case 'before-restore':
+      return 'made before a restore: what was on the board then';
+    case 'imported':
+      return `imported${source.file === null ? '' : ` from ${printable(source.file)}`}`;
+    case null:
+      return null;
+  }
+}
+
+/** The map, and the partitions that the manifest lists. */
+function printFlash({ out }: CommandContext, backup: Backup, { backups }: BoardHistory): void {
+  const { image, blocks, contents } = backup.manifest;
+  const previous = backups[backups.findIndex(({ id }) => id === backup.id) - 1];
+  const map = mapLines({
+    sizeBytes: image.sizeBytes,
+    digests: blocks.sha256,
+    before: previous === undefined ? null : { id: previous.id, digests: previous.manifest.blocks.sha256 },
+    partitions: contents.partitions,
+  });
+  for (const line of map) out.line(...line);
+  if (contents.partitions.length === 0) return;
+  const rows = contents.partitions.map((partition) => [
+    printable(partition.name),
+    `${partition.type}/${partition.subtype}`,
+    `0x${partition.offset.toString(16)}`,
+    formatSize(partition.sizeBytes),
+  ]);
+  out.table([['PARTITION', 'TYPE', 'OFFSET', 'SIZE'], ...rows], '    ');
+}
+
+function printRemoved(
+  { out, call }: CommandContext,
+  mac: Mac,
+  removed: readonly Removal[],
+  options: ShowCommandOptions,
+): void {
+  if (removed.length === 0) return;
+  const count = `${plural(removed.length, 'backup')} removed`;
+  if (!options.removed) {
+    out.line(dim(`  ${count}: "${commandLine(call, 'show', mac, '--removed')}" lists them`));
+    return;
+  }
+  out.line(`  ${count}:`);
+  out.table([['BACKUP', 'REMOVED', 'WHY'], ...removed.map(({ id, at, why }) => [id, at, why])], '    ');
+}
