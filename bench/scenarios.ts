@@ -148,7 +148,9 @@ class Bench {
 
   async backup(scenario: string, board: SimulatedBoard, full = false): Promise<Result> {
     const meter = new Meter(this.#clock);
-    const result = await this.#run(board, meter, (session) => readFlash(session, { archive: this.#archive, full }));
+    const result = await this.#run(board, meter, (session) =>
+      readFlash(session, { archive: this.#archive, full, reason: 'by-hand' }),
+    );
     return this.#result(scenario, board, meter, { ...result, value: await result.value.keep() });
   }
 

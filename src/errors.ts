@@ -117,6 +117,10 @@ export const ERROR_CODES = {
     exit: EXIT.refused,
     meaning: 'A restore was interrupted: the board holds neither its old content nor the new',
   },
+  unconfirmed: {
+    exit: EXIT.refused,
+    meaning: 'No chip has confirmed this image, and nobody was asked whether to write it all the same',
+  },
   declined: { exit: EXIT.refused, meaning: 'Nobody answered yes to the question whether to write' },
 
   interrupted: { exit: EXIT.interrupted, meaning: 'Stopped by a signal (Ctrl-C, SIGTERM)' },

@@ -22,6 +22,7 @@ import { historyOf } from './history.ts';
 import { ImageHasher } from './hasher.ts';
 import { ArchiveIdentity } from './identity.ts';
 import { isBackupId } from './ids.ts';
+import { VerifiedTimes } from './index/verified.ts';
 import { openStoredImage } from './image.ts';
 import { selectBoard } from './marks/labels.ts';
 import { MarkStore } from './marks/store.ts';
@@ -68,6 +69,8 @@ export interface ArchiveOptions {
   readonly statePath?: string;
   /** Node's, unless a test wants to see calls fail. */
   readonly fs?: FileSystem;
+  /** Boards from which on they are indexed; for tests. */
+  readonly indexFrom?: number;
 }
 
 /** Touches nothing yet: the folder is made by the first `begin`. */
@@ -105,7 +108,7 @@ class FolderArchive implements Archive {
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
     const self = () => this.#self();
     this.#restores = new RestoreStore({ root, statePath, disk: this.#disk, log, clock, createdBy, self });
-    this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log });
+    this.#blocks = new BlockIndex({ root: this.root, disk: this.#disk, cache: this.cache, log, clock });
     this.#identity = new ArchiveIdentity(this.root, { disk: this.#disk, cache: this.cache });
     const about = {
       ...{ root: this.root, disk: this.#disk, clock },
@@ -135,8 +138,10 @@ class FolderArchive implements Archive {
   overview(options: Parameters<Archive['overview']>[0] = {}): ReturnType<Archive['overview']> {
     const look = async () => {
       const { macs, problems, foreign } = await this.boards();
-      const halfRestored = (mac: Mac) => this.#restores.half(mac);
-      const boards = await overviewOf({ root: this.root, disk: this.#disk, halfRestored }, macs, options);
+      const { cache, root } = this;
+      const { clock, log, indexFrom } = this.#options;
+      const parts = { root, cache, clock, log, indexFrom, disk: this.#disk, restores: this.#restores };
+      const boards = await overviewOf(parts, macs, options);
       return { boards, problems, foreign };
     };
     return unlessAborted(look(), options.signal);
@@ -211,17 +216,25 @@ class FolderArchive implements Archive {
     return makeCandidates({ root: this.root, log: this.#options.log, openImage, signal }, mac, own, fleet);
   }
 
+  async lookAround(signal?: AbortSignal): Promise<void> {
+    await this.#blocks.refresh(signal);
+  }
+
   async verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]> {
     return (await this.#verifyBackup(mac, id, signal)).problems;
   }
 
   async verify(options: Parameters<Archive['verify']>[0]): Promise<VerifyReport> {
     const parts = {
-      ...{ root: this.root, disk: this.#disk },
+      ...{ root: this.root, disk: this.#disk, cache: this.cache, clock: this.#options.clock },
       boards: () => this.boards(),
       verifyBackup: (mac: Mac, id: string, signal?: AbortSignal) => this.#verifyBackup(mac, id, signal),
     };
     return verifyArchive(parts, options);
+  }
+
+  async unfinishedPass(): Promise<number | null> {
+    return (await VerifiedTimes.read(this.cache)).passMs;
   }
 
   async checkReadable(): Promise<void> {

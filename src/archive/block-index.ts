@@ -3,10 +3,13 @@
  * the archive's cache for the next process. Hints only: what it says wrongly costs time.
  *
  * A board is looked at again when its folder has changed. So backups that came or went by another process or by hand
- * are seen, and it does not matter whose copy of the file was written last.
+ * are seen, and it does not matter whose copy of the file was written last. Not all folders are looked at for each
+ * backup, whose board waits meanwhile: a few by turns, and none while a service looks at all of them now and then.
  */
 
+import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
+import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
@@ -24,6 +27,12 @@ export const BLOCKS = 'blocks.bin';
 
 /** Folders looked at in one go: each call passes through one of few threads that ports and images need, too. */
 const AT_ONCE = 8;
+/** The same where nobody waits. */
+const AT_LEISURE = 2;
+/** Of the boards that are known so many are looked at for one backup, and so many of those that are not. */
+const LOOKS = 64;
+/** After a look at all boards none is looked at for so long: what others have added meanwhile is read from the wire. */
+const FRESH_MS = 30 * 60 * 1000;
 /** A board whose newest backups are all damaged has nothing to say. */
 const MAX_TRIES = 3;
 
@@ -32,6 +41,7 @@ interface Parts {
   readonly disk: Disk;
   readonly cache: ArchiveCache;
   readonly log: Logger;
+  readonly clock: Clock;
 }
 
 export class BlockIndex {
@@ -41,20 +51,38 @@ export class BlockIndex {
   #turn: Promise<unknown> = Promise.resolve();
   #saving: Promise<void> | undefined;
   #unsaved = false;
+  /** When all boards were last looked at, by the parts' clock. */
+  #allMs = -Infinity;
 
   constructor(parts: Parts) {
     this.#parts = parts;
   }
 
-  /** The newest backup of each board, as the archive is now. Rejects only with the signal's reason. */
+  /** The newest backup of each board, as far as is known. Rejects only with the signal's reason. */
   async newest(signal?: AbortSignal): Promise<Map<Mac, NewestBackup>> {
-    // One after the other: what the first one has looked at is known to the second.
-    const turn = this.#turn.then(() => this.#refresh(signal));
-    this.#turn = turn.catch(() => undefined);
-    await turn;
+    signal?.throwIfAborted();
+    await this.#load();
+    const isFresh = this.#parts.clock.now() - this.#allMs < FRESH_MS;
+    if (!isFresh) await this.#inTurn(() => this.#refresh(LOOKS, AT_ONCE, signal));
+    signal?.throwIfAborted();
     const found = new Map<Mac, NewestBackup>();
     for (const [mac, { newest }] of this.#boards) if (newest !== undefined) found.set(mac, newest);
     return found;
+  }
+
+  /** Looks at all boards, slowly. Rejects only with the signal's reason. */
+  async refresh(signal?: AbortSignal): Promise<void> {
+    await this.#inTurn(async () => {
+      const startMs = this.#parts.clock.now();
+      if (await this.#refresh(Infinity, AT_LEISURE, signal)) this.#allMs = startMs;
+    });
+  }
+
+  /** One after the other: what the first one has looked at is known to the second. */
+  async #inTurn(work: () => Promise<unknown>): Promise<void> {
+    const turn = this.#turn.then(work);
+    this.#turn = turn.catch(() => undefined);
+    await turn;
   }
 
   /** Takes a new backup in, unless it is older than the newest: an imported one may be. Never rejects. */
@@ -81,7 +109,8 @@ export class BlockIndex {
     return this.#loading;
   }
 
-  async #refresh(signal: AbortSignal | undefined): Promise<void> {
+  /** @returns false where the archive cannot be listed */
+  async #refresh(looks: number, atOnce: number, signal: AbortSignal | undefined): Promise<boolean> {
     signal?.throwIfAborted();
     await this.#load();
     const { root, disk, log } = this.#parts;
@@ -90,7 +119,7 @@ export class BlockIndex {
       names = await disk.fs.readdir(root);
     } catch (error) {
       log.debug('the block index cannot be brought up to date', { error: String(error) });
-      return;
+      return false;
     }
     const macs = new Set(names.flatMap((name) => macFromFolder(name) ?? []));
     for (const mac of this.#boards.keys()) {
@@ -98,8 +127,22 @@ export class BlockIndex {
       this.#boards.delete(mac);
       this.#unsaved = true;
     }
-    await forEachAtOnce([...macs], AT_ONCE, (mac) => this.#look(mac), signal);
+    await forEachAtOnce(this.#choose([...macs], looks), atOnce, (mac) => this.#look(mac), signal);
     await this.#save();
+    return true;
+  }
+
+  /**
+   * At most `looks` boards that are new, and as many of the others, from a random one on. All where most are new: then
+   * there is no index yet, and it is made once.
+   */
+  #choose(macs: readonly Mac[], looks: number): Mac[] {
+    const isNew = (mac: Mac) => (this.#boards.get(mac)?.folderMs ?? 0) === 0;
+    const added = macs.filter(isNew);
+    if (macs.length <= looks || added.length > macs.length / 2) return [...macs];
+    const known = macs.filter((mac) => !isNew(mac));
+    const start = randomInt(known.length);
+    return [...added.slice(0, looks), ...[...known.slice(start), ...known.slice(0, start)].slice(0, looks)];
   }
 
   async #look(mac: Mac): Promise<void> {

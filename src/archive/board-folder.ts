@@ -1,5 +1,6 @@
 /** A board's folder: what lies in it by name, and what each backup in it looks like. Modifies nothing. */
 
+import type { Stats } from 'node:fs';
 import { join } from 'node:path';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
@@ -7,7 +8,7 @@ import type { Disk } from './disk.ts';
 import { inspectFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
 import { isBackupId } from './ids.ts';
-import { MARK_FILES } from './marks/events.ts';
+import { LABELS, MARK_FILES } from './marks/events.ts';
 import { draftOwner, isPartialName, isTrashName } from './owner.ts';
 import { placeOf, toProblem } from './problems.ts';
 import { RESTORE_RECORD } from './restore-record.ts';
@@ -18,12 +19,17 @@ import type { ArchiveProblem, Backup, ForeignEntry } from './types.ts';
 /** What a board's folder holds, by names alone. */
 export interface BoardFolder {
   readonly path: string;
+  /** Before it was listed. */
+  readonly stats: Stats;
   /** Everything with a backup id as its name, sound or not, oldest first. */
   readonly ids: readonly string[];
   readonly hasSightings: boolean;
   readonly hasRestores: boolean;
+  /** A restore has begun here and not ended. */
+  readonly hasRestoreRecord: boolean;
   /** Labels, pins, removals or confirmations. */
   readonly hasMarks: boolean;
+  readonly hasLabels: boolean;
   readonly foreign: readonly ForeignEntry[];
 }
 
@@ -33,6 +39,8 @@ export interface Judged {
   readonly backup?: Backup;
   readonly problems: readonly ArchiveProblem[];
   readonly foreign: readonly ForeignEntry[];
+  /** Of its folder (by the empty name) and files, each before it was read. */
+  readonly stats?: ReadonlyMap<string, Stats>;
 }
 
 /** Undefined for a board without a folder; otherwise rejects with the system's error, `ELOOP` for a link. */
@@ -44,10 +52,13 @@ export async function listBoard(disk: Disk, root: string, mac: Mac): Promise<Boa
   const names = await disk.fs.readdir(path);
   return {
     path,
+    stats,
     ids: names.filter(isBackupId).sort(),
     hasSightings: names.includes(SIGHTINGS),
     hasRestores: names.includes(RESTORES),
+    hasRestoreRecord: names.includes(RESTORE_RECORD),
     hasMarks: names.some((name) => MARK_FILES.includes(name)),
+    hasLabels: names.includes(LABELS.name),
     foreign: foreignEntries(
       names.filter((name) => !isOurs(name)),
       { mac, id: null, folder: macToFolder(mac) },
@@ -60,10 +71,10 @@ export async function judgeBackup(disk: Disk, root: string, mac: Mac, id: string
   const path = join(root, macToFolder(mac), id);
   const inspection = await inspectFolder(disk, path, { mac, id });
   if (inspection === undefined) return undefined;
-  const { manifest, findings } = inspection;
+  const { manifest, findings, stats } = inspection;
   const foreign = foreignEntries(inspection.foreign, { mac, id, folder: placeOf(mac, id, '') });
   if (manifest !== undefined && findings.length === 0) {
-    return { backup: { mac, id, path, manifest }, problems: [], foreign };
+    return { backup: { mac, id, path, manifest }, problems: [], foreign, stats };
   }
   return { problems: findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding.file), finding)), foreign };
 }

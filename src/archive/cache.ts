@@ -50,6 +50,24 @@ export class FolderCache implements ArchiveCache {
     }
   }
 
+  /** The time as the archive's file system stamps it, in ms since 1970; undefined where nothing can be written there. */
+  async stampMs(): Promise<number | undefined> {
+    try {
+      if ((await this.#disk.makeOneFolder(this.#folder)) === 'no parent') return undefined;
+      const probe = join(this.#folder, draftName(await this.#self()));
+      const handle = await this.#disk.createFile(probe);
+      try {
+        return (await handle.stat()).mtimeMs;
+      } finally {
+        await handle.close();
+        await this.#disk.fs.rm(probe, { force: true });
+      }
+    } catch (error) {
+      this.#log.debug('nothing can be cached', { error: String(error) });
+      return undefined;
+    }
+  }
+
   async #check(name: string): Promise<void> {
     // A draft's name too would do for the pattern.
     if (!NAME.test(name) || name.startsWith('draft.')) throw new RangeError(`${name} is no name for a cached file`);

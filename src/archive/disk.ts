@@ -131,22 +131,27 @@ export class Disk {
   }
 
   /** Opens a regular file; follows no symbolic link, waits for no FIFO. The failure has a system code. */
-  async openToRead(path: string): Promise<{ handle: FileHandle; sizeBytes: number }> {
+  async openToRead(path: string): Promise<{ handle: FileHandle; sizeBytes: number; stats: Stats }> {
     const handle = await this.fs.open(path, constants.O_RDONLY | SAFELY);
     return closedOnFailure(handle, async () => {
       const stats = await handle.stat();
       refuseOtherThanFile(stats);
-      return { handle, sizeBytes: stats.size };
+      return { handle, sizeBytes: stats.size, stats };
     });
   }
 
   /** A whole small file; one beyond `maxBytes` is not read (`EFBIG`). */
   async readSmall(path: string, maxBytes: number): Promise<Buffer> {
-    const { handle, sizeBytes } = await this.openToRead(path);
+    return (await this.readSmallWithStats(path, maxBytes)).bytes;
+  }
+
+  /** The same, and what the file was before it was read. */
+  async readSmallWithStats(path: string, maxBytes: number): Promise<{ bytes: Buffer; stats: Stats }> {
+    const { handle, sizeBytes, stats } = await this.openToRead(path);
     try {
       if (sizeBytes > maxBytes) throw Object.assign(new Error('is too large'), { code: 'EFBIG' });
       const bytes = Buffer.alloc(sizeBytes);
-      return bytes.subarray(0, await readFully(handle, bytes, 0));
+      return { bytes: bytes.subarray(0, await readFully(handle, bytes, 0)), stats };
     } finally {
       await handle.close();
     }

@@ -1,6 +1,7 @@
 /** One backup's folder, read by someone who trusts nothing in it. Modifies nothing. */
 
 import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { join } from 'node:path';
 import { BLOCK_BYTES } from '../flash.ts';
 import type { Mac } from '../mac.ts';
@@ -37,6 +38,8 @@ export interface Inspection {
   readonly findings: readonly Finding[];
   /** Names of entries that are no part of a backup: no finding, for they contradict nothing. */
   readonly foreign: readonly string[];
+  /** Of each file that was opened, by name, before it was read; of the folder itself under the empty name. */
+  readonly stats: ReadonlyMap<string, Stats>;
 }
 
 /**
@@ -58,7 +61,13 @@ export async function inspectFolder(
   let checksums: Checksums | undefined;
   let imageFile = PLAIN_IMAGE;
   let foreign: string[] = [];
-  const result = (): Inspection => ({ manifest, checksums, imageFile, findings, foreign });
+  const seen = new Map<string, Stats>();
+  const result = (): Inspection => ({ manifest, checksums, imageFile, findings, foreign, stats: seen });
+  const read = async (file: string, maxBytes: number) => {
+    const { bytes, stats } = await disk.readSmallWithStats(join(path, file), maxBytes);
+    seen.set(file, stats);
+    return bytes;
+  };
 
   try {
     const stats = await disk.lstat(path);
@@ -67,6 +76,7 @@ export async function inspectFolder(
       found('', stats.isSymbolicLink() ? 'is a symbolic link; espd follows none' : 'is no folder');
       return result();
     }
+    seen.set('', stats);
     names = await disk.fs.readdir(path);
   } catch (error) {
     caught('', error);
@@ -75,7 +85,7 @@ export async function inspectFolder(
 
   let manifestSha256: string | undefined;
   try {
-    const bytes = await disk.readSmall(join(path, MANIFEST), MAX_MANIFEST_BYTES);
+    const bytes = await read(MANIFEST, MAX_MANIFEST_BYTES);
     manifestSha256 = createHash('sha256').update(bytes).digest('hex');
     const reading = parseManifest(bytes.toString('utf8'));
     if (reading.kind === 'newer') {
@@ -98,7 +108,7 @@ export async function inspectFolder(
   }
 
   try {
-    checksums = parseChecksums((await disk.readSmall(join(path, CHECKSUMS), MAX_CHECKSUMS_BYTES)).toString('utf8'));
+    checksums = parseChecksums((await read(CHECKSUMS, MAX_CHECKSUMS_BYTES)).toString('utf8'));
     if (checksums === undefined) found(CHECKSUMS, 'is no list of SHA-256 digests');
   } catch (error) {
     caught(CHECKSUMS, error);
@@ -126,8 +136,9 @@ export async function inspectFolder(
   }
 
   try {
-    const { handle, sizeBytes } = await disk.openToRead(join(path, imageFile));
+    const { handle, sizeBytes, stats } = await disk.openToRead(join(path, imageFile));
     await handle.close();
+    seen.set(imageFile, stats);
     if (manifest !== undefined && imageFile === PLAIN_IMAGE && sizeBytes !== manifest.image.sizeBytes) {
       found(imageFile, `has ${sizeBytes} bytes, and ${MANIFEST} says ${manifest.image.sizeBytes}`);
     }

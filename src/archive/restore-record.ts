@@ -82,6 +82,8 @@ const recordSchema = z.object({
       yes: z.boolean(),
       /** Size of the flash, which the person has told by --flash-size; null = its id tells it. */
       toldFlashBytes: count().nullable().default(null),
+      /** True: the person has said --unconfirmed. */
+      unconfirmed: z.boolean().exactOptional(),
     })
     .default({ port: null, ignore: [], yes: false, toldFlashBytes: null }),
   /** Folder of the archive that `from` is in; null = the one that the record lies in. */

@@ -143,19 +143,42 @@ export class RestoreStore {
     return elsewhere.length === 0 ? own : [...own, ...elsewhere].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
   }
 
+  /**
+   * For those who ask about many boards, and have seen whether the record is in the board's folder: no file is looked for
+   * that the listing of the state folder does not show.
+   */
+  async halves(): Promise<{
+    /** Something of this board may lie in the state folder. */
+    mayBeElsewhere: (mac: Mac) => boolean;
+    half: (mac: Mac, hasOwnRecord: boolean) => Promise<HalfRestored | null>;
+  }> {
+    const names = await this.#namesElsewhere();
+    const elsewhere = names && new Set(names.flatMap((name) => macFromFolder(name) ?? []));
+    const mayBeElsewhere = (mac: Mac) => elsewhere?.has(mac) ?? true;
+    return {
+      mayBeElsewhere,
+      half: async (mac, hasOwnRecord) => (hasOwnRecord || mayBeElsewhere(mac) ? this.half(mac) : null),
+    };
+  }
+
   /** Boards with a record outside the archive, which may have no folder in it. */
   async macsElsewhere(): Promise<Mac[]> {
-    const { statePath } = this;
-    if (statePath === undefined) return [];
     const { disk } = this.#parts;
-    const names = await this.#ifReadable(() => orNone(() => disk.fs.readdir(join(statePath, RESTORES_FOLDER))), []);
     const macs: Mac[] = [];
-    for (const name of names) {
+    for (const name of (await this.#namesElsewhere()) ?? []) {
       const mac = macFromFolder(name);
       const place = mac && this.#stateFolder(mac);
       if (place && (await this.#ifReadable(() => disk.exists(join(place, RESTORE_RECORD)), false))) macs.push(mac);
     }
     return macs;
+  }
+
+  /** In the state folder; undefined where it cannot be listed. */
+  async #namesElsewhere(): Promise<string[] | undefined> {
+    const { statePath } = this;
+    if (statePath === undefined) return [];
+    const { disk } = this.#parts;
+    return this.#ifReadable(() => orNone(() => disk.fs.readdir(join(statePath, RESTORES_FOLDER))), undefined);
   }
 
   /** Of an archive that was read-only when the restore ended. */

@@ -12,7 +12,7 @@ import type { Sighting } from './types.ts';
 
 export const SIGHTINGS = 'seen.jsonl';
 
-const sightingSchema = z.object({
+export const sightingSchema = z.object({
   id: z.string().refine(isBackupId),
   at: z.iso.datetime(),
   port: z.string().transform(printable),

@@ -10,6 +10,7 @@ import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import type { CompletedRestore } from './restores.ts';
 import type { RetentionPolicy } from './retention/policy.ts';
 import type { Decision, RetentionPlan } from './retention/types.ts';
+import type { Sample } from './sample.ts';
 
 /** One complete backup: a folder with a backup id as its name. */
 export interface Backup {
@@ -43,13 +44,20 @@ export interface BoardHistory {
   readonly marks: BoardMarks;
 }
 
+/** Of a backup what is shown of two thousand boards at once: nothing that is long. */
+export interface BackupGlance extends Omit<Backup, 'manifest'> {
+  readonly manifest: Pick<Manifest, 'createdAt' | 'reason' | 'chip' | 'flash' | 'security' | 'image' | 'confirmed'> & {
+    readonly contents: Pick<Manifest['contents'], 'firmware'>;
+  };
+}
+
 /** A board at a glance: {@link Archive.overview}. */
 export interface BoardOverview {
   readonly mac: Mac;
   /** Everything with a backup id as its name, sound or not, oldest first. */
   readonly ids: readonly string[];
   /** The newest backup that looks sound; null where none of the newest three does. */
-  readonly newest: Backup | null;
+  readonly newest: BackupGlance | null;
   /** What says that `newest` is of another chip than the backup before it; null where nothing does. */
   readonly chipChange: ChipChangeSince | null;
   /** The latest sighting. */
@@ -176,9 +184,19 @@ export interface Draft {
 /** `latest`, `first`, a backup id, or an ISO date (the newest backup not after it). */
 export type Which = string;
 
+/** All from 1. */
+export interface VerifyPlace {
+  readonly board: number;
+  readonly boards: number;
+  readonly backup: number;
+  readonly backups: number;
+}
+
 export interface VerifyReport {
   /** Backups that were hashed, sound or not: all but those of which something could not be read. */
   readonly checked: number;
+  /** Of a sample: how many backups it was taken from. */
+  readonly of?: number;
   readonly damaged: readonly ArchiveProblem[];
   /** What could not be read, or is of a newer format: nothing is known of its content. */
   readonly unreadable: readonly ArchiveProblem[];
@@ -309,14 +327,26 @@ export interface Archive {
    */
   verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]>;
   /**
-   * Re-hashes the archive or one board's part of it. Damage of one backup never stops the others.
-   * @param options.onProgress before each backup: which it is, and in the how manieth board of how many it lies
+   * Re-hashes the archive, one board's part of it, or a sample. Damage of one backup never stops the others. When each
+   * was verified is noted in the cache, so that what was not for longest can come first.
+   * @param options.sample so much only, what was verified longest ago first
+   * @param options.pass go on with the pass through the archive that was broken off, or begin one: what was verified
+   *   since its beginning is left out, and what was verified longest ago comes first
+   * @param options.onProgress before each backup: which it is, and the how manieth board and backup of how many
+   * @param options.onProblem as soon as one is found
+   * @param options.between after each backup, waited for; how long that one took, in ms
    */
   verify(options: {
     mac?: Mac;
+    sample?: Sample;
+    pass?: boolean;
     signal?: AbortSignal;
-    onProgress?: (mac: Mac, id: string, place: { board: number; boards: number }) => void;
+    onProgress?: (mac: Mac, id: string, place: VerifyPlace) => void;
+    onProblem?: (problem: ArchiveProblem) => void;
+    between?: (tookMs: number) => Promise<void>;
   }): Promise<VerifyReport>;
+  /** When the pass began that was broken off (`verify` with `pass`), ms since 1970; null where there is none. */
+  unfinishedPass(): Promise<number | null>;
   /**
    * For commands that only read: a missing archive is no empty one.
    * @throws EspdError `archive-missing`, `archive-unreadable`
@@ -334,6 +364,11 @@ export interface Archive {
    * @throws the signal's reason, and nothing else: a fault leaves the list shorter
    */
   candidates(mac: Mac, options?: { signal?: AbortSignal }): Promise<Candidates>;
+  /**
+   * Looks at all boards for what {@link Archive.candidates} wants to know of the fleet, slowly, so that for half an hour
+   * no backup waits for that. @throws the signal's reason, and nothing else
+   */
+  lookAround(signal?: AbortSignal): Promise<void>;
   /** Appends a sighting, fsynced. What an interrupted backup left of the board is of no use any more, and is removed. */
   recordSighting(mac: Mac, sighting: Sighting): Promise<void>;
   /**

@@ -59,7 +59,7 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
     if (options.mac !== undefined) guardMac(session.board.identity, options.mac);
     claim(busyMacs, mac);
     const full = options.full || config.transfer.full;
-    return readFlash(session, { archive, full, allowHalfRestored: options.halfRestored === true });
+    return readFlash(session, { archive, full, reason: 'by-hand', allowHalfRestored: options.halfRestored === true });
   };
   const { outcomes, failures } = await onBoards(context, ports, read, (unkept) => unkept.keep(), told);
   for (const outcome of outcomes) printOutcome(context, outcome);
@@ -85,7 +85,7 @@ function stuckFailure({ port, identity }: Outcome<BackupOutcome>): Failure {
 }
 
 function outcomeJson({ port, identity, result }: Outcome<BackupOutcome>): object {
-  const { backup, transfer, unchanged, chipChange } = result.value;
+  const { backup, transfer, unchanged, chipChange, confirmedNow } = result.value;
   return {
     port: port.address,
     mac: identity.mac,
@@ -95,12 +95,13 @@ function outcomeJson({ port, identity, result }: Outcome<BackupOutcome>): object
     sha256: backup.manifest.image.sha256,
     unchanged,
     chipChange,
+    confirmedNow,
     transfer: { ...transfer, wireBytes: result.wireBytes, seconds: result.seconds },
   };
 }
 
 function printOutcome({ out }: CommandContext, { identity, result }: Outcome<BackupOutcome>): void {
-  const { backup, transfer, unchanged, chipChange } = result.value;
+  const { backup, transfer, unchanged, chipChange, confirmedNow } = result.value;
   const size = formatSize(backup.manifest.image.sizeBytes);
   out.line(
     unchanged
@@ -113,6 +114,7 @@ function printOutcome({ out }: CommandContext, { identity, result }: Outcome<Bac
         `${formatSize(result.wireBytes)} on the wire, ${result.seconds.toFixed(1)} s`,
     ),
   );
+  if (confirmedNow) out.note('  that backup was imported, and is confirmed by the chip now');
   if (chipChange !== null) out.note(`  ${chipChangeText(chipChange)}`);
   if (backup.manifest.flash.sizeFrom === 'person') out.note(`  ${SIZE_TOLD}`);
   if (transfer.loader === 'rom') out.note('  read through the ROM: the flasher stub did not run');

@@ -3,7 +3,7 @@
 import type { ChipChangeSince } from '../archive/chip-change.ts';
 import type { BoardAbout } from '../archive/marks/marks.ts';
 import type { HalfRestored } from '../archive/restore-record.ts';
-import type { Backup, BoardOverview } from '../archive/types.ts';
+import type { BackupGlance, BoardOverview } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type EspdCall, finishCommand } from '../transfer/finish-command.ts';
@@ -15,7 +15,7 @@ import { printable } from './text.ts';
 export async function heldBy(
   { archive, signal }: CommandContext,
   { mac, newest }: Pick<BoardOverview, 'mac' | 'newest'>,
-): Promise<Backup | null> {
+): Promise<BackupGlance | null> {
   signal.throwIfAborted();
   try {
     return await expectedBackup(archive, mac);
@@ -30,9 +30,9 @@ export function boardJson(
     readonly mac: Mac;
     readonly ids: readonly string[];
     /** The newest that looks sound. */
-    readonly newest: Backup | null;
+    readonly newest: BackupGlance | null;
     /** What is on the board, as far as the archive knows. */
-    readonly onIt: Backup | null;
+    readonly onIt: BackupGlance | null;
     readonly chipChange: ChipChangeSince | null;
     readonly seenAt: readonly string[];
     readonly halfRestored: HalfRestored | null;
@@ -66,7 +66,7 @@ function halfRestoredJson({ record, problem }: HalfRestored, call: EspdCall): ob
   return { from, startedAt, why, parts, snapshot, finish: finishCommand(record, call) };
 }
 
-export function firmwareText({ manifest }: Backup): string | null {
+export function firmwareText({ manifest }: BackupGlance): string | null {
   const { firmware } = manifest.contents;
   return firmware === null ? null : printable([firmware.name, firmware.version ?? ''].join(' ').trim());
 }

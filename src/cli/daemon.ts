@@ -4,6 +4,7 @@ import { systemClock } from '../clock.ts';
 import type { Config } from '../config/loader.ts';
 import { watchConfig } from '../config/reload.ts';
 import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
+import { FleetView } from '../daemon/fleet-view.ts';
 import { createNotifier } from '../daemon/notify.ts';
 import { type ScheduledTask, scheduleTask } from '../daemon/schedule.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
@@ -24,6 +25,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     watch: (onEvent) => createPortWatcher({ folders: context.config.watch.folders, clock, log, onEvent }),
     onStatus: (status) => notifier.status(status),
   });
+  const fleet = new FleetView({ archive, clock, log });
   const scrub = scheduleScrub(context);
   const configWatch = watchConfig({
     loaded: context.loaded,
@@ -47,9 +49,11 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   await Promise.race([service.start(), stopped]);
   notifier.ready();
   notifier.startWatchdog(() => true);
+  fleet.start();
   await stopped;
   log.info('Stopping');
   notifier.stopping();
+  fleet.stop();
   // Side by side: the boards have the 5 s to themselves.
   await Promise.allSettled([service.stop(), configWatch.close(), scrub.stop()]);
   await notifier.close();

@@ -155,6 +155,7 @@ function buildProgram(host: Host, run: Runner): Command {
       false,
     )
     .option('--port <port>', `with --device: ${PORT_HELP}`)
+    .option('--sample <part>', 'only a part, verified longest ago first: 5% of the backups, or group 2/7 of them')
     .action((options: VerifyCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => verify(context, options)),
     );

@@ -12,6 +12,7 @@ import type { Overrides } from '../transfer/restore/guards.ts';
 import type { KeepWish } from '../transfer/restore/keep.ts';
 import type { RestorePart } from '../transfer/restore/parts.ts';
 import type { RestorePlan } from '../transfer/restore/plan.ts';
+import { guardConfirmed } from '../transfer/restore/unconfirmed.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type Port, type SessionResult, stuckError } from '../transfer/session.ts';
 import { findBoard, finderOf, selectPorts } from './boards.ts';
@@ -32,6 +33,8 @@ export interface PutBackOptions {
   readonly flashSize?: number;
   /** False: `--no-snapshot`. */
   readonly snapshot?: boolean;
+  /** The person knows that no chip has confirmed the image. */
+  readonly unconfirmed?: boolean;
   readonly ignoreRevision?: boolean;
   readonly ignoreFlashSize?: boolean;
   readonly ignoreSecurity?: boolean;
@@ -64,6 +67,8 @@ export async function putBack(
 ): Promise<EspdError | undefined> {
   const { archive, out } = context;
   const { backup, why, targetMac, consent, keep, part, about = {} } = job;
+  const isTold = isToldOfUnconfirmed(options);
+  const confirmed = await guardConfirmed(archive, backup, isTold);
   const port = await portOf(context, targetMac, options);
   const half = await archive.halfRestored(targetMac);
   if (half !== null) out.note(halfRestoredText(targetMac, half, context.call).message);
@@ -87,8 +92,13 @@ export async function putBack(
           plan = known;
           for (const line of planLines(known)) say(line);
         },
-        confirm: (known) => consent(`${planText(known)}. Write to ${targetMac} at ${port.address}?`, planLines(known)),
-        command: { port: options.port ?? null, yes: options.yes },
+        unconfirmed: isTold,
+        confirm: (known) =>
+          consent(
+            `${confirmed ? '' : `${NOT_CONFIRMED}. `}${planText(known)}. Write to ${targetMac} at ${port.address}?`,
+            planLines(known),
+          ),
+        command: { port: options.port ?? null, yes: options.yes, unconfirmed: options.unconfirmed ?? false },
         ...(keep === undefined ? {} : { keep }),
         ...(part === undefined ? {} : { part }),
       }),
@@ -118,6 +128,13 @@ export async function putBack(
   });
   return error;
 }
+
+/** Who is asked at a terminal is told there; who has said --yes beforehand must have said this, too. */
+export function isToldOfUnconfirmed({ yes, dryRun, unconfirmed }: PutBackOptions): boolean {
+  return unconfirmed === true || dryRun || !yes;
+}
+
+export const NOT_CONFIRMED = 'No chip has confirmed this image';
 
 async function portOf(context: CommandContext, mac: Mac, { port, wait }: PutBackOptions): Promise<Port> {
   if (wait !== undefined) return waitForBoard(context, mac, wait === true ? undefined : wait * 1000);

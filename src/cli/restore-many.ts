@@ -10,7 +10,9 @@ import type { KeepWish } from '../transfer/restore/keep.ts';
 import { type RestoreOutcome, restoreBoard } from '../transfer/restore/restore.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type SessionResult, stuckError } from '../transfer/session.ts';
+import { guardConfirmed } from '../transfer/restore/unconfirmed.ts';
 import type { Consent } from './consent.ts';
+import { NOT_CONFIRMED, isToldOfUnconfirmed } from './put-back.ts';
 import type { CommandContext } from './context.ts';
 import { formatSize, plural } from './text.ts';
 import { plugInsOf, workFor } from './wait-for-board.ts';
@@ -18,6 +20,7 @@ import { claim } from './boards.ts';
 
 export interface ManyOptions {
   readonly yes: boolean;
+  readonly unconfirmed?: boolean;
   /** Ends after so many boards that were cloned. */
   readonly count?: number;
 }
@@ -46,7 +49,9 @@ export async function restoreMany(
   options: ManyOptions,
 ): Promise<EspdError | undefined> {
   const { out, signal, config } = context;
-  await agree(backup, consent);
+  const isTold = isToldOfUnconfirmed({ ...options, dryRun: false });
+  const confirmed = await guardConfirmed(context.archive, backup, isTold);
+  await agree(backup, consent, confirmed);
   const enough = new AbortController();
   const plugIns = plugInsOf(context, AbortSignal.any([signal, enough.signal]));
   await plugIns.ignorePresent();
@@ -63,7 +68,7 @@ export async function restoreMany(
     for await (const plugIn of plugIns.next(Infinity)) {
       while (isFull()) await Promise.race(running);
       if (enough.signal.aborted) break;
-      const job: Promise<void> = clone(context, plugIns, plugIn, { backup, why, keep, busy, yes: options.yes }).then(
+      const job: Promise<void> = clone(context, plugIns, plugIn, { backup, why, keep, busy, said: options }).then(
         (result) => {
           results.push(result);
           print(context, result);
@@ -82,7 +87,7 @@ export async function restoreMany(
 }
 
 /** Whoever says yes once says it for every board that follows. */
-async function agree({ mac, id, manifest }: Backup, consent: Consent): Promise<void> {
+async function agree({ mac, id, manifest }: Backup, consent: Consent, confirmed: boolean): Promise<void> {
   const { flashEncryption, secureBoot } = manifest.security ?? { flashEncryption: false, secureBoot: false };
   if (flashEncryption || secureBoot) {
     throw new EspdError(
@@ -94,7 +99,7 @@ async function agree({ mac, id, manifest }: Backup, consent: Consent): Promise<v
   const { name } = manifest.chip;
   const size = formatSize(manifest.image.sizeBytes);
   const what = `Every ${name} with ${size} of flash that is plugged in from now on is overwritten with ${mac} ${id}`;
-  if (await consent(`${what}. Begin?`, [])) return;
+  if (await consent(`${confirmed ? '' : `${NOT_CONFIRMED}. `}${what}. Begin?`, [])) return;
   throw new EspdError('declined', 'Nothing was written', { hint: 'Answer yes, or pass --yes in a script' });
 }
 
@@ -102,10 +107,11 @@ async function clone(
   context: CommandContext,
   plugIns: PlugIns,
   plugIn: PlugIn,
-  job: { backup: Backup; why: string; keep: KeepWish; busy: Set<Mac>; yes: boolean },
+  job: { backup: Backup; why: string; keep: KeepWish; busy: Set<Mac>; said: ManyOptions },
 ): Promise<CloneResult> {
   const { archive, call, signal } = context;
-  const { backup, why, keep, busy, yes } = job;
+  const { backup, why, keep, busy, said } = job;
+  const { yes, unconfirmed = false } = said;
   const port = plugIn.port.address;
   const found: { mac: Mac | null } = { mac: null };
   try {
@@ -118,7 +124,8 @@ async function clone(
           ...{ archive, backup, keep, targetMac: mac, why: `${why}, --many`, dryRun: false },
           // Asked once, for every board that follows.
           confirm: () => Promise.resolve(true),
-          command: { port: null, yes },
+          unconfirmed: true,
+          command: { port: null, yes, unconfirmed },
         });
       } finally {
         busy.delete(mac);

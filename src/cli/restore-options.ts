@@ -73,6 +73,7 @@ function addPutBackOptions(command: Command): Command {
     .option('--wait [seconds]', 'wait until the board is plugged in', countArgument)
     .option('--dry-run', 'show the plan, write nothing', false)
     .option('--yes', 'do not ask', false)
+    .option('--unconfirmed', 'with --yes: write an imported image although no chip has confirmed it')
     .option('--no-snapshot', 'do not back up what is on the board now: it will be lost')
     .option('--flash-size <size>', FLASH_SIZE_HELP, flashSizeArgument)
     .option('--ignore-revision', 'write although the image asks for another revision of the chip')

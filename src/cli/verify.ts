@@ -1,12 +1,16 @@
 /** `espd verify`: hashes the archive again; with `--device`, compares attached boards with it without reading them out. */
 
-import { EspdError } from '../errors.ts';
-import type { VerifyReport } from '../archive/types.ts';
+import { type ChipChangeSince, chipChangeText } from '../archive/chip-change.ts';
+import { type Sample, parseSample } from '../archive/sample.ts';
+import type { VerifyPlace, VerifyReport } from '../archive/types.ts';
+import { EspdError, hasCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
 import { guardMac } from '../transfer/guard-mac.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
-import { verifyDevice } from '../transfer/verify-device.ts';
+import { wasConfirmed } from '../transfer/confirm.ts';
+import type { Session } from '../transfer/session.ts';
+import { type DeviceVerification, confirmSeen, verifyDevice } from '../transfer/verify-device.ts';
 import { noteForeign, problemJson } from './archive-notes.ts';
 import { failuresJson, findBoard, noteFailures, onBoards, overallError, selectPorts } from './boards.ts';
 import type { CommandContext } from './context.ts';
@@ -17,6 +21,8 @@ export interface VerifyCommandOptions {
   readonly mac?: string;
   readonly device: boolean;
   readonly port?: string;
+  /** As typed: `5%` or `2/7`. */
+  readonly sample?: string;
 }
 
 export async function verify(context: CommandContext, options: VerifyCommandOptions): Promise<EspdError | undefined> {
@@ -25,26 +31,42 @@ export async function verify(context: CommandContext, options: VerifyCommandOpti
       hint: 'Without --device the archive is verified, and no port is opened',
     });
   }
+  if (options.sample !== undefined && options.device) {
+    throw new EspdError('usage', '--sample does not go together with --device', {
+      hint: 'A sample is one of the archive; --device asks the chip for one digest of its whole flash',
+    });
+  }
+  const sample = options.sample === undefined ? undefined : parseSample(options.sample);
   // Before any board is touched.
   await context.archive.checkReadable();
   const mac = options.mac === undefined ? undefined : await context.archive.resolveBoard(options.mac);
-  return options.device ? verifyDevices(context, mac, options.port) : verifyArchive(context, mac);
+  return options.device ? verifyDevices(context, mac, options.port) : verifyArchive(context, mac, sample);
 }
 
-async function verifyArchive(context: CommandContext, mac: Mac | undefined): Promise<EspdError | undefined> {
+async function verifyArchive(
+  context: CommandContext,
+  mac: Mac | undefined,
+  sample: Sample | undefined,
+): Promise<EspdError | undefined> {
   const { archive, out, signal } = context;
-  const onProgress = (board: Mac, id: string, place: { board: number; boards: number }) =>
-    out.status(`Verifying ${board} ${id} (board ${place.board} of ${place.boards})`);
-  const work = archive.verify({ ...(mac === undefined ? {} : { mac }), signal, onProgress });
+  const onProgress = (board: Mac, id: string, place: VerifyPlace) =>
+    out.status(
+      sample === undefined
+        ? `Verifying ${board} ${id} (board ${place.board} of ${place.boards})`
+        : `Verifying ${board} ${id} (backup ${place.backup} of ${place.backups})`,
+    );
+  const work = archive.verify({ ...(mac && { mac }), ...(sample && { sample }), signal, onProgress });
   const report = await work.finally(() => out.status(''));
-  const { checked, damaged, unreadable, foreign } = report;
+  const { checked, of, damaged, unreadable, foreign } = report;
   const error = verdictOf(report);
   for (const { file, problem } of damaged) out.line(`DAMAGED  ${printable(file)}: ${printable(problem)}`);
   for (const { file, problem } of unreadable) out.line(`NOT READ  ${printable(file)}: ${printable(problem)}`);
-  if (error === undefined) out.line(`${plural(checked, 'backup')} verified: every file is as it was written`);
+  const extent = of === undefined ? '' : ` of ${of}`;
+  if (error === undefined) out.line(`${plural(checked, 'backup')}${extent} verified: every file is as it was written`);
   noteForeign(out, foreign);
   out.document({
     checked,
+    ...(of === undefined ? {} : { of }),
     damaged: damaged.map(problemJson),
     unreadable: unreadable.map(problemJson),
     foreign,
@@ -78,10 +100,14 @@ async function verifyDevices(
   const { archive, out } = context;
   const ports =
     mac !== undefined && address === undefined ? [await findBoard(context, mac)] : await selectPorts(context, address);
-  const { outcomes, failures } = await onBoards(context, ports, (session) => {
+  const look = (session: Session) => {
     if (mac !== undefined) guardMac(session.board.identity, mac);
-    return verifyDevice(session, archive);
-  });
+    return verifyDevice(session, archive).then((seen) => ({ seen, board: session.board.identity.mac }));
+  };
+  const { outcomes, failures } = await onBoards(context, ports, look, async ({ seen, board }) => ({
+    ...seen,
+    ...(await confirmationOf(context, seen, board)),
+  }));
   const devices = outcomes.map(({ port, identity, result: { value } }) => ({
     port: port.address,
     mac: identity.mac,
@@ -89,8 +115,14 @@ async function verifyDevices(
     from: value.backup.mac,
     matches: value.matches,
     equals: value.equals === null ? null : { mac: value.equals.mac, id: value.equals.id },
+    confirmed: value.confirmed,
+    confirmedNow: value.confirmedNow,
+    chipChange: value.chipChange,
   }));
-  for (const device of devices) out.line(deviceLine(device));
+  for (const device of devices) {
+    out.line(deviceLine(device));
+    for (const remark of remarksOn(device)) out.line(`  ${remark}`);
+  }
   const different = devices.filter(({ matches }) => !matches);
   const differs = different.length === 0 ? undefined : await differenceOf(context, different, devices.length);
   const error = differs ?? overallError(failures, outcomes.length, mac !== undefined || address !== undefined);
@@ -118,6 +150,36 @@ interface Device {
   readonly from: Mac;
   readonly matches: boolean;
   readonly equals: { readonly mac: Mac; readonly id: string } | null;
+  /** A chip has confirmed backup `id`, by now. */
+  readonly confirmed: boolean;
+  /** What the board equals had been confirmed by no chip before. */
+  readonly confirmedNow: boolean;
+  readonly chipChange: ChipChangeSince | null;
+}
+
+/** What the board says of images that came from elsewhere. A note that cannot be written makes the verification no less true. */
+async function confirmationOf(
+  { archive, out, signal }: CommandContext,
+  seen: DeviceVerification,
+  board: Mac,
+): Promise<{ confirmed: boolean; confirmedNow: boolean }> {
+  let confirmedNow = false;
+  try {
+    confirmedNow = await confirmSeen(archive, seen, board, signal);
+  } catch (error) {
+    if (!hasCode(error, 'archive-unwritable', 'disk-full')) throw error;
+    out.note(`That the chip of ${board} has confirmed its imported backup cannot be noted: ${error.message}`);
+  }
+  return { confirmed: await wasConfirmed(archive, seen.backup), confirmedNow };
+}
+
+function remarksOn({ confirmed, confirmedNow, equals, chipChange }: Device): string[] {
+  const remarks: string[] = [];
+  if (confirmedNow && equals !== null)
+    remarks.push(`Backup ${equals.id} was imported, and is confirmed by the chip now`);
+  if (!confirmed) remarks.push('That backup was imported, and no chip has confirmed it');
+  if (chipChange !== null) remarks.push(chipChangeText(chipChange));
+  return remarks;
 }
 
 function deviceLine({ mac, id, from, matches, equals }: Device): string {

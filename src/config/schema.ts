@@ -160,6 +160,14 @@ const scheduleSchema = z.strictObject({
   verify: cron()
     .default('30 3 * * 0')
     .describe('When the whole archive is hashed again: minute hour day month weekday, or off.'),
+  verifyShare: z
+    .int()
+    .min(1)
+    .max(100)
+    .default(25)
+    .describe(
+      'Percent of the time that hashing the archive again may take; it rests between, and while boards are worked on.',
+    ),
   prune: cron()
     .default('0 4 * * *')
     .describe(

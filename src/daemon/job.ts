@@ -20,7 +20,7 @@ export interface BackupJobOptions extends PlugInJobOptions {
  * @throws EspdError whatever went wrong; `interrupted` or the reason of the signal when it was aborted
  */
 export async function runBackupJob(port: PortInfo, options: BackupJobOptions): Promise<SessionResult<BackupOutcome>> {
-  const { busyMacs } = options;
+  const { archive, full, busyMacs } = options;
   let claimed: Mac | undefined;
   try {
     const result = await workOnPlugIn(port, options, (session) => {
@@ -32,7 +32,7 @@ export async function runBackupJob(port: PortInfo, options: BackupJobOptions): P
       }
       busyMacs.add(mac);
       claimed = mac;
-      return readFlash(session, options);
+      return readFlash(session, { archive, full, reason: 'plug-in' });
     });
     return { ...result, value: await result.value.keep() };
   } finally {

@@ -2,7 +2,9 @@
 
 export { describeFirmware, type FirmwareName, type FirmwareSummary, type PartitionSummary } from './describe.ts';
 export type { ReadFlash } from './bytes.ts';
-export { findImage, verifyImage, type Image, type ImageVerdict } from './image.ts';
+export { bootloaderOffset } from './describe.ts';
+export { hasSignedBootloader } from './secure-boot.ts';
+export { findImage, parseImageHeader, verifyImage, type Image, type ImageVerdict } from './image.ts';
 export { findPartitionTable, parsePartitionTable, type Partition, type PartitionTable } from './partitions.ts';
 export { mapFlash, partAt, sharesOf, type FlashPart, type FlashRegion, type PartShare } from './flash-map.ts';
 export {

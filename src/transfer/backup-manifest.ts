@@ -2,7 +2,7 @@
 
 import { hostname } from 'node:os';
 import type { Region } from '../flash.ts';
-import type { ManifestContent } from '../archive/manifest.ts';
+import type { ManifestContent, Reason } from '../archive/manifest.ts';
 import type { Draft } from '../archive/types.ts';
 import type { Explanation } from './known-content.ts';
 import type { Phase } from './phases.ts';
@@ -31,6 +31,7 @@ export type SessionFacts = Omit<ManifestContent, 'contents'>;
 /** All that a manifest says and a session knows, written down before the board is released. */
 export function sessionFacts(facts: {
   readonly session: Session;
+  readonly reason: Reason;
   /** Of the whole flash, by the chip. */
   readonly md5: string;
   readonly flash: ManifestContent['flash'];
@@ -44,7 +45,7 @@ export function sessionFacts(facts: {
   const { loader, flashBytesRead, digestsAsked, explained, retries, recovery, baudRate, phases } = facts.transfer;
   return {
     createdAt: now,
-    reason: null,
+    reason: facts.reason,
     mac: identity.mac,
     chip: {
       family: identity.family,

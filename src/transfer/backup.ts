@@ -5,6 +5,7 @@
 
 import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
 import { type ChipChangeSince, type ChipFacts, chipChangeText } from '../archive/chip-change.ts';
+import type { Reason } from '../archive/manifest.ts';
 import type { Archive, Backup, Candidate, Candidates, Draft, ImageReader } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
@@ -30,6 +31,8 @@ export interface BackupOptions {
   readonly archive: Archive;
   /** Every byte crosses the wire: digests explain nothing. */
   readonly full: boolean;
+  /** Why the backup is made, for its manifest. */
+  readonly reason: Reason;
   /** Back up a half restored board as it is: see {@link guardHalfRestored}. Default false. */
   readonly allowHalfRestored?: boolean;
   /** MD5 of the whole flash, which the chip has given in this session; else it is asked for where that pays. */
@@ -71,7 +74,7 @@ export async function readFlash(session: Session, options: BackupOptions): Promi
   await guardHalfRestored(session, archive, allowHalfRestored, half);
   await guardToldSize(flash, (offset, sizeBytes) => session.board.digest(offset, sizeBytes));
   const last = new LastBackup(session, archive, await whileHeld(session, latest), flash.sizeBytes);
-  return new FlashReading(session, archive, flash, last).run(options);
+  return new FlashReading(session, options, flash, last).run();
 }
 
 class FlashReading {
@@ -82,6 +85,7 @@ class FlashReading {
   readonly #last: LastBackup;
   readonly #budget: Budget;
   readonly #phases: Phases;
+  readonly #options: BackupOptions;
   #draft: Promise<Draft> | undefined;
   #candidates: Promise<Candidates> | undefined;
   /** Digests of single blocks that were asked before there was a plan. */
@@ -91,17 +95,19 @@ class FlashReading {
   #digestsAsked = 0;
   #doneBytes = 0;
 
-  constructor(session: Session, archive: Archive, flash: FlashFacts, last: LastBackup) {
+  constructor(session: Session, options: BackupOptions, flash: FlashFacts, last: LastBackup) {
     this.#session = session;
     this.#board = session.board;
-    this.#archive = archive;
+    this.#archive = options.archive;
+    this.#options = options;
     this.#flash = flash;
     this.#last = last;
     this.#budget = new Budget(session.board.costs, flash.sizeBytes);
     this.#phases = new Phases(session.options.clock, session.startedAtMs);
   }
 
-  async run({ full, flashMd5, like }: BackupOptions): Promise<UnkeptBackup> {
+  async run(): Promise<UnkeptBackup> {
+    const { full, flashMd5, like } = this.#options;
     try {
       this.#phases.begin('comparing');
       // Opened while the chip answers its first questions; not before it is known to be needed, for it takes up room.
@@ -167,7 +173,8 @@ class FlashReading {
     if (change !== null) this.#reportChange(change);
     const transfer = this.#report();
     const flash = { ...this.#flash, aliasedAtBytes };
-    const facts = sessionFacts({ session: this.#session, md5, flash, efuses, transfer });
+    const { reason } = this.#options;
+    const facts = sessionFacts({ session: this.#session, reason, md5, flash, efuses, transfer });
     return newBackup(draft, facts, transfer, change);
   }
 
@@ -314,7 +321,8 @@ class FlashReading {
   #sameAs(known: Backup, draft: Draft | undefined): UnkeptBackup {
     const { port, options } = this.#session;
     const sighting = { id: known.id, at: options.clock.date().toISOString(), port: port.address };
-    return sameAs(known, { archive: this.#archive, sighting, draft }, this.#report());
+    const by = this.#board.loaderKind;
+    return sameAs(known, { archive: this.#archive, sighting, by, draft }, this.#report());
   }
 
   /** As far as it is known without asking for more. */

@@ -33,6 +33,7 @@ export function finishCommand(unfinished: Unfinished, call: EspdCall): string {
   if (options.port !== null) args.push('--port', options.port);
   if (options.toldFlashBytes !== null) args.push('--flash-size', `${options.toldFlashBytes / 1024}K`);
   for (const name of options.ignore) args.push(`--ignore-${name}`);
+  if (options.unconfirmed === true) args.push('--unconfirmed');
   if (options.yes) args.push('--yes');
   return commandLine(archive === null ? call : withArchive(call, archive), ...args);
 }

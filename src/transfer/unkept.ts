@@ -5,6 +5,8 @@
 
 import type { ChipChangeSince } from '../archive/chip-change.ts';
 import type { Archive, Backup, Draft, Sighting } from '../archive/types.ts';
+import type { Confirmation } from '../archive/marks/events.ts';
+import { confirmOnce } from './confirm.ts';
 import { type SessionFacts, type TransferReport, manifestOf } from './backup-manifest.ts';
 
 export interface BackupOutcome {
@@ -14,6 +16,8 @@ export interface BackupOutcome {
   readonly transfer: TransferReport;
   /** The newest backup before this one is of another chip or another flash chip; null where nothing says so. */
   readonly chipChange: ChipChangeSince | null;
+  /** No chip had confirmed `backup` before: its image came from elsewhere. */
+  readonly confirmedNow: boolean;
 }
 
 export interface UnkeptBackup {
@@ -41,25 +45,36 @@ export function newBackup(
         await draft.setAside();
         throw error;
       }
-      return { backup: await draft.commit(content), unchanged: false, transfer, chipChange };
+      const backup = await draft.commit(content);
+      return { backup, unchanged: false, transfer, chipChange, confirmedNow: false };
     },
   };
 }
 
 /**
- * The flash equals a backup that is sound.
+ * The flash equals a backup that is sound: by the chip's digest of all of it, and by its files. An image that came from
+ * elsewhere is so confirmed.
+ *
  * @param draft where the same image was put together before that was known
  */
 export function sameAs(
   backup: Backup,
-  seen: { readonly archive: Archive; readonly sighting: Sighting; readonly draft: Draft | undefined },
+  seen: {
+    readonly archive: Archive;
+    readonly sighting: Sighting;
+    readonly by: Confirmation['by'];
+    readonly draft: Draft | undefined;
+  },
   transfer: TransferReport,
 ): UnkeptBackup {
   return {
     async keep() {
       await seen.draft?.discard();
       await seen.archive.recordSighting(backup.mac, seen.sighting);
-      return { backup, unchanged: true, transfer, chipChange: null };
+      const { at, port } = seen.sighting;
+      const { md5 } = backup.manifest.image;
+      const confirmedNow = await confirmOnce(seen.archive, backup, { at, md5, by: seen.by, port });
+      return { backup, unchanged: true, transfer, chipChange: null, confirmedNow };
     },
   };
 }

@@ -1,7 +1,11 @@
 /** Compares a board with what it should hold by one digest of the chip: nothing is read out, nothing is written. */
 
+import type { ChipChangeSince } from '../archive/chip-change.ts';
+import type { Confirmation } from '../archive/marks/events.ts';
 import type { Archive, Backup } from '../archive/types.ts';
 import { hasCode } from '../errors.ts';
+import { attachedChip, changedSince } from './attached-chip.ts';
+import { confirmOnce } from './confirm.ts';
 import { expectedBackup, ifKnown } from './meant-backup.ts';
 import { type Session, whileHeld } from './session.ts';
 
@@ -12,6 +16,10 @@ export interface DeviceVerification {
   readonly matches: boolean;
   /** The backup that the flash equals: `backup`, or another one of this board; null for none. */
   readonly equals: Backup | null;
+  /** The MD5 that the chip gave of its whole flash; null where it was not asked. */
+  readonly seen: Omit<Confirmation, 'id'> | null;
+  /** What says that the board is another chip than `backup` was taken of; null where nothing does, and of another MAC. */
+  readonly chipChange: ChipChangeSince | null;
 }
 
 /** @throws EspdError `archive-unknown-board`, `archive-unknown-backup` when the board has no backup yet */
@@ -22,15 +30,44 @@ export async function verifyDevice(session: Session, archive: Archive): Promise<
     session,
     archive.resolveBoard(mac).then((known) => expectedBackup(archive, known)),
   );
-  const { sizeBytes } = await board.openFlash();
+  const flash = await board.openFlash();
+  const { sizeBytes } = flash;
   const fits = ({ manifest }: Backup) => manifest.image.sizeBytes === sizeBytes;
   const md5 = fits(backup) ? await board.digest(0, sizeBytes) : undefined;
-  if (md5 === backup.manifest.image.md5) return { backup, matches: true, equals: backup };
+  const chipChange =
+    backup.mac === mac ? changedSince(backup, attachedChip(board, flash, await board.readEfuses())) : null;
+  const found = (given: string | undefined, equals: Backup | null): DeviceVerification => ({
+    ...{ backup, matches: equals === backup, equals, chipChange },
+    seen: given === undefined ? null : seenAt(session, given),
+  });
+  if (md5 === backup.manifest.image.md5) return found(md5, backup);
   const others = (await whileHeld(session, knownImages(archive, backup, mac))).filter(fits);
-  if (others.length === 0) return { backup, matches: false, equals: null };
-  const found = md5 ?? (await board.digest(0, sizeBytes));
-  const equals = others.find(({ manifest }) => manifest.image.md5 === found) ?? null;
-  return { backup, matches: false, equals };
+  if (others.length === 0) return found(md5, null);
+  const whole = md5 ?? (await board.digest(0, sizeBytes));
+  return found(whole, others.find(({ manifest }) => manifest.image.md5 === whole) ?? null);
+}
+
+function seenAt({ board, options, port }: Session, md5: string): Omit<Confirmation, 'id'> {
+  return { at: options.clock.date().toISOString(), md5, by: board.loaderKind, port: port.address };
+}
+
+/**
+ * Notes that a chip has confirmed the backup that its flash equals, where no chip had; its files are hashed first. To be
+ * called once the board is released.
+ *
+ * @returns whether it was noted
+ * @throws EspdError `archive-unwritable`, `disk-full`
+ */
+export async function confirmSeen(
+  archive: Archive,
+  { equals, seen, chipChange }: DeviceVerification,
+  mac: Backup['mac'],
+  signal: AbortSignal,
+): Promise<boolean> {
+  // A chip that is another one than the backup says proves nothing of it.
+  if (equals?.mac !== mac || equals.manifest.confirmed !== null || seen === null || chipChange !== null) return false;
+  if ((await archive.verifyBackup(equals.mac, equals.id, signal)).length > 0) return false;
+  return confirmOnce(archive, equals, seen);
 }
 
 /** Backups of the board, the newest first, and those of other boards that were restored to it. */

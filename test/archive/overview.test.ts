@@ -25,7 +25,7 @@ const ID1 = '2026-11-24T10-00-00Z';
 
 test('of each board the newest two manifests are read and no other, some boards at a time', async (t) => {
   const root = join(await temporaryFolder(t), 'archive');
-  await fillArchive(root, 60, 4, 300);
+  fillArchive(root, 60, 4, 300);
   const real = watchedFileSystem(() => undefined);
   const manifests: string[] = [];
   let open = 0;
@@ -67,7 +67,7 @@ test('of each board the newest two manifests are read and no other, some boards 
 
 test('ends at once when it is told to, even where the disk answers no more', async (t) => {
   const root = join(await temporaryFolder(t), 'archive');
-  await fillArchive(root, 20, 1, 300);
+  fillArchive(root, 20, 1, 300);
   const real = watchedFileSystem(() => undefined);
   const controller = new AbortController();
   const waiting: (() => void)[] = [];
@@ -123,7 +123,7 @@ test('another chip than that of the backup before is told, and nothing of a back
 
 test('a board that cannot be read hides no other', async (t) => {
   const root = join(await temporaryFolder(t), 'archive');
-  await fillArchive(root, 3, 2, 300);
+  fillArchive(root, 3, 2, 300);
   const denied = watchedFileSystem(({ name, path }) => {
     if (name === 'readdir' && path.endsWith('24-0a-c4-00-00-01')) throw systemError('EACCES');
   });

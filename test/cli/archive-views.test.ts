@@ -205,7 +205,7 @@ test('a missing archive is an error for every command that reads one: status 3, 
 
 test('list of many boards says on the terminal how far it is, and leaves nothing behind', async (t) => {
   const bench = await Bench.open(t);
-  await fillArchive(bench.archivePath, 130, 1, 300);
+  fillArchive(bench.archivePath, 130, 1, 300);
   const { status, stdout, stderr } = await bench.run(['list'], { tty: true });
   assert.equal(status, 0);
   assert.equal(stdout.trimEnd().split('\n').length, 131);

@@ -37,6 +37,7 @@ const plan: RestorePlan = {
     chip: 'ESP32-D0WD',
     firmware: { name: 'a\u001b[2J\u202eb', version: '1.0', sdk: null },
     sizeBytes: 4 * 1024 * 1024,
+    confirmed: true,
   },
   board: { mac, chip: 'ESP32-D0WD', revision: 'v3.1', port: '/dev/ttyUSB0' },
   estimate: { seconds: 2.1, eraseSeconds: 0, programSeconds: 0, lineSeconds: 0, verifySeconds: 0, wireBytes: 0 },

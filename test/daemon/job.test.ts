@@ -78,6 +78,7 @@ describe('the job of one board', () => {
   it('backs it up, lets it go, and frees its MAC', async (t) => {
     const { board, busyMacs, options } = await setUp(t);
     const result = await runBackupJob(PORT, options);
+    assert.equal(result.value.backup.manifest.reason, 'plug-in');
     assert.deepEqual([result.value.unchanged, result.left, board.mode], [false, 'app', 'app']);
     assert.equal(result.value.backup.mac, board.mac);
     assert.equal(busyMacs.size, 0);

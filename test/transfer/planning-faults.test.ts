@@ -229,7 +229,7 @@ describe('a backup that is put together from all that is known', () => {
     const outcomes = await Promise.all([
       all.bench.backup(all.board),
       all.bench
-        .session(twin, (session) => readFlash(session, { archive: second, full: true }))
+        .session(twin, (session) => readFlash(session, { archive: second, full: true, reason: 'by-hand' }))
         .then(async (result) => ({ ...result, value: await result.value.keep() })),
     ]);
     const kept = outcomes.filter(({ value }) => !value.unchanged).length;

@@ -107,7 +107,7 @@ describe('a disk that takes 9 s for a call', () => {
       // The root of the archive is there: only its own folder is new to the first board.
       disk.syncs = 0;
       let whileHeld = -1;
-      const read = (session: Session) => readFlash(session, { archive: bench.archive, full: false });
+      const read = (session: Session) => readFlash(session, { archive: bench.archive, full: false, reason: 'by-hand' });
       const onProgress = ({ phase }: Progress) => {
         if (phase === 'leaving') whileHeld = disk.syncs;
       };
@@ -123,7 +123,7 @@ describe('a disk that takes 9 s for a call', () => {
   it('keeps a backup while its board runs its app, for as long as it takes', async (t) => {
     const { bench, board, disk, now } = await sceneOf(t);
     const before = bench.clock.now();
-    const read = (session: Session) => readFlash(session, { archive: bench.archive, full: false });
+    const read = (session: Session) => readFlash(session, { archive: bench.archive, full: false, reason: 'by-hand' });
     disk.slow = 'fsync';
     const { value, seconds } = await bench.session(board, read);
     assert.ok(bench.clock.now() - before < SLOW_MS, 'the board waited');
@@ -144,7 +144,7 @@ describe('a disk that takes 9 s for a call', () => {
     await bench.backup(board);
     disk.slow = 'fsync';
     const before = bench.clock.now();
-    const read = (session: Session) => readFlash(session, { archive: bench.archive, full: false });
+    const read = (session: Session) => readFlash(session, { archive: bench.archive, full: false, reason: 'by-hand' });
     const { value } = await bench.session(board, read);
     assert.ok(bench.clock.now() - before < SLOW_MS, 'the board waited');
     assert.equal((await value.keep()).unchanged, true);

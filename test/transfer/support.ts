@@ -134,7 +134,7 @@ export class Bench {
     options: JobOptions & { full?: boolean } = {},
   ): Promise<SessionResult<BackupOutcome>> {
     const { full = false } = options;
-    const read = (session: Session) => readFlash(session, { archive: this.archive, full });
+    const read = (session: Session) => readFlash(session, { archive: this.archive, full, reason: 'by-hand' });
     const result = await this.session(board, read, options);
     return { ...result, value: await result.value.keep() };
   }
@@ -146,7 +146,8 @@ export class Bench {
   ): Promise<SessionResult<RestoreOutcome>> {
     const { targetMac = backup.mac, dryRun = false } = options;
     const { confirm = () => Promise.resolve(true), command, keep, onPlan, overrides, part, snapshot, why } = options;
-    const given = Object.entries({ command, keep, onPlan, overrides, part, snapshot, why }).filter(
+    const { unconfirmed } = options;
+    const given = Object.entries({ command, keep, onPlan, overrides, part, snapshot, unconfirmed, why }).filter(
       ([, value]) => value !== undefined,
     );
     return this.session(
@@ -202,6 +203,29 @@ export class Bench {
       'the images of the backups',
     );
   }
+}
+
+/** Puts an image into the archive as one that no chip has confirmed, of a board that nobody has asked. */
+export async function importImage(
+  archive: Archive,
+  image: Buffer,
+  about: { readonly mac: Mac; readonly family: Family; readonly createdAt?: string },
+): Promise<Backup> {
+  const draft = await archive.begin(about.mac, image.length);
+  await draft.write(0, image);
+  return draft.commit({
+    createdAt: about.createdAt ?? '2020-01-01T00:00:00.000Z',
+    reason: 'imported',
+    mac: about.mac,
+    chip: { family: about.family, name: about.family.toUpperCase(), revision: null, features: [], crystalMHz: null },
+    flash: { manufacturer: null, device: null, sizeBytes: image.length, aliasedAtBytes: null, sizeFrom: 'person' },
+    security: null,
+    efuses: {},
+    contents: { firmware: null, partitions: [] },
+    confirmed: null,
+    source: { port: null, file: 'fw-backup-4M.bin', usb: null, host: 'bench' },
+    transfer: null,
+  });
 }
 
 export async function imageOf({ path, manifest }: Backup): Promise<Buffer> {

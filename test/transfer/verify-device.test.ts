@@ -3,8 +3,8 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { OPCODE } from '../../src/simulator/index.ts';
-import { verifyDevice } from '../../src/transfer/verify-device.ts';
-import { Bench, FAMILIES, KIB, assertFails, macOf, withSectors, writingCommands } from './support.ts';
+import { confirmSeen, verifyDevice } from '../../src/transfer/verify-device.ts';
+import { Bench, FAMILIES, KIB, assertFails, importImage, macOf, md5, withSectors, writingCommands } from './support.ts';
 
 describe('a board compared with its archive', () => {
   for (const family of FAMILIES) {
@@ -124,5 +124,104 @@ describe('a board compared with its archive', () => {
     board.addFault({ kind: 'vanish', when: { opcode: OPCODE.flashMd5 } });
     const verify = () => bench.session(board, (session) => verifyDevice(session, bench.archive));
     await assertFails(verify(), 'port-vanished');
+  });
+});
+
+describe('an imported backup', () => {
+  async function sceneOf(bench: Bench) {
+    const board = bench.board();
+    const image = board.flash.snapshot();
+    const mac = macOf(board.mac);
+    const backup = await importImage(bench.archive, image, { mac, family: 'esp32c3' });
+    const verify = async () => {
+      const { value } = await bench.session(board, (session) => verifyDevice(session, bench.archive));
+      const confirmed = await confirmSeen(bench.archive, value, mac, new AbortController().signal);
+      return { ...value, confirmed };
+    };
+    const confirmations = async () => (await bench.archive.marks.of(mac)).confirmations;
+    return { board, image, mac, backup, verify, confirmations };
+  }
+
+  it('is confirmed by the chip whose flash equals it, once', async (t) => {
+    const bench = await Bench.open(t);
+    const { image, backup, verify, confirmations } = await sceneOf(bench);
+    const first = await verify();
+    assert.deepEqual([first.matches, first.confirmed, first.chipChange], [true, true, null]);
+    const [noted, ...others] = await confirmations();
+    assert.deepEqual([noted?.id, noted?.md5, noted?.by, others], [backup.id, md5(image), 'rom', []]);
+    assert.equal((await verify()).confirmed, false);
+    assert.equal((await confirmations()).length, 1);
+  });
+
+  it('is not, where the flash differs, or its own files have rotten', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, image, backup, verify, confirmations } = await sceneOf(bench);
+    board.flash.load(0, withSectors(image, [30]));
+    const different = await verify();
+    assert.deepEqual([different.matches, different.equals, different.confirmed], [false, null, false]);
+    board.flash.load(0, image);
+    await writeFile(join(backup.path, 'flash.bin'), withSectors(image, [31]));
+    assert.equal((await verify()).confirmed, false);
+    assert.deepEqual(await confirmations(), []);
+  });
+
+  it('is, though the board should hold another one by now', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, image, backup, verify, confirmations } = await sceneOf(bench);
+    board.flash.load(0, withSectors(image, [30]));
+    await bench.backup(board);
+    board.flash.load(0, image);
+    const seen = await verify();
+    assert.deepEqual([seen.matches, seen.equals?.id, seen.confirmed], [false, backup.id, true]);
+    assert.equal((await confirmations()).length, 1);
+  });
+
+  it('of another board is not, that this one was given', async (t) => {
+    const bench = await Bench.open(t);
+    const { backup, image } = await sceneOf(bench);
+    const other = bench.board({ seed: 2, content: withSectors(image, [20]) });
+    await bench.backup(other);
+    await bench.restore(other, backup, { targetMac: macOf(other.mac), unconfirmed: true });
+    const { value } = await bench.session(other, (session) => verifyDevice(session, bench.archive));
+    assert.equal(value.matches, true);
+    assert.equal(await confirmSeen(bench.archive, value, macOf(other.mac), new AbortController().signal), false);
+    assert.deepEqual((await bench.archive.marks.of(backup.mac)).confirmations, []);
+  });
+
+  it('is confirmed by a backup that finds the board unchanged, which is a sighting', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, image, mac, backup, confirmations } = await sceneOf(bench);
+    const { value } = await bench.backup(board);
+    assert.deepEqual([value.backup.id, value.unchanged, value.confirmedNow], [backup.id, true, true]);
+    assert.deepEqual(
+      (await confirmations()).map(({ id, md5: digest }) => [id, digest]),
+      [[backup.id, md5(image)]],
+    );
+    const again = (await bench.backup(board)).value;
+    assert.deepEqual([again.unchanged, again.confirmedNow], [true, false]);
+    assert.equal((await confirmations()).length, 1);
+    assert.equal((await bench.archive.history(mac)).sightings.length, 2);
+  });
+
+  it('that has rotten is confirmed by no backup: another copy is made', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, image, backup, confirmations } = await sceneOf(bench);
+    await writeFile(join(backup.path, 'flash.bin'), withSectors(image, [31]));
+    const { value } = await bench.backup(board);
+    assert.deepEqual([value.unchanged, value.confirmedNow], [false, false]);
+    assert.notEqual(value.backup.id, backup.id);
+    assert.deepEqual(await confirmations(), []);
+  });
+
+  it('of another chip with the same MAC: it is said', async (t) => {
+    const bench = await Bench.open(t);
+    const { board } = await sceneOf(bench);
+    const { backup } = (await bench.backup(bench.board({ content: withSectors(board.flash.snapshot(), [40]) }))).value;
+    const clone = bench.board({ mac: board.mac, jedec: [0xc8, 0x40, 0x13], content: board.flash.snapshot() });
+    const { value } = await bench.session(clone, (session) => verifyDevice(session, bench.archive));
+    assert.deepEqual([value.chipChange?.kind, value.chipChange?.since], ['flash', backup.id]);
+    // It equals the imported one, and proves nothing of it.
+    assert.notEqual(value.equals, null);
+    assert.equal(await confirmSeen(bench.archive, value, macOf(board.mac), new AbortController().signal), false);
   });
 });

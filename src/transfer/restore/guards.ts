@@ -12,6 +12,7 @@ import type { BoardIdentity } from '../../esp/identity.ts';
 import { type RevisionRequirement, formatRevision, parseRevision } from '../../firmware/index.ts';
 import type { Mac } from '../../mac.ts';
 import { guardMac } from '../guard-mac.ts';
+import type { ImageSecurity } from './unconfirmed.ts';
 
 /** What the person has said yes to, each by its own option. */
 export interface Overrides {
@@ -77,9 +78,30 @@ export function guardBoard(
   }
   guardSize(manifest.flash.sizeBytes, flash.sizeBytes, overrides);
   const isSameChip = backup.mac === identity.mac && change?.kind !== 'chip';
-  guardEncryption(manifest, identity, { isPartial, isSameChip }, overrides);
-  guardSecureBoot(manifest, identity, isSameChip, overrides);
+  // Where no chip was asked, the content of the image has to tell: see guardSecurity.
+  if (manifest.security !== null) {
+    guardSecurity({ ...manifest.security, by: 'chip' }, identity, { isPartial, isSameChip }, overrides);
+  }
   guardChange(change, overrides);
+}
+
+/** How the image and the board are related. */
+export interface Kinship {
+  /** Only a part of the flash is to be written. */
+  readonly isPartial: boolean;
+  /** The image is of this very chip, as far as a chip has said so. */
+  readonly isSameChip: boolean;
+}
+
+/** @throws EspdError `encrypted`, `secure-boot` */
+export function guardSecurity(
+  security: ImageSecurity,
+  identity: BoardIdentity,
+  kinship: Kinship,
+  overrides: Overrides,
+): void {
+  guardEncryption(security, identity, kinship, overrides);
+  guardSecureBoot(security, identity, kinship.isSameChip, overrides);
 }
 
 /**
@@ -111,13 +133,20 @@ function guardSize(imageBytes: number, flashBytes: number, overrides: Overrides)
 }
 
 function guardEncryption(
-  manifest: Backup['manifest'],
+  { flashEncryption: image, by }: ImageSecurity,
   identity: BoardIdentity,
-  { isPartial, isSameChip }: { readonly isPartial: boolean; readonly isSameChip: boolean },
+  { isPartial, isSameChip }: Kinship,
   overrides: Overrides,
 ): void {
-  const [image, board] = [manifest.security?.flashEncryption ?? false, identity.security.flashEncryption];
+  const board = identity.security.flashEncryption;
   const refuse = (message: string, hint: string) => new EspdError('encrypted', message, { hint });
+  if (image && by === 'content') {
+    if (isSameChip || overrides.security) return;
+    throw refuse(
+      'Nothing in the image can be read: no chip has said whether it is ciphertext',
+      'Ciphertext runs only on the chip that it was read from. --ignore-security writes it anyway',
+    );
+  }
   // Ciphertext is worth something only on the chip that holds the key.
   if (image && !isSameChip) {
     throw refuse(
@@ -142,20 +171,20 @@ function guardEncryption(
 }
 
 function guardSecureBoot(
-  manifest: Backup['manifest'],
+  { secureBoot: image, by }: ImageSecurity,
   identity: BoardIdentity,
   isSameChip: boolean,
   overrides: Overrides,
 ): void {
-  const [image, board] = [manifest.security?.secureBoot ?? false, identity.security.secureBoot];
+  const board = identity.security.secureBoot;
   if (!image && !board) return;
   if ((image && board && isSameChip) || overrides.security) return;
   const message =
     image && board
       ? 'Image and board have secure boot, but the image comes from another board, which may have another signing key'
       : board
-        ? 'The board has secure boot, and the image comes from a board without it'
-        : 'The image comes from a board with secure boot, and this board has none';
+        ? `The board has secure boot, and the image ${by === 'chip' ? 'comes from a board without it' : 'has no signed bootloader'}`
+        : `The image ${by === 'chip' ? 'comes from a board with' : 'has the bootloader of a board with'} secure boot, and this board has none`;
   throw new EspdError('secure-boot', message, {
     hint: board
       ? 'If bootloader and app are not signed with the key of this board, it will not boot. --ignore-security writes it anyway'

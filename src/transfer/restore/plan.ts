@@ -19,6 +19,7 @@ import type { Mac } from '../../mac.ts';
 import { overlap } from '../flash-compare.ts';
 import { writeProtectionOf } from './guards.ts';
 import type { Kept } from './keep.ts';
+import { originOf } from './unconfirmed.ts';
 import type { NamedRegion } from './parts.ts';
 import type { Session } from '../session.ts';
 
@@ -45,6 +46,8 @@ export interface RestorePlan {
     readonly chip: string;
     readonly firmware: { readonly name: string; readonly version: string | null; readonly sdk: string | null } | null;
     readonly sizeBytes: number;
+    /** A chip has confirmed the image, when it was made or later. */
+    readonly confirmed: boolean;
   };
   readonly board: { readonly mac: Mac; readonly chip: string; readonly revision: string; readonly port: string };
   readonly estimate: Estimate;
@@ -108,6 +111,7 @@ export interface PlanFacts {
   readonly status: number | undefined;
   /** What the chip took to hash its whole flash. */
   readonly digestSeconds: number;
+  readonly confirmed: boolean;
   readonly recordFolder: string | null;
 }
 
@@ -139,6 +143,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       chip: manifest.chip.name,
       firmware: contents.firmware,
       sizeBytes: manifest.image.sizeBytes,
+      confirmed: facts.confirmed,
     },
     board: { mac: identity.mac, chip: identity.chipName, revision: identity.revision, port: port.address },
     estimate: estimateOf(regions, await compressedShare(image, regions), lineMs, facts.digestSeconds),
@@ -150,6 +155,7 @@ export async function makePlan(facts: PlanFacts): Promise<RestorePlan> {
       snapshot,
       boundToMac: bound,
       isOtherBoard,
+      unconfirmed: facts.confirmed ? null : originOf(backup),
       isProtected: writeProtectionOf(facts.status) !== null,
       otherChip: facts.change?.kind === 'chip' ? facts.change.details : null,
       otherFlashId:
@@ -240,6 +246,8 @@ export interface RiskFacts {
   readonly snapshot: SnapshotPlan;
   readonly boundToMac: readonly BoundPlace[];
   readonly isOtherBoard: boolean;
+  /** Where the image comes from, a fragment, where no chip has confirmed it; else null. */
+  readonly unconfirmed: string | null;
   /** The flash's block protection is on, and the loader takes it off. */
   readonly isProtected: boolean;
   /** What says that the board is another chip with the same MAC; null where nothing does. */
@@ -262,6 +270,9 @@ export function risksOf(facts: RiskFacts): string[] {
   const { parts, contents, scope, snapshot, boundToMac, isOtherBoard } = facts;
   const risks: string[] = [];
   if (parts.length === 0) return risks;
+  if (facts.unconfirmed !== null) {
+    risks.push(`No chip has confirmed this image: ${facts.unconfirmed}. Nobody knows whether it is whole`);
+  }
   if (parts.some(({ kind }) => kind === 'bootloader' || kind === 'partition-table') || writesEsp8266Boot(parts)) {
     risks.push('If the power fails in between, the board does not start until the restore is finished');
   }

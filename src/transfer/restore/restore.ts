@@ -6,7 +6,7 @@
 import type { Region } from '../../flash.ts';
 import type { ChipChange } from '../../archive/chip-change.ts';
 import type { HalfRestored } from '../../archive/restore-record.ts';
-import type { Archive, Backup, ImageReader } from '../../archive/types.ts';
+import type { ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
 import type { Board, FlashFacts } from '../../esp/board.ts';
 import {
@@ -16,76 +16,43 @@ import {
   mapFlash,
   revisionRequirements,
 } from '../../firmware/index.ts';
-import type { Mac } from '../../mac.ts';
 import type { Likeness } from '../backup.ts';
 import { overlap, restOf } from '../flash-compare.ts';
 import { PLAIN_CALL, finishCommand } from '../finish-command.ts';
 import { halfRestoredText } from '../half-restored.ts';
 import { AskedDigests } from './asked.ts';
-import { NO_OVERRIDES, type Overrides, guardBoard, guardRevision, guardWriteProtection, namesOf } from './guards.ts';
+import {
+  NO_OVERRIDES,
+  type Overrides,
+  guardBoard,
+  guardRevision,
+  guardSecurity,
+  guardWriteProtection,
+  namesOf,
+} from './guards.ts';
 import { likelyToChange } from './likely-changes.ts';
-import { type KeepWish, type Kept, KEEP_NOTHING, keptParts } from './keep.ts';
+import { type Kept, KEEP_NOTHING, keptParts } from './keep.ts';
 import { type LayoutFacts, guardLayout } from './layout.ts';
 import { changeSince, checkImage, readerWhileHeld } from './open-image.ts';
-import { type NamedRegion, type RestorePart, regionsOf } from './parts.ts';
+import type { RestoreOptions, RestoreOutcome } from './options.ts';
+import { type NamedRegion, regionsOf } from './parts.ts';
 import { type RestorePlan, type SnapshotPlan, makePlan } from './plan.ts';
 import { FlashProof } from './proof.ts';
 import { type Snapshot, guardReadOnly, makeSnapshot, planSnapshot } from './snapshot.ts';
+import { guardConfirmed, securityOf } from './unconfirmed.ts';
 import { FlashRewriter } from './write.ts';
 import { type Session, whileHeld } from '../session.ts';
 import { guardToldSize } from '../told-size.ts';
 
-export interface RestoreOptions {
-  readonly archive: Archive;
-  /** Chosen by the caller before anything is added to the archive: `latest` never means the snapshot. */
-  readonly backup: Backup;
-  /** The MAC that the board must have: the backup's own, or another one that the person has typed in full. */
-  readonly targetMac: Mac;
-  readonly dryRun: boolean;
-  /** Absent = the whole flash. */
-  readonly part?: RestorePart;
-  /** What of the board stays as it is; not together with `part`. */
-  readonly keep?: KeepWish;
-  readonly overrides?: Partial<Overrides>;
-  /** False: what is on the board is not backed up first. Default true. */
-  readonly snapshot?: boolean;
-  /** Why this backup, for the plan and the record: `latest of 5`. */
-  readonly why?: string;
-  /** Told the plan as soon as it is known, when something differs or in a dry run. */
-  readonly onPlan?: (plan: RestorePlan) => void;
-  /**
-   * Asked once the plan is known and something differs; false = leave the board as it is. There is no default: who writes
-   * says who has said yes.
-   */
-  readonly confirm: (plan: RestorePlan) => Promise<boolean>;
-  /** What the command line has said, and the command that finishes the restore must say again. */
-  readonly command?: { readonly port: string | null; readonly yes: boolean };
-}
-
-export interface RestoreOutcome {
-  readonly plan: RestorePlan;
-  readonly sectorsWritten: number;
-  /**
-   * The chip's digest of all of `scope` equals the image's, and the rest of the flash is what it was. False only after a
-   * dry run with differences.
-   */
-  readonly verified: boolean;
-  readonly scope: 'flash' | 'region';
-  /** The backup that holds what was on the board before; null where none was made or wanted. */
-  readonly snapshot: Snapshot | null;
-  /** This finished an earlier restore that had been interrupted. */
-  readonly finished: boolean;
-  /** How long `confirm` took: the time of a person, not of the restore. */
-  readonly askedSeconds: number;
-  readonly transfer: { readonly digestsAsked: number; readonly retries: number; readonly baudRate: number };
-}
+export type { RestoreOptions, RestoreOutcome } from './options.ts';
 
 /**
  * Restores `options.backup` on the board of `session`.
  *
- * @throws EspdError see {@link guardBoard}, {@link guardToldSize}, {@link guardRevision}, {@link guardWriteProtection}, {@link regionsOf},
- *   {@link guardLayout} and {@link keptParts}; `archive-damaged`; `declined`; `half-restored`; what the snapshot or its record meet: all before
- *   anything is written. `write-mismatch` when the flash does not hold what was written
+ * @throws EspdError see {@link guardBoard}, {@link guardConfirmed}, {@link guardToldSize}, {@link guardSecurity},
+ *   {@link guardRevision}, {@link guardWriteProtection}, {@link regionsOf}, {@link guardLayout} and {@link keptParts};
+ *   `archive-damaged`; `declined`; `half-restored`; what the snapshot or its record meet: all before anything is written.
+ *   `write-mismatch` when the flash does not hold what was written
  */
 export async function restoreBoard(session: Session, options: RestoreOptions): Promise<RestoreOutcome> {
   const { board } = session;
@@ -93,18 +60,23 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
   const flash = await board.openFlash();
   const overrides = { ...NO_OVERRIDES, ...options.overrides };
   const change = await changeSince(backup, board, flash);
-  const facts = { identity: board.identity, flash, change };
-  guardBoard(backup, options.targetMac, facts, options.part !== undefined, overrides);
+  const { identity } = board;
+  const isPartial = options.part !== undefined;
+  guardBoard(backup, options.targetMac, { identity, flash, change }, isPartial, overrides);
+  const isTold = options.unconfirmed ?? false;
+  const confirmed = await whileHeld(session, guardConfirmed(archive, backup, isTold));
   await guardToldSize(flash, (offset, sizeBytes) => board.digest(offset, sizeBytes));
   const opening = archive.openImage(backup);
   try {
     const image = await readerWhileHeld(session, opening);
     const read = (offset: number, length: number) => image.read(offset, length);
     await checkImage(image, backup, session.options.signal);
-    const { family } = board.identity;
+    const { family } = identity;
     const contents = await describeFirmware(read, image.sizeBytes, family);
-    guardRevision(await revisionRequirements(read, image.sizeBytes, family), board.identity, overrides);
-    const half = await whileHeld(session, archive.halfRestored(board.identity.mac));
+    const isSameChip = confirmed && identity.mac === backup.mac && change?.kind !== 'chip';
+    guardSecurity(await securityOf(backup, read, contents), identity, { isPartial, isSameChip }, overrides);
+    guardRevision(await revisionRequirements(read, image.sizeBytes, family), identity, overrides);
+    const half = await whileHeld(session, archive.halfRestored(identity.mac));
     const asked = new AskedDigests(session);
     const layout: LayoutFacts = {
       ...{ board, image, contents, flashBytes: flash.sizeBytes },
@@ -115,10 +87,10 @@ export async function restoreBoard(session: Session, options: RestoreOptions): P
       ...layout,
       // Confined to a part, a restore keeps all the rest.
       record: isSame && options.part === undefined ? half.record : null,
-      isOtherBoard: board.identity.mac !== backup.mac,
+      isOtherBoard: identity.mac !== backup.mac,
       ignoresLayout: overrides.layout,
     });
-    const known = { image, flash, change, contents, half, asked, layout, kept };
+    const known = { image, flash, change, contents, half, asked, layout, kept, confirmed };
     return await new RestoreJob(session, { ...options, overrides }, known).run();
   } finally {
     session.afterwards(opening.then((image) => image.close()));
@@ -134,6 +106,8 @@ interface JobFacts {
   readonly asked: AskedDigests;
   readonly layout: LayoutFacts;
   readonly kept: Kept;
+  /** A chip has confirmed the image. */
+  readonly confirmed: boolean;
 }
 
 class RestoreJob {
@@ -301,7 +275,10 @@ class RestoreJob {
       from: { mac: backup.mac, id: backup.id },
       parts: this.#confined?.map((part) => ({ ...part })) ?? null,
       kept: this.#facts.kept.parts.map(({ name, ...region }) => ({ name: name ?? '', ...region })),
-      options: { port: command?.port ?? null, ignore: namesOf(overrides), yes: command?.yes ?? false, toldFlashBytes },
+      options: {
+        ...{ port: command?.port ?? null, ignore: namesOf(overrides), yes: command?.yes ?? false, toldFlashBytes },
+        ...(command?.unconfirmed === true ? { unconfirmed: true } : {}),
+      },
     };
   }
 

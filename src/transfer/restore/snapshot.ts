@@ -111,7 +111,7 @@ export async function makeSnapshot(
   if (plan.kind === 'exists') return { id: plan.id, isNew: false };
   try {
     const known = { flashMd5: await flashMd5(), ...(like === undefined ? {} : { like }) };
-    const unkept = await readFlash(session, { archive, full: false, ...known });
+    const unkept = await readFlash(session, { archive, full: false, reason: 'before-restore', ...known });
     // The one backup that is kept while the board is held: nothing may be written before it is on the disk.
     const { backup, unchanged } = await whileHeld(session, unkept.keep());
     return { id: backup.id, isNew: !unchanged };

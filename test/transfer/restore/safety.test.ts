@@ -56,6 +56,13 @@ async function leaveHalf({ bench, board, backup, image, before }: Scene): Promis
 }
 
 describe('the snapshot', () => {
+  it('says why it was made, as every backup does', async (t) => {
+    const { bench, board, backup } = await sceneOf(await Bench.open(t));
+    const { snapshot } = (await bench.restore(board, backup)).value;
+    const made = await bench.archive.resolveBackup(backup.mac, snapshot?.id ?? '');
+    assert.deepEqual([backup.manifest.reason, made.manifest.reason], ['by-hand', 'before-restore']);
+  });
+
   it('is what is on the board, and never what was asked for', async (t) => {
     const scene = await sceneOf(await Bench.open(t));
     const { bench, board, backup, image, before } = scene;
