@@ -1,5 +1,5 @@
 /**
- * Nothing is written to a board before a person has said yes: by an answer at their terminal, or by `--yes`. Whoever can
+ * Nothing is written to a board, and no backup removed, before a person has said yes: by an answer at their terminal, or by `--yes`. Whoever can
  * give neither is refused before a port is opened.
  */
 
@@ -12,14 +12,19 @@ export type Consent = (question: string, shown: readonly string[]) => Promise<bo
 /**
  * How the person says yes.
  * @param dryRun nothing is going to be written
+ * @param deed what is asked about
  * @throws EspdError `declined` where nobody can be asked and `--yes` is missing; nothing may have been touched yet
  */
-export function consentOf(out: Output, { yes, dryRun }: { yes: boolean; dryRun: boolean }): Consent {
+export function consentOf(
+  out: Output,
+  { yes, dryRun }: { readonly yes: boolean; readonly dryRun: boolean },
+  deed = { infinitive: 'write', participle: 'written' },
+): Consent {
   if (yes) return () => Promise.resolve(true);
   if (dryRun) return () => Promise.resolve(false);
   if (out.canAsk) return (question, shown) => out.confirm(question, shown);
   const why = out.json ? 'With --json nobody is asked' : 'There is no terminal at which somebody could be asked';
-  throw new EspdError('declined', `${why} whether to write, and nothing was touched`, {
-    hint: 'Add --yes to write without a question, or --dry-run to see what would be written',
+  throw new EspdError('declined', `${why} whether to ${deed.infinitive}, and nothing was touched`, {
+    hint: `Add --yes to do it without a question, or --dry-run to see what would be ${deed.participle}`,
   });
 }

@@ -108,10 +108,11 @@ function contentRows(contents: ContentsComparison): Row[] {
   if (boots.before !== boots.after)
     rows.push(['boots', [`${boots.after ?? 'nothing'}, not ${boots.before ?? 'nothing'}`]]);
   if (bootloader === 'same') rows.push(['bootloader', ['same']]);
+  for (const part of parts) if (part.kind === 'bootloader') rows.push([part.name, [partText(part)]]);
   if (table !== null) rows.push(['table', tableTexts(table)]);
   for (const part of parts) {
     // What came and went is said of the table; of a part that is blank there is no more to say.
-    if (part.kind === 'partition-table') continue;
+    if (part.kind === 'partition-table' || part.kind === 'bootloader') continue;
     rows.push([part.name, [partText(part), ...part.problems], items(part)]);
   }
   for (const side of ['before', 'after'] as const) {
@@ -171,7 +172,7 @@ function bareText({ blank, sectors, from, to }: PartComparison): string {
   return `${plural(sectors, 'sector')} ${where}${state}`;
 }
 
-function contentText({ content, blank, change }: PartComparison): string | null {
+function contentText({ content, blank, change, problems }: PartComparison): string | null {
   switch (content?.kind) {
     case 'app':
       if (change === 'came') return appText(content.apps.after, blank.after);
@@ -191,17 +192,22 @@ function contentText({ content, blank, change }: PartComparison): string | null 
       return `${slot.before ?? 'nothing'} ${ARROW} ${slot.after ?? 'nothing'} boots`;
     }
     case 'nvs':
-      return countsText(content, 'key') ?? 'written anew, and every key is as it was';
+      return countsText(content, 'key') ?? `written anew; ${unchangedText(problems, 'key')}`;
     case 'files': {
       const { before, after } = content.fileSystem;
       const kind =
         before === after ? `${after}: ` : `${before ?? 'no file system'} ${ARROW} ${after ?? 'no file system'}; `;
       const some = content.unknown.length > 0 ? `${plural(content.unknown.length, 'file')} not compared` : null;
-      return kind + ([countsText(content, 'file'), some].filter(Boolean).join(', ') || 'every file is as it was');
+      return kind + ([countsText(content, 'file'), some].filter(Boolean).join(', ') || unchangedText(problems, 'file'));
     }
     case undefined:
       return null;
   }
+}
+
+/** Where something could not be read, not of all. */
+function unchangedText(problems: readonly string[], noun: string): string {
+  return problems.length === 0 ? `every ${noun} is as it was` : `no ${noun} that could be read differs`;
 }
 
 function countsText(

@@ -94,6 +94,14 @@ export class Output {
     for (const line of text.length <= width ? [text] : wrapText(text, width, indent)) this.line(line);
   }
 
+  /** Text behind a head that stands as it is; at a terminal wrapped, what follows as far in as the text begins. */
+  behind(head: string, text: string): void {
+    const width = widthOf(this.#terminal.stdout) - head.length;
+    const [first = '', ...others] = text.length <= width ? [text] : wrapText(text, width);
+    this.line(head + first);
+    for (const line of others) this.line(' '.repeat(head.length) + line);
+  }
+
   /** Lines in columns, the first row being the heading; cut where they would wrap on a terminal. */
   table(rows: readonly (readonly string[])[], indent = ''): void {
     const { isTTY, columns } = this.#terminal.stdout;

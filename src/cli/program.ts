@@ -17,6 +17,9 @@ import { type ImportCommandOptions, importDumps } from './import/import.ts';
 import { list } from './list.ts';
 import type { Output } from './output.ts';
 import { addDiff } from './diff-options.ts';
+import { pin, unpin } from './pin.ts';
+import { addPrune } from './prune-options.ts';
+import { type PruneCommandOptions, prune } from './prune.ts';
 import { addRestore, addUndo } from './restore-options.ts';
 import { type RestoreCommandOptions, restore } from './restore.ts';
 import { type ShowCommandOptions, show } from './show.ts';
@@ -171,6 +174,23 @@ function buildProgram(host: Host, run: Runner): Command {
     (files: string[], options: ImportCommandOptions, command: Command) =>
       run(command.optsWithGlobals(), (context) => importDumps(context, files, options)),
   );
+
+  addPrune(add('prune', 'remove backups that the policy does not keep; shows them first, and asks')).action(
+    (boards: string[], options: Omit<PruneCommandOptions, 'boards'>, command: Command) =>
+      run(command.optsWithGlobals(), (context) => prune(context, { ...options, boards })),
+  );
+
+  const PINNED = 'MAC or label, or MAC@WHICH (WHICH as for restore --at; default: latest)';
+  add('pin', 'keep a backup, whatever the policy says')
+    .argument('<backup>', PINNED)
+    .option('--note <text>', 'why')
+    .action((text: string, options: { note?: string }, command: Command) =>
+      run(command.optsWithGlobals(), (context) => pin(context, text, options.note)),
+    );
+
+  add('unpin', 'let the policy decide about a backup again')
+    .argument('<backup>', PINNED)
+    .action((text: string, _, command: Command) => run(command.optsWithGlobals(), (context) => unpin(context, text)));
 
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command.optsWithGlobals(), (context) => demo(context.out, host)),

@@ -63,7 +63,7 @@ All of the flash goes back, also where only a part had been restored. For a
 part: espd restore MAC@ID --partition NAME.`;
 
 export function addUndo(command: Command): Command {
-  return addPutBackOptions(command.argument('<board>', 'its MAC')).addHelpText('after', UNDO_HELP);
+  return addPutBackOptions(command.argument('<board>', 'its MAC or label')).addHelpText('after', UNDO_HELP);
 }
 
 /** Options of every command that puts an image back: see `PutBackOptions`. */

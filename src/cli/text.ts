@@ -2,9 +2,11 @@
 
 import { replaceUnprintable } from '../printable.ts';
 
-/** `4 MB`, `1.2 MB`, `512 KB`, `96 bytes`: powers of 1024, as flash is sold and esptool words it. */
+/** `4 MB`, `1.2 MB`, `1.5 TB`, `512 KB`, `96 bytes`: powers of 1024, as flash is sold and esptool words it. */
 export function formatSize(bytes: number): string {
   const units = [
+    { bytes: 1024 ** 4, name: 'TB' },
+    { bytes: 1024 ** 3, name: 'GB' },
     { bytes: 1024 * 1024, name: 'MB' },
     { bytes: 1024, name: 'KB' },
   ];

@@ -2,7 +2,8 @@
  * Blobs of NVS version 2: chunks on one or several pages, and an index that says how many there are.
  *
  * A blob that is written anew is first written beside the old one, with the other of two ranges of chunk numbers; the old
- * one is erased after that. So a power cut can leave both, or chunks without an index.
+ * one is erased after that. So a power cut can leave both, or chunks without an index. A board may then take the old chunks for
+ * duplicates and lose the blob at its next start (`Page::mLoadEntryTable`); here the old one is given as long as it is there.
  * https://github.com/espressif/esp-idf/blob/102122904ade11fd1ae373848f34ffd7dfb18aeb/components/nvs_flash/src/nvs_types.hpp (`VerOffset`)
  */
 

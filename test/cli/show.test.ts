@@ -95,8 +95,10 @@ test('label, note, group, pins, reasons, imports and removals are told, for peop
 
   const { manifest } = await archive.resolveBackup(MAC, ID1);
   await archive.marks.confirm(MAC, { at: T2, id: ID1, md5: manifest.image.md5, by: 'stub', port: '/dev/ttyUSB0' });
-  const removal = { at: T2, id: ID0, sha256: null, why: 'keepLast: 2', createdBy: 'espd 0.0.0-test' };
-  await writeFile(join(archive.root, FOLDER, 'removed.jsonl'), `${JSON.stringify(removal)}\n`);
+  // As a removal leaves it (FORMAT.md); one of a backup that is there says nothing.
+  const removal = { at: T2, id: ID0, sha256: null, why: 'keepLast: 2', createdBy: 'espd 0.2.0' };
+  const lines = [removal, { ...removal, id: ID2 }].map((line) => `${JSON.stringify(line)}\n`);
+  await writeFile(join(archive.root, FOLDER, 'removed.jsonl'), lines.join(''));
   await rm(join(archive.root, FOLDER, ID0), { recursive: true });
   const after = (await bench.run(['show', MAC])).stdout;
   assert.match(after, new RegExp(`the chip confirmed it ${T2}`));

@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 
 import { readFat } from '../../src/firmware/filesystems/fat.ts';
+import { readFileSystem } from '../../src/firmware/filesystems/index.ts';
 import type { FileSystemReading } from '../../src/firmware/filesystems/filesystem.ts';
 import { fixture } from './nvs-builder.ts';
 
@@ -324,6 +325,21 @@ describe('what is no FAT volume', () => {
     assert.equal(readFat(Buffer.alloc(65536)), undefined);
     assert.equal(readFat(new Uint8Array(0)), undefined);
     assert.equal(readFat(fixture('nvs-v2.bin.gz')), undefined);
+  });
+
+  test('readFileSystem finds the volumes among the other file systems', () => {
+    for (const name of [
+      'fat-mkfs-12',
+      'fat-mkfs-16',
+      'fat-mkfs-4096',
+      'fat-wl-moved',
+      'fat-wl-perf',
+      'fat-fatfsgen-safe',
+    ]) {
+      const image = fixture(`${name}.bin.gz`);
+      assert.deepEqual(readFileSystem(image)?.entries, read(image).entries);
+    }
+    assert.equal(readFileSystem(fixture('nvs-v2.bin.gz')), undefined);
   });
 
   test('a volume in a partition of an MBR is found, with sectors of 512 bytes and of 4096', () => {

@@ -1,7 +1,7 @@
 /** Which files of a file system came, changed or went. Pure; time is bounded whatever the file systems say. */
 
 import type { FileEntry, FileSystemReading } from '../filesystems/filesystem.ts';
-import { compareTexts } from './nvs.ts';
+import { compareTexts, firstOf } from './nvs.ts';
 import type { FileChange, FilesContent } from './types.ts';
 
 /**
@@ -50,7 +50,7 @@ export function compareFiles(
 /** What may be missing from a reading; a sentence fragment each. */
 export function fileProblems(reading: FileSystemReading | undefined): string[] {
   if (reading === undefined || reading.problems.length === 0) return [];
-  return [`its ${reading.kind} is damaged (${reading.problems.slice(0, 3).join('; ')}): files may be missing`];
+  return [`its ${reading.kind} is damaged (${firstOf(reading.problems)}): files may be missing`];
 }
 
 function byPath(reading: FileSystemReading | undefined): Map<string, FileEntry> {

@@ -43,7 +43,7 @@ export function compareNvs(
 export function nvsProblems({ kind, problems }: NvsReading): string[] {
   if (kind === 'encrypted') return ['its NVS is encrypted, so that its keys cannot be told'];
   if (kind === 'unknown') return ['it holds no NVS that espd can read'];
-  return problems.length === 0 ? [] : [`its NVS is damaged (${problems.slice(0, 3).join('; ')}): keys may be missing`];
+  return problems.length === 0 ? [] : [`its NVS is damaged (${firstOf(problems)}): keys may be missing`];
 }
 
 /** Some boards store a key twice, with different types: then the type is a part of its name. */
@@ -92,6 +92,12 @@ function inOrder(one: NvsKeyChange, other: NvsKeyChange): number {
     compareTexts(one.key, other.key) ||
     compareTexts(typeOf(one), typeOf(other))
   );
+}
+
+/** The first problem, and how many more there are. */
+export function firstOf(problems: readonly string[]): string {
+  const more = problems.length - 1;
+  return more > 0 ? `${problems[0]}, and ${more} more` : (problems[0] ?? '');
 }
 
 /** By code unit, whatever the locale. */

@@ -6,6 +6,7 @@ import { describe, test } from 'node:test';
 import { compareFlash, type FilesContent, type PartComparison } from '../../../src/firmware/compare/index.ts';
 import { readFileSystem } from '../../../src/firmware/filesystems/index.ts';
 import { esp32App, flashWith, MIB, readerOf, tableSector } from '../builder.ts';
+import { fixture } from '../nvs-builder.ts';
 import { type Fixture, fixtureImage, fixtures } from '../filesystems/fixtures.ts';
 
 const PLACE = { offset: 0x110000, size: 0xf0000 };
@@ -99,6 +100,23 @@ describe('file systems in partitions', () => {
     const { added, changed: files, removed } = part.content;
     assert.deepEqual([added.length, removed.length], [0, 0]);
     assert.deepEqual(files, [{ path: '/www/logo.png', isFolder: false, sizeBytes: { before: 45000, after: 45000 } }]);
+  });
+
+  test('FAT, with and without wear levelling: all files came, with their sizes', async () => {
+    for (const name of ['fat-fatfsgen-wl.bin.gz', 'fat-mkfs-12.bin.gz', 'fat-wl-moved.bin.gz']) {
+      const image = fixture(name);
+      assert.ok(image.length <= PLACE.size, `${name}: ${image.length}`);
+      const part = await storageOf(Buffer.alloc(image.length, 0xff), image);
+      assert.ok(part?.content?.kind === 'files', name);
+      assert.deepEqual(part.content.fileSystem, { before: null, after: 'fat' }, name);
+      const expectedFiles = readFileSystem(image)?.entries.map(({ path, sizeBytes }) => [path, sizeBytes]);
+      assert.ok(expectedFiles !== undefined && expectedFiles.length > 0, name);
+      assert.deepEqual(
+        part.content.added.map(({ path, sizeBytes }) => [path, sizeBytes.after]),
+        expectedFiles,
+        name,
+      );
+    }
   });
 
   test('damaged: a sentence, whatever could be read, and the sectors all the same', async () => {
