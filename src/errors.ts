@@ -44,6 +44,7 @@ export const ERROR_CODES = {
     meaning: 'There is no archive at this path, or it is another one than before',
   },
   'archive-unknown-board': { exit: EXIT.notFound, meaning: 'The archive holds no board with this MAC or label' },
+  'label-taken': { exit: EXIT.usage, meaning: 'Another board has this label' },
   'label-ambiguous': { exit: EXIT.notFound, meaning: 'Several boards have this label' },
   'archive-unknown-backup': { exit: EXIT.notFound, meaning: 'The board has no backup with this id, date or position' },
   'not-in-image': { exit: EXIT.notFound, meaning: 'The image has no such file, or no file system that espd can read' },

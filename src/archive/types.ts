@@ -11,6 +11,9 @@ import type { CompletedRestore } from './restores.ts';
 import type { RetentionPolicy } from './retention/policy.ts';
 import type { Decision, RetentionPlan } from './retention/types.ts';
 import type { Sample } from './sample.ts';
+import type { Which } from './which.ts';
+
+export type { Which } from './which.ts';
 
 /** One complete backup: a folder with a backup id as its name. */
 export interface Backup {
@@ -180,9 +183,6 @@ export interface Draft {
   /** Removes the draft; never rejects. Nothing after a commit, and while one is at work it waits for it. */
   discard(): Promise<void>;
 }
-
-/** `latest`, `first`, a backup id, or an ISO date (the newest backup not after it). */
-export type Which = string;
 
 /** All from 1. */
 export interface VerifyPlace {

@@ -4,7 +4,9 @@ import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { idFromDate, isBackupId } from './ids.ts';
 import { printable } from '../printable.ts';
-import type { Which } from './types.ts';
+
+/** `latest`, `first`, a backup id, or an ISO date (the newest backup not after it). */
+export type Which = string;
 
 const MAX_NAMED = 5;
 

@@ -1,6 +1,9 @@
 /** What several commands take on their command line: texts of a person to values, or why not. */
 
 import { InvalidArgumentError } from 'commander';
+import { checkLabel } from '../archive/marks/labels.ts';
+import type { Archive } from '../archive/types.ts';
+import { type FirmwareRange, parseFirmwareRange } from '../firmware/index.ts';
 import { type Mac, parseMac } from '../mac.ts';
 
 export const PORT_HELP =
@@ -8,13 +11,46 @@ export const PORT_HELP =
 
 export const FLASH_SIZE_HELP = 'how large the flash is (512K, 4M), if its id does not tell';
 
-export function macArgument(text: string): Mac {
-  const mac = parseMac(text);
-  if (mac === undefined)
+/** The name of a board, not looked up yet: a MAC in any notation, or what can be a label. */
+export function boardArgument(text: string): string {
+  if (parseMac(text) !== undefined) return text;
+  try {
+    return checkLabel(text);
+  } catch {
     throw new InvalidArgumentError(
-      'A MAC looks like 50:02:91:c3:37:a5; "espd list" and "espd identify" show those of the boards.',
+      'A MAC looks like 50:02:91:c3:37:a5; "espd list" and "espd identify" show those of the boards, and their labels.',
     );
-  return mac;
+  }
+}
+
+/**
+ * The MAC that is meant, of whatever board, also of one that the archive has never seen; or the board with this label.
+ * @throws EspdError see {@link Archive.resolveBoard}
+ */
+export async function macOf(archive: Pick<Archive, 'resolveBoard'>, text: string): Promise<Mac> {
+  return parseMac(text) ?? (await archive.resolveBoard(text));
+}
+
+export function firmwareArgument(text: string): FirmwareRange {
+  const { range, problem } = parseFirmwareRange(text);
+  if (range === null) throw new InvalidArgumentError(`${problem}.`);
+  return range;
+}
+
+const HOUR_MS = 3_600_000;
+const SPANS_MS: Readonly<Record<string, number>> = {
+  h: HOUR_MS,
+  d: 24 * HOUR_MS,
+  w: 7 * 24 * HOUR_MS,
+  y: 365 * 24 * HOUR_MS,
+};
+
+/** Milliseconds of `12h`, `30d`, `4w`, `1y`. */
+export function spanArgument(text: string): number {
+  const match = /^(\d{1,5})([hdwy])$/i.exec(text);
+  const span = Number(match?.[1]) * (SPANS_MS[match?.[2]?.toLowerCase() ?? ''] ?? NaN);
+  if (!(span > 0)) throw new InvalidArgumentError('A span of time looks like 12h, 30d, 4w or 1y.');
+  return span;
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 * 1024 };

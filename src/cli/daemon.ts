@@ -2,11 +2,16 @@
 
 import { systemClock } from '../clock.ts';
 import type { Config } from '../config/loader.ts';
+import { retentionPolicy } from '../config/retention.ts';
 import { watchConfig } from '../config/reload.ts';
+import { CatchUp } from '../daemon/catch-up.ts';
 import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
 import { FleetView } from '../daemon/fleet-view.ts';
 import { createNotifier } from '../daemon/notify.ts';
-import { type ScheduledTask, scheduleTask } from '../daemon/schedule.ts';
+import { pruneByPolicy } from '../daemon/prune-task.ts';
+import { scheduleTask } from '../daemon/schedule.ts';
+import { Scrub } from '../daemon/scrub.ts';
+import { toEspdError } from '../errors.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
 import { type CommandContext, type Host, resetModeOf } from './context.ts';
 
@@ -26,7 +31,9 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     onStatus: (status) => notifier.status(status),
   });
   const fleet = new FleetView({ archive, clock, log });
-  const scrub = scheduleScrub(context);
+  const catchUp = new CatchUp({ cache: archive.cache, clock, log, isBusy: () => service.isBusy });
+  const scrub = scheduleScrub(context, service, catchUp);
+  const pruning = schedulePrune(context, catchUp);
   const configWatch = watchConfig({
     loaded: context.loaded,
     load: context.reload,
@@ -35,7 +42,8 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       notifier.reloading();
       service.apply(settingsOf(config));
       log.setLevel(config.log.level);
-      void scrub.reschedule(config.schedule.verify, config.schedule.timezone);
+      scrub.apply(config.schedule);
+      pruning.apply(config);
       warnOfRestart(context, config);
       log.info('Config reloaded');
       notifier.ready();
@@ -50,12 +58,13 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   notifier.ready();
   notifier.startWatchdog(() => true);
   fleet.start();
+  void scrub.resume();
   await stopped;
   log.info('Stopping');
   notifier.stopping();
   fleet.stop();
   // Side by side: the boards have the 5 s to themselves.
-  await Promise.allSettled([service.stop(), configWatch.close(), scrub.stop()]);
+  await Promise.allSettled([service.stop(), configWatch.close(), scrub.stop(), pruning.stop()]);
   await notifier.close();
   return undefined;
 }
@@ -73,25 +82,43 @@ function settingsOf(config: Config): DaemonSettings {
   };
 }
 
-/** Hashes the whole archive again by the clock, and reports what is damaged. */
-function scheduleScrub({ archive, config: { schedule }, log, signal }: CommandContext): ScheduledTask {
-  return scheduleTask(
-    'verify',
-    schedule.verify,
-    schedule.timezone,
-    async () => {
-      const { checked, damaged, unreadable, foreign } = await archive.verify({ signal });
-      for (const { file, problem } of damaged) log.error('The archive is damaged', { file, problem });
-      for (const { file, problem, error } of unreadable) {
-        log.error('A part of the archive could not be read', { file, problem, hint: error.hint || undefined });
-      }
-      const files = foreign.slice(0, 5).map(({ file }) => file);
-      if (foreign.length > 0)
-        log.warn('Foreign files in the archive; no backup suffers', { count: foreign.length, files });
-      log.info('Archive verified', { checked, damaged: damaged.length, unreadable: unreadable.length });
+/** Hashes the whole archive again by the clock, and goes on with what was not reached the last time. */
+function scheduleScrub({ archive, config, log, clock, signal }: CommandContext, service: Daemon, catchUp: CatchUp) {
+  let { schedule } = config;
+  const scrub = new Scrub({
+    ...{ archive, clock, log },
+    sharePercent: () => schedule.verifyShare,
+    isBusy: () => service.isBusy,
+  });
+  const task = scheduleTask('verify', schedule.verify, schedule.timezone, () => scrub.run(signal), log, catchUp);
+  return {
+    apply: (now: Config['schedule']) => {
+      schedule = now;
+      void task.reschedule(now.verify, now.timezone);
     },
-    log,
-  );
+    resume: async () => {
+      if (schedule.verify === null) return;
+      await scrub.resume(signal).catch((error: unknown) => {
+        if (!signal.aborted) log.error('The archive could not be verified', { reason: toEspdError(error).message });
+      });
+    },
+    stop: () => task.stop(),
+  };
+}
+
+/** Removes by the clock what the policy of the config does not keep: of the config as it is then. */
+function schedulePrune({ archive: { retention }, config, log, signal }: CommandContext, catchUp: CatchUp) {
+  let policy = retentionPolicy(config.retention);
+  const { prune, timezone } = config.schedule;
+  const work = () => pruneByPolicy({ retention, log, signal }, policy);
+  const task = scheduleTask('prune', prune, timezone, work, log, catchUp);
+  return {
+    apply: (now: Config) => {
+      policy = retentionPolicy(now.retention);
+      void task.reschedule(now.schedule.prune, now.schedule.timezone);
+    },
+    stop: () => task.stop(),
+  };
 }
 
 /** What only a restart can change. */

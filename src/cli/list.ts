@@ -1,61 +1,136 @@
-/** `espd list`: the boards of the archive. */
+/** `espd list`: the boards of the archive, those that are asked for. */
 
 import { chipChangeText } from '../archive/chip-change.ts';
+import type { BackupGlance, BoardOverview } from '../archive/types.ts';
+import { EspdError } from '../errors.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
 import { boardJson, heldBy } from './board-summary.ts';
 import type { CommandContext } from './context.ts';
-import { formatSize, plural } from './text.ts';
+import { csvText } from './csv.ts';
+import { type ListFilter, type ListedBoard, type SortKey, fits, hidesUnknownVersion, sorted } from './list-filter.ts';
+import { listTable } from './list-table.ts';
+import { plural, printable } from './text.ts';
 
 /** So many boards between two looks at the line of progress. */
 const PROGRESS_STEP = 64;
 
-export async function list(context: CommandContext): Promise<undefined> {
-  const { archive, out, signal } = context;
+export interface ListCommandOptions extends ListFilter {
+  readonly sort: SortKey;
+  readonly reverse?: boolean;
+  readonly csv?: boolean;
+}
+
+/** One board, as it was found, as it is told to scripts, and as filters and order see it. */
+interface Row extends ListedBoard {
+  readonly overview: BoardOverview;
+  readonly json: ReturnType<typeof boardJson>;
+}
+
+export async function list(context: CommandContext, options: ListCommandOptions): Promise<undefined> {
+  const { archive, out, signal, clock } = context;
+  if (options.csv === true && out.json) {
+    throw new EspdError('usage', '--csv and --json are two forms of one result', { hint: 'Give one of them' });
+  }
   const onProgress = (done: number, of: number) => {
     if (done % PROGRESS_STEP === 0) out.status(`Reading the archive: ${done} of ${plural(of, 'board')}`);
   };
   const overview = await archive.overview({ signal, onProgress }).finally(() => out.status(''));
-  const found = [...overview.problems, ...overview.boards.flatMap(({ problems }) => problems)];
-  const strangers = [...overview.foreign, ...overview.boards.flatMap(({ foreign }) => foreign)];
-  const boards: ReturnType<typeof boardJson>[] = [];
-  for (const board of overview.boards) {
-    const seenAt = board.seen === null ? [] : [board.seen.at];
-    const onIt = board.wasRestored ? await heldBy(context, board) : board.newest;
-    boards.push(boardJson({ ...board, onIt, seenAt }, context.call));
-  }
-  const unfinished = overview.boards.flatMap(({ mac, halfRestored }) =>
-    halfRestored === null ? [] : [halfRestoredText(mac, halfRestored, context.call)],
+  const all: Row[] = [];
+  for (const board of overview.boards) all.push(await rowOf(context, board));
+  const now = clock.date().getTime();
+  const rows = sorted(
+    all.filter((row) => fits(row, options, now)),
+    options.sort,
+    options.reverse === true,
   );
-  out.document({ boards, problems: found.map(problemJson), foreign: strangers });
-  if (boards.length === 0) out.line(`No backups yet in ${archive.root}`);
-  else {
-    const heading = ['MAC', 'CHIP', 'SIZE', 'BACKUPS', 'LAST SEEN', 'FIRMWARE'];
-    const rows = boards.map((board) => [
-      board.mac,
-      board.chip ?? '?',
-      board.sizeBytes === null ? '?' : formatSize(board.sizeBytes),
-      String(board.backups),
-      // The day (UTC) is short enough for a table, and what --at takes.
-      board.lastSeen?.slice(0, '2026-11-23'.length) ?? '-',
-      board.chip === null ? reasonFor(board) : (board.firmware ?? '-'),
-    ]);
-    out.table([heading, ...rows]);
+
+  const shown = rows.map((row) => row.overview);
+  const found = [...overview.problems, ...shown.flatMap(({ problems }) => problems)];
+  const strangers = [...overview.foreign, ...shown.flatMap(({ foreign }) => foreign)];
+  const boards = rows.map(({ json }) => json);
+  out.document({ boards, total: all.length, problems: found.map(problemJson), foreign: strangers });
+  if (options.csv === true) out.text(csvOf(rows));
+  else printTable(context, rows, all.length);
+  // A spreadsheet takes the table alone.
+  const say = (line: string) => (options.csv === true ? out.note(line) : out.line(line));
+  for (const { mac, chipChange } of shown) {
+    if (chipChange !== null) say(`${mac}: ${chipChangeText(chipChange)}`);
   }
-  for (const { mac, chipChange } of overview.boards) {
-    if (chipChange !== null) out.line(`${mac}: ${chipChangeText(chipChange)}`);
+  for (const { mac, halfRestored } of shown) {
+    if (halfRestored === null) continue;
+    const { message, hint } = halfRestoredText(mac, halfRestored, context.call);
+    say(message);
+    say(`  ${hint}`);
   }
-  for (const { message, hint } of unfinished) {
-    out.line(message);
-    out.line(`  ${hint}`);
-  }
+  const unknown = all.filter((row) => hidesUnknownVersion(row, options)).length;
+  if (unknown > 0)
+    out.note(`note: of ${plural(unknown, 'board')} with this firmware the version is unknown: not listed`);
   noteProblems(out, found);
   noteForeign(out, strangers);
   return undefined;
+}
+
+async function rowOf(context: CommandContext, overview: BoardOverview): Promise<Row> {
+  const { mac, newest, seen, about, problems, halfRestored, wasRestored } = overview;
+  const onIt = wasRestored ? await heldBy(context, overview) : newest;
+  const seenAt = seen === null ? [] : [seen.at];
+  const json = boardJson({ ...overview, onIt, seenAt }, context.call);
+  return {
+    ...{ mac, overview, json },
+    ...{ label: about.label, group: about.group },
+    ...{ sizeBytes: json.sizeBytes, backups: json.backups, lastSeen: json.lastSeen },
+    chip: newest === null ? null : newest.manifest.chip,
+    firmware: firmwareOf(onIt),
+    isDamaged: problems.length > 0,
+    isHalfRestored: halfRestored !== null,
+  };
+}
+
+function firmwareOf(backup: BackupGlance | null): ListedBoard['firmware'] {
+  return backup?.manifest.contents.firmware ?? null;
+}
+
+function printTable({ archive, out }: CommandContext, rows: readonly Row[], total: number): void {
+  if (total === 0) {
+    out.line(`No backups yet in ${archive.root}`);
+    return;
+  }
+  if (rows.length === 0) {
+    out.line(`None of ${plural(total, 'board')} fits`);
+    return;
+  }
+  const boards = rows.map(({ json }) => ({
+    ...json,
+    label: json.label === null ? null : printable(json.label),
+    group: json.group === null ? null : printable(json.group),
+    about: json.chip === null && json.firmware === null ? reasonFor(json) : (json.firmware ?? '-'),
+  }));
+  const table = listTable(boards, out.columns);
+  out.table(table.rows);
+  if (table.leftOut.length > 0) out.note(`note: no room for ${table.leftOut.join(', ')}; --csv and --json tell all`);
 }
 
 /** Why a row has neither chip nor size. */
 function reasonFor({ backups, halfRestored }: { backups: number; halfRestored: object | null }): string {
   if (backups > 0) return 'no backup that can be read: see below';
   return halfRestored === null ? 'no backup yet: the first was interrupted' : 'no backup; half restored: see below';
+}
+
+const CSV_HEADING = [
+  ...['mac', 'label', 'group', 'note', 'chip', 'size_bytes', 'backups', 'first', 'latest', 'last_seen'],
+  ...['firmware', 'firmware_version', 'half_restored', 'problems'],
+];
+
+function csvOf(rows: readonly Row[]): string {
+  const text = (value: string | null) => (value === null ? null : printable(value));
+  return csvText([
+    CSV_HEADING,
+    ...rows.map(({ json, firmware, isHalfRestored, overview }) => [
+      ...[json.mac, text(json.label), text(json.group), text(json.note), text(json.chip)],
+      ...[json.sizeBytes, json.backups, json.first, json.latest, json.lastSeen],
+      ...[text(firmware?.name ?? null), text(firmware?.version ?? null)],
+      ...[isHalfRestored ? 'yes' : 'no', overview.problems.length],
+    ]),
+  ]);
 }

@@ -94,6 +94,19 @@ export class Output {
     for (const line of text.length <= width ? [text] : wrapText(text, width, indent)) this.line(line);
   }
 
+  /** Characters in a line of a table; Infinity where nothing wraps. */
+  get columns(): number {
+    const { isTTY, columns } = this.#terminal.stdout;
+    return isTTY === true && columns ? columns : Infinity;
+  }
+
+  /** A result in a form of its own, written as it is: its texts are printable already. Nothing with `--json`. */
+  text(text: string): void {
+    if (this.json) return;
+    this.#progress.clear();
+    this.#terminal.stdout.write(text);
+  }
+
   /** Text behind a head that stands as it is; at a terminal wrapped, what follows as far in as the text begins. */
   behind(head: string, text: string): void {
     const width = widthOf(this.#terminal.stdout) - head.length;
@@ -104,8 +117,7 @@ export class Output {
 
   /** Lines in columns, the first row being the heading; cut where they would wrap on a terminal. */
   table(rows: readonly (readonly string[])[], indent = ''): void {
-    const { isTTY, columns } = this.#terminal.stdout;
-    const width = isTTY === true && columns ? columns : Infinity;
+    const width = this.columns;
     for (const line of formatTable(rows)) {
       const text = indent + line;
       this.line(text.length <= width ? text : `${text.slice(0, width - 1)}\u2026`);

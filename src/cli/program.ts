@@ -8,13 +8,15 @@ import { type CommandContext, type CommonOptions, type Host, openContext, output
 import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
 import { type DiffCommandOptions, diff } from './diff.ts';
-import { FLASH_SIZE_HELP, PORT_HELP, flashSizeArgument, macArgument } from './arguments.ts';
+import { FLASH_SIZE_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
+import { identify } from './identify.ts';
+import { LABEL_HELP, type LabelCommandOptions, label } from './label.ts';
+import { addList } from './list-options.ts';
+import { type ListCommandOptions, list } from './list.ts';
 import { type ExportCommandOptions, exportBackup } from './export/export.ts';
 import { addExport } from './export/options.ts';
-import { identify } from './identify.ts';
 import { addImport } from './import/options.ts';
 import { type ImportCommandOptions, importDumps } from './import/import.ts';
-import { list } from './list.ts';
 import type { Output } from './output.ts';
 import { addDiff } from './diff-options.ts';
 import { pin, unpin } from './pin.ts';
@@ -66,6 +68,9 @@ export async function runCommandLine(args: readonly string[], host: Host): Promi
   return failure?.exitStatus ?? EXIT.done;
 }
 
+/** Options as they were typed: the board of `K` is yet to be looked up. */
+type Named<T, K extends keyof T> = Omit<T, K> & { readonly [_ in K]?: string };
+
 type Runner = (
   options: CommonOptions,
   work: (context: CommandContext) => Promise<EspdError | undefined>,
@@ -114,18 +119,23 @@ function buildProgram(host: Host, run: Runner): Command {
 
   add('backup', 'back up one board, or all that are attached, now')
     .option('--port <port>', PORT_HELP)
-    .option('--mac <mac>', 'only the attached board with this MAC', macArgument)
+    .option('--mac <board>', 'only the attached board with this MAC or label', boardArgument)
     .option('--full', 'read every byte, even where a digest says that it is known', false)
     .option('--half-restored', 'back up a board although a restore of it was interrupted', false)
     .option('--output <file>', 'also write the image to this new file')
     .option('--flash-size <size>', FLASH_SIZE_HELP, flashSizeArgument)
-    .action((options: BackupCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) => backup(context, options)),
+    .action(({ mac, ...options }: Named<BackupCommandOptions, 'mac'>, command: Command) =>
+      run(command.optsWithGlobals(), async (context) =>
+        backup(context, { ...options, ...(mac !== undefined && { mac: await macOf(context.archive, mac) }) }),
+      ),
     );
 
   addRestore(add('restore', 'put an archived image back on its board')).action(
-    (board: string | undefined, options: RestoreCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) => restore(context, { ...options, ...(board && { board }) })),
+    (board: string | undefined, { to, ...options }: Named<RestoreCommandOptions, 'to'>, command: Command) =>
+      run(command.optsWithGlobals(), async (context) => {
+        const target = to === undefined ? {} : { to: await macOf(context.archive, to) };
+        return restore(context, { ...options, ...target, ...(board && { board }) });
+      }),
   );
 
   addUndo(add('undo', 'put back what was on a board before its last restore, or its last change')).action(
@@ -133,10 +143,26 @@ function buildProgram(host: Host, run: Runner): Command {
       run(command.optsWithGlobals(), (context) => undo(context, { ...options, board })),
   );
 
-  add('list', 'list the boards in the archive').action((_, command: Command) => run(command.optsWithGlobals(), list));
+  addList(add('list', 'list the boards in the archive, all or some of them')).action(
+    (options: ListCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) => list(context, options)),
+  );
+
+  add('label', 'give a board a name, a note or a group')
+    .argument('<board>', 'its MAC, or the label that it has')
+    .argument('[name]', 'the label that it gets')
+    .option('--note <text>', 'note this of the board')
+    .option('--group <group>', 'put it in this group, which list and retention know')
+    .option('--clear', 'clear what is not given: label, note and group')
+    .addHelpText('after', LABEL_HELP)
+    .action((board: string, name: string | undefined, options: LabelCommandOptions, command: Command) =>
+      run(command.optsWithGlobals(), (context) =>
+        label(context, board, { ...options, ...(name !== undefined && { name }) }),
+      ),
+    );
 
   add('show', 'show the backups of one board, with partitions, firmware and history')
-    .argument('<board>', 'its MAC, or MAC@WHICH for one backup (WHICH as for restore --at)')
+    .argument('<board>', 'its MAC or label, or BOARD@WHICH for one backup (WHICH as for restore --at)')
     .option('--removed', 'list the backups that were removed, and why', false)
     .action((text: string, options: ShowCommandOptions, command: Command) => {
       const [board = '', which] = text.split(/@(.*)/s);
@@ -151,7 +177,7 @@ function buildProgram(host: Host, run: Runner): Command {
   );
 
   add('verify', 'hash the archive again, or compare attached boards with it')
-    .option('--mac <mac>', 'only this board')
+    .option('--mac <board>', 'only this board: its MAC or label')
     .option(
       '--device',
       'compare attached boards with the backups that they should hold, by a digest of the chip',

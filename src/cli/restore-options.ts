@@ -4,11 +4,11 @@ import type { Command } from 'commander';
 import {
   FLASH_SIZE_HELP,
   PORT_HELP,
+  boardArgument,
   bytesArgument,
   countArgument,
   flashSizeArgument,
   listArgument,
-  macArgument,
 } from './arguments.ts';
 
 const HELP = `
@@ -30,14 +30,14 @@ latest is the newest backup that is not the snapshot of a restore.`;
 
 export function addRestore(command: Command): Command {
   command
-    .argument('[board]', 'restore a backup of this board: MAC, or MAC@WHICH (see --at)')
+    .argument('[board]', 'restore a backup of this board: MAC or label, or BOARD@WHICH (see --at)')
     .option('--mac <mac>', 'the same as an option')
     .option('--from <mac>', 'the same, together with --to or --many')
     .option(
       '--at <which>',
       'which backup: latest (default), first, an id, or an ISO date (the newest one not after it)',
     )
-    .option('--to <mac>', 'write to this other board; type its MAC in full', macArgument)
+    .option('--to <board>', 'write to this other board: its MAC in full, or its label', boardArgument)
     .option('--many', 'write to each board that is plugged in from now on, until Ctrl-C')
     .option('--count <boards>', 'with --many: stop after this many boards', countArgument)
     .option('--partition <name>', 'write only this partition of the image; give it again for more', listArgument)

@@ -122,6 +122,11 @@ export class Daemon {
     this.#reportStatus();
   }
 
+  /** A board is being worked on. */
+  get isBusy(): boolean {
+    return this.#running.size > 0;
+  }
+
   /** Takes new settings over; jobs that run keep theirs. Ports that are there are judged anew. */
   apply(settings: DaemonSettings): void {
     this.#settings = settings;

@@ -1,8 +1,9 @@
 /** Work by the clock: the one place that knows node-cron. */
 
-import { type TaskOptions, schedule } from 'node-cron';
+import { type ScheduledTask as CronTask, type TaskOptions, schedule } from 'node-cron';
 import { toEspdError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import type { CatchUp } from './catch-up.ts';
 
 export interface ScheduledTask {
   /** From now on by another expression; a run that is going counts as running for it, too. Throws like the first. */
@@ -15,6 +16,9 @@ export interface ScheduledTask {
  * Runs `work` by a cron expression. A run that is still going when the next is due is not joined by another; one that
  * fails is logged and stops nothing.
  *
+ * With `catchUp`, a time that came while the process was not there, or while the machine slept, is made up for some
+ * minutes later. What was stopped or has failed counts as not run when the process starts again.
+ *
  * @param expression five cron fields (see config/cron.ts); null = never. Throws for what is no cron expression
  * @param timezone IANA name; null = that of the machine
  */
@@ -24,16 +28,30 @@ export function scheduleTask(
   timezone: string | null,
   work: () => Promise<void>,
   log: Logger,
+  catchUp?: CatchUp,
 ): ScheduledTask {
   let running = false;
+  let task: CronTask | undefined;
+  let by = '';
+  let cancelLater: (() => void) | undefined;
+  const dropLater = () => {
+    cancelLater?.();
+    cancelLater = undefined;
+  };
+  const noteNext = async () => {
+    const next = task?.getNextRun();
+    if (next) await catchUp?.note(name, by, next);
+  };
   const run = async () => {
     if (running) {
       log.warn('Still running from the last time', { task: name });
       return;
     }
     running = true;
+    dropLater();
     try {
       await work();
+      await noteNext();
     } catch (error) {
       const { code, message, hint } = toEspdError(error);
       if (code === 'interrupted') log.info('A scheduled task was stopped', { task: name });
@@ -42,19 +60,45 @@ export function scheduleTask(
       running = false;
     }
   };
-  const begin = (by: string | null, zone: string | null) =>
-    by === null
-      ? undefined
-      : schedule(by, run, { name, logger: loggerOf(name, log), ...(zone === null ? {} : { timezone: zone }) });
-  let task = begin(expression, timezone);
+  const makeUp = () => {
+    if (catchUp === undefined || cancelLater !== undefined) return;
+    cancelLater = catchUp.later(name, () => {
+      cancelLater = undefined;
+      if (!running) void run();
+    });
+  };
+  const begin = (cron: string | null, zone: string | null) => {
+    by = `${cron} ${zone ?? 'local'}`;
+    if (cron === null) return undefined;
+    const options = { name, logger: loggerOf(name, log), ...(zone === null ? {} : { timezone: zone }) };
+    const begun = schedule(cron, run, options);
+    // With a listener node-cron does not say itself that it missed a run.
+    if (catchUp !== undefined) begun.on('execution:missed', makeUp);
+    return begun;
+  };
+  const look = async () => {
+    const looked = task;
+    const isMissed = (await catchUp?.wasMissed(name, by)) === true;
+    // It may have been stopped or replaced meanwhile.
+    if (looked === undefined || task !== looked) return;
+    if (isMissed) makeUp();
+    else if (!running) await noteNext();
+  };
+  task = begin(expression, timezone);
+  void look();
   return {
-    reschedule: async (by, zone) => {
+    reschedule: async (cron, zone) => {
       const before = task;
-      task = begin(by, zone);
+      task = begin(cron, zone);
+      dropLater();
+      void look();
       await before?.destroy();
     },
     stop: async () => {
-      await task?.destroy();
+      const before = task;
+      task = undefined;
+      dropLater();
+      await before?.destroy();
     },
   };
 }

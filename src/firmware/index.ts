@@ -21,6 +21,13 @@ export {
 export { beginsWithEboot } from './esp8266-arduino.ts';
 export { boundToMac, type BoundPlace } from './bound-to-mac.ts';
 export { formatRevision, parseRevision, revisionRequirements, type RevisionRequirement } from './requirements.ts';
-export { compareVersions, parseFirmwareRange, rangeMatches, nameMatches, type FirmwareRange } from './versions.ts';
+export {
+  compareVersions,
+  nameMatches,
+  orderInList,
+  parseFirmwareRange,
+  rangeMatches,
+  type FirmwareRange,
+} from './versions.ts';
 export { readNvs, type NvsEntry, type NvsReading } from './nvs.ts';
 export { isSecretKey } from './nvs-secrets.ts';

@@ -246,3 +246,22 @@ function holds(operator: Operator, order: number): boolean {
       return order > 0;
   }
 }
+
+/**
+ * An order of all texts, for lists: versions by what has an order, of each series on its own, then by the rest of their text;
+ * behind them what is no version.
+ */
+export function orderInList(a: string, b: string): number {
+  const first = parseVersion(a);
+  const second = parseVersion(b);
+  if (first === undefined || second === undefined) {
+    return Number(first === undefined) - Number(second === undefined) || byText(a, b);
+  }
+  return (
+    byText(first.series, second.series) || compareKeys(first, second) || byText(first.rest, second.rest) || byText(a, b)
+  );
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -56,14 +56,15 @@ export class LastBackup {
 
   /**
    * The board's newest backup, when it holds the image with this MD5: then it needs no second copy. It does need one
-   * when the files of that backup have been damaged since, for the board may be its only other copy; and when they are of
-   * another chip, whose history would else go on as that of this one.
+   * when the files of that backup have been damaged since, for the board may be its only other copy; when they are of
+   * another chip, whose history would else go on as that of this one; and when they came out of a file, since nothing but
+   * a backup tells what chip that is and what its eFuses hold.
    * @param now the chip that the image is of
    */
   async keptAlready(md5: string, now: ChipFacts): Promise<Backup | undefined> {
     const { base } = this;
     const isSame = base?.manifest.image.md5 === md5 && changedSince(base, now) === null;
-    if (base === undefined || !this.#isLatest || !isSame) {
+    if (base === undefined || base.manifest.confirmed === null || !this.#isLatest || !isSame) {
       this.#check?.abort.abort();
       this.#check = undefined;
       return undefined;

@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
-import { KEEP_EVERYTHING, NO_RULES } from '../../src/archive/retention/policy.ts';
 import type { FileSystem } from '../../src/archive/disk.ts';
 import { BOARDS, decodeGlances, encodeGlances } from '../../src/archive/index/glance-file.ts';
 import type { RestoreRecordContent } from '../../src/archive/restore-record.ts';
@@ -151,9 +150,10 @@ const EVENTS: Readonly<Record<string, (parts: { root: string; archive: Archive; 
   group: ({ archive, mac, n }) => archive.marks.describe(mac, { group: `g${n}` }),
   pin: async ({ root, archive, mac }) =>
     archive.marks.pin(mac, await newestOf(root, mac), { pinned: true, note: null }),
-  removal: async ({ archive, mac }) => {
-    const policy = { ...KEEP_EVERYTHING, rules: { ...NO_RULES, last: 1 } };
-    await archive.retention.remove(await archive.retention.plan(policy, { only: new Set([mac]) }));
+  removal: async ({ root, mac }) => {
+    const folder = join(root, macToFolder(mac));
+    await nodeFs.appendFile(join(folder, 'removed.jsonl'), '{}\n');
+    await nodeFs.rename(join(folder, await newestOf(root, mac)), join(folder, `trash.${'0'.repeat(16)}`));
   },
   'label is torn': ({ root, mac }) => nodeFs.appendFile(join(root, macToFolder(mac), 'labels.jsonl'), '{"at":'),
   'labels become a folder': async ({ root, mac }) => {

@@ -170,7 +170,12 @@ test('list for people fits a terminal of 80 columns, one line a board', async (t
 test('list of an empty archive says so', async (t) => {
   const bench = await Bench.open(t);
   await mkdir(bench.archivePath);
-  assert.deepEqual((await bench.runJson<ListJson>(['list'])).json, { boards: [], problems: [], foreign: [] });
+  assert.deepEqual((await bench.runJson<ListJson>(['list'])).json, {
+    boards: [],
+    total: 0,
+    problems: [],
+    foreign: [],
+  });
   const { status, stdout } = await bench.run(['list']);
   assert.equal(status, 0);
   assert.equal(stdout, `No backups yet in ${bench.archivePath}\n`);
@@ -335,7 +340,12 @@ test('damage is reported by file, for scripts and people, and nothing is changed
   await cp(bench.archivePath, backup, { recursive: true, preserveTimestamps: true });
   for (const [file, damage, problem] of damages) {
     await damage(at(ID0, file));
-    const before = await snapshot(bench.archivePath);
+    // In its cache verify notes what it has looked at.
+    const withoutCache = async () => {
+      const entries = Object.entries(await snapshot(bench.archivePath));
+      return Object.fromEntries(entries.filter(([name]) => !name.startsWith('cache')));
+    };
+    const before = await withoutCache();
     const { status, json } = await bench.runJson<VerifyJson>(['verify']);
     assert.equal(status, 4, file);
     assert.equal(json.ok, false);
@@ -353,7 +363,7 @@ test('damage is reported by file, for scripts and people, and nothing is changed
     const list = await bench.runJson<ListJson>(['list']);
     assert.equal(list.status, 0);
     assert.equal(list.json.boards.length, 2);
-    assert.deepEqual(await snapshot(bench.archivePath), before);
+    assert.deepEqual(await withoutCache(), before);
     await rm(bench.archivePath, { recursive: true });
     await cp(backup, bench.archivePath, { recursive: true, preserveTimestamps: true });
   }

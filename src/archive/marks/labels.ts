@@ -5,12 +5,14 @@ import { type Mac, parseMac } from '../../mac.ts';
 import { printable, replaceUnprintable } from '../../printable.ts';
 import { isBackupId } from '../ids.ts';
 import { editDistance, parseMoment, unknownBoard } from '../which.ts';
-import { MAX_LABEL } from './events.ts';
+import { MAX_LABEL, MAX_NOTE } from './events.ts';
+import { labelKey } from './label-key.ts';
 
 /** Words that stand for a backup behind `@`. */
 const WHICH_WORDS = ['latest', 'first'];
-/** Three or more bytes in hex, with or without signs between them: a MAC, or a part of one. */
-const LIKE_A_MAC = /^(?:[0-9a-f]{2}[:.-]){2,7}[0-9a-f]{2}$|^(?:[0-9a-f]{2}){6,8}$|^(?:[0-9a-f]{4}\.){2,3}[0-9a-f]{4}$/i;
+/** Three or more bytes in hex with signs between them, or six digits or more without: a MAC, or a part of one. */
+const LIKE_A_MAC =
+  /^[0-9a-f]{1,2}(?:[:.-][0-9a-f]{1,2}){2,7}[:.-]?$|^(?=.*\d)[0-9a-f]{6,16}$|^(?:[0-9a-f]{4}[.-]){2,3}[0-9a-f]{4}$/i;
 
 /**
  * A label as it is kept: without blanks at its ends, in Unicode's composed form.
@@ -33,9 +35,29 @@ export function checkLabel(text: string): string {
   return label;
 }
 
-/** Labels with the same key are the same to a person who types one. */
-export function labelKey(label: string): string {
-  return label.normalize('NFC').trim().toLowerCase();
+/**
+ * A group as it is kept. It stands in no place of a board's name, so only its length and its characters are checked.
+ * @throws EspdError `usage`
+ */
+export function checkGroup(text: string): string {
+  return checkText(text, 'group', MAX_LABEL);
+}
+
+/** A note as it is kept: one line. @throws EspdError `usage` */
+export function checkNote(text: string): string {
+  return checkText(text, 'note', MAX_NOTE);
+}
+
+function checkText(text: string, what: string, max: number): string {
+  const value = text.normalize('NFC').trim();
+  const refuse = (why: string) =>
+    new EspdError('usage', `This cannot be a ${what}: ${why}`, {
+      hint: `A ${what} has 1 to ${max} characters in one line; an empty one ('') clears it`,
+    });
+  if (value === '') throw refuse('it is empty');
+  if (value.length > max) throw refuse(`it has ${value.length} characters`);
+  if (replaceUnprintable(value, '') !== value) throw refuse('it has characters that cannot be printed');
+  return value;
 }
 
 /** Changes of a character after which a label is still taken for a slip of the hand. */

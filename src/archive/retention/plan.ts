@@ -1,7 +1,7 @@
 /** Which backups stay and which go, each with every reason: the one place that decides it. Pure. */
 
 import type { Mac } from '../../mac.ts';
-import { labelKey } from '../marks/labels.ts';
+import { labelKey } from '../marks/label-key.ts';
 import { type KeepRules, type RetentionPolicy, ruleFinder } from './policy.ts';
 import { blockades, protections, sortedById } from './protections.ts';
 import { keptByRules, timeOf } from './rules.ts';

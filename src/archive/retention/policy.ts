@@ -1,7 +1,7 @@
 /** What a person wants to be kept: the words are restic's. Pure. */
 
 import type { Mac } from '../../mac.ts';
-import { labelKey } from '../marks/labels.ts';
+import { labelKey } from '../marks/label-key.ts';
 
 /** As restic's: calendar years and months, days and hours; whole numbers from 0. */
 export interface Duration {

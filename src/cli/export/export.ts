@@ -1,6 +1,7 @@
 /** `espd export`: a backup, or a part of it, as a file that other programs read. */
 
 import { createHash } from 'node:crypto';
+import { checkedImage } from '../../archive/checked-image.ts';
 import { isConfirmed } from '../../archive/marks/marks.ts';
 import type { Backup, ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
@@ -59,7 +60,8 @@ export async function exportBackup(
       cause: damage.error,
     });
   }
-  const image = await archive.openImage(backup);
+  // And what is read is compared once more, block by block: the files may change under the command.
+  const image = checkedImage(backup, (one) => archive.openImage(one));
   try {
     const selected = await select(image, backup, options);
     const sha256 = createHash('sha256');

@@ -1,14 +1,13 @@
 /** `espd import`: dumps that people already have, each as a backup of its board that no chip has confirmed. */
 
 import { idFromDate, idToDate, placedId } from '../../archive/ids.ts';
-import type { Archive, Backup, BoardHistory } from '../../archive/types.ts';
+import type { Backup, BoardHistory } from '../../archive/types.ts';
 import { EspdError, hasCode, toEspdError } from '../../errors.ts';
 import { type Mac, parseMac } from '../../mac.ts';
-import { printable } from '../../printable.ts';
 import { type ImportFacts, importImage, sameImage } from '../../transfer/import-image.ts';
 import type { CommandContext } from '../context.ts';
 import { dim, formatSize, plural } from '../text.ts';
-import { assembleDump } from './assemble.ts';
+import { type Assembled, assembleDump } from './assemble.ts';
 import { readDumpFile } from './dump-file.ts';
 import { type DumpSource, dumpSources, nameOfFile } from './sources.ts';
 import { type DumpDate, dateOfDump, familyOfDump, macOfDump } from './told.ts';
@@ -25,20 +24,21 @@ export interface ImportCommandOptions {
   readonly dryRun: boolean;
 }
 
-/** A dump that has been read and understood. */
-interface Dump extends ImportFacts {
-  readonly source: string;
-  readonly date: DumpDate;
-  readonly filledBytes: number | null;
-  readonly remarks: readonly string[];
+/** The files of one dump, read, and the board that they are of. */
+interface Dump {
+  readonly source: DumpSource;
+  readonly mac: Mac;
+  readonly assembled: Assembled;
+  readonly modifiedAt: Date;
 }
 
 interface Imported extends Dump {
   readonly id: string;
+  readonly family: string;
   /** Null for a rehearsal. */
   readonly path: string | null;
-  /** The archive had the image already, as this backup. */
-  readonly wasThere: boolean;
+  /** Null where the archive had the image already, as this backup. */
+  readonly date: DumpDate | null;
 }
 
 interface Failure {
@@ -119,61 +119,75 @@ async function importOne(
   options: ImportCommandOptions,
 ): Promise<Imported> {
   const { archive, signal } = context;
-  const dump = await understand(context, source, toldMac, options);
-  const there = await sameImage(archive, dump, signal);
-  if (there !== undefined) return { ...dump, id: there.id, path: there.path, wasThere: true };
-  if (options.dryRun) return { ...dump, id: await idAt(archive, dump), path: null, wasThere: false };
-  const backup = await importImage(archive, dump, signal);
-  return { ...dump, id: backup.id, path: backup.path, wasThere: false };
+  const dump = await readDump(source, toldMac, options, signal);
+  const { mac, assembled } = dump;
+  const there = await sameImage(archive, { mac, image: assembled.image }, signal);
+  if (there !== undefined) {
+    const { id, path, manifest } = there;
+    return { ...dump, id, path, family: manifest.chip.family, date: null };
+  }
+  const history = await archive.history(mac);
+  const { family, date } = understand(context, dump, history, options);
+  if (options.dryRun) return { ...dump, id: idAt(history, date.at), path: null, family, date };
+  const [onlyFile, second] = namesOf(source);
+  const facts: ImportFacts = {
+    mac,
+    image: assembled.image,
+    family,
+    at: date.at,
+    file: second === undefined ? (onlyFile ?? null) : null,
+    sizeIsTold: options.size !== undefined,
+  };
+  const { id, path } = await importImage(archive, facts, signal);
+  return { ...dump, id, path, family, date };
 }
 
-async function idAt(archive: Archive, { mac, at }: Dump): Promise<string> {
-  const { backups, marks } = await archive.history(mac);
-  return placedId(
-    [...backups, ...marks.removals].map(({ id }) => id),
-    at,
-  );
+/** The id that an import would have. */
+function idAt({ backups, marks }: BoardHistory, at: Date): string {
+  const taken = [...backups, ...marks.removals].map(({ id }) => id);
+  return placedId(taken, at);
 }
 
-/** @throws EspdError for all that may be wrong with the files, or is not known of them */
-async function understand(
-  { archive, clock, signal }: CommandContext,
+/** Files are opened before their names are asked: that one is a pipe or a web page is news, that it lacks a MAC then is none. */
+async function readDump(
   source: DumpSource,
   toldMac: Mac | undefined,
-  { at, chip, size }: ImportCommandOptions,
+  { size }: ImportCommandOptions,
+  signal: AbortSignal,
 ): Promise<Dump> {
-  const { name } = source;
-  const fileNames = source.files.map(({ path }) => nameOfFile(path));
-  // Files are opened first: that one is a pipe or a web page is news, that its name lacks a MAC then is none.
   const files = [];
   for (const { path, offset } of source.files) files.push({ ...(await readDumpFile(path, signal)), offset });
-  const { image, family: found, filledBytes, remarks } = await assembleDump(name, files, size);
-  const mac = macOfDump(name, fileNames, toldMac);
-  const history = await archive.history(mac);
+  const assembled = await assembleDump(source.name, files, size);
+  const mac = macOfDump(source.name, namesOf(source), toldMac);
+  const modifiedAt = new Date(Math.max(...files.map((file) => file.modifiedAt.getTime())));
+  return { source, mac, assembled, modifiedAt };
+}
+
+function namesOf({ files }: DumpSource): string[] {
+  return files.map(({ path }) => nameOfFile(path));
+}
+
+/** @throws EspdError for what is not known of the dump, or contradicts what is known of its board */
+function understand(
+  { clock }: CommandContext,
+  { source, mac, assembled, modifiedAt }: Dump,
+  history: BoardHistory,
+  { at, chip, size }: ImportCommandOptions,
+): { family: string; date: DumpDate } {
+  const { name } = source;
   const newest = history.backups.at(-1);
-  const family = familyOfDump({ name, mac, found, told: chip, known: newest?.manifest.chip.family });
-  refuseOtherSize(name, image.length, newest, size !== undefined);
+  const known = newest?.manifest.chip.family;
+  const family = familyOfDump({ name, mac, found: assembled.family, told: chip, known });
+  refuseOtherSize(name, assembled.image.length, newest, size !== undefined);
   const date = dateOfDump({
     name,
-    fileNames,
-    modifiedAt: new Date(Math.max(...files.map(({ modifiedAt }) => modifiedAt.getTime()))),
+    fileNames: namesOf(source),
+    modifiedAt,
     told: at,
     now: clock.date(),
     newestOfChip: newestOfChip(history),
   });
-  const [onlyFile] = fileNames;
-  return {
-    mac,
-    image,
-    family,
-    at: date.at,
-    file: onlyFile !== undefined && fileNames.length === 1 ? onlyFile : null,
-    sizeIsTold: size !== undefined,
-    source: name,
-    date,
-    filledBytes,
-    remarks,
-  };
+  return { family, date };
 }
 
 /** When the newest backup was made that a chip has confirmed as it was made. */
@@ -200,12 +214,13 @@ const DATE_FROM: Readonly<Record<DumpDate['from'], string>> = {
 };
 
 function printOne({ out }: CommandContext, one: Imported, isDryRun: boolean): void {
-  const { mac, id, source, image, family, date, filledBytes, remarks, wasThere, path } = one;
-  if (wasThere) out.line(`${mac}  is in the archive already as ${id}: nothing added`);
+  const { mac, id, source, assembled, family, date, path } = one;
+  const { image, filledBytes, remarks } = assembled;
+  if (date === null) out.line(`${mac}  is in the archive already as ${id}: nothing added`);
   else if (isDryRun) out.line(`${mac}  would be imported as ${id}`);
   else out.line(`${mac}  imported as ${id}, confirmed by no chip`);
-  const day = idFromDate(date.at).slice(0, 10);
-  out.line(dim(`  ${source}: ${family}, ${formatSize(image.length)}, read on ${day} ${DATE_FROM[date.from]}`));
+  const read = date === null ? '' : `, read on ${idFromDate(date.at).slice(0, 10)} ${DATE_FROM[date.from]}`;
+  out.line(dim(`  ${source.name}: ${family}, ${formatSize(image.length)}${read}`));
   if (filledBytes !== null) {
     out.note(`  composed: ${plural(filledBytes, 'byte')} that no file holds are as in erased flash (ff)`);
   }
@@ -213,18 +228,18 @@ function printOne({ out }: CommandContext, one: Imported, isDryRun: boolean): vo
   if (path !== null) out.line(dim(`  ${path}`));
 }
 
-function oneJson({ source, mac, id, path, image, family, date, filledBytes, remarks, wasThere }: Imported): object {
+function oneJson({ source, mac, id, path, assembled, family, date }: Imported): object {
   return {
-    file: printable(source),
+    file: source.name,
     mac,
     id,
     path,
     chip: family,
-    sizeBytes: image.length,
-    at: date.at.toISOString(),
-    atFrom: date.from,
-    filledBytes,
-    remarks,
-    wasThere,
+    sizeBytes: assembled.image.length,
+    at: date?.at.toISOString() ?? null,
+    atFrom: date?.from ?? null,
+    filledBytes: assembled.filledBytes,
+    remarks: assembled.remarks,
+    wasThere: date === null,
   };
 }

@@ -11,6 +11,8 @@ import { DESCRIPTION_BYTES, parseAppDescription } from '../descriptions.ts';
 import { findEsp8266Images } from '../esp8266.ts';
 import { findImage, IMAGE_FAMILIES, verifyImage, type Image } from '../image.ts';
 import { isSound, parsePartitionTable, TABLE_BYTES, type PartitionTable } from '../partitions.ts';
+import { MAX_CONTENT_BYTES } from '../contents.ts';
+import { readFileSystem } from '../filesystems/index.ts';
 import { isFlashSize } from './compose.ts';
 import { HEAD_BYTES, otherFile } from './other-files.ts';
 
@@ -94,6 +96,13 @@ export async function recognizeDump(image: Buffer, facts: DumpFacts): Promise<Du
       };
     }
     remarks.push(`The flash has ${hex(image.length)} bytes as told, but ${reach}`);
+  }
+  if (family === null && table === null && !facts.placeIsTold) {
+    const files = image.length <= MAX_CONTENT_BYTES ? readFileSystem(image) : undefined;
+    if (files !== undefined && files.entries.length > 0) {
+      const what = `is a file system alone (${files.kind}), a part of a flash`;
+      return { isFlash: false, what, hint: partHint('0x290000=spiffs.bin') };
+    }
   }
   if (family === null) remarks.push('No bootloader that espd knows is in it: encrypted, or of a kind of its own');
   else if (table === null && family !== 'esp8266') remarks.push('There is a bootloader in it but no partition table');

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { checkLabel, selectBoard } from '../../../src/archive/marks/labels.ts';
+import { checkGroup, checkLabel, checkNote, selectBoard } from '../../../src/archive/marks/labels.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { type Mac, parseMac } from '../../../src/mac.ts';
 import { MAC, OTHER_MAC } from '../support.ts';
@@ -18,6 +18,8 @@ test('what can be a label is kept without blanks at its ends, in one form', () =
     'deadbeef',
     '2026',
     'first floor',
+    '12345',
+    '2026-2027',
   ]) {
     assert.equal(checkLabel(`  ${label} `), label);
   }
@@ -34,6 +36,10 @@ test('what means something else is no label', () => {
       '500291c337a5',
       '5002.91c3.37a5',
       'c3:37:a5',
+      'c3-37-a',
+      '50:02:91:c3:37:a',
+      'c337a5',
+      '123456',
       '50:02:91:ff:fe:c3:37:a5',
     ],
     ...['latest', 'First', '2026-11-23T10-00-00Z', '2026-11-23', '2026-11-23T10:00Z'],
@@ -95,4 +101,20 @@ test('a label that nobody has is an error that names those like it', () => {
   assert.match(refusal('sensor'), /"door sensor"/);
   assert.match(refusal('garage'), /It holds 2 boards/);
   assert.match(refusal('esp_c337a5'), new RegExp(MAC));
+});
+
+test('groups and notes are one line that can be printed, of their length', () => {
+  assert.equal(checkGroup(' ground floor/kitchen '), 'ground floor/kitchen');
+  assert.equal(checkGroup('2026-11-23'), '2026-11-23');
+  assert.equal(checkNote('moved to the attic, see the wiki @page'), 'moved to the attic, see the wiki @page');
+  assert.equal(checkNote('x'.repeat(1000)).length, 1000);
+  for (const check of [
+    () => checkGroup('x'.repeat(65)),
+    () => checkNote('x'.repeat(1001)),
+    () => checkNote('a\nb'),
+    () => checkGroup('\x1b[2J'),
+    () => checkNote('  '),
+  ]) {
+    assert.throws(check, (error) => hasCode(error, 'usage'));
+  }
 });

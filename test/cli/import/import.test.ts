@@ -23,8 +23,8 @@ interface ImportJson {
     readonly path: string | null;
     readonly chip: string;
     readonly sizeBytes: number;
-    readonly at: string;
-    readonly atFrom: string;
+    readonly at: string | null;
+    readonly atFrom: string | null;
     readonly filledBytes: number | null;
     readonly remarks: readonly string[];
     readonly wasThere: boolean;
@@ -228,6 +228,31 @@ describe('import', { concurrency: 4 }, () => {
     const copied = await fileIn(bench, '500291c337a5.bin', dump('esp32', 4), new Date().toISOString());
     const error = await bench.fails(['import', copied], 'import-unclear');
     assert.match(error.hint, /--at/);
+    // But what is there already needs no date.
+    const again = await fileIn(bench, '500291c337a5.bin', dump('esp32', 3), new Date().toISOString());
+    const there = (await bench.runJson<ImportJson>(['import', again])).json.imported[0];
+    assert.deepEqual([there?.wasThere, there?.id, there?.at], [true, '2025-03-04T05-06-07Z', null]);
+  });
+
+  test('a board that equals its imported dump is backed up once more: only that tells what chip it is', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard({ family: 'esp32', mac: MAC });
+    const path = await fileIn(bench, '500291c337a5.bin', board.flash.snapshot());
+    const at = new Date(Date.now() - 60_000).toISOString();
+    const imported = await bench.runJson<ImportJson>(['import', path, '--at', at]);
+    assert.equal(imported.status, 0, imported.stdout);
+    interface BackupJson {
+      readonly backups: readonly { readonly id: string; readonly unchanged: boolean; readonly transfer: Transfer }[];
+    }
+    interface Transfer {
+      readonly flashBytesRead: number;
+    }
+    const first = (await bench.runJson<BackupJson>(['backup', '--port', address])).json.backups[0];
+    assert.ok(first !== undefined && first.id !== imported.json.imported[0]?.id);
+    assert.deepEqual([first.unchanged, first.transfer.flashBytesRead], [false, 0], 'its bytes are known');
+    assert.notEqual((await manifestOf(bench, first.id))['confirmed'], null);
+    const second = (await bench.runJson<BackupJson>(['backup', '--port', address])).json.backups[0];
+    assert.deepEqual([second?.unchanged, second?.id], [true, first.id]);
   });
 
   test('what contradicts the backups of the board is refused', async (t) => {
@@ -236,7 +261,8 @@ describe('import', { concurrency: 4 }, () => {
     assert.equal((await bench.run(['import', first])).status, 0);
     const otherChip = await fileIn(bench, '500291c337a5_2024-01-03.bin', dump('esp8266'));
     await bench.fails(['import', otherChip], 'other-chip');
-    await bench.fails(['import', first, '--chip', 'esp32s3'], 'other-chip');
+    const another = await fileIn(bench, '500291c337a5_2024-01-06.bin', dump('esp32', 7));
+    await bench.fails(['import', another, '--chip', 'esp32s3'], 'other-chip');
     const larger = demoImage({ family: 'esp32', sizeBytes: MIB, appBytes: 100 * KIB });
     const otherSize = await fileIn(bench, '500291c337a5_2024-01-04.bin', larger);
     await bench.fails(['import', otherSize], 'other-size');

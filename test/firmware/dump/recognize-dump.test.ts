@@ -10,6 +10,7 @@ import {
   sizeText,
   type DumpFacts,
 } from '../../../src/firmware/dump/recognize-dump.ts';
+import { fixtureImage } from '../filesystems/fixtures.ts';
 import { demoImage } from '../../../src/simulator/index.ts';
 import {
   esp32App,
@@ -156,6 +157,11 @@ describe('what is no flash', () => {
     assert.match((await refusal(at0(page, 256 * KIB))).what, /^is an NVS partition alone/);
     page[28] = (page[28] ?? 0) ^ 1;
     assert.ok((await recognizeDump(at0(page, 256 * KIB), NOTHING_TOLD)).isFlash, 'what does not prove itself');
+  });
+
+  test('a partition of SPIFFS, which nothing at its beginning tells', async () => {
+    const { what } = await refusal(fixtureImage('spiffs-1024-65536.bin'));
+    assert.equal(what, 'is a file system alone (spiffs), a part of a flash');
   });
 
   test('a FAT partition', async () => {
