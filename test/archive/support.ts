@@ -122,6 +122,12 @@ export async function snapshot(folder: string): Promise<Record<string, string>> 
   return entries;
 }
 
+/** The same without the archive's cache, which is no part of it: reading may write there. */
+export async function snapshotWithoutCache(folder: string): Promise<Record<string, string>> {
+  const entries = Object.entries(await snapshot(folder));
+  return Object.fromEntries(entries.filter(([path]) => !path.split('/').includes('cache')));
+}
+
 /** One call to the file system: the name of the function, and the path it concerns (of a handle: where it was opened). */
 export interface Call {
   readonly name: string;

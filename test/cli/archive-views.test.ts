@@ -6,7 +6,18 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fillArchive } from '../support/fill-archive.ts';
 import { Bench, assertPlain, checkError, screenOf, type ErrorFields } from '../support/cli.ts';
-import { FOLDER, ID0, MAC, OTHER_MAC, T0, backUp, content, image, sha256, snapshot } from '../archive/support.ts';
+import {
+  FOLDER,
+  ID0,
+  MAC,
+  OTHER_MAC,
+  T0,
+  backUp,
+  content,
+  image,
+  sha256,
+  snapshotWithoutCache,
+} from '../archive/support.ts';
 
 const T1 = '2026-11-24T12:00:00.000Z';
 const ID1 = '2026-11-24T12-00-00Z';
@@ -340,12 +351,7 @@ test('damage is reported by file, for scripts and people, and nothing is changed
   await cp(bench.archivePath, backup, { recursive: true, preserveTimestamps: true });
   for (const [file, damage, problem] of damages) {
     await damage(at(ID0, file));
-    // In its cache verify notes what it has looked at.
-    const withoutCache = async () => {
-      const entries = Object.entries(await snapshot(bench.archivePath));
-      return Object.fromEntries(entries.filter(([name]) => !name.startsWith('cache')));
-    };
-    const before = await withoutCache();
+    const before = await snapshotWithoutCache(bench.archivePath);
     const { status, json } = await bench.runJson<VerifyJson>(['verify']);
     assert.equal(status, 4, file);
     assert.equal(json.ok, false);
@@ -363,7 +369,7 @@ test('damage is reported by file, for scripts and people, and nothing is changed
     const list = await bench.runJson<ListJson>(['list']);
     assert.equal(list.status, 0);
     assert.equal(list.json.boards.length, 2);
-    assert.deepEqual(await withoutCache(), before);
+    assert.deepEqual(await snapshotWithoutCache(bench.archivePath), before);
     await rm(bench.archivePath, { recursive: true });
     await cp(backup, bench.archivePath, { recursive: true, preserveTimestamps: true });
   }
