@@ -62,6 +62,8 @@ export interface ArchiveOptions {
   /** Mode of every file that is made, whatever the umask. */
   readonly fileMode?: number;
   readonly compression: 'none' | 'gzip';
+  /** No backup begins that would leave less on the disk; null: 2 % of it, at most 256 MiB. Absent = 0. */
+  readonly minFreeBytes?: number | null;
   /** For the manifest: `espd 0.1.0`. */
   readonly createdBy: string;
   /** Folder for the record of a restore while the archive is on a read-only file system; absent = there is none. */
@@ -243,14 +245,15 @@ class FolderArchive implements Archive {
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
       throw new RangeError(`an image of ${sizeBytes} bytes is not possible`);
     }
-    const { log, clock, compression, createdBy } = this.#options;
+    const { log, clock, compression, minFreeBytes = 0, createdBy } = this.#options;
     const owner = await this.#self();
     try {
       await this.#identity.check();
       await this.#refuseOtherThanFolder(this.#pathOf(mac));
       return await createDraft(
         {
-          ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
+          ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, createdBy },
+          ...{ compression, minFreeBytes },
           inTurn: (work) => this.#reserving.take(work),
           onCommitted: (backup) => this.#blocks.add(backup),
         },

@@ -39,6 +39,7 @@ export interface DraftMaker {
   readonly clock: Clock;
   readonly owner: Owner;
   readonly compression: 'none' | 'gzip';
+  readonly minFreeBytes: SpaceAsker['minFreeBytes'];
   readonly createdBy: string;
   readonly inTurn: SpaceAsker['inTurn'];
   /** Told of a backup that has become visible; never rejects. */
