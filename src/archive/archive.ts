@@ -13,6 +13,8 @@ import { judgeBackup, listBoard } from './board-folder.ts';
 import type { Judged } from './board-folder.ts';
 import { CACHE, FolderCache } from './cache.ts';
 import { makeCandidates } from './candidates.ts';
+import { usableCompression } from './compression.ts';
+import type { Compression } from './compression.ts';
 import { Disk, readFault, toWriteError } from './disk.ts';
 import type { FileSystem } from './disk.ts';
 import { createDraft } from './draft.ts';
@@ -61,7 +63,8 @@ export interface ArchiveOptions {
   readonly directoryMode?: number;
   /** Mode of every file that is made, whatever the umask. */
   readonly fileMode?: number;
-  readonly compression: 'none' | 'gzip';
+  /** `zstd` becomes `gzip`, with a warning, where this Node has no zstd. */
+  readonly compression: Compression;
   /** No backup begins that would leave less on the disk; null: 2 % of it, at most 256 MiB. Absent = 0. */
   readonly minFreeBytes?: number | null;
   /** For the manifest: `espd 0.1.0`. */
@@ -101,7 +104,7 @@ class FolderArchive implements Archive {
   constructor(root: string, options: ArchiveOptions) {
     const { fs = nodeFs, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
     this.root = root;
-    this.#options = options;
+    this.#options = { ...options, compression: usableCompression(options.compression, log) };
     this.#disk = new Disk({ fs, log, directoryMode, fileMode });
     this.#hasher = new ImageHasher(log);
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });

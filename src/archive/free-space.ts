@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { type Clock, sleep } from '../clock.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import { macFromFolder } from '../mac.ts';
+import type { Compression } from './compression.ts';
 import type { Disk } from './disk.ts';
-import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE, ZSTD_IMAGE } from './image.ts';
 import { hasNoInodes, noInodes } from './inodes.ts';
 import { type Owner, draftOwner, ownerState, probeProcess } from './owner.ts';
 
@@ -23,8 +24,8 @@ const PLENTY_BYTES = 16 * 1024 ** 3;
 /** What {@link SpaceAsker.minFreeBytes} null stands for: this part of the disk, but no more than so many bytes. */
 const DEFAULT_FREE_SHARE = 0.02;
 const DEFAULT_FREE_BYTES = 256 * 1024 ** 2;
-/** While it is compressed, an image lies there twice, and deflate makes random bytes a little longer. */
-const GZIP_FACTOR = 2.01;
+/** While it is compressed, an image lies there twice, and both gzip and zstd make random bytes a little longer. */
+const COMPRESSED_FACTOR = 2.01;
 /** Unit of `st_blocks` (stat(3type)), whatever the file system's own. */
 const STAT_BLOCK_BYTES = 512;
 
@@ -41,7 +42,7 @@ export interface SpaceAsker {
   readonly disk: Disk;
   readonly owner: Owner;
   readonly clock: Clock;
-  readonly compression: 'none' | 'gzip';
+  readonly compression: Compression;
   /** No backup begins that would leave less than this; null: 2 % of the disk, at most 256 MiB. */
   readonly minFreeBytes: number | null;
   /** Runs one after the other what is handed to it, so that drafts of one process never refuse each other. */
@@ -122,7 +123,7 @@ function tooLittle(
 }
 
 function fullBytes({ compression }: Pick<SpaceAsker, 'compression'>, sizeBytes: number): number {
-  return compression === 'gzip' ? GZIP_FACTOR * sizeBytes : sizeBytes;
+  return compression === 'none' ? sizeBytes : COMPRESSED_FACTOR * sizeBytes;
 }
 
 interface Promised {
@@ -158,8 +159,11 @@ async function promisedSpace(asker: SpaceAsker, draftPath: string): Promise<Prom
 async function remainingBytes(asker: SpaceAsker, path: string): Promise<number> {
   const { disk } = asker;
   const image = await disk.fs.lstat(join(path, PLAIN_IMAGE));
-  const compressed = await unlessGone(undefined, () => disk.fs.lstat(join(path, GZIP_IMAGE)));
-  const writtenBytes = (image.blocks + (compressed?.blocks ?? 0)) * STAT_BLOCK_BYTES;
+  let { blocks } = image;
+  for (const file of [GZIP_IMAGE, ZSTD_IMAGE]) {
+    blocks += (await unlessGone(undefined, () => disk.fs.lstat(join(path, file))))?.blocks ?? 0;
+  }
+  const writtenBytes = blocks * STAT_BLOCK_BYTES;
   return Math.max(0, fullBytes(asker, image.size) - writtenBytes);
 }
 
