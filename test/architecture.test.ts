@@ -43,6 +43,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   winston: ['config/logger.ts', 'log'],
   yaml: ['config'],
   zod: ['config', 'archive'],
+  zstddec: ['archive'],
   commander: ['cli'],
   koffi: ['serial', 'daemon/notify.ts', 'simulator/serve/pty', 'exit.ts'],
   // Its stub images are data, read through the file system; its code is not for us.

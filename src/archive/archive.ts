@@ -13,6 +13,8 @@ import { judgeBackup, listBoard } from './board-folder.ts';
 import type { Judged } from './board-folder.ts';
 import { CACHE, FolderCache } from './cache.ts';
 import { makeCandidates } from './candidates.ts';
+import { usableCompression } from './compression.ts';
+import type { Compression } from './compression.ts';
 import { Disk, readFault, toWriteError } from './disk.ts';
 import type { FileSystem } from './disk.ts';
 import { createDraft } from './draft.ts';
@@ -62,7 +64,10 @@ export interface ArchiveOptions {
   readonly directoryMode?: number;
   /** Mode of every file that is made, whatever the umask. */
   readonly fileMode?: number;
-  readonly compression: 'none' | 'gzip';
+  /** `zstd` becomes `gzip`, with a warning, where this Node has no zstd. */
+  readonly compression: Compression;
+  /** No backup begins that would leave less on the disk; null: 2 % of it, at most 256 MiB. Absent = 0. */
+  readonly minFreeBytes?: number | null;
   /** For the manifest: `espd 0.1.0`. */
   readonly createdBy: string;
   /** Folder for the record of a restore while the archive is on a read-only file system; absent = there is none. */
@@ -102,7 +107,7 @@ class FolderArchive implements Archive {
   constructor(root: string, options: ArchiveOptions) {
     const { fs = nodeFs, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
     this.root = root;
-    this.#options = options;
+    this.#options = { ...options, compression: usableCompression(options.compression, log) };
     this.#disk = new Disk({ fs, log, directoryMode, fileMode });
     this.#hasher = new ImageHasher(log);
     this.cache = new FolderCache(this.root, { disk: this.#disk, log, self: () => this.#self() });
@@ -256,14 +261,15 @@ class FolderArchive implements Archive {
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
       throw new RangeError(`an image of ${sizeBytes} bytes is not possible`);
     }
-    const { log, clock, compression, createdBy } = this.#options;
+    const { log, clock, compression, minFreeBytes = 0, createdBy } = this.#options;
     const owner = await this.#self();
     try {
       await this.#identity.check();
       await this.#refuseOtherThanFolder(this.#pathOf(mac));
       return await createDraft(
         {
-          ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, compression, createdBy },
+          ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, createdBy },
+          ...{ compression, minFreeBytes },
           inTurn: (work) => this.#reserving.take(work),
           onCommitted: (backup) => this.#blocks.add(backup),
         },

@@ -11,17 +11,20 @@ import { BLOCK_BYTES } from '../flash.ts';
 import { macFromFolder, macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { isBackupId } from './ids.ts';
-import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE, ZSTD_IMAGE } from './image.ts';
+import type { ImageFile } from './image.ts';
 
 export const MD5_BYTES = 16;
-const VERSION = 1;
+const VERSION = 2;
+/** The file of a row is its place in this list. */
+const IMAGE_FILES: readonly ImageFile[] = [PLAIN_IMAGE, GZIP_IMAGE, ZSTD_IMAGE];
 const LINE_FEED = 0x0a;
 const MAX_IMAGE_BYTES = 1024 ** 3;
 
 export interface NewestBackup {
   readonly id: string;
   readonly sizeBytes: number;
-  readonly file: typeof PLAIN_IMAGE | typeof GZIP_IMAGE;
+  readonly file: ImageFile;
   /** One after the other, {@link MD5_BYTES} each. */
   readonly md5s: Buffer;
 }
@@ -37,9 +40,15 @@ const headSchema = z.object({
   version: z.literal(VERSION),
   bodyBytes: z.number().int().nonnegative(),
   crc32: z.number().int(),
-  /** Board's folder, its time, backup id or '', size of the image, whether it is compressed. */
+  /** Board's folder, its time, backup id or '', size of the image, its file. */
   boards: z.array(
-    z.tuple([z.string(), z.number(), z.string(), z.number().int().nonnegative().max(MAX_IMAGE_BYTES), z.boolean()]),
+    z.tuple([
+      z.string(),
+      z.number(),
+      z.string(),
+      z.number().int().nonnegative().max(MAX_IMAGE_BYTES),
+      z.number().int().nonnegative(),
+    ]),
   ),
 });
 
@@ -55,7 +64,7 @@ export function encodeBlocks(boards: ReadonlyMap<Mac, BoardBlocks>): Buffer {
       folderMs,
       newest?.id ?? '',
       newest?.sizeBytes ?? 0,
-      newest?.file === GZIP_IMAGE,
+      newest === undefined ? 0 : IMAGE_FILES.indexOf(newest.file),
     ]),
   };
   return Buffer.concat([Buffer.from(JSON.stringify(head) + '\n'), ...pieces]);
@@ -75,14 +84,15 @@ export function decodeBlocks(bytes: Buffer): Map<Mac, BoardBlocks> | undefined {
   if (!head.success || head.data.bodyBytes !== body.length || head.data.crc32 !== crc32(body)) return undefined;
   const boards = new Map<Mac, BoardBlocks>();
   let at = 0;
-  for (const [folder, folderMs, id, sizeBytes, compressed] of head.data.boards) {
+  for (const [folder, folderMs, id, sizeBytes, fileIndex] of head.data.boards) {
     const mac = macFromFolder(folder);
     if (mac === undefined || (id !== '' && !isBackupId(id))) return undefined;
     const length = blockCount(sizeBytes) * MD5_BYTES;
     const md5s = body.subarray(at, at + length);
     if (md5s.length !== length) return undefined;
     at += length;
-    const file = compressed ? GZIP_IMAGE : PLAIN_IMAGE;
+    const file = IMAGE_FILES[fileIndex];
+    if (file === undefined) return undefined;
     boards.set(mac, { folderMs, newest: id === '' ? undefined : { id, sizeBytes, file, md5s } });
   }
   return at === body.length ? boards : undefined;

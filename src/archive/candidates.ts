@@ -7,7 +7,7 @@ import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { MD5_BYTES, blockCount } from './block-file.ts';
 import type { NewestBackup } from './block-file.ts';
-import { GZIP_IMAGE, isWithin } from './image.ts';
+import { PLAIN_IMAGE, isWithin } from './image.ts';
 import type { Backup, Candidate, Candidates, ImageReader } from './types.ts';
 
 /** Open files of images that are stored as they are. */
@@ -123,7 +123,7 @@ class StoredCandidate implements Candidate {
 }
 
 function isCompressed({ file }: StoredCandidate): boolean {
-  return file === GZIP_IMAGE;
+  return file !== PLAIN_IMAGE;
 }
 
 interface Opened {

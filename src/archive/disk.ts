@@ -372,6 +372,8 @@ export function readFault(error: unknown): Fault {
     case 'Z_NEED_DICT':
     case 'Z_STREAM_ERROR':
       return damaged('is no sound gzip file');
+    case 'ZSTD_DATA_ERROR': // of zstd.ts
+      return damaged('is no sound zstd file');
     case undefined:
       throw error;
     default:

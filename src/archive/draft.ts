@@ -8,6 +8,8 @@ import type { Logger } from '../log.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { formatChecksums } from './checksums.ts';
+import { deflate } from './compression.ts';
+import type { Compression, Packing } from './compression.ts';
 import { sha256Of } from './digest.ts';
 import type { ImageDigests } from './digest.ts';
 import { isDiskFull, readChunks, readFully, toWriteError, writeAll } from './disk.ts';
@@ -15,10 +17,9 @@ import type { Disk } from './disk.ts';
 import { CHECKSUMS, MANIFEST, verifyFolder } from './folder.ts';
 import type { Finding } from './folder.ts';
 import { type SpaceAsker, reserveSpace } from './free-space.ts';
-import { deflate } from './gzip.ts';
 import { fromFailure } from './hash-stored.ts';
 import type { ImageHasher } from './hasher.ts';
-import { GZIP_IMAGE, PLAIN_IMAGE, checkRange } from './image.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE, ZSTD_IMAGE, checkRange } from './image.ts';
 import { clearLeftovers } from './leftovers.ts';
 import { formatManifest } from './manifest.ts';
 import { REMOVALS, readEvents } from './marks/events.ts';
@@ -39,7 +40,8 @@ export interface DraftMaker {
   readonly log: Logger;
   readonly clock: Clock;
   readonly owner: Owner;
-  readonly compression: 'none' | 'gzip';
+  readonly compression: Compression;
+  readonly minFreeBytes: SpaceAsker['minFreeBytes'];
   readonly createdBy: string;
   readonly inTurn: SpaceAsker['inTurn'];
   /** Told of a backup that has become visible; never rejects. */
@@ -270,27 +272,29 @@ class FileDraft implements Draft {
   /** Leaves the image in the draft's folder as it will be stored, fsynced and closed. */
   async #storeImage(): Promise<StoredImage> {
     const { handle } = this.#place;
-    if (this.#maker.compression === 'none') {
+    const { compression } = this.#maker;
+    if (compression === 'none') {
       await handle.sync();
       await handle.close(); // waits for writes still under way, so that verification sees the last of them
       return { file: PLAIN_IMAGE, sha256: (await this.#allDigests()).sha256 };
     }
-    const sha256 = await this.#withRoom(() => this.#compress());
+    const file = compression === 'gzip' ? GZIP_IMAGE : ZSTD_IMAGE;
+    const sha256 = await this.#withRoom(() => this.#compress(compression, file));
     await handle.close();
     await this.#maker.disk.fs.unlink(this.imagePath);
-    return { file: GZIP_IMAGE, sha256 };
+    return { file, sha256 };
   }
 
   /** The SHA-256 of the file that it writes, fsynced. */
-  async #compress(): Promise<string> {
+  async #compress(packing: Packing, name: string): Promise<string> {
     const { handle, path } = this.#place;
     const { disk } = this.#maker;
-    const file = join(path, GZIP_IMAGE);
+    const file = join(path, name);
     await disk.fs.rm(file, { force: true }); // of a try that found the disk full
     const target = await disk.createFile(file);
     try {
       let position = 0;
-      const sha256 = await deflate(readChunks(handle), async (chunk) => {
+      const sha256 = await deflate(packing, readChunks(handle), async (chunk) => {
         await writeAll(target, chunk, position);
         position += chunk.length;
       });

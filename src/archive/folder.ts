@@ -7,12 +7,13 @@ import { BLOCK_BYTES } from '../flash.ts';
 import type { Mac } from '../mac.ts';
 import { parseChecksums } from './checksums.ts';
 import type { Checksums } from './checksums.ts';
+import { packingOf } from './compression.ts';
 import type { ImageDigests } from './digest.ts';
 import { readFault } from './disk.ts';
 import type { Disk, Fault } from './disk.ts';
 import { fromFailure } from './hash-stored.ts';
 import type { ImageHasher } from './hasher.ts';
-import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE, ZSTD_IMAGE } from './image.ts';
 import { FORMAT_VERSION, MAX_MANIFEST_BYTES, contradictions, parseManifest } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { printable } from '../printable.ts';
@@ -59,7 +60,7 @@ export async function inspectFolder(
   let names: string[];
   let manifest: Manifest | undefined;
   let checksums: Checksums | undefined;
-  let imageFile = PLAIN_IMAGE;
+  let imageFile: string = PLAIN_IMAGE;
   let foreign: string[] = [];
   const seen = new Map<string, Stats>();
   const result = (): Inspection => ({ manifest, checksums, imageFile, findings, foreign, stats: seen });
@@ -115,7 +116,7 @@ export async function inspectFolder(
   }
 
   // Without a manifest it is not known which of two images is the foreign one.
-  const images = [PLAIN_IMAGE, GZIP_IMAGE].filter((name) => names.includes(name));
+  const images = [PLAIN_IMAGE, GZIP_IMAGE, ZSTD_IMAGE].filter((name) => names.includes(name));
   imageFile =
     manifest?.image.file ?? images.find((name) => checksums?.has(name) === true) ?? images.at(-1) ?? PLAIN_IMAGE;
   const known = [MANIFEST, CHECKSUMS, ...(manifest === undefined ? images : [imageFile])];
@@ -235,9 +236,10 @@ async function hashImage(
 ): Promise<{ stored: string; image: ImageDigests | Fault }> {
   const { handle, sizeBytes } = await parts.disk.openToRead(path);
   try {
-    const maxBytes = path.endsWith('.gz') ? (imageBytes ?? MAX_IMAGE_BYTES) : null;
+    const packing = packingOf(path) ?? undefined;
+    const maxBytes = packing === undefined ? null : (imageBytes ?? MAX_IMAGE_BYTES);
     const largest = Math.max(sizeBytes, maxBytes ?? 0);
-    const { stored, image } = await parts.hasher.hash(handle, { sizeBytes: largest, maxBytes, signal });
+    const { stored, image } = await parts.hasher.hash(handle, { sizeBytes: largest, maxBytes, packing, signal });
     return { stored, image: 'failure' in image ? readFault(fromFailure(image.failure)) : image };
   } finally {
     await handle.close();

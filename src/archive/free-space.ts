@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { type Clock, sleep } from '../clock.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import { macFromFolder } from '../mac.ts';
+import type { Compression } from './compression.ts';
 import type { Disk } from './disk.ts';
-import { GZIP_IMAGE, PLAIN_IMAGE } from './image.ts';
+import { GZIP_IMAGE, PLAIN_IMAGE, ZSTD_IMAGE } from './image.ts';
 import { hasNoInodes, noInodes } from './inodes.ts';
 import { type Owner, draftOwner, ownerState, probeProcess } from './owner.ts';
 
@@ -20,8 +21,11 @@ const FREE_SPACE_MARGIN_BYTES = 4 * 1024 * 1024;
  * 128 MiB of flash each need half of it.
  */
 const PLENTY_BYTES = 16 * 1024 ** 3;
-/** While it is compressed, an image lies there twice, and deflate makes random bytes a little longer. */
-const GZIP_FACTOR = 2.01;
+/** What {@link SpaceAsker.minFreeBytes} null stands for: this part of the disk, but no more than so many bytes. */
+const DEFAULT_FREE_SHARE = 0.02;
+const DEFAULT_FREE_BYTES = 256 * 1024 ** 2;
+/** While it is compressed, an image lies there twice, and both gzip and zstd make random bytes a little longer. */
+const COMPRESSED_FACTOR = 2.01;
 /** Unit of `st_blocks` (stat(3type)), whatever the file system's own. */
 const STAT_BLOCK_BYTES = 512;
 
@@ -38,7 +42,9 @@ export interface SpaceAsker {
   readonly disk: Disk;
   readonly owner: Owner;
   readonly clock: Clock;
-  readonly compression: 'none' | 'gzip';
+  readonly compression: Compression;
+  /** No backup begins that would leave less than this; null: 2 % of the disk, at most 256 MiB. */
+  readonly minFreeBytes: number | null;
   /** Runs one after the other what is handed to it, so that drafts of one process never refuse each other. */
   readonly inTurn: <T>(work: () => Promise<T>) => Promise<T>;
 }
@@ -83,27 +89,41 @@ async function shortage(
   if (hasNoInodes({ files, ffree }, NEEDED_INODES)) return { error: noInodes(asker.root), mayPass: false };
   if (blocks === 0) return null; // some network file systems tell nothing
   const neededBytes = fullBytes(asker, sizeBytes) + FREE_SPACE_MARGIN_BYTES;
+  const keptFreeBytes = keptFree(asker.minFreeBytes, blocks * bsize);
   const freeBytes = bavail * bsize;
-  if (freeBytes >= neededBytes + PLENTY_BYTES) return null;
-  const promised = freeBytes < neededBytes ? NOTHING : await promisedSpace(asker, draftPath);
-  if (freeBytes - promised.bytes >= neededBytes) return null;
-  const mib = (bytes: number) => `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
-  const taken = promised.bytes === 0 ? '' : `, ${mib(promised.bytes)} of it for backups that are being made,`;
-  const error = new EspdError(
-    'disk-full',
-    `The archive ${asker.root} has ${mib(freeBytes)} left${taken} and needs ${mib(neededBytes)}`,
-    {
-      hint:
-        promised.bytes === 0
-          ? 'Free some space on the disk of the archive'
-          : 'Try again when they are done, or free some space on the disk of the archive',
-    },
-  );
+  const wantedBytes = neededBytes + keptFreeBytes;
+  if (freeBytes >= wantedBytes + PLENTY_BYTES) return null;
+  const promised = freeBytes < wantedBytes ? NOTHING : await promisedSpace(asker, draftPath);
+  if (freeBytes - promised.bytes >= wantedBytes) return null;
+  const error = tooLittle(asker.root, { freeBytes, promisedBytes: promised.bytes, neededBytes, keptFreeBytes });
   return { error, mayPass: promised.isFresh };
 }
 
+/** What has to stay free of a disk of `diskBytes`, in bytes; `minFreeBytes` as of {@link SpaceAsker}. */
+export function keptFree(minFreeBytes: number | null, diskBytes: number): number {
+  return minFreeBytes ?? Math.min(DEFAULT_FREE_BYTES, Math.floor(diskBytes * DEFAULT_FREE_SHARE));
+}
+
+function tooLittle(
+  root: string,
+  found: { freeBytes: number; promisedBytes: number; neededBytes: number; keptFreeBytes: number },
+): EspdError {
+  const { freeBytes, promisedBytes, neededBytes, keptFreeBytes } = found;
+  const mib = (bytes: number) => `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
+  const taken = promisedBytes === 0 ? '' : `, ${mib(promisedBytes)} of it for backups that are being made,`;
+  const isKept = freeBytes - promisedBytes >= neededBytes;
+  const kept = keptFreeBytes === 0 ? '' : `, and ${mib(keptFreeBytes)} must stay free (archive.minFreeBytes)`;
+  const wait = promisedBytes === 0 ? '' : 'Try again when they are done. ';
+  const lower = isKept ? ', or lower archive.minFreeBytes in the config' : '';
+  return new EspdError(
+    'disk-full',
+    `The archive ${root} has ${mib(freeBytes)} left${taken} and needs ${mib(neededBytes)}${kept}`,
+    { hint: `${wait}Free some space on the disk of the archive${lower}` },
+  );
+}
+
 function fullBytes({ compression }: Pick<SpaceAsker, 'compression'>, sizeBytes: number): number {
-  return compression === 'gzip' ? GZIP_FACTOR * sizeBytes : sizeBytes;
+  return compression === 'none' ? sizeBytes : COMPRESSED_FACTOR * sizeBytes;
 }
 
 interface Promised {
@@ -139,8 +159,11 @@ async function promisedSpace(asker: SpaceAsker, draftPath: string): Promise<Prom
 async function remainingBytes(asker: SpaceAsker, path: string): Promise<number> {
   const { disk } = asker;
   const image = await disk.fs.lstat(join(path, PLAIN_IMAGE));
-  const compressed = await unlessGone(undefined, () => disk.fs.lstat(join(path, GZIP_IMAGE)));
-  const writtenBytes = (image.blocks + (compressed?.blocks ?? 0)) * STAT_BLOCK_BYTES;
+  let { blocks } = image;
+  for (const file of [GZIP_IMAGE, ZSTD_IMAGE]) {
+    blocks += (await unlessGone(undefined, () => disk.fs.lstat(join(path, file))))?.blocks ?? 0;
+  }
+  const writtenBytes = blocks * STAT_BLOCK_BYTES;
   return Math.max(0, fullBytes(asker, image.size) - writtenBytes);
 }
 

@@ -1,14 +1,15 @@
 /** The digests of a stored image, whoever reads its bytes: the thread for it, or the event loop in its place. */
 
 import { createHash } from 'node:crypto';
+import { inflate } from './compression.ts';
+import type { Packing } from './compression.ts';
 import { ImageDigester } from './digest.ts';
 import type { ImageDigests } from './digest.ts';
-import { inflate } from './gzip.ts';
 
 export interface StoredDigests {
   /** SHA-256 of the file as stored. */
   readonly stored: string;
-  /** Digests of the flash image, or why it cannot be inflated: the code of the system or of zlib. */
+  /** Digests of the flash image, or why it cannot be inflated: a code of `inflate`. */
   readonly image: ImageDigests | { readonly failure: Failure };
 }
 
@@ -20,11 +21,12 @@ export interface Failure {
 
 /**
  * @param chunks reads the file from its beginning; called twice for a compressed one
- * @param maxBytes of the image in a gzip file; null: the file is the image
+ * @param maxBytes of the image in a compressed file; null: the file is the image
  */
 export async function hashStored(
   chunks: () => AsyncIterable<Uint8Array>,
   maxBytes: number | null,
+  packing: Packing = 'gzip',
 ): Promise<StoredDigests> {
   const digester = new ImageDigester();
   if (maxBytes === null) {
@@ -36,7 +38,7 @@ export async function hashStored(
   for await (const chunk of chunks()) sha256.update(chunk);
   const stored = sha256.digest('hex');
   try {
-    await inflate(chunks(), maxBytes, (chunk) => digester.update(chunk));
+    await inflate(packing, chunks(), maxBytes, (chunk) => digester.update(chunk));
     return { stored, image: digester.finish() };
   } catch (error) {
     return { stored, image: { failure: toFailure(error) } };

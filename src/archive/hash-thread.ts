@@ -6,6 +6,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { Packing } from './compression.ts';
 import { fromFailure } from './hash-stored.ts';
 import type { StoredDigests } from './hash-stored.ts';
 import type { HashAnswer, HashJob } from './hash-worker.ts';
@@ -42,9 +43,14 @@ export class HashThread {
    * Digests of the open file; undefined where there is no thread, or it ended amidst. Only when this promise is settled
    * may the file be closed; that is soon after an abort.
    *
-   * @param maxBytes as in `hashStored`
+   * @param maxBytes and packing as in `hashStored`
    */
-  async hash(handle: FileHandle, maxBytes: number | null, signal?: AbortSignal): Promise<StoredDigests | undefined> {
+  async hash(
+    handle: FileHandle,
+    maxBytes: number | null,
+    signal?: AbortSignal,
+    packing: Packing = 'gzip',
+  ): Promise<StoredDigests | undefined> {
     signal?.throwIfAborted();
     const worker = this.#start();
     if (worker === undefined) return undefined;
@@ -56,7 +62,7 @@ export class HashThread {
       return await new Promise<StoredDigests | undefined>((resolve, reject) => {
         this.#pending.set(id, { resolve, reject });
         worker.ref();
-        worker.postMessage({ id, fd: handle.fd, maxBytes, cancelled } satisfies HashJob);
+        worker.postMessage({ id, fd: handle.fd, maxBytes, packing, cancelled } satisfies HashJob);
       });
     } finally {
       signal?.removeEventListener('abort', cancel);

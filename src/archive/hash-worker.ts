@@ -3,6 +3,7 @@
 import { readSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { parentPort } from 'node:worker_threads';
+import type { Packing } from './compression.ts';
 import { hashStored, toFailure } from './hash-stored.ts';
 import type { Failure, StoredDigests } from './hash-stored.ts';
 
@@ -11,6 +12,7 @@ export interface HashJob {
   /** Of the same process, so open here too; it stays open until the answer is there. */
   readonly fd: number;
   readonly maxBytes: number | null;
+  readonly packing: Packing;
   /** One Int32: not 0 means that nobody wants the result any more. */
   readonly cancelled: SharedArrayBuffer;
 }
@@ -22,11 +24,11 @@ const CHUNK_BYTES = 64 * 1024;
 
 parentPort?.on('message', (job: HashJob) => void answer(job));
 
-async function answer({ id, fd, maxBytes, cancelled }: HashJob): Promise<void> {
+async function answer({ id, fd, maxBytes, packing, cancelled }: HashJob): Promise<void> {
   let reply: HashAnswer;
   try {
     const flag = new Int32Array(cancelled);
-    reply = { id, digests: await hashStored(() => readDescriptor(fd, flag, maxBytes !== null), maxBytes) };
+    reply = { id, digests: await hashStored(() => readDescriptor(fd, flag, maxBytes !== null), maxBytes, packing) };
   } catch (error) {
     reply = { id, failure: toFailure(error) };
   }

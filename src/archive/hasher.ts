@@ -2,6 +2,7 @@
 
 import type { FileHandle } from 'node:fs/promises';
 import type { Logger } from '../log.ts';
+import type { Packing } from './compression.ts';
 import { readChunks } from './disk.ts';
 import { hashStored } from './hash-stored.ts';
 import type { StoredDigests } from './hash-stored.ts';
@@ -19,8 +20,10 @@ const PIECE_BYTES = 64 * 1024;
 export interface HashOptions {
   /** Of the image, as far as known: what is small stays on the event loop. */
   readonly sizeBytes: number;
-  /** The file is gzip, with at most so many bytes in it; null: the file is the image. */
+  /** The file is compressed, with at most so many bytes in it; null: the file is the image. */
   readonly maxBytes: number | null;
+  /** Of a compressed file; gzip where it is absent. */
+  readonly packing?: Packing | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,15 +41,15 @@ export class ImageHasher {
    * All digests of the open file. It may be closed when this promise is settled, not sooner. Rejects with the system's
    * error, or the signal's reason.
    */
-  async hash(handle: FileHandle, { sizeBytes, maxBytes, signal }: HashOptions): Promise<StoredDigests> {
+  async hash(handle: FileHandle, { sizeBytes, maxBytes, packing, signal }: HashOptions): Promise<StoredDigests> {
     signal?.throwIfAborted();
     if (sizeBytes > ON_LOOP_BYTES) {
-      const digests = await this.#thread.hash(handle, maxBytes, signal);
+      const digests = await this.#thread.hash(handle, maxBytes, signal, packing);
       if (digests !== undefined) return digests;
       if (!this.#warned) this.#log.debug('images are hashed without a thread', { reason: this.#thread.trouble });
       this.#warned = true;
     }
-    const digests = await hashStored(() => readChunks(handle, signal, PIECE_BYTES), maxBytes);
+    const digests = await hashStored(() => readChunks(handle, signal, PIECE_BYTES), maxBytes, packing);
     signal?.throwIfAborted(); // an abort while inflating ends up in the digests
     return digests;
   }

@@ -1,20 +1,23 @@
-/** Stored images: plain, or through gzip; both read at random places in constant memory. */
+/** Stored images: plain, or through gzip or zstd; all read at random places in constant memory. */
 
 import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { EspdError, systemCode } from '../errors.ts';
+import { inflate, packingOf } from './compression.ts';
 import { readChunks, readFault, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
-import { inflate } from './gzip.ts';
 import type { ImageReader } from './types.ts';
 
 export const PLAIN_IMAGE = 'flash.bin';
 export const GZIP_IMAGE = 'flash.bin.gz';
+export const ZSTD_IMAGE = 'flash.bin.zst';
+/** What a stored image may be called. */
+export type ImageFile = typeof PLAIN_IMAGE | typeof GZIP_IMAGE | typeof ZSTD_IMAGE;
 
 /**
- * Opens a stored image, plain or gzip by the name of the file. What is inflated goes once into a file beside the backups,
+ * Opens a stored image, plain or compressed by the name of the file. What is inflated goes once into a file beside the backups,
  * or where that may not be written into the system's folder for temporary files; it is removed when the reader is closed.
  * (Removed while open, it would stay under another name on network file systems, as a foreign file.)
  *
@@ -32,7 +35,8 @@ export async function openStoredImage(
     for (const folder of [dirname(dirname(path)), dirname(path)]) await refuseLink(disk, folder);
     return disk.openToRead(path);
   });
-  if (!path.endsWith('.gz')) {
+  const packing = packingOf(path);
+  if (packing === null) {
     if (stored.sizeBytes === sizeBytes) return new FileImage(stored.handle, path, sizeBytes);
     await stored.handle.close();
     throw wrongSize(path, sizeBytes, stored.sizeBytes);
@@ -43,7 +47,7 @@ export async function openStoredImage(
     target = new FileImage(handle, path, sizeBytes, remove);
     let position = 0;
     await reading(path, () =>
-      inflate(readChunks(stored.handle), sizeBytes, async (chunk) => {
+      inflate(packing, readChunks(stored.handle), sizeBytes, async (chunk) => {
         await writing(temporaryPath, () => writeAll(handle, chunk, position));
         position += chunk.length;
       }),

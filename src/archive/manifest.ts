@@ -55,7 +55,7 @@ export const manifestSchema = z
     /** Readable eFuse words, lower-case hex of 8 digits, by block name. */
     efuses: z.record(z.string(), z.array(hex(8))),
     image: z.object({
-      file: z.enum(['flash.bin', 'flash.bin.gz']),
+      file: z.enum(['flash.bin', 'flash.bin.gz', 'flash.bin.zst']),
       /** Of the flash, uncompressed. */
       sizeBytes: z.number().int().positive(),
       sha256: hex(64),
@@ -151,10 +151,10 @@ type Versioned = Pick<Manifest, 'confirmed' | 'flash' | 'security' | 'source' | 
 
 /**
  * The lowest version whose readers understand `manifest`. Those of version 1 would call an image damaged that no chip has
- * confirmed, or of whose chip not everything is known.
+ * confirmed, or of whose chip not everything is known, and one that is stored with zstd.
  */
-export function versionOf(manifest: Versioned): 1 | 2 {
-  return unknownTo1(manifest).length === 0 ? 1 : 2;
+export function versionOf(manifest: Versioned, file: Manifest['image']['file']): 1 | 2 {
+  return unknownTo1(manifest).length === 0 && file !== 'flash.bin.zst' ? 1 : 2;
 }
 
 /** What `manifest` says nothing of, by name, and version 1 wants. */
@@ -235,6 +235,8 @@ export function contradictions(manifest: Manifest): string[] {
   const { formatVersion } = manifest;
   const missing = formatVersion === 1 ? unknownTo1(manifest)[0] : undefined;
   if (missing !== undefined) found.push(`says nothing of ${missing}, which version 1 wants`);
+  if (formatVersion === 1 && image.file === 'flash.bin.zst')
+    found.push(`names ${image.file}, which version 1 does not know`);
   if (confirmed !== null && confirmed.md5 !== image.md5)
     found.push('says that the chip confirmed another image than the one stored');
   return found;

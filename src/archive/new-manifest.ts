@@ -46,7 +46,7 @@ export function completeManifest(parts: {
   const { sizeBytes, sha256, md5, blocks } = digests;
   const stored = { file: image.file, sizeBytes, sha256, md5 };
   const manifest: Manifest = {
-    formatVersion: versionOf(content),
+    formatVersion: versionOf(content, image.file),
     createdBy,
     id,
     ...content,

@@ -5,6 +5,7 @@ import type { Archive } from '../archive/types.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { type Config, type LoadedConfig, loadConfig } from '../config/loader.ts';
 import { type ClosableLogger, createLogger } from '../config/logger.ts';
+import { parseSize } from '../config/size.ts';
 import { modeBits } from '../config/schema.ts';
 import { type ResetMode, parseResetSequence } from '../esp/reset.ts';
 import type { PortInfo } from '../serial/ports.ts';
@@ -88,6 +89,7 @@ export async function openContext(
     directoryMode: modeBits(config.archive.directoryMode),
     fileMode: modeBits(config.archive.fileMode),
     compression: config.archive.compression,
+    minFreeBytes: config.archive.minFreeBytes === null ? null : parseSize(config.archive.minFreeBytes),
     createdBy: `espd ${VERSION}`,
     statePath: config.archive.statePath,
   });

@@ -5,7 +5,7 @@ import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { inflate } from '../archive/gzip.ts';
+import { inflate } from '../archive/compression.ts';
 import type { ImageReader } from '../archive/types.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import { printable } from './text.ts';
@@ -82,7 +82,7 @@ async function unpack(packed: FileHandle, shown: string): Promise<ImageReader> {
   try {
     await unlink(path);
     let sizeBytes = 0;
-    await inflate(chunksOf(packed), MAX_IMAGE_BYTES, async (chunk) => {
+    await inflate('gzip', chunksOf(packed), MAX_IMAGE_BYTES, async (chunk) => {
       await target.writeFile(chunk);
       sizeBytes += chunk.length;
     });

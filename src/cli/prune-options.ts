@@ -6,8 +6,8 @@ import {
   KEEP_KEYS,
   type RetentionSection,
   UNLIMITED,
+  parseBudget,
   parseDuration,
-  parseSize,
   retentionPolicy,
   retentionSchema,
 } from '../config/retention.ts';
@@ -42,7 +42,7 @@ function duration(text: string): string {
 }
 
 function size(text: string): string {
-  if (parseSize(text) === null) throw new InvalidArgumentError('A size is at least 1M, such as 500M, 50G or 2T.');
+  if (parseBudget(text) === null) throw new InvalidArgumentError('A size is at least 1M, such as 500M, 50G or 2T.');
   return text;
 }
 

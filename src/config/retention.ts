@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import type { Duration, KeepRules, RetentionPolicy } from '../archive/retention/policy.ts';
 import { parseMac } from '../mac.ts';
+import { parseSize } from './size.ts';
 
 /** The keys that say what is kept. */
 export const KEEP_KEYS = [
@@ -83,7 +84,7 @@ export const retentionSchema = z
     ...keepShape,
     maxBytes: z
       .union([z.int(), z.string().max(32)], { error: SIZE_WANTED })
-      .refine((value) => parseSize(value) !== null, { message: SIZE_WANTED })
+      .refine((value) => parseBudget(value) !== null, { message: SIZE_WANTED })
       .nullable()
       .default(null)
       .describe(
@@ -119,7 +120,7 @@ export function retentionPolicy(section: RetentionSection): RetentionPolicy {
     rules: isSet(section) ? keepRules(section) : null,
     boards: rulesOf(boards, boardKey),
     groups: rulesOf(groups, (name) => name),
-    maxBytes: maxBytes === null ? null : parseSize(maxBytes),
+    maxBytes: maxBytes === null ? null : parseBudget(maxBytes),
   };
 }
 
@@ -151,14 +152,11 @@ export function parseDuration(text: string): Duration | null {
   return { years: years ?? 0, months: months ?? 0, days: days ?? 0, hours: hours ?? 0 };
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
 /** A slip (`maxBytes: 50`, where 50G was meant) must not empty an archive. */
 const SMALLEST_BUDGET_BYTES = 1024 ** 2;
 
-/** `50G`, `1.5T`, `500M`, `50GB`, `50GiB` or a number of bytes, in bytes: powers of 1024. Null below 1M, and for others. */
-export function parseSize(value: string | number): number | null {
-  const match = /^(\d{1,15}(?:\.\d{1,3})?)\s?([KMGT]?)(?:i?B)?$/i.exec(String(value).trim());
-  if (match === null) return null;
-  const bytes = Math.floor(Number(match[1]) * (UNITS[match[2]?.toUpperCase() ?? ''] ?? Number.NaN));
-  return Number.isSafeInteger(bytes) && bytes >= SMALLEST_BUDGET_BYTES ? bytes : null;
+/** As {@link parseSize}, and null below 1M too. */
+export function parseBudget(value: string | number): number | null {
+  const bytes = parseSize(value);
+  return bytes !== null && bytes >= SMALLEST_BUDGET_BYTES ? bytes : null;
 }

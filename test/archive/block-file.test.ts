@@ -11,13 +11,12 @@ const board = fc
   .record({
     folderMs: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 1e14, noNaN: true })),
     sizeBytes: fc.integer({ min: 1, max: 5 * 65536 }),
-    compressed: fc.boolean(),
+    file: fc.constantFrom('flash.bin' as const, 'flash.bin.gz' as const, 'flash.bin.zst' as const),
     seed: fc.nat(),
     none: fc.boolean(),
   })
-  .map(({ folderMs, sizeBytes, compressed, seed, none }): BoardBlocks => {
+  .map(({ folderMs, sizeBytes, file, seed, none }): BoardBlocks => {
     const md5s = image(Math.ceil(sizeBytes / 65536) * 16, seed);
-    const file = compressed ? 'flash.bin.gz' : 'flash.bin';
     return { folderMs: folderMs + 0, newest: none ? undefined : { id: ID0, sizeBytes, file, md5s } };
   });
 
@@ -53,21 +52,23 @@ test('cut, longer, with a flipped bit, or of another version: not decoded, or at
       assert.ok(newest === undefined || newest.md5s.length === 16 * Math.ceil(newest.sizeBytes / 65536));
     }
   }
-  const other = Buffer.from(bytes.toString('latin1').replace('"version":1', '"version":2'), 'latin1');
+  const other = Buffer.from(bytes.toString('latin1').replace('"version":2', '"version":3'), 'latin1');
   assert.equal(decodeBlocks(other), undefined);
 });
 
 test('hostile heads', () => {
-  const head = { version: 1, bodyBytes: 0, crc32: 0, boards: [] as unknown[] };
+  const head = { version: 2, bodyBytes: 0, crc32: 0, boards: [] as unknown[] };
   const decode = (json: unknown) => decodeBlocks(Buffer.from(JSON.stringify(json) + '\n'));
   assert.equal(decode(head)?.size, 0);
   for (const row of [
-    ['../../etc', 1, ID0, 0, false],
-    ['50-02-91-c3-37-a5', 1, '../x', 0, false],
-    ['50-02-91-c3-37-a5', 1, ID0, 1, false],
-    ['50-02-91-c3-37-a5', 1, ID0, 1e12, false],
-    ['50-02-91-c3-37-a5', 1, ID0, -1, false],
-    ['50-02-91-c3-37-a5', 'x', ID0, 0, false],
+    ['../../etc', 1, ID0, 0, 0],
+    ['50-02-91-c3-37-a5', 1, ID0, 0, 3],
+    ['50-02-91-c3-37-a5', 1, ID0, 0, true],
+    ['50-02-91-c3-37-a5', 1, '../x', 0, 0],
+    ['50-02-91-c3-37-a5', 1, ID0, 1, 0],
+    ['50-02-91-c3-37-a5', 1, ID0, 1e12, 0],
+    ['50-02-91-c3-37-a5', 1, ID0, -1, 0],
+    ['50-02-91-c3-37-a5', 'x', ID0, 0, 0],
     [],
     null,
   ]) {

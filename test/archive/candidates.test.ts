@@ -179,7 +179,7 @@ test('a lost, damaged or lying index is made anew, or costs only speed', async (
   await check(3);
   await truncate(file, sound.length - 1);
   await check(3);
-  await writeFile(file, sound.toString('latin1').replace('"version":1', '"version":9'), 'latin1');
+  await writeFile(file, sound.toString('latin1').replace('"version":2', '"version":9'), 'latin1');
   await check(3);
   await writeFile(
     file,

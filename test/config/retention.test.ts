@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { KEEP_EVERYTHING, NO_RULES, durationText, minus } from '../../src/archive/retention/policy.ts';
 import { parseConfig } from '../../src/config/parse.ts';
-import { KEEP_KEYS, parseDuration, parseSize, retentionPolicy } from '../../src/config/retention.ts';
+import { KEEP_KEYS, parseDuration, parseBudget, retentionPolicy } from '../../src/config/retention.ts';
 import { EspdError } from '../../src/errors.ts';
 
 function policyOf(yaml: string) {
@@ -161,8 +161,8 @@ describe('durations and sizes', () => {
       ['1048575', null],
       ['', null],
     ] as const) {
-      assert.equal(parseSize(text), bytes, String(text));
+      assert.equal(parseBudget(text), bytes, String(text));
     }
-    fc.assert(fc.property(fc.string({ maxLength: 40 }), (text) => void parseSize(text)));
+    fc.assert(fc.property(fc.string({ maxLength: 40 }), (text) => void parseBudget(text)));
   });
 });

@@ -2,7 +2,7 @@
 
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { inflate } from '../../archive/gzip.ts';
+import { inflate } from '../../archive/compression.ts';
 import { EspdError, systemCode } from '../../errors.ts';
 import { LARGEST_FLASH_BYTES } from '../../firmware/dump/compose.ts';
 import { IntelHexReader, type HexRun } from '../../firmware/dump/intel-hex.ts';
@@ -107,7 +107,7 @@ async function* chunksOf(handle: FileHandle, signal: AbortSignal): AsyncGenerato
 
 async function unpack(handle: FileHandle, signal: AbortSignal, content: Content, name: string): Promise<void> {
   try {
-    await inflate(chunksOf(handle, signal), LARGEST_FLASH_BYTES, (chunk) => {
+    await inflate('gzip', chunksOf(handle, signal), LARGEST_FLASH_BYTES, (chunk) => {
       content.take(chunk);
     });
   } catch (error) {
