@@ -153,6 +153,7 @@ function toFacts(id: string, judged: Judged, marks: BoardMarks, sizeOnDiskBytes:
     pin: pinOf(id, marks),
     holdsForeign: foreign.some(isUnexplained),
     isConfirmed: backup !== undefined && isConfirmed(backup, marks),
+    isImported: backup !== undefined && backup.manifest.confirmed === null,
   };
 }
 

@@ -85,7 +85,7 @@ function stuckFailure({ port, identity }: Outcome<BackupOutcome>): Failure {
 }
 
 function outcomeJson({ port, identity, result }: Outcome<BackupOutcome>): object {
-  const { backup, transfer, unchanged, chipChange, confirmedNow } = result.value;
+  const { backup, transfer, unchanged, chipChange } = result.value;
   return {
     port: port.address,
     mac: identity.mac,
@@ -95,13 +95,12 @@ function outcomeJson({ port, identity, result }: Outcome<BackupOutcome>): object
     sha256: backup.manifest.image.sha256,
     unchanged,
     chipChange,
-    confirmedNow,
     transfer: { ...transfer, wireBytes: result.wireBytes, seconds: result.seconds },
   };
 }
 
 function printOutcome({ out }: CommandContext, { identity, result }: Outcome<BackupOutcome>): void {
-  const { backup, transfer, unchanged, chipChange, confirmedNow } = result.value;
+  const { backup, transfer, unchanged, chipChange } = result.value;
   const size = formatSize(backup.manifest.image.sizeBytes);
   out.line(
     unchanged
@@ -114,7 +113,6 @@ function printOutcome({ out }: CommandContext, { identity, result }: Outcome<Bac
         `${formatSize(result.wireBytes)} on the wire, ${result.seconds.toFixed(1)} s`,
     ),
   );
-  if (confirmedNow) out.note('  that backup was imported, and is confirmed by the chip now');
   if (chipChange !== null) out.note(`  ${chipChangeText(chipChange)}`);
   if (backup.manifest.flash.sizeFrom === 'person') out.note(`  ${SIZE_TOLD}`);
   if (transfer.loader === 'rom') out.note('  read through the ROM: the flasher stub did not run');

@@ -45,7 +45,7 @@ export async function label(context: CommandContext, board: string, options: Lab
       : `${mac}  ${is} "${printable(after.label)}"`,
   );
   if (after.group !== null) out.line(`  group ${after.group}`);
-  if (after.note !== null) out.paragraph(`note: ${after.note}`, '  ');
+  if (after.note !== null) out.paragraph(`  note: ${after.note}`, '    ');
   return undefined;
 }
 

@@ -20,9 +20,10 @@ export type KeepOptions = { readonly [Key in (typeof KEEP_KEYS)[number]]?: strin
 };
 
 const HELP = `
-A backup stays if one rule keeps it. The rules come from retention in the config;
-if one is given here, those given here count instead. Boards and groups that
-have rules of their own in the config keep them, unless the board is named here.
+A backup stays if one rule keeps it. The rules come from retention in the
+config; if one is given here, those given here count instead. Boards and groups
+that have rules of their own in the config keep them, unless the board is named
+here.
 
 Never removed: the first and the newest backup of a board, what "latest" means,
 pinned backups, those that a restore needs or has put on a board and what was

@@ -62,7 +62,10 @@ async function verifyArchive(
   for (const { file, problem } of damaged) out.line(`DAMAGED  ${printable(file)}: ${printable(problem)}`);
   for (const { file, problem } of unreadable) out.line(`NOT READ  ${printable(file)}: ${printable(problem)}`);
   const extent = of === undefined ? '' : ` of ${of}`;
-  if (error === undefined) out.line(`${plural(checked, 'backup')}${extent} verified: every file is as it was written`);
+  if (checked === 0 && of !== undefined && error === undefined)
+    out.line(`None of ${plural(of, 'backup')} is in this sample`);
+  else if (error === undefined)
+    out.line(`${plural(checked, 'backup')}${extent} verified: every file is as it was written`);
   noteForeign(out, foreign);
   out.document({
     checked,

@@ -321,8 +321,7 @@ class FlashReading {
   #sameAs(known: Backup, draft: Draft | undefined): UnkeptBackup {
     const { port, options } = this.#session;
     const sighting = { id: known.id, at: options.clock.date().toISOString(), port: port.address };
-    const by = this.#board.loaderKind;
-    return sameAs(known, { archive: this.#archive, sighting, by, draft }, this.#report());
+    return sameAs(known, { archive: this.#archive, sighting, draft }, this.#report());
   }
 
   /** As far as it is known without asking for more. */

@@ -5,8 +5,6 @@
 
 import type { ChipChangeSince } from '../archive/chip-change.ts';
 import type { Archive, Backup, Draft, Sighting } from '../archive/types.ts';
-import type { Confirmation } from '../archive/marks/events.ts';
-import { confirmOnce } from './confirm.ts';
 import { type SessionFacts, type TransferReport, manifestOf } from './backup-manifest.ts';
 
 export interface BackupOutcome {
@@ -16,8 +14,6 @@ export interface BackupOutcome {
   readonly transfer: TransferReport;
   /** The newest backup before this one is of another chip or another flash chip; null where nothing says so. */
   readonly chipChange: ChipChangeSince | null;
-  /** No chip had confirmed `backup` before: its image came from elsewhere. */
-  readonly confirmedNow: boolean;
 }
 
 export interface UnkeptBackup {
@@ -46,14 +42,13 @@ export function newBackup(
         throw error;
       }
       const backup = await draft.commit(content);
-      return { backup, unchanged: false, transfer, chipChange, confirmedNow: false };
+      return { backup, unchanged: false, transfer, chipChange };
     },
   };
 }
 
 /**
- * The flash equals a backup that is sound: by the chip's digest of all of it, and by its files. An image that came from
- * elsewhere is so confirmed.
+ * The flash equals a backup that is sound: by the chip's digest of all of it, and by its files.
  *
  * @param draft where the same image was put together before that was known
  */
@@ -62,7 +57,6 @@ export function sameAs(
   seen: {
     readonly archive: Archive;
     readonly sighting: Sighting;
-    readonly by: Confirmation['by'];
     readonly draft: Draft | undefined;
   },
   transfer: TransferReport,
@@ -71,10 +65,7 @@ export function sameAs(
     async keep() {
       await seen.draft?.discard();
       await seen.archive.recordSighting(backup.mac, seen.sighting);
-      const { at, port } = seen.sighting;
-      const { md5 } = backup.manifest.image;
-      const confirmedNow = await confirmOnce(seen.archive, backup, { at, md5, by: seen.by, port });
-      return { backup, unchanged: true, transfer, chipChange: null, confirmedNow };
+      return { backup, unchanged: true, transfer, chipChange: null };
     },
   };
 }

@@ -27,7 +27,7 @@ test('a board gets a label, a note and a group; each stays until it is changed',
   await twoBoards(bench);
   const { stdout, status, stderr } = await bench.run(['label', MAC, ' kitchen ', '--note', 'above the sink']);
   assert.deepEqual([status, stderr], [0, '']);
-  assert.equal(stdout, `${MAC}  is "kitchen"\nnote: above the sink\n`);
+  assert.equal(stdout, `${MAC}  is "kitchen"\n  note: above the sink\n`);
 
   // By its label, in capitals, from now on.
   const { json } = await bench.runJson<AboutJson>(['label', 'KITCHEN', '--group', 'ground floor']);

@@ -1,9 +1,16 @@
 /** The documents on docs/json.md, compared with those that espd prints. */
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { Bench } from '../support/cli.ts';
+import { demoImage } from '../../src/simulator/index.ts';
+import { Bench, KIB } from '../support/cli.ts';
 import { readPage } from './pages.ts';
+
+/** The board of all commands on the page, and the file that `import` has there. */
+const MAC = '50:02:91:c3:37:a5';
+const DUMP = '500291c337a6_2024-01-02.bin';
 
 /** `$ espd COMMAND` and below it the document. */
 function documents(markdown: string): { command: string; shown: unknown }[] {
@@ -30,6 +37,11 @@ function missing(shown: unknown, real: unknown, path: string): string[] {
   );
 }
 
+/** As a shell takes them apart: blanks count, but between double quotes. */
+function wordsOf(command: string): string[] {
+  return [...command.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? '');
+}
+
 test('what docs/json.md shows of each command is in its real document, as the same type', async (t) => {
   const bench = await Bench.open(t);
   const { board, address } = await bench.addBoard({ family: 'esp8266' });
@@ -40,10 +52,13 @@ test('what docs/json.md shows of each command is in its real document, as the sa
   const commands = documents(readPage('docs/json.md'));
   assert.deepEqual(
     commands.map(({ command }) => command.split(' ')[0]),
-    ['identify', 'backup', 'list', 'verify', 'verify'],
+    [...['identify', 'backup', 'list', 'verify', 'verify'], ...['label', 'pin', 'prune', 'diff', 'export', 'import']],
   );
+  await writeFile(join(bench.folder, DUMP), demoImage({ family: 'esp32', sizeBytes: 1024 * KIB, appBytes: 100 * KIB }));
   for (const { command, shown } of commands) {
-    const args = command.replace(/--(port|mac) \S+/, '').split(/ +/);
+    const args = wordsOf(command.replace(/--(port|mac) \S+/, '')).map((word) =>
+      word.endsWith('.bin') ? join(bench.folder, word) : word.replace(MAC, board.mac),
+    );
     const { json } = await bench.runJson<object>(args.filter((argument) => argument !== '--json'));
     assert.deepEqual(missing(shown, json, command), []);
   }

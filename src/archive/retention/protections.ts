@@ -9,7 +9,8 @@ import type { Protection, Reason, RetentionBackup, RetentionBoard, RetentionFact
 export type Reasons = ReadonlyMap<Mac, ReadonlyMap<string, readonly Reason[]>>;
 
 /**
- * - The first backup of a board, which is most often its factory firmware, and the first that looks sound.
+ * - The first backup of a board, which is most often its factory firmware, and the first that looks sound. Where imports
+ *   stand before it, also the first that espd has read from the board.
  * - The newest, the newest that looks sound, and what `latest` means after restores.
  * - Pinned ones.
  * - Of each board's unfinished restore, and of its last: the backup that was put on it, of whichever board that is; and
@@ -33,10 +34,13 @@ export function protections(boards: readonly RetentionBoard[]): Reasons {
   for (const { mac, backups, restores, halfRestored, held } of boards) {
     const sorted = sortedById(backups);
     const sound = sorted.filter(({ state }) => state === 'sound');
+    const read = sound.filter(({ isImported }) => !isImported);
     add(mac, sorted[0]?.id, 'first', 'the first backup of the board');
     add(mac, sound[0]?.id, 'first', 'the first backup that looks sound');
+    add(mac, read[0]?.id, 'first', 'the first that espd read from the board');
     add(mac, sorted.at(-1)?.id, 'newest', 'the newest backup of the board');
     add(mac, sound.at(-1)?.id, 'newest', 'the newest backup that looks sound');
+    add(mac, read.at(-1)?.id, 'newest', 'the newest that espd read from the board');
     for (const meant of [sorted, sound]) {
       const ids = meant.map(({ id }) => id);
       add(mac, latestMeant(ids, restores, halfRestored), 'latest', 'the one that "latest" means');

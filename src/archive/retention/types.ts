@@ -20,6 +20,8 @@ export interface RetentionBackup {
   readonly holdsForeign: boolean;
   /** A chip has confirmed the image, when it was made or later. */
   readonly isConfirmed: boolean;
+  /** It came out of a file; espd has not read it from a board. */
+  readonly isImported: boolean;
 }
 
 /** One board. The order of backups does not matter. */

@@ -72,7 +72,11 @@ export function neverRemoved({ boards }: RetentionFacts): Set<string> {
       .filter(({ state }) => state === 'sound')
       .sort(byId)
       .map(({ id }) => id);
-    for (const id of [ids[0], ids.at(-1), sound[0], sound.at(-1)]) keys.add(`${mac} ${id}`);
+    const read = backups
+      .filter(({ state, isImported }) => state === 'sound' && !isImported)
+      .sort(byId)
+      .map(({ id }) => id);
+    for (const id of [ids[0], ids.at(-1), sound[0], sound.at(-1), read[0], read.at(-1)]) keys.add(`${mac} ${id}`);
     for (const backup of backups) {
       const isOdd = backup.state !== 'sound' || backup.pin !== null || !backup.isConfirmed || held !== null;
       if (isOdd) keys.add(`${mac} ${backup.id}`);

@@ -288,6 +288,13 @@ describe('retention, case by case', () => {
     }
   });
 
+  test('imports at either end hide neither the first nor the newest that was read from the board', () => {
+    const backups = days(1, 2, 3, 4, 5, 6).map((each, index) =>
+      index === 0 || index === 5 ? { ...each, isImported: true } : each,
+    );
+    assert.deepEqual(gone(factsOf([board(A, backups)]), policyOf({ last: 1 })), [day(3).id, day(4).id]);
+  });
+
   test('damage at either end moves the protection inwards', () => {
     const backups = days(1, 2, 3, 4, 5, 6).map((each, index) =>
       index === 0 || index === 5 ? { ...each, state: 'damaged' as const, createdAt: null } : each,

@@ -30,6 +30,7 @@ export function backup(at: string, more: Partial<RetentionBackup> = {}): Retenti
     sizeOnDiskBytes: 4 * MIB,
     pin: null,
     isConfirmed: true,
+    isImported: false,
     holdsForeign: false,
     ...more,
   };
@@ -108,6 +109,7 @@ const anyBackup = fc.record({
   megabytes: fc.nat(8),
   isPinned: fc.integer({ min: 0, max: 15 }).map((value) => value === 0),
   isConfirmed: fc.integer({ min: 0, max: 15 }).map((value) => value > 0),
+  isImported: fc.integer({ min: 0, max: 7 }).map((value) => value === 0),
   /** The clock was wrong when it was made. */
   clockOffMs: fc.oneof(
     { weight: 20, arbitrary: fc.constant(0) },
@@ -125,6 +127,7 @@ function madeBackup(from: typeof anyBackup extends fc.Arbitrary<infer T> ? T : n
     sizeOnDiskBytes: from.megabytes * MIB,
     pin: from.isPinned ? { note: null } : null,
     isConfirmed: from.isConfirmed,
+    isImported: from.isImported,
     holdsForeign: false,
   };
 }
