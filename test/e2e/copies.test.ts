@@ -84,10 +84,10 @@ async function workstation(t: TestContext): Promise<Workstation> {
 
 /** Keeps backups of another board, one after the other, until the test says that it is enough. */
 function keepBackingUp({ bench }: Workstation): () => Promise<number> {
-  let isEnough = false;
+  const enough = new AbortController();
   const work = (async () => {
     let made = 0;
-    for (; !isEnough || made < 3; made++) {
+    for (; !enough.signal.aborted || made < 3; made++) {
       const bytes = image(64 * KIB, made);
       const at = new Date(Date.parse('2026-01-01T00:00:00Z') + made * HOUR_MS).toISOString();
       const draft = await bench.archive.begin(OTHER, bytes.length);
@@ -97,7 +97,7 @@ function keepBackingUp({ bench }: Workstation): () => Promise<number> {
     return made;
   })();
   return () => {
-    isEnough = true;
+    enough.abort();
     return work;
   };
 }
