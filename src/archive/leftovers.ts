@@ -3,6 +3,7 @@
 import { basename, join } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { Disk } from './disk.ts';
+import { returnHolding } from './holding.ts';
 import { draftOwner, isTrashName, ownerState, probeProcess, trashName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { turnIntoPartial } from './partials.ts';
@@ -15,7 +16,7 @@ import { systemCode } from '../errors.ts';
 const QUIET_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Clears a folder of what dead processes left in it. A failure is logged and never in the way of a backup.
+ * Clears a folder of what dead processes left in it; a backup that one was about to remove gets its name back. A failure is logged and never in the way of a backup.
  *
  * Each draft is first renamed: should its maker be alive after all, its commit then finds nothing to rename and fails,
  * and a folder that is half removed can never become a backup.
@@ -35,6 +36,7 @@ export async function clearLeftovers(
     try {
       if (draftOwner(name) !== undefined) {
         if (!(await isAbandoned(disk, owner, join(folder, name), nowMs))) continue;
+        if (await returnHolding(parts, folder, name)) continue;
         if (keepBytes !== undefined && (await turnIntoPartial(parts, folder, join(folder, name), keepBytes))) {
           log.info('a backup was broken off: its bytes are kept for the next one', { path: join(folder, name) });
           continue;

@@ -27,13 +27,12 @@ export async function readLines(
 }
 
 /**
- * Appends one line and puts it on the disk. Where the file does not end in a line feed, a write was cut off there: a
+ * Appends one line and puts it on the disk, with all names in the board's folder. Where the file does not end in a line feed, a write was cut off there: a
  * line feed first keeps the new line apart from that rest.
  */
 export async function appendLine(disk: Disk, boardFolder: string, name: string, content: object): Promise<void> {
   const line = JSON.stringify(content) + '\n';
   const path = join(boardFolder, name);
-  const isNew = !(await disk.exists(path));
   const handle = await disk.openToAppend(path);
   try {
     const { size } = await handle.stat();
@@ -45,5 +44,6 @@ export async function appendLine(disk: Disk, boardFolder: string, name: string, 
   } finally {
     await handle.close();
   }
-  if (isNew) await disk.syncFolder(boardFolder);
+  // Also where the file was there: who made it, or the backup that the line is about, may have died before its fsync.
+  await disk.syncFolder(boardFolder);
 }

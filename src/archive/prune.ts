@@ -165,13 +165,10 @@ export class Pruner implements ArchiveRetention {
   async #finishEarlier(signal: AbortSignal | undefined): Promise<void> {
     for (const [holding, work] of [...this.#stuck]) await this.#tryTo(work, holding);
     const { macs } = await this.#parts.boards();
-    const facts = await factsOfBoards(this.#parts, macs, () => 'records', { signal });
-    const { boards, obstacles, nowMs } = this.#retentionFacts(facts);
-    if (obstacles.length > 0) return;
-    const guarded = protections(boards);
+    const nowMs = this.#parts.clock.date().getTime();
     for (const mac of macs) {
       signal?.throwIfAborted();
-      await finishRemovals(this.#parts, mac, (id) => guarded.get(mac)?.has(id) === true, nowMs);
+      await finishRemovals(this.#parts, mac, nowMs);
     }
   }
 }

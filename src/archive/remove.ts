@@ -15,9 +15,8 @@ import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { judgeBackup } from './board-folder.ts';
 import type { Disk } from './disk.ts';
-import { MANIFEST } from './folder.ts';
+import { returnHolding } from './holding.ts';
 import { isAbandoned } from './leftovers.ts';
-import { MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
 import type { MarkStore } from './marks/store.ts';
 import { draftName, draftOwner, isTrashName, trashName } from './owner.ts';
 import type { Owner } from './owner.ts';
@@ -88,18 +87,12 @@ export async function destroy({ root, disk, log }: RemovalParts, { mac, path }: 
 }
 
 /**
- * Goes on with removals that a crash has broken off: deletes trash, and backups that had lost their name already. A
- * failure is logged.
+ * Clears what a crash has left of removals: trash goes, and a backup that had lost its name, of which nothing was deleted
+ * yet, gets it back. Whoever marked it before knows nothing of the crash, so it is decided anew. A failure is logged.
  *
- * @param mustStay whether something names the backup since; then it is left, and told
  * @param nowMs milliseconds since 1970
  */
-export async function finishRemovals(
-  parts: RemovalParts,
-  mac: Mac,
-  mustStay: (id: string) => boolean,
-  nowMs: number,
-): Promise<void> {
+export async function finishRemovals(parts: RemovalParts, mac: Mac, nowMs: number): Promise<void> {
   const { root, disk, log } = parts;
   const boardFolder = join(root, macToFolder(mac));
   try {
@@ -107,29 +100,12 @@ export async function finishRemovals(
     for (const name of names.filter(isTrashName)) {
       await disk.fs.rm(join(boardFolder, name), { recursive: true, force: true });
     }
-    const drafts = names.filter((name) => draftOwner(name) !== undefined);
-    if (drafts.length === 0) return;
-    const removed = new Set((await parts.marks.of(mac)).removals.map(({ id }) => id));
-    for (const name of removed.size === 0 ? [] : drafts) {
-      const path = join(boardFolder, name);
-      const id = await idIn(disk, path);
-      if (id === undefined || !removed.has(id) || names.includes(id)) continue;
-      if (!(await isAbandoned(disk, await parts.self(), path, nowMs))) continue;
-      if (mustStay(id)) log.warn('a backup that was being removed is needed; it lies here', { path, mac, id });
-      else await destroy(parts, { mac, id, path });
+    for (const name of names.filter((each) => draftOwner(each) !== undefined)) {
+      if (!(await isAbandoned(disk, await parts.self(), join(boardFolder, name), nowMs))) continue;
+      await returnHolding(parts, boardFolder, name);
     }
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return;
     log.warn('what an earlier removal has left cannot be removed', { path: boardFolder, error: String(error) });
-  }
-}
-
-/** Which backup lies in a draft's folder. */
-async function idIn(disk: Disk, path: string): Promise<string | undefined> {
-  try {
-    const reading = parseManifest((await disk.readSmall(join(path, MANIFEST), MAX_MANIFEST_BYTES)).toString('utf8'));
-    return reading.kind === 'read' ? reading.manifest.id : undefined;
-  } catch {
-    return undefined; // a draft that has none yet, or is a file
   }
 }

@@ -285,7 +285,7 @@ describe('prune', () => {
     }
   });
 
-  test('what a crash has left of a removal is cleared by the next one, unless something needs it', async (t) => {
+  test('what a crash has left of a removal is cleared by the next one; a backup that had only lost its name has it again', async (t) => {
     const archive = await fiveDays(t);
     const board = join(archive.root, FOLDER);
     const gone = { ...(await currentOwner()), pid: 4_194_305 };
@@ -300,7 +300,31 @@ describe('prune', () => {
     const draft = draftName(gone);
     await mkdir(join(board, draft));
     await writeFile(join(board, draft, 'flash.bin'), 'bytes');
+    await archive.retention.remove({ decisions: [] });
+    assert.deepEqual(await entries(archive), [id(1), id(3), id(5), draft, 'removed.jsonl'].sort());
+    assert.deepEqual(await archive.verifyBackup(MAC, id(3)), []);
     await prune(archive);
     assert.deepEqual(await entries(archive), [id(1), id(5), draft, 'removed.jsonl'].sort());
+  });
+
+  test("a backup that begins gives a dead removal's backup its name back, instead of clearing it away", async (t) => {
+    const archive = await fiveDays(t);
+    const board = join(archive.root, FOLDER);
+    const gone = { ...(await currentOwner()), pid: 4_194_305 };
+    // The pin came in the moment of the removal, and the machine stopped before that was seen.
+    await archive.marks.pin(MAC, id(3), { pinned: true, note: null });
+    const line = { at: at(5), id: id(3), sha256: null, why: 'no rule keeps it', createdBy: 'espd' };
+    await appendFile(join(board, 'removed.jsonl'), `${JSON.stringify(line)}\n`);
+    await rename(join(board, id(3)), join(board, draftName(gone)));
+    await (await archive.begin(MAC, 2000)).discard();
+    assert.deepEqual(await archive.backupIds(MAC), [1, 2, 3, 4, 5].map(id));
+    assert.deepEqual(await archive.verifyBackup(MAC, id(3)), []);
+    // One whose deletion had begun is no backup any more.
+    await rename(join(board, id(4)), join(board, draftName(gone)));
+    const [left = ''] = (await entries(archive)).filter((name) => name.startsWith('draft.'));
+    await appendFile(join(board, 'removed.jsonl'), `${JSON.stringify({ ...line, id: id(4) })}\n`);
+    await rm(join(board, left, 'SHA256SUMS'));
+    await (await archive.begin(MAC, 10)).discard();
+    assert.deepEqual(await entries(archive), [...[1, 2, 3, 5].map(id), 'pins.jsonl', 'removed.jsonl']);
   });
 });

@@ -1,0 +1,56 @@
+/** Backups that lost their names to a removal which was broken off before it deleted anything. */
+
+import { join } from 'node:path';
+import { systemCode } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { parseMac } from '../mac.ts';
+import type { Mac } from '../mac.ts';
+import type { Disk } from './disk.ts';
+import { MANIFEST, inspectFolder } from './folder.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
+import { REMOVALS, readEvents } from './marks/events.ts';
+
+/**
+ * Gives a backup its name back, which lies whole in a dead process's draft. It may be what somebody has pinned, or restores,
+ * in the moment of the removal. Where a file is missing, its deletion had begun, so nobody had asked for it; and the name
+ * of trash was lost with the power.
+ *
+ * Nothing is fsynced: should the name be lost again, the draft is there again.
+ *
+ * @param draft name of an abandoned draft in `boardFolder`
+ * @returns false where the draft is no whole backup that was being removed. Rejects with the system's error
+ */
+export async function returnHolding(
+  { disk, log }: { disk: Disk; log: Logger },
+  boardFolder: string,
+  draft: string,
+): Promise<boolean> {
+  const path = join(boardFolder, draft);
+  const identity = await identityIn(disk, path);
+  if (identity === undefined) return false;
+  const { id } = identity;
+  // No draft of a backup has an id that is noted as removed (`chooseId`).
+  const { events } = await readEvents(disk, boardFolder, REMOVALS);
+  if (!events.some((removal) => removal.id === id)) return false;
+  const findings = (await inspectFolder(disk, path, identity))?.findings ?? [];
+  if (findings.some(({ problem }) => problem === 'is missing')) return false;
+  if (!(await disk.renameToNew(path, join(boardFolder, id)))) return false;
+  log.info('a removal was broken off: the backup is there again', { path: join(boardFolder, id) });
+  return true;
+}
+
+/** Which backup lies in a draft's folder; undefined where it has no manifest yet, or no whole one. */
+async function identityIn(disk: Disk, path: string): Promise<{ mac: Mac; id: string } | undefined> {
+  let text: string;
+  try {
+    text = (await disk.readSmall(join(path, MANIFEST), MAX_MANIFEST_BYTES)).toString('utf8');
+  } catch (error) {
+    // Nothing else says that it is no backup: a fault of the disk, say, does not.
+    if (['ENOENT', 'ENOTDIR', 'ELOOP', 'EISDIR', 'EFBIG'].includes(systemCode(error) ?? '')) return undefined;
+    throw error;
+  }
+  const reading = parseManifest(text);
+  if (reading.kind !== 'read') return undefined;
+  const mac = parseMac(reading.manifest.mac);
+  return mac === undefined ? undefined : { mac, id: reading.manifest.id };
+}

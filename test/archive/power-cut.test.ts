@@ -1,0 +1,262 @@
+/** The power is cut after any call to the file system, with what was not fsynced lost, torn or in another order. */
+
+import assert from 'node:assert/strict';
+import * as nodeFs from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { ArchiveOptions } from '../../src/archive/archive.ts';
+import type { FileSystem } from '../../src/archive/disk.ts';
+import { isBackupId } from '../../src/archive/ids.ts';
+import { KEEP_EVERYTHING, NO_RULES } from '../../src/archive/retention/policy.ts';
+import type { Archive } from '../../src/archive/types.ts';
+import { type Mac, macToFolder, parseMac } from '../../src/mac.ts';
+import { type DiskState, PowerCut, materialize } from './power-cut.ts';
+import { MAC, OTHER_MAC, T0, archiveAt, backUp, content, image, temporaryFolder } from './support.ts';
+
+const LAST_ONE = { ...KEEP_EVERYTHING, rules: { ...NO_RULES, last: 1 } };
+const SIZE = 700;
+const id = (day: number) => `2026-10-0${day}T10-00-00Z`;
+const at = (day: number) => `2026-10-0${day}T10:00:00.000Z`;
+
+type Tell = (...fact: string[]) => void;
+type Work = (archive: Archive, tell: Tell) => Promise<void>;
+
+interface Scenario {
+  readonly what: string;
+  /** What one process does, on a disk that has all of {@link prepared}. */
+  readonly work: Work;
+  /** It is killed before each of its changes in turn, and another process does this before the power is cut. */
+  readonly then?: Work;
+  readonly compression?: 'gzip';
+  /** Runs when a removal has just taken a backup's name. */
+  readonly meanwhile?: Work;
+}
+
+const pinned = { pinned: true, note: 'works' };
+
+/** Pins, and looks after that whether the backup is there, as the command does. */
+const pin =
+  (day: number): Work =>
+  async (archive, tell) => {
+    await archive.marks.pin(MAC, id(day), pinned);
+    if ((await archive.backupIds(MAC)).includes(id(day))) tell('pinned', MAC, id(day));
+  };
+
+const label: Work = async (archive, tell) => {
+  for (const text of ['kitchen', 'attic']) {
+    await archive.marks.describe(MAC, { label: text });
+    tell('label', MAC, text);
+  }
+};
+
+const prune: Work = async (archive, tell) => {
+  const plan = await archive.retention.plan(LAST_ONE);
+  const { removed } = await archive.retention.remove(plan);
+  for (const each of removed) tell('gone', each.mac, each.id);
+};
+
+const commit: Work = async (archive, tell) => {
+  tell('there', MAC, (await backUp(archive, image(SIZE, 9), T0)).id);
+};
+
+const begin: Work = async (archive) => (await archive.begin(MAC, SIZE)).discard();
+
+const importTo =
+  (mac: Mac): Work =>
+  async (archive, tell) => {
+    const bytes = image(SIZE, 8);
+    const draft = await archive.begin(mac, SIZE);
+    await draft.write(0, bytes);
+    const { flash, ...others } = content(bytes, '2020-01-02T03:04:05.000Z', mac);
+    const { id: made } = await draft.commit({
+      ...others,
+      reason: 'imported',
+      flash: { ...flash, manufacturer: null, device: null },
+      security: null,
+      efuses: {},
+      confirmed: null,
+      source: { port: null, file: 'old.bin', usb: null, host: 'bench' },
+      transfer: null,
+    });
+    tell('there', mac, made);
+  };
+
+const NEW_MAC = parseMac('24:0a:c4:00:01:03')!;
+
+const SCENARIOS: readonly Scenario[] = [
+  { what: 'backup', work: commit },
+  { what: 'backup, compressed', work: commit, compression: 'gzip' },
+  { what: 'import at a date before all others', work: importTo(MAC) },
+  { what: 'import, compressed', work: importTo(MAC), compression: 'gzip' },
+  { what: 'import of a board that is new', work: importTo(NEW_MAC) },
+  { what: 'pin', work: pin(3) },
+  { what: 'label, and another one', work: label },
+  { what: 'prune', work: prune },
+  { what: 'prune, and a pin in the moment of the removal', work: prune, meanwhile: pin(3) },
+  { what: 'pin killed, pin', work: pin(3), then: pin(4) },
+  { what: 'prune killed, prune', work: prune, then: prune },
+  { what: 'prune killed, a backup begins', work: prune, then: begin },
+];
+
+/** Nothing that the checks write needs to be on the disk. */
+const hasty: FileSystem = {
+  ...nodeFs,
+  open: async (...args: Parameters<typeof nodeFs.open>) => {
+    const handle = await nodeFs.open(...args);
+    handle.sync = () => Promise.resolve();
+    return handle;
+  },
+};
+const unsynced = (root: string, options: Partial<ArchiveOptions> = {}) => archiveAt(root, { fs: hasty, ...options });
+
+/** Five backups of a board, of which the second is pinned, and one of another. */
+async function prepared(root: string): Promise<void> {
+  const archive = unsynced(root);
+  for (let day = 1; day <= 5; day++) await backUp(archive, image(SIZE, day), at(day));
+  await backUp(archive, image(SIZE, 11), at(1), OTHER_MAC);
+  await archive.marks.pin(MAC, id(2), pinned);
+  await archive.overview();
+}
+
+const PREPARED: readonly (readonly [Mac, number])[] = [
+  ...[1, 2, 3, 4, 5].map((day) => [MAC, day] as const),
+  [OTHER_MAC, 1],
+];
+const MUST_STAY: readonly (readonly [Mac, number])[] = [...[1, 2, 5].map((day) => [MAC, day] as const), [OTHER_MAC, 1]];
+
+const idsOf = (archive: Archive, mac: Mac) => archive.backupIds(mac).catch(() => [] as string[]);
+
+/** Whatever is there has its name rightly, and nothing that must be there is missing. */
+async function assertWhole(archive: Archive, told: readonly string[], stage: string): Promise<void> {
+  const { damaged, unreadable } = await archive.verify({});
+  assert.deepEqual([damaged, unreadable], [[], []], stage);
+  for (const [mac, day] of MUST_STAY)
+    assert.ok((await idsOf(archive, mac)).includes(id(day)), `${stage}: ${mac} ${day}`);
+  for (const [mac, day] of PREPARED) {
+    if ((await idsOf(archive, mac)).includes(id(day))) continue;
+    const { removals } = await archive.marks.of(mac);
+    assert.ok(
+      removals.some((each) => each.id === id(day)),
+      `${stage}: ${mac} ${day} is gone, and nothing tells why`,
+    );
+  }
+  const labels = ['', ...told.filter((fact) => fact.startsWith('label'))].at(-1);
+  for (const fact of told) {
+    const [kind = '', macText = '', what = ''] = fact.split(' ');
+    const mac = parseMac(macText);
+    if (mac === undefined) throw new Error(fact);
+    const marks = await archive.marks.of(mac);
+    if (kind === 'there') assert.ok((await idsOf(archive, mac)).includes(what), `${stage}: ${fact}`);
+    if (kind === 'pinned')
+      assert.ok(
+        marks.pins.some((each) => each.id === what),
+        `${stage}: ${fact}`,
+      );
+    // The next label may be there although nobody was told.
+    if (kind === 'label' && fact === labels) assert.ok(marks.about.label !== null, `${stage}: ${fact}`);
+    if (kind === 'label' && what === 'attic') assert.equal(marks.about.label, 'attic', `${stage}: ${fact}`);
+  }
+}
+
+async function assertSurvives(state: DiskState, root: string): Promise<void> {
+  await materialize(state, root);
+  const archive = unsynced(root);
+  await assertWhole(archive, state.told, 'at once');
+  for (const fact of state.told) {
+    const [kind, mac, what = ''] = fact.split(' ');
+    if (kind === 'gone') assert.ok(!(await idsOf(archive, mac as Mac)).includes(what), fact);
+  }
+  const before = await archive.overview();
+  const indexed = unsynced(root, { indexFrom: 0 });
+  assert.deepEqual((await indexed.overview()).boards, before.boards);
+  await rm(join(root, 'cache'), { recursive: true, force: true });
+  assert.deepEqual((await unsynced(root).overview()).boards, before.boards);
+
+  if (!Array.from(state.files.keys()).some((path) => /(draft|trash|partial)\./.test(path))) return;
+  // The daemon is started again: what was left is cleared, and what somebody pinned is still there.
+  const next = unsynced(root);
+  await next.retention.remove({ decisions: [] });
+  await assertWhole(next, state.told, 'after the next prune');
+  const { macs } = await next.boards();
+  for (const mac of macs) await (await next.begin(mac, 10)).discard();
+  await assertWhole(next, state.told, 'after the next begin');
+  for (const fact of state.told.filter((each) => each.startsWith('pinned'))) {
+    const [, mac, what = ''] = fact.split(' ');
+    assert.ok((await idsOf(next, mac as Mac)).includes(what), `${fact}, and it is gone`);
+  }
+  for (const mac of macs) {
+    const others = (await readdir(join(root, macToFolder(mac)))).filter((name) => !isBackupId(name));
+    for (const name of others) assert.ok(name.endsWith('.jsonl'), `${name} is left`);
+  }
+}
+
+/** As `fs`, with `meanwhile` run once when a backup has lost its name. */
+function withMeanwhile(fs: FileSystem, meanwhile: () => Promise<void>, when: 'before' | 'after'): FileSystem {
+  let done = false;
+  return {
+    ...fs,
+    rename: async (from, to) => {
+      const isTaken = !done && String(from).endsWith(id(3)) && String(to).includes('/draft.');
+      done ||= isTaken;
+      if (isTaken && when === 'before') await meanwhile();
+      await fs.rename(from, to);
+      if (isTaken && when === 'after') await meanwhile();
+    },
+  };
+}
+
+async function run(scenario: Scenario, root: string, killedAfter: number, when: 'before' | 'after'): Promise<PowerCut> {
+  const model = await PowerCut.of(root, killedAfter);
+  const tell: Tell = (...fact) => model.tell(fact.join(' '));
+  const { compression = 'none', meanwhile } = scenario;
+  const plain = model.fileSystem();
+  const other = archiveAt(root, { fs: plain });
+  const fs = meanwhile === undefined ? plain : withMeanwhile(plain, () => meanwhile(other, tell), when);
+  const work = scenario.work(archiveAt(root, { fs, compression }), tell);
+  if (killedAfter === Infinity) await work;
+  else await work.catch(() => undefined);
+  if (scenario.then === undefined || killedAfter === Infinity) return model;
+  await model.bury();
+  await scenario.then(archiveAt(root, { fs: model.fileSystem(), compression }), tell);
+  return model;
+}
+
+async function everyState(t: TestContext, scenario: Scenario, when: 'before' | 'after' = 'after'): Promise<number> {
+  const folder = await temporaryFolder(t);
+  const base = join(folder, 'base');
+  await prepared(base);
+  const known = new Set<string>();
+  let states = 0;
+  let round = 0;
+  const examine = async (killedAfter: number) => {
+    const root = join(folder, `round-${round++}`);
+    await nodeFs.cp(base, root, { recursive: true });
+    const model = await run(scenario, root, killedAfter, when);
+    for (const state of model.states(known)) {
+      const place = join(folder, `state-${states++}`);
+      try {
+        await assertSurvives(state, place);
+      } catch (error) {
+        const killed = killedAfter === Infinity ? '' : `killed after ${killedAfter} calls, `;
+        throw new Error(`${killed}${state.where}: ${String(error)}`, { cause: error });
+      }
+      await rm(place, { recursive: true });
+    }
+    await rm(root, { recursive: true });
+    return model.calls;
+  };
+  const calls = await examine(Infinity);
+  if (scenario.then === undefined) return states;
+  for (let killedAfter = 1; killedAfter < calls; killedAfter++) await examine(killedAfter);
+  return states;
+}
+
+for (const scenario of SCENARIOS) {
+  test(`the power is cut: ${scenario.what}`, async (t) => {
+    const states = await everyState(t, scenario);
+    const more = scenario.meanwhile === undefined ? 0 : await everyState(t, scenario, 'before');
+    assert.ok(states > 3, `${states} states`);
+    t.diagnostic(`${states + more} states of the disk`);
+  });
+}
