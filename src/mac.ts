@@ -31,5 +31,5 @@ export function macToFolder(mac: Mac): string {
 
 /** The inverse of {@link macToFolder}; undefined for a name that is not exactly such a folder name. */
 export function macFromFolder(name: string): Mac | undefined {
-  return /^[0-9a-f]{2}(?:-[0-9a-f]{2}){5}$/.test(name) ? parseMac(name) : undefined;
+  return /^[0-9a-f]{2}(?:-[0-9a-f]{2}){5}$/.test(name) ? (name.replaceAll('-', ':') as Mac) : undefined;
 }

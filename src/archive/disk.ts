@@ -13,7 +13,7 @@ import { hasNoInodes, noInodes } from './inodes.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { takingTurns } from './turns.ts';
-import type { FileSystem } from './turns.ts';
+import type { DiskTurns, FileSystem } from './turns.ts';
 
 export type { FileSystem } from './turns.ts';
 
@@ -33,6 +33,8 @@ export interface DiskOptions {
   readonly log: Logger;
   readonly directoryMode: number;
   readonly fileMode: number;
+  /** Default: those that all archives of the process share. */
+  readonly turns?: DiskTurns | undefined;
 }
 
 export class Disk {
@@ -41,8 +43,13 @@ export class Disk {
   #warnedOfModes = false;
 
   constructor(options: DiskOptions) {
-    this.fs = takingTurns(options.fs);
+    this.fs = takingTurns(options.fs, options.turns);
     this.#options = options;
+  }
+
+  /** The same way to the disk, with turns of its own. */
+  withTurns(turns: DiskTurns): Disk {
+    return new Disk({ ...this.#options, turns });
   }
 
   /** Makes a folder and, where they are missing, those above it, each fsynced into its parent. False: it was there. */

@@ -182,6 +182,9 @@ export type ManifestReading =
   | { readonly kind: 'newer'; readonly formatVersion: number; readonly createdBy: string }
   | { readonly kind: 'damaged'; readonly problem: string };
 
+/** Made once: zod compiles an object's schema at its first use, which takes longer than a whole manifest. */
+const headSchema = z.object({ formatVersion: z.number().int(), createdBy: z.string().catch('') });
+
 /** The text of a manifest.json, from anywhere: never throws, never trusts. Unknown keys are ignored (FORMAT.md). */
 export function parseManifest(text: string): ManifestReading {
   let json: unknown;
@@ -190,7 +193,7 @@ export function parseManifest(text: string): ManifestReading {
   } catch {
     return { kind: 'damaged', problem: 'is no JSON' };
   }
-  const head = z.object({ formatVersion: z.number().int(), createdBy: z.string().catch('') }).safeParse(json);
+  const head = headSchema.safeParse(json);
   if (head.success && head.data.formatVersion > FORMAT_VERSION) return { kind: 'newer', ...head.data };
   const digests = soundDigests(json);
   const result = manifestSchema.safeParse(digests === undefined ? json : { ...(json as object), blocks: EMPTY_BLOCKS });

@@ -11,6 +11,7 @@ import { csvText } from './csv.ts';
 import { type ListFilter, type ListedBoard, type SortKey, fits, hidesUnknownVersion, sorted } from './list-filter.ts';
 import { listTable } from './list-table.ts';
 import { plural, printable } from './text.ts';
+import { useUsualHeap } from './usual-heap.ts';
 
 /** So many boards between two looks at the line of progress. */
 const PROGRESS_STEP = 64;
@@ -32,6 +33,7 @@ export async function list(context: CommandContext, options: ListCommandOptions)
   if (options.csv === true && out.json) {
     throw new EspdError('usage', '--csv and --json are two forms of one result', { hint: 'Give one of them' });
   }
+  useUsualHeap();
   const onProgress = (done: number, of: number) => {
     if (done % PROGRESS_STEP === 0) out.status(`Reading the archive: ${done} of ${plural(of, 'board')}`);
   };

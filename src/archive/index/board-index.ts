@@ -21,7 +21,7 @@ import { type Glance, witnessesOf } from './glance.ts';
 import { BOARDS, type Entry, type GlanceIndex, decodeGlances, encodeGlances } from './glance-file.ts';
 
 /** Boards looked at in one go: more than the system's few threads for files, so that none of them waits. */
-const AT_ONCE = 16;
+export const AT_ONCE = 16;
 /** Fewer boards are read as soon as the index would be, and a command that only reads then writes nothing. */
 const WORTH_BOARDS = 64;
 const MAX_AGE_MS = 7 * 24 * 60 * 60 * 1000;
