@@ -11,6 +11,7 @@ import type { CompletedRestore } from './restores.ts';
 import type { RetentionPolicy } from './retention/policy.ts';
 import type { Decision, RetentionPlan } from './retention/types.ts';
 import type { Sample } from './sample.ts';
+import type { Sizer } from './sizes.ts';
 import type { Which } from './which.ts';
 
 export type { Which } from './which.ts';
@@ -268,6 +269,7 @@ export interface Archive {
   readonly root: string;
   readonly marks: ArchiveMarks;
   readonly retention: ArchiveRetention;
+  readonly sizes: Pick<Sizer, 'of'>;
   /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
   readonly cache: ArchiveCache;
   /**
