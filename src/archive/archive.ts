@@ -42,6 +42,7 @@ import { RestoreStore } from './restore-store.ts';
 import { RESTORES } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 import { appendSighting } from './sightings.ts';
+import { Sizer } from './sizes.ts';
 import { Turns } from './turns.ts';
 import type {
   Archive,
@@ -94,6 +95,7 @@ class FolderArchive implements Archive {
   readonly cache: FolderCache;
   readonly marks: MarkStore;
   readonly retention: Pruner;
+  readonly sizes: Sizer;
   readonly #options: ArchiveOptions;
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
@@ -120,6 +122,7 @@ class FolderArchive implements Archive {
       boards: () => this.boards(),
       checkIdentity: () => this.#identity.check(),
     };
+    this.sizes = new Sizer({ root: this.root, disk: this.#disk, minFreeBytes: options.minFreeBytes });
     this.marks = new MarkStore(about);
     this.retention = new Pruner({ ...about, log, createdBy, self, marks: this.marks, restores: this.#restores });
   }

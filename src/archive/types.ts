@@ -1,6 +1,5 @@
 /** What the archive says and takes. The format on disk is FORMAT.md's; the code behind this file keeps its rules. */
 
-import type { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import type { ChipChangeSince } from './chip-change.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
@@ -8,11 +7,14 @@ import type { Confirmation } from './marks/events.ts';
 import type { AboutChange, BoardAbout, BoardMarks } from './marks/marks.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import type { CompletedRestore } from './restores.ts';
+import type { ArchiveProblem, ForeignEntry } from './reported.ts';
 import type { RetentionPolicy } from './retention/policy.ts';
 import type { Decision, RetentionPlan } from './retention/types.ts';
 import type { Sample } from './sample.ts';
+import type { ArchiveSizer } from './size-types.ts';
 import type { Which } from './which.ts';
 
+export type { ArchiveProblem, ForeignEntry } from './reported.ts';
 export type { Which } from './which.ts';
 
 /** One complete backup: a folder with a backup id as its name. */
@@ -84,33 +86,6 @@ export interface LatestBackup {
   readonly backup: Backup | undefined;
   /** Why what is newer than `backup` cannot be understood, and why the board's folder cannot be read. */
   readonly problems: readonly ArchiveProblem[];
-}
-
-/**
- * Something in the archive is not what it should be. `error.code` tells what is known of it: `archive-damaged` where the
- * digests contradict it or what they are of is missing; `archive-unreadable` where it could not be read, so that nothing
- * is known of its content; `archive-newer` where a later espd wrote it.
- */
-export interface ArchiveProblem {
-  readonly mac: Mac | null;
-  readonly id: string | null;
-  /** Path relative to the archive. */
-  readonly file: string;
-  /** One sentence fragment: `is missing`, `SHA-256 differs: ...`. */
-  readonly problem: string;
-  readonly error: EspdError;
-}
-
-/** An entry that espd did not put there. It makes nothing unsound, and espd leaves it alone. */
-export interface ForeignEntry {
-  /** The board in whose folder it lies; null in the archive's own. */
-  readonly mac: Mac | null;
-  /** The backup in whose folder it lies. */
-  readonly id: string | null;
-  /** Path relative to the archive, printable. */
-  readonly file: string;
-  /** One sentence fragment: `is foreign (left by macOS)`; for a folder with many, `holds 12 more foreign entries`. */
-  readonly problem: string;
 }
 
 /** Random access to the flash image of a complete backup, whatever its compression. */
@@ -268,6 +243,7 @@ export interface Archive {
   readonly root: string;
   readonly marks: ArchiveMarks;
   readonly retention: ArchiveRetention;
+  readonly sizes: ArchiveSizer;
   /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
   readonly cache: ArchiveCache;
   /**

@@ -1,7 +1,8 @@
 /** `espd list`: the boards of the archive, those that are asked for. */
 
 import { chipChangeText } from '../archive/chip-change.ts';
-import type { BackupGlance, BoardOverview } from '../archive/types.ts';
+import type { ArchiveProblem, BackupGlance, BoardOverview } from '../archive/types.ts';
+import type { ArchiveSizes } from '../archive/size-types.ts';
 import { EspdError } from '../errors.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
 import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
@@ -9,6 +10,7 @@ import { boardJson, heldBy } from './board-summary.ts';
 import type { CommandContext } from './context.ts';
 import { csvText } from './csv.ts';
 import { type ListFilter, type ListedBoard, type SortKey, fits, hidesUnknownVersion, sorted } from './list-filter.ts';
+import { freeText, measureBoards, sizeJson, sizesCsv, sizesTable, totalsJson } from './list-sizes.ts';
 import { listTable } from './list-table.ts';
 import { plural, printable } from './text.ts';
 import { useUsualHeap } from './usual-heap.ts';
@@ -20,6 +22,7 @@ export interface ListCommandOptions extends ListFilter {
   readonly sort: SortKey;
   readonly reverse?: boolean;
   readonly csv?: boolean;
+  readonly sizes?: boolean;
 }
 
 /** One board, as it was found, as it is told to scripts, and as filters and order see it. */
@@ -41,19 +44,25 @@ export async function list(context: CommandContext, options: ListCommandOptions)
   const all: Row[] = [];
   for (const board of overview.boards) all.push(await rowOf(context, board));
   const now = clock.date().getTime();
+  const fitting = all.filter((row) => fits(row, options, now));
+  const macs = fitting.map(({ overview: { mac } }) => mac);
+  const sizes = options.sizes === true ? await measureBoards(context, macs) : null;
   const rows = sorted(
-    all.filter((row) => fits(row, options, now)),
+    sizes === null
+      ? fitting
+      : fitting.map((row) => ({ ...row, sizeBytes: sizeJson(sizes, row.overview.mac).diskBytes })),
     options.sort,
     options.reverse === true,
   );
 
   const shown = rows.map((row) => row.overview);
-  const found = [...overview.problems, ...shown.flatMap(({ problems }) => problems)];
+  const found = withMeasured([...overview.problems, ...shown.flatMap(({ problems }) => problems)], sizes);
   const strangers = [...overview.foreign, ...shown.flatMap(({ foreign }) => foreign)];
-  const boards = rows.map(({ json }) => json);
-  out.document({ boards, total: all.length, problems: found.map(problemJson), foreign: strangers });
-  if (options.csv === true) out.text(csvOf(rows));
-  else printTable(context, rows, all.length);
+  const boards = rows.map(({ json }) => (sizes === null ? json : { ...json, ...sizeJson(sizes, json.mac) }));
+  const totals = sizes === null ? {} : totalsJson(sizes);
+  out.document({ boards, total: all.length, ...totals, problems: found.map(problemJson), foreign: strangers });
+  if (options.csv === true) out.text(sizes === null ? csvOf(rows) : sizesCsv(boards, sizes));
+  else printTable(context, rows, all.length, sizes);
   // A spreadsheet takes the table alone.
   const say = (line: string) => (options.csv === true ? out.note(line) : out.line(line));
   for (const { mac, chipChange } of shown) {
@@ -71,6 +80,14 @@ export async function list(context: CommandContext, options: ListCommandOptions)
   noteProblems(out, found);
   noteForeign(out, strangers);
   return undefined;
+}
+
+/** A fault that both looks at a board have met is told once. */
+function withMeasured(found: readonly ArchiveProblem[], sizes: ArchiveSizes | null): readonly ArchiveProblem[] {
+  const measured = sizes?.boards.flatMap(({ problems }) => problems) ?? [];
+  const isNew = ({ file, problem }: ArchiveProblem) =>
+    !found.some((each) => each.file === file && each.problem === problem);
+  return [...found, ...measured.filter(isNew)];
 }
 
 async function rowOf(context: CommandContext, overview: BoardOverview): Promise<Row> {
@@ -93,13 +110,24 @@ function firmwareOf(backup: BackupGlance | null): ListedBoard['firmware'] {
   return backup?.manifest.contents.firmware ?? null;
 }
 
-function printTable({ archive, out }: CommandContext, rows: readonly Row[], total: number): void {
+function printTable(
+  { archive, out }: CommandContext,
+  rows: readonly Row[],
+  total: number,
+  sizes: ArchiveSizes | null,
+): void {
   if (total === 0) {
     out.line(`No backups yet in ${archive.root}`);
     return;
   }
   if (rows.length === 0) {
     out.line(`None of ${plural(total, 'board')} fits`);
+    return;
+  }
+  if (sizes !== null) {
+    const sized = rows.map(({ json }) => json);
+    out.table(sizesTable(sized, sizes));
+    out.line(freeText(sizes));
     return;
   }
   const boards = rows.map(({ json }) => ({

@@ -1,0 +1,40 @@
+/** What boards take on the disk: the contract of `archive.sizes`. */
+
+import type { Mac } from '../mac.ts';
+import type { ArchiveProblem } from './reported.ts';
+
+export interface BoardSize {
+  readonly mac: Mac;
+  /** What the images of all backups would take, uncompressed; null where that of one cannot be told. */
+  readonly imageBytes: number | null;
+  /** All that is in the board's folder, and the folder; hard links once. Null where a part cannot be looked at. */
+  readonly diskBytes: number | null;
+  /** The part of `diskBytes` that drafts, partials and trash take. */
+  readonly otherBytes: number | null;
+  readonly problems: readonly ArchiveProblem[];
+}
+
+export interface ArchiveSizes {
+  /** In the order asked for. */
+  readonly boards: readonly BoardSize[];
+  /** Of what could be looked at. A file that hard links put into several boards counts once. */
+  readonly total: { readonly imageBytes: number; readonly diskBytes: number; readonly otherBytes: number };
+  /** Some board has a null: the total is at least this. */
+  readonly isPartial: boolean;
+  /** Of the archive's disk; null where the file system does not tell. `keptFreeBytes`: no backup may leave less. */
+  readonly disk: { readonly freeBytes: number; readonly keptFreeBytes: number } | null;
+}
+
+export interface SizeOptions {
+  readonly signal?: AbortSignal;
+  /** After each board. */
+  readonly onProgress?: (done: number, of: number) => void;
+}
+
+/**
+ * Asks for sizes. What file systems share between files (reflinks) is counted in each: `st_blocks` does not tell it.
+ * Rejects with the signal's reason, and for nothing in the archive.
+ */
+export interface ArchiveSizer {
+  of(macs: readonly Mac[], options?: SizeOptions): Promise<ArchiveSizes>;
+}

@@ -1,0 +1,160 @@
+/** What boards take on the disk: asked of the file system, file by file. Modifies nothing and follows no link. */
+
+import { join } from 'node:path';
+import { systemCode } from '../errors.ts';
+import { macToFolder } from '../mac.ts';
+import type { Mac } from '../mac.ts';
+import { forEachAtOnce } from './at-once.ts';
+import { readFault } from './disk.ts';
+import type { Disk } from './disk.ts';
+import { MANIFEST } from './folder.ts';
+import { keptFree } from './free-space.ts';
+import { isBackupId } from './ids.ts';
+import { PLAIN_IMAGE } from './image.ts';
+import { MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
+import { draftOwner, isPartialName, isTrashName } from './owner.ts';
+import { toProblem } from './problems.ts';
+import type { ArchiveProblem } from './reported.ts';
+import type { ArchiveSizer, ArchiveSizes, BoardSize, SizeOptions } from './size-types.ts';
+
+/** Boards looked at in one go. */
+const AT_ONCE = 16;
+/** Unit of `st_blocks` (stat(3type)), whatever the file system's own. */
+const STAT_BLOCK_BYTES = 512;
+
+export interface SizeParts {
+  readonly root: string;
+  readonly disk: Disk;
+  /** See {@link keptFree}; undefined = 0. */
+  readonly minFreeBytes: number | null | undefined;
+}
+
+/** Asks for sizes. */
+export class Sizer implements ArchiveSizer {
+  readonly #parts: SizeParts;
+
+  constructor(parts: SizeParts) {
+    this.#parts = parts;
+  }
+
+  async of(macs: readonly Mac[], { signal, onProgress }: SizeOptions = {}): Promise<ArchiveSizes> {
+    const found: Measured[] = [];
+    let done = 0;
+    await forEachAtOnce(
+      macs,
+      AT_ONCE,
+      async (mac, index) => {
+        found[index] = await measure(this.#parts, mac, signal);
+        onProgress?.(++done, macs.length);
+      },
+      signal,
+    );
+    const total = { imageBytes: 0, diskBytes: 0, otherBytes: 0 };
+    const counted = new Set<string>();
+    for (const { known, linked } of found) {
+      total.imageBytes += known.imageBytes;
+      total.diskBytes += known.diskBytes;
+      total.otherBytes += known.otherBytes;
+      for (const [inode, { bytes, isOther }] of linked) {
+        if (counted.has(inode)) {
+          total.diskBytes -= bytes;
+          if (isOther) total.otherBytes -= bytes;
+        }
+        counted.add(inode);
+      }
+    }
+    const boards = found.map(({ size }) => size);
+    const isPartial = boards.some(({ imageBytes, diskBytes }) => imageBytes === null || diskBytes === null);
+    return { boards, total, isPartial, disk: await this.#diskOf() };
+  }
+
+  async #diskOf(): Promise<ArchiveSizes['disk']> {
+    const { root, disk, minFreeBytes } = this.#parts;
+    try {
+      const { bavail, bsize, blocks } = await disk.fs.statfs(root);
+      if (blocks === 0) return null; // some network file systems tell nothing
+      return {
+        freeBytes: bavail * bsize,
+        keptFreeBytes: keptFree(minFreeBytes === undefined ? 0 : minFreeBytes, blocks * bsize),
+      };
+    } catch (error) {
+      readFault(error); // throws what is no fault of the archive
+      return null;
+    }
+  }
+}
+
+interface Measured {
+  readonly size: BoardSize;
+  readonly known: ArchiveSizes['total'];
+  /** Files with more than one name, by device and inode. */
+  readonly linked: ReadonlyMap<string, { bytes: number; isOther: boolean }>;
+}
+
+async function measure({ root, disk }: SizeParts, mac: Mac, signal: AbortSignal | undefined): Promise<Measured> {
+  const folder = macToFolder(mac);
+  const problems: ArchiveProblem[] = [];
+  const known = { imageBytes: 0, diskBytes: 0, otherBytes: 0 };
+  const linked = new Map<string, { bytes: number; isOther: boolean }>();
+  let [areFilesKnown, areImagesKnown] = [true, true];
+  /** Relative to the board's folder. */
+  const open = [''];
+  // Backups come before what is no backup, so that a file that both have counts as the backup's.
+  for (let path = open.shift(); path !== undefined; path = open.shift()) {
+    signal?.throwIfAborted();
+    try {
+      const stats = await disk.lstat(join(root, folder, path));
+      if (stats === undefined) continue; // removed meanwhile, or a board that has no folder
+      const isOther = isNoBackup(path.split('/')[0] ?? '');
+      const bytes = stats.blocks * STAT_BLOCK_BYTES;
+      if (!stats.isDirectory() && stats.nlink > 1) {
+        const inode = `${stats.dev}:${stats.ino}`;
+        if (linked.has(inode)) continue;
+        linked.set(inode, { bytes, isOther });
+      }
+      known.diskBytes += bytes;
+      if (isOther) known.otherBytes += bytes;
+      if (!stats.isDirectory()) continue;
+      const names = await disk.fs.readdir(join(root, folder, path));
+      const ordered = names.sort((a, b) => Number(isNoBackup(a)) - Number(isNoBackup(b)));
+      for (const name of ordered) open.push(path === '' ? name : `${path}/${name}`);
+      if (isBackupId(path)) {
+        const imageBytes = await imageSize(disk, join(root, folder, path), names);
+        if (imageBytes === null) areImagesKnown = false;
+        known.imageBytes += imageBytes ?? 0;
+      }
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') continue;
+      problems.push(toProblem(mac, null, join(folder, path), readFault(error)));
+      areFilesKnown = false;
+      if (path === '' || isBackupId(path)) areImagesKnown = false;
+    }
+  }
+  const size = {
+    ...{ mac, problems },
+    imageBytes: areImagesKnown ? known.imageBytes : null,
+    diskBytes: areFilesKnown ? known.diskBytes : null,
+    otherBytes: areFilesKnown ? known.otherBytes : null,
+  };
+  return { size, known, linked };
+}
+
+/** Without compression the file's own size; otherwise the manifest's word. Null where neither tells. */
+async function imageSize(disk: Disk, path: string, names: readonly string[]): Promise<number | null> {
+  try {
+    if (names.includes(PLAIN_IMAGE)) {
+      const stats = await disk.lstat(join(path, PLAIN_IMAGE));
+      return stats?.isFile() === true ? stats.size : null;
+    }
+    const reading = parseManifest((await disk.readSmall(join(path, MANIFEST), MAX_MANIFEST_BYTES)).toString('utf8'));
+    return reading.kind === 'read' ? reading.manifest.image.sizeBytes : null;
+  } catch (error) {
+    readFault(error); // throws what is no fault of the archive
+    return null;
+  }
+}
+
+/** By the name in a board's folder: a draft, a partial, or trash. */
+function isNoBackup(name: string): boolean {
+  return draftOwner(name) !== undefined || isPartialName(name) || isTrashName(name);
+}
