@@ -19,7 +19,7 @@ export async function compileArchive(folder: string): Promise<string> {
     verbatimModuleSyntax: true,
     rewriteRelativeImportExtensions: true,
   };
-  const scripts = ['support', 'committer', 'breaker', 'hasher'].map((name) => `test/archive/${name}.ts`);
+  const scripts = ['support', 'committer', 'breaker', 'hasher', 'pruner'].map((name) => `test/archive/${name}.ts`);
   for (const file of [...archive, ...open, ...scripts]) {
     const { outputText } = ts.transpileModule(await readFile(join(PROJECT, file), 'utf8'), { compilerOptions });
     const target = join(folder, file.replace(/\.ts$/, '.js'));
