@@ -9,7 +9,7 @@ import { inspectFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
 import { isBackupId } from './ids.ts';
 import { LABELS, MARK_FILES } from './marks/events.ts';
-import { draftOwner, isPartialName, isTrashName } from './owner.ts';
+import { isUnfinishedName } from './owner.ts';
 import { placeOf, toProblem } from './problems.ts';
 import { RESTORE_RECORD } from './restore-record.ts';
 import { RESTORES } from './restores.ts';
@@ -81,10 +81,6 @@ export async function judgeBackup(disk: Disk, root: string, mac: Mac, id: string
 
 function isOurs(name: string): boolean {
   return (
-    isBackupId(name) ||
-    [SIGHTINGS, RESTORE_RECORD, RESTORES, ...MARK_FILES].includes(name) ||
-    draftOwner(name) !== undefined ||
-    isPartialName(name) ||
-    isTrashName(name)
+    isBackupId(name) || [SIGHTINGS, RESTORE_RECORD, RESTORES, ...MARK_FILES].includes(name) || isUnfinishedName(name)
   );
 }

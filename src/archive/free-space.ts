@@ -3,6 +3,7 @@
  * been promised what they have still to write: a disk that two backups fill together would keep neither.
  */
 
+import type { Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, sleep } from '../clock.ts';
@@ -26,8 +27,6 @@ const DEFAULT_FREE_SHARE = 0.02;
 const DEFAULT_FREE_BYTES = 256 * 1024 ** 2;
 /** While it is compressed, an image lies there twice, and both gzip and zstd make random bytes a little longer. */
 const COMPRESSED_FACTOR = 2.01;
-/** Unit of `st_blocks` (stat(3type)), whatever the file system's own. */
-const STAT_BLOCK_BYTES = 512;
 
 /** Draft, image (twice while it is compressed), manifest, list of digests, and files that are appended to or cached. */
 const NEEDED_INODES = 8;
@@ -36,6 +35,14 @@ const ATTEMPTS = 4;
 /** Drafts that began so shortly ago may still be asking. */
 const SAME_TIME_MS = 5000;
 const LONGEST_WAIT_MS = 400;
+
+/** Unit of `st_blocks` (stat(3type)), whatever the file system's own. */
+const STAT_BLOCK_BYTES = 512;
+
+/** What a file or folder takes on the disk, in bytes: less than its length where it has holes. */
+export function bytesOnDisk({ blocks }: Pick<Stats, 'blocks'>): number {
+  return blocks * STAT_BLOCK_BYTES;
+}
 
 export interface SpaceAsker {
   readonly root: string;
@@ -159,11 +166,10 @@ async function promisedSpace(asker: SpaceAsker, draftPath: string): Promise<Prom
 async function remainingBytes(asker: SpaceAsker, path: string): Promise<number> {
   const { disk } = asker;
   const image = await disk.fs.lstat(join(path, PLAIN_IMAGE));
-  let { blocks } = image;
+  let writtenBytes = bytesOnDisk(image);
   for (const file of [GZIP_IMAGE, ZSTD_IMAGE]) {
-    blocks += (await unlessGone(undefined, () => disk.fs.lstat(join(path, file))))?.blocks ?? 0;
+    writtenBytes += await unlessGone(0, async () => bytesOnDisk(await disk.fs.lstat(join(path, file))));
   }
-  const writtenBytes = blocks * STAT_BLOCK_BYTES;
   return Math.max(0, fullBytes(asker, image.size) - writtenBytes);
 }
 

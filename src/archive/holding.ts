@@ -3,10 +3,8 @@
 import { join } from 'node:path';
 import { systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { parseMac } from '../mac.ts';
-import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
-import { MANIFEST, inspectFolder } from './folder.ts';
+import { CHECKSUMS, MANIFEST } from './folder.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
 import { REMOVALS, readEvents } from './marks/events.ts';
 
@@ -32,15 +30,15 @@ export async function returnHolding(
   // No draft of a backup has an id that is noted as removed (`chooseId`).
   const { events } = await readEvents(disk, boardFolder, REMOVALS);
   if (!events.some((removal) => removal.id === id)) return false;
-  const findings = (await inspectFolder(disk, path, identity))?.findings ?? [];
-  if (findings.some(({ problem }) => problem === 'is missing')) return false;
+  const names = await disk.fs.readdir(path);
+  if (![MANIFEST, CHECKSUMS, identity.imageFile].every((name) => names.includes(name))) return false;
   if (!(await disk.renameToNew(path, join(boardFolder, id)))) return false;
   log.info('a removal was broken off: the backup is there again', { path: join(boardFolder, id) });
   return true;
 }
 
 /** Which backup lies in a draft's folder; undefined where it has no manifest yet, or no whole one. */
-async function identityIn(disk: Disk, path: string): Promise<{ mac: Mac; id: string } | undefined> {
+async function identityIn(disk: Disk, path: string): Promise<{ id: string; imageFile: string } | undefined> {
   let text: string;
   try {
     text = (await disk.readSmall(join(path, MANIFEST), MAX_MANIFEST_BYTES)).toString('utf8');
@@ -51,6 +49,6 @@ async function identityIn(disk: Disk, path: string): Promise<{ mac: Mac; id: str
   }
   const reading = parseManifest(text);
   if (reading.kind !== 'read') return undefined;
-  const mac = parseMac(reading.manifest.mac);
-  return mac === undefined ? undefined : { mac, id: reading.manifest.id };
+  const { id, image } = reading.manifest;
+  return { id, imageFile: image.file };
 }

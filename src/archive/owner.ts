@@ -61,6 +61,11 @@ export function isPartialName(name: string): boolean {
   return PARTIAL.test(name);
 }
 
+/** What is not complete, or not any more: a draft, a partial, or trash. */
+export function isUnfinishedName(name: string): boolean {
+  return draftOwner(name) !== undefined || isPartialName(name) || isTrashName(name);
+}
+
 /** What {@link ownerState} asks about a process of this machine: gone, or its start in ticks (`0` = not known). */
 export type ProcessProbe = (pid: number) => Promise<{ gone: true } | { gone: false; startTicks: string }>;
 

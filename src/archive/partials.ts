@@ -12,6 +12,7 @@ import { systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
+import { bytesOnDisk } from './free-space.ts';
 import { FileImage, PLAIN_IMAGE, isWithin } from './image.ts';
 import { isPartialName, partialName, trashName } from './owner.ts';
 import type { Candidate } from './types.ts';
@@ -120,8 +121,8 @@ async function open(
     const image = new FileImage(opened.handle, path, sizeBytes);
     try {
       if (opened.sizeBytes === sizeBytes) {
-        const { mtimeMs, blocks } = await opened.handle.stat();
-        return { name, image, changedMs: mtimeMs, storedBytes: blocks * 512 };
+        const stats = await opened.handle.stat();
+        return { name, image, changedMs: stats.mtimeMs, storedBytes: bytesOnDisk(stats) };
       }
     } catch (error) {
       await image.close().catch(() => undefined);

@@ -10,6 +10,7 @@ import { type Judged, judgeBackup, listBoard } from './board-folder.ts';
 import { readFault } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { isUnexplained } from './foreign.ts';
+import { bytesOnDisk } from './free-space.ts';
 import { isAbandoned } from './leftovers.ts';
 import { type BoardMarks, NO_MARKS, isConfirmed } from './marks/marks.ts';
 import type { MarkStore } from './marks/store.ts';
@@ -22,8 +23,6 @@ import type { RetentionBackup, RetentionBoard } from './retention/types.ts';
 
 /** Boards looked at in one go. */
 const AT_ONCE = 16;
-/** Unit of `st_blocks` (stat(3type)), whatever the file system's own. */
-const STAT_BLOCK_BYTES = 512;
 
 export interface FactParts {
   readonly root: string;
@@ -184,7 +183,7 @@ async function sizeOnDisk(disk: Disk, path: string): Promise<number> {
   try {
     const names = await disk.fs.readdir(path);
     const stats = await Promise.all([path, ...names.map((name) => join(path, name))].map((each) => disk.lstat(each)));
-    return stats.reduce((sum, each) => sum + (each?.blocks ?? 0) * STAT_BLOCK_BYTES, 0);
+    return stats.reduce((sum, each) => sum + (each === undefined ? 0 : bytesOnDisk(each)), 0);
   } catch {
     return 0;
   }

@@ -8,19 +8,17 @@ import { forEachAtOnce } from './at-once.ts';
 import { readFault } from './disk.ts';
 import type { Disk } from './disk.ts';
 import { MANIFEST } from './folder.ts';
-import { keptFree } from './free-space.ts';
+import { bytesOnDisk, keptFree } from './free-space.ts';
 import { isBackupId } from './ids.ts';
 import { PLAIN_IMAGE } from './image.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
-import { draftOwner, isPartialName, isTrashName } from './owner.ts';
+import { isUnfinishedName } from './owner.ts';
 import { toProblem } from './problems.ts';
 import type { ArchiveProblem } from './reported.ts';
 import type { ArchiveSizer, ArchiveSizes, BoardSize, SizeOptions } from './size-types.ts';
 
 /** Boards looked at in one go. */
 const AT_ONCE = 16;
-/** Unit of `st_blocks` (stat(3type)), whatever the file system's own. */
-const STAT_BLOCK_BYTES = 512;
 
 export interface SizeParts {
   readonly root: string;
@@ -105,8 +103,8 @@ async function measure({ root, disk }: SizeParts, mac: Mac, signal: AbortSignal 
     try {
       const stats = await disk.lstat(join(root, folder, path));
       if (stats === undefined) continue; // removed meanwhile, or a board that has no folder
-      const isOther = isNoBackup(path.split('/')[0] ?? '');
-      const bytes = stats.blocks * STAT_BLOCK_BYTES;
+      const isOther = isUnfinishedName(path.split('/')[0] ?? '');
+      const bytes = bytesOnDisk(stats);
       if (!stats.isDirectory() && stats.nlink > 1) {
         const inode = `${stats.dev}:${stats.ino}`;
         if (linked.has(inode)) continue;
@@ -116,7 +114,7 @@ async function measure({ root, disk }: SizeParts, mac: Mac, signal: AbortSignal 
       if (isOther) known.otherBytes += bytes;
       if (!stats.isDirectory()) continue;
       const names = await disk.fs.readdir(join(root, folder, path));
-      const ordered = names.sort((a, b) => Number(isNoBackup(a)) - Number(isNoBackup(b)));
+      const ordered = names.sort((a, b) => Number(isUnfinishedName(a)) - Number(isUnfinishedName(b)));
       for (const name of ordered) open.push(path === '' ? name : `${path}/${name}`);
       if (isBackupId(path)) {
         const imageBytes = await imageSize(disk, join(root, folder, path), names);
@@ -152,9 +150,4 @@ async function imageSize(disk: Disk, path: string, names: readonly string[]): Pr
     readFault(error); // throws what is no fault of the archive
     return null;
   }
-}
-
-/** By the name in a board's folder: a draft, a partial, or trash. */
-function isNoBackup(name: string): boolean {
-  return draftOwner(name) !== undefined || isPartialName(name) || isTrashName(name);
 }

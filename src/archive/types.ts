@@ -230,7 +230,7 @@ export interface ArchiveRetention {
   /**
    * Removes what a plan lets go. Just before, each is judged anew: what has become one of those that are never removed
    * (pinned a second ago, named by a restore that has just begun) is spared. A backup goes as a whole, and what is gone is
-   * noted. Also goes on with removals that a crash has broken off.
+   * noted. Also clears what a crash has left of removals.
    * @throws EspdError `archive-unwritable`; the signal's reason, with nothing half done
    */
   remove(

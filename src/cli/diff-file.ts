@@ -6,13 +6,13 @@ import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inflate } from '../archive/compression.ts';
+import { readChunks } from '../archive/disk.ts';
 import type { ImageReader } from '../archive/types.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import { printable } from './text.ts';
 
 /** The largest flash that there is, and the most that is unpacked. */
 const MAX_IMAGE_BYTES = 128 * 1024 * 1024;
-const CHUNK_BYTES = 256 * 1024;
 /** RFC 1952, 2.3.1. */
 const GZIP_MAGIC = 0x1f8b;
 
@@ -82,7 +82,7 @@ async function unpack(packed: FileHandle, shown: string): Promise<ImageReader> {
   try {
     await unlink(path);
     let sizeBytes = 0;
-    await inflate('gzip', chunksOf(packed), MAX_IMAGE_BYTES, async (chunk) => {
+    await inflate('gzip', readChunks(packed), MAX_IMAGE_BYTES, async (chunk) => {
       await target.writeFile(chunk);
       sizeBytes += chunk.length;
     });
@@ -100,15 +100,6 @@ async function unpack(packed: FileHandle, shown: string): Promise<ImageReader> {
       });
     }
     throw refusal(`${shown} cannot be unpacked: it is no gzip file, or is damaged`, error);
-  }
-}
-
-async function* chunksOf(handle: FileHandle): AsyncGenerator<Buffer> {
-  for (let at = 0; ;) {
-    const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES, at);
-    if (bytesRead === 0) return;
-    at += bytesRead;
-    yield buffer.subarray(0, bytesRead);
   }
 }
 

@@ -101,6 +101,7 @@ export class Flash implements FlashArray {
 
   /** Sets all bits of the sectors that `length` bytes from `address` touch. */
   erase(address: number, length: number): void {
+    if (length === 0) return;
     const last = address + length;
     for (let at = address - (address % SECTOR_BYTES); at < last; at += SECTOR_BYTES) {
       const sector = (at % this.#arrayBytes) / SECTOR_BYTES;

@@ -69,6 +69,17 @@ test('erasing works by sectors and chip', () => {
   assert.ok(flash.snapshot().every((byte) => byte === 0xff));
 });
 
+test('erasing nothing erases nothing, wherever it begins', () => {
+  for (const address of [0, 1, 4095, 4096, 5000]) {
+    const flash = make({ content: Buffer.alloc(256 * KIB) });
+    flash.erase(address, 0);
+    assert.ok(
+      flash.snapshot().every((byte) => byte === 0),
+      `at ${String(address)}`,
+    );
+  }
+});
+
 test('128 MiB cost no memory until written', () => {
   const flash = new Flash({ sizeBytes: 128 * MIB, jedec: jedecFor(128 * MIB) });
   flash.program(127 * MIB, Buffer.from('end'));

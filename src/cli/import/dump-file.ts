@@ -3,6 +3,7 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { inflate } from '../../archive/compression.ts';
+import { readChunks } from '../../archive/disk.ts';
 import { EspdError, systemCode } from '../../errors.ts';
 import { LARGEST_FLASH_BYTES } from '../../firmware/dump/compose.ts';
 import { IntelHexReader, type HexRun } from '../../firmware/dump/intel-hex.ts';
@@ -20,7 +21,6 @@ export interface DumpFile {
   readonly runs: readonly HexRun[];
 }
 
-const CHUNK_BYTES = 256 * 1024;
 /** Of a text as Intel HEX: 128 MiB in records of 16 bytes have 360 MiB. */
 const LARGEST_HEX_BYTES = 512 * 1024 * 1024;
 const LARGEST_TEXT = '128 MB, the size of the largest flash';
@@ -43,7 +43,7 @@ export async function readDumpFile(path: string, signal: AbortSignal): Promise<D
     const head = Buffer.alloc(2);
     const isGzip = (await handle.read(head, 0, 2, 0)).bytesRead === 2 && head.readUInt16BE(0) === 0x1f8b;
     if (isGzip) await unpack(handle, signal, content, name);
-    else for await (const chunk of chunksOf(handle, signal)) content.take(chunk);
+    else for await (const chunk of readChunks(handle, signal)) content.take(chunk);
     const after = await handle.stat();
     if (after.size !== before.size || after.mtimeMs !== before.mtimeMs) {
       throw new EspdError('input-unreadable', `${name} has changed while it was read`, {
@@ -94,20 +94,9 @@ export function toInputError(error: unknown, name: string): unknown {
   return new EspdError('input-unreadable', `${name} ${what}`, { hint, cause: error });
 }
 
-async function* chunksOf(handle: FileHandle, signal: AbortSignal): AsyncGenerator<Buffer> {
-  for (let position = 0; ;) {
-    signal.throwIfAborted();
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-    const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, position);
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    yield chunk.subarray(0, bytesRead);
-  }
-}
-
 async function unpack(handle: FileHandle, signal: AbortSignal, content: Content, name: string): Promise<void> {
   try {
-    await inflate('gzip', chunksOf(handle, signal), LARGEST_FLASH_BYTES, (chunk) => {
+    await inflate('gzip', readChunks(handle, signal), LARGEST_FLASH_BYTES, (chunk) => {
       content.take(chunk);
     });
   } catch (error) {
