@@ -5,8 +5,9 @@ import type { ArchiveProblem, BackupGlance, BoardOverview } from '../archive/typ
 import type { ArchiveSizes } from '../archive/size-types.ts';
 import { EspdError } from '../errors.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
-import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
-import { boardJson, heldBy } from './board-summary.ts';
+import { type boardJson, overviewJson } from '../documents/board.ts';
+import { problemJson } from '../documents/problem.ts';
+import { noteForeign, noteProblems } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 import { csvText } from './csv.ts';
 import { type ListFilter, type ListedBoard, type SortKey, fits, hidesUnknownVersion, sorted } from './list-filter.ts';
@@ -91,10 +92,8 @@ function withMeasured(found: readonly ArchiveProblem[], sizes: ArchiveSizes | nu
 }
 
 async function rowOf(context: CommandContext, overview: BoardOverview): Promise<Row> {
-  const { mac, newest, seen, about, problems, halfRestored, wasRestored } = overview;
-  const onIt = wasRestored ? await heldBy(context, overview) : newest;
-  const seenAt = seen === null ? [] : [seen.at];
-  const json = boardJson({ ...overview, onIt, seenAt }, context.call);
+  const { mac, newest, about, problems, halfRestored } = overview;
+  const { json, onIt } = await overviewJson(context, overview);
   return {
     ...{ mac, overview, json },
     ...{ label: about.label, group: about.group },
