@@ -285,20 +285,20 @@ describe('jobs that a process of its own does', () => {
     assert.deepEqual(run?.args, ['restore', `--mac=${mac}`, '--at=first']);
     const path = headers.location ?? '';
     assert.equal((await bench.ask(`${path}/confirm`, { method: 'POST', body: { confirm: true } })).status, 409);
-    run!.listener.onProgress({ port: '/dev/ttyUSB0', phase: 'comparing', doneBytes: 1, totalBytes: 2 });
-    run!.listener.onPlan({ sectors: 3 });
-    run!.listener.onAsk(7, 'Write?');
+    run.listener.onProgress({ port: '/dev/ttyUSB0', phase: 'comparing', doneBytes: 1, totalBytes: 2 });
+    run.listener.onPlan({ sectors: 3 });
+    run.listener.onAsk(7, 'Write?');
     const waiting = (await bench.ask(path)).json;
     assert.deepEqual(
       [waiting['phase'], waiting['plan'], waiting['question']],
       ['confirmation', { sectors: 3 }, 'Write?'],
     );
     assert.equal((await bench.ask(`${path}/confirm`, { method: 'POST', body: { confirm: false } })).status, 400);
-    assert.deepEqual(run!.answers, []);
+    assert.deepEqual(run.answers, []);
     assert.equal((await bench.ask(`${path}/confirm`, { method: 'POST', body: { confirm: true } })).status, 202);
-    assert.deepEqual(run!.answers, ['yes']);
-    run!.listener.onResult({ mac, sectorsWritten: 3 });
-    run!.end(0);
+    assert.deepEqual(run.answers, ['yes']);
+    run.listener.onResult({ mac, sectorsWritten: 3 });
+    run.end(0);
     await bench.shop.until(() => bench.shop.eventsOf('job-done').some(({ kind }) => kind === 'restore'), 'the end');
     const done = (await bench.ask(path)).json;
     assert.deepEqual([done['state'], done['document']], ['done', { mac, sectorsWritten: 3 }]);
