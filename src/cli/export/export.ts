@@ -88,7 +88,9 @@ async function refuseUnknownPart(
   const isKnown = partition !== undefined && partitions.some(({ name }) => name === partition);
   if (isKnown || (partition === undefined && offset === undefined)) return;
   try {
-    await withImage(context, backup, async (image) => void (await wantedRegion(sourceOf(image, backup), options)));
+    await withImage(context, backup, async (image) => {
+      await wantedRegion(sourceOf(image, backup), options);
+    });
   } catch (error) {
     if (hasCode(error, 'usage')) throw error;
   }
