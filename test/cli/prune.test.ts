@@ -53,7 +53,7 @@ test('a dry run shows each backup with the reason why it stays or goes, in 80 co
   for (const line of [
     /^50:02:91:c3:37:a5  2 of 5 backups go, \d+ KB$/m,
     /^  stays  2026-10-01T10-00-00Z  the first backup of the board$/m,
-    /^  goes   2026-10-02T10-00-00Z  no rule keeps it$/m,
+    /^  goes   2026-10-02T10-00-00Z  no rule keeps it \(keepLast 1\)$/m,
     /^  stays  2026-10-03T10-00-00Z  pinned: works$/m,
     /^  stays  2026-10-05T10-00-00Z  the newest backup of the board; the one that$/m,
     /^                               "latest" means; one of the last$/m,
