@@ -83,12 +83,10 @@ export class Disk {
       if (systemCode(error) === 'ENOENT') return 'no parent';
       throw error;
     }
-    await this.#setMode(
-      path,
-      this.#options.directoryMode,
-      () => this.fs.stat(path),
-      (mode) => this.fs.chmod(path, mode),
-    );
+    await this.#setMode(path, this.#options.directoryMode, {
+      stat: () => this.fs.stat(path),
+      chmod: (mode) => this.fs.chmod(path, mode),
+    });
     return 'made';
   }
 
@@ -112,6 +110,11 @@ export class Disk {
    */
   async createFile(path: string): Promise<FileHandle> {
     return this.#withMode(await this.#creating(path, () => this.fs.open(path, NEW, this.#options.fileMode)));
+  }
+
+  /** Opens a file that was just made as a clone, for reading and writing, and gives it the archive's mode. */
+  async openClone(path: string): Promise<FileHandle> {
+    return this.#withMode(await this.fs.open(path, constants.O_RDWR | SAFELY));
   }
 
   /** Opens a regular file to append to, and to read; makes it where it is missing. A symbolic link is refused. */
@@ -213,12 +216,7 @@ export class Disk {
 
   #withMode(handle: FileHandle): Promise<FileHandle> {
     return closedOnFailure(handle, async () => {
-      await this.#setMode(
-        '',
-        this.#options.fileMode,
-        () => handle.stat(),
-        (mode) => handle.chmod(mode),
-      );
+      await this.#setMode('', this.#options.fileMode, handle);
       return handle;
     });
   }
@@ -227,13 +225,12 @@ export class Disk {
   async #setMode(
     path: string,
     wanted: number,
-    stat: () => Promise<Stats>,
-    chmod: (mode: number) => Promise<void>,
+    of: { stat(): Promise<Stats>; chmod(mode: number): Promise<void> },
   ): Promise<void> {
-    const { mode } = await stat();
+    const { mode } = await of.stat();
     if ((mode & 0o777) === (wanted & 0o777)) return;
     try {
-      await chmod((mode & 0o7000) | wanted);
+      await of.chmod((mode & 0o7000) | wanted);
     } catch (error) {
       // FAT and some network file systems have one mode for everything, set where they are mounted.
       if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error;

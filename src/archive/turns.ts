@@ -9,7 +9,19 @@ import type { FileHandle } from 'node:fs/promises';
 /** All that the archive asks of the system. */
 export type FileSystem = Pick<
   typeof import('node:fs/promises'),
-  'access' | 'chmod' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'unlink'
+  | 'access'
+  | 'chmod'
+  | 'copyFile'
+  | 'lstat'
+  | 'mkdir'
+  | 'open'
+  | 'readdir'
+  | 'rename'
+  | 'rm'
+  | 'rmdir'
+  | 'stat'
+  | 'statfs'
+  | 'unlink'
 >;
 
 /** Node's own default (doc/api/cli.md, UV_THREADPOOL_SIZE). */

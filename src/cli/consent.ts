@@ -20,11 +20,22 @@ export function consentOf(
   { yes, dryRun }: { readonly yes: boolean; readonly dryRun: boolean },
   deed = { infinitive: 'write', participle: 'written' },
 ): Consent {
+  const refusal = consentRefusal(out, { yes, dryRun }, deed);
+  if (refusal !== null) throw refusal;
   if (yes) return () => Promise.resolve(true);
   if (dryRun) return () => Promise.resolve(false);
-  if (out.canAsk) return (question, shown) => out.confirm(question, shown);
+  return (question, shown) => out.confirm(question, shown);
+}
+
+/** `declined` where nobody can be asked and `--yes` is missing; null where the person can say yes, or need not. */
+export function consentRefusal(
+  out: Output,
+  { yes, dryRun }: { readonly yes: boolean; readonly dryRun: boolean },
+  deed: { readonly infinitive: string; readonly participle: string },
+): EspdError | null {
+  if (yes || dryRun || out.canAsk) return null;
   const why = out.json ? 'With --json nobody is asked' : 'There is no terminal at which somebody could be asked';
-  throw new EspdError('declined', `${why} whether to ${deed.infinitive}, and nothing was touched`, {
+  return new EspdError('declined', `${why} whether to ${deed.infinitive}, and nothing was touched`, {
     hint: `Add --yes to do it without a question, or --dry-run to see what would be ${deed.participle}`,
   });
 }

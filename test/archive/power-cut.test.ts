@@ -10,6 +10,7 @@ import type { FileSystem } from '../../src/archive/disk.ts';
 import { isBackupId } from '../../src/archive/ids.ts';
 import { KEEP_EVERYTHING, NO_RULES } from '../../src/archive/retention/policy.ts';
 import type { Archive } from '../../src/archive/types.ts';
+import { BLOCK_BYTES } from '../../src/flash.ts';
 import { type Mac, macToFolder, parseMac } from '../../src/mac.ts';
 import { type DiskState, PowerCut, materialize } from './power-cut.ts';
 import { MAC, OTHER_MAC, T0, archiveAt, backUp, content, image, temporaryFolder } from './support.ts';
@@ -29,6 +30,10 @@ interface Scenario {
   /** It is killed before each of its changes in turn, and another process does this before the power is cut. */
   readonly then?: Work;
   readonly compression?: 'gzip';
+  /** Images share blocks with earlier ones. */
+  readonly reflinks?: true;
+  /** Before all that, on the disk as well. */
+  readonly before?: (archive: Archive) => Promise<unknown>;
   /** Runs when a removal has just taken a backup's name. */
   readonly meanwhile?: Work;
 }
@@ -60,6 +65,13 @@ const commit: Work = async (archive, tell) => {
   tell('there', MAC, (await backUp(archive, image(SIZE, 9), T0)).id);
 };
 
+/** Two blocks, of which one differs by a byte. */
+const twoBlocks = (byte: number) => Buffer.concat([image(BLOCK_BYTES, 20), Buffer.alloc(SIZE, byte)]);
+const large = (archive: Archive) => backUp(archive, twoBlocks(1), at(6));
+const commitShared: Work = async (archive, tell) => {
+  tell('there', MAC, (await backUp(archive, twoBlocks(2), T0)).id);
+};
+
 const begin: Work = async (archive) => (await archive.begin(MAC, SIZE)).discard();
 
 const importTo =
@@ -87,6 +99,7 @@ const NEW_MAC = parseMac('24:0a:c4:00:01:03')!;
 const SCENARIOS: readonly Scenario[] = [
   { what: 'backup', work: commit },
   { what: 'backup, compressed', work: commit, compression: 'gzip' },
+  { what: 'backup that shares blocks with another', work: commitShared, before: large, reflinks: true },
   { what: 'import at a date before all others', work: importTo(MAC) },
   { what: 'import, compressed', work: importTo(MAC), compression: 'gzip' },
   { what: 'import of a board that is new', work: importTo(NEW_MAC) },
@@ -209,11 +222,11 @@ function withMeanwhile(fs: FileSystem, meanwhile: () => Promise<void>, when: 'be
 async function run(scenario: Scenario, root: string, killedAfter: number, when: 'before' | 'after'): Promise<PowerCut> {
   const model = await PowerCut.of(root, killedAfter);
   const tell: Tell = (...fact) => model.tell(fact.join(' '));
-  const { compression = 'none', meanwhile } = scenario;
+  const { compression = 'none', reflinks = false, meanwhile } = scenario;
   const plain = model.fileSystem();
   const other = archiveAt(root, { fs: plain });
   const fs = meanwhile === undefined ? plain : withMeanwhile(plain, () => meanwhile(other, tell), when);
-  const work = scenario.work(archiveAt(root, { fs, compression }), tell);
+  const work = scenario.work(archiveAt(root, { fs, compression, reflinks }), tell);
   if (killedAfter === Infinity) await work;
   else await work.catch(() => undefined);
   if (scenario.then === undefined || killedAfter === Infinity) return model;
@@ -226,6 +239,7 @@ async function everyState(t: TestContext, scenario: Scenario, when: 'before' | '
   const folder = await temporaryFolder(t);
   const base = join(folder, 'base');
   await prepared(base);
+  await scenario.before?.(unsynced(base));
   const known = new Set<string>();
   let states = 0;
   let round = 0;

@@ -68,7 +68,7 @@ const rowSchema = z.object({
   wasRestored: z.boolean(),
   about: z.object({ label: text(), note: text(), group: text() }),
   logs: z.array(z.enum(LOGS)).max(LOGS.length),
-  before: id().nullable(),
+  before: z.array(id()),
 });
 const contentSchema = z.object({ sinceMs: z.number(), rows: z.array(rowSchema) });
 
@@ -82,7 +82,7 @@ export function encodeGlances({ sinceMs, entries }: GlanceIndex): Buffer {
     wasRestored: board.wasRestored,
     about: board.about,
     logs: [...basis.logs],
-    before: basis.before,
+    before: [...basis.before],
   }));
   const json = Buffer.from(JSON.stringify({ sinceMs, rows }));
   const numbers = Array.from(entries.values(), ({ evidence }) =>
