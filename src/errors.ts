@@ -85,6 +85,10 @@ export const ERROR_CODES = {
     meaning: 'A file or folder that is to be imported is missing or cannot be read',
   },
   'output-unwritable': { exit: EXIT.failed, meaning: 'The file named by --output cannot be written' },
+  'setup-problem': {
+    exit: EXIT.failed,
+    meaning: 'With doctor: something of the set-up of this machine keeps espd from working',
+  },
   'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo gave a wrong result' },
   internal: { exit: EXIT.failed, meaning: 'A fault of espd itself; please report it' },
 
