@@ -62,7 +62,7 @@ export async function doctor(parts: DoctorParts, options: DoctorCommandOptions):
     const findings = await look().finally(() => out.status(''));
     const report = reportOf(findings, isRoot);
     const plan = planFixes(findings, isRoot);
-    for (const check of report.checks) printCheck(out, check);
+    printChecks(out, report.checks);
     if (consent === undefined) return conclude(out, report, plan);
 
     const fixed: Fixed[] = [];
@@ -115,7 +115,16 @@ const MARKS: Readonly<Record<Check['status'], Styled>> = {
   problem: red('problem'),
 };
 
-function printCheck(out: Output, { status, title, detail, fix }: Check): void {
+function printChecks(out: Output, checks: readonly Check[]): void {
+  const shown = new Set<string>();
+  for (const check of checks) {
+    printCheck(out, check, shown);
+    if (check.fix !== undefined) shown.add(check.fix.command);
+  }
+}
+
+/** @param shown commands that stand above already */
+function printCheck(out: Output, { status, title, detail, fix }: Check, shown: ReadonlySet<string>): void {
   const mark = MARKS[status];
   const width = out.columns - 1 - INDENT.length;
   const [first = '', ...others] = wrap(title, width);
@@ -123,7 +132,9 @@ function printCheck(out: Output, { status, title, detail, fix }: Check): void {
   const details = (detail ?? '').split('\n').flatMap((line) => wrap(line, width));
   for (const line of [...others, ...details]) out.line(INDENT + line);
   // One piece, to copy: the terminal wraps it itself.
-  if (fix !== undefined) out.line(INDENT, cyan(fix.command));
+  if (fix === undefined) return;
+  if (shown.has(fix.command)) out.line(`${INDENT}The same command as above`);
+  else out.line(INDENT, cyan(fix.command));
 }
 
 function wrap(text: string, width: number): string[] {
@@ -156,7 +167,10 @@ async function doFix(
 /** What is another than before, with what is new. */
 function printAfter(out: Output, before: DoctorReport, after: DoctorReport): void {
   const known = new Set(before.checks.map((check) => JSON.stringify(check)));
-  for (const check of after.checks) if (!known.has(JSON.stringify(check))) printCheck(out, check);
+  printChecks(
+    out,
+    after.checks.filter((check) => !known.has(JSON.stringify(check))),
+  );
 }
 
 function conclude(

@@ -37,6 +37,8 @@ export interface Facts extends Subject {
   readonly service: () => Promise<ServiceFacts>;
   /** The service is installed: systemd has loaded its unit. */
   readonly isInstalled: () => Promise<boolean>;
+  /** It runs now. */
+  readonly isRunning: () => Promise<boolean>;
   /** Undefined where there is no such service or user. */
   readonly serviceUser: () => Promise<ServiceUser | undefined>;
   readonly groups: () => Promise<readonly Group[]>;
@@ -89,6 +91,10 @@ export function factsAbout(subject: Subject): Facts {
     networkPorts: async () => (await ports()).filter(isNetwork),
     service,
     isInstalled,
+    isRunning: async () => {
+      const facts = await service();
+      return facts.known && facts.properties.get('ActiveState') === 'active';
+    },
     groups,
     isServiceConfig: async () => {
       const facts = await service();

@@ -38,7 +38,7 @@ async function checkOwnRights(facts: Facts, devices: readonly PortInfo[], user: 
     ...{ id: 'port-rights', user, denied, groups: await facts.groups() },
     ...{ account: { name, gids }, all: devices.map(({ address }) => address) },
     // Then the service backs up, and commands reach the board through it.
-    isNeeded: (await facts.serviceUser()) === undefined,
+    isNeeded: !(await facts.isRunning()),
     packageFolder: facts.packageFolder,
   });
 }

@@ -12,7 +12,7 @@ export const ADMIN_UNIT_FOLDER = '/etc/systemd/system';
 /** udev reads its rules again and applies them to the ports that are there: nothing is opened. */
 const APPLY_RULES: readonly Step[] = [
   asRoot('udevadm', 'control', '--reload'),
-  asRoot('udevadm', 'trigger', '--subsystem-match=usb', '--subsystem-match=tty'),
+  asRoot('udevadm', 'trigger', '--subsystem-match=tty'),
 ];
 
 export function applyRules(): Remedy {

@@ -10,13 +10,12 @@ export type SocketState = 'open' | (string & {});
 export async function checkSocket(facts: Facts): Promise<Finding[]> {
   const { outside, socketPath } = facts;
   const connected = await outside.connect(socketPath);
-  const service = await facts.service();
   const { person } = outside;
   const daemon = (await facts.groups()).find(({ name }) => name === 'espd');
   return judgeSocket({
     path: socketPath,
     state: connected.found ? 'open' : connected.code,
-    serviceRuns: service.known && service.properties.get('ActiveState') === 'active',
+    serviceRuns: await facts.isRunning(),
     person: person.name,
     isMember: daemon?.members.includes(person.name) === true,
   });

@@ -37,7 +37,7 @@ test('rules: current, missing, changed, masked', async () => {
   assert.equal(
     none.command,
     `sudo install -D -m 644 --backup=numbered -t /etc/udev/rules.d ${OURS} && ` +
-      'sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=usb --subsystem-match=tty',
+      'sudo udevadm control --reload && sudo udevadm trigger --subsystem-match=tty',
   );
   const service = { programs: { ...version, systemctl: { stdout: lines(RUNNING_SERVICE) } } };
   assert.match((await rules({}, service)).said[0] ?? '', /^problem udev-rules/);
