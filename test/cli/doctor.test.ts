@@ -222,14 +222,14 @@ test('--fix: where nobody can be asked it needs --yes, and nothing was looked at
   assert.deepEqual(json?.fixed, [
     { ids: ['udev-rules'], command: INSTALL.replaceAll('sudo ', ''), done: true, problem: null },
   ]);
-  assert.equal(json?.checks.find(({ id }) => id === 'udev-rules')?.status, 'ok');
+  assert.equal(json.checks.find(({ id }) => id === 'udev-rules')?.status, 'ok');
 });
 
 test('--fix: what fails is said, and the exit status is that of the second look', async (t) => {
   const failing = { programs: { install: { status: 1, stderr: 'read-only file system' } } };
   const { json } = await run(t, mending([], failing), { json: true, options: { fix: true, yes: true } });
   assert.equal(json?.fixed?.[0]?.problem, 'install ended with 1: read-only file system');
-  assert.equal(json?.checks.find(({ id }) => id === 'udev-rules')?.status, 'note');
+  assert.equal(json.checks.find(({ id }) => id === 'udev-rules')?.status, 'note');
 });
 
 test('--fix: an ordinary user is told what only root may', async (t) => {
@@ -252,7 +252,7 @@ test('a broken config is a problem with line and column, and not the end of the 
   assert.equal(status, 1);
   const config = json.checks.find(({ id }) => id === 'config');
   assert.equal(config?.status, 'problem');
-  assert.match(config?.detail ?? '', /config\.yaml:2:13: /);
+  assert.match(config.detail ?? '', /config\.yaml:2:13: /);
 });
 
 test('on the machine that runs this test: whatever it is like, the status is that of the document', async (t) => {

@@ -66,7 +66,7 @@ test('modes: what the config allows is allowed', () => {
   assert.deepEqual(judgeMode(ROOT, folder, 0o700, 1000), []);
   const [open] = judgeMode(ROOT, { ...folder, mode: 0o755 }, 0o700, 1000);
   assert.equal(open?.title, `Others may look into the archive: ${ROOT} has mode 0755`);
-  assert.deepEqual(open?.remedy && [commandOf(open.remedy, false), open.remedy.safe], [`chmod 0700 ${ROOT}`, true]);
+  assert.deepEqual(open.remedy && [commandOf(open.remedy, false), open.remedy.safe], [`chmod 0700 ${ROOT}`, true]);
   assert.deepEqual(judgeMode(ROOT, { ...folder, mode: 0o750 }, 0o750, 1000), []);
   assert.deepEqual(judgeMode(ROOT, { ...folder, mode: 0o777 }, 0o700, null), []);
 });
@@ -79,7 +79,7 @@ test('owners: boards that root has written, and a root that is not the service',
   const espd = { name: 'espd', uid: 994 };
   const [finding] = judgeOwners(ROOT, 994, owners, espd);
   assert.equal(finding?.title, `Not all of the archive belongs to user espd: ${OTHER_MAC} in ${ROOT}`);
-  assert.deepEqual(finding?.remedy && [commandOf(finding.remedy, false), finding.remedy.safe], [
+  assert.deepEqual(finding.remedy && [commandOf(finding.remedy, false), finding.remedy.safe], [
     `sudo chown -R espd:espd ${ROOT}`,
     false,
   ]);
@@ -158,7 +158,7 @@ test('a board that a restore has left in the middle, with the command that finis
       snapshotIsNew: false,
     },
     options: { port: null, ignore: [], yes: false, toldFlashBytes: null },
-  } as unknown as Parameters<Archive['beginRestore']>[0]);
+  });
   const findings = await checkHealth(factsOf({}, { archive }));
   const half = findings.at(-1);
   assert.match(said(findings).at(-1) ?? '', /^problem half-restored: 50:02:91:c3:37:a5 is half restored to /);

@@ -36,6 +36,13 @@ test('a broken config: it is the problem, and what depends on it says so', async
   assert.ok(findings.some((line) => /^note archive: .*cannot be checked: the config/.test(line)));
 });
 
+/** A promise that rejects with what is no Error. */
+const hostileRejection = () =>
+  new Promise<never>((_, reject) => {
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+    reject('a word');
+  });
+
 test('a check that throws or never ends cannot be checked, and the others go on', async () => {
   // Time passes at once for whoever waits.
   const clock: Clock = {
@@ -50,7 +57,7 @@ test('a check that throws or never ends cannot be checked, and the others go on'
   const findings = await examine(subjectOf({}, { clock }), [
     { id: 'a', what: 'A', check: () => never },
     { id: 'b', what: 'B', check: () => Promise.reject(new Error('boom')) },
-    { id: 'c', what: 'C', check: () => Promise.reject('a word' as never) },
+    { id: 'c', what: 'C', check: () => hostileRejection() },
     { id: 'd', what: 'D', check: () => Promise.resolve([ok('d', 'fine')]) },
   ]);
   assert.deepEqual(said(findings), [
@@ -188,6 +195,9 @@ test('the real machine: programs, files, sockets', async (t) => {
 
 test('the real machine: who runs, where there is a /proc', async (t) => {
   const programs = await systemOutside({}).programs();
-  if (!programs.found) return t.skip(`no /proc: ${programs.code}`);
+  if (!programs.found) {
+    t.skip(`no /proc: ${programs.code}`);
+    return;
+  }
   assert.ok(programs.value.some(({ pid }) => pid === process.pid));
 });

@@ -34,15 +34,14 @@ export function machineOf(machine: Machine): Outside {
     platform: machine.platform ?? 'linux',
     nodeVersion: machine.nodeVersion ?? '20.19.0',
     person: { uid: 1000, name: 'ada', gids: [1000], ...machine.person },
-    run: async (argv) => {
+    run: async (argv): Promise<Ran> => {
       const command = argv.join(' ');
       log.push(command);
       const said = programs[command] ?? programs[argv[0] ?? ''];
       if (said === undefined) return { outcome: 'missing' };
       if (typeof said === 'function') return said();
-      return 'outcome' in said && said.outcome !== undefined && said.outcome !== 'ended'
-        ? (said as Ran)
-        : ({ outcome: 'ended', status: 0, stdout: '', stderr: '', ...said } as Ran);
+      if (said.outcome === 'missing' || said.outcome === 'failed') return said;
+      return { outcome: 'ended', status: 0, stdout: '', stderr: '', ...said };
     },
     read: (path) => {
       if (refused[path] !== undefined) return Promise.resolve({ found: false, code: refused[path] });

@@ -82,8 +82,8 @@ test('config: its faults with line and column, and the file to mend', async () =
   assert.ok(fault instanceof EspdError);
   const [finding] = await checkConfig(factsOf({}, { loaded: fault }));
   assert.equal(finding?.status, 'problem');
-  assert.match(finding?.detail ?? '', /config\.yaml:2:\d+: .*\n.*config\.yaml:3:1: /);
-  assert.equal(finding?.remedy && commandOf(finding.remedy, false), 'sudo nano /etc/espd/config.yaml');
+  assert.match(finding.detail ?? '', /config\.yaml:2:\d+: .*\n.*config\.yaml:3:1: /);
+  assert.equal(finding.remedy && commandOf(finding.remedy, false), 'sudo nano /etc/espd/config.yaml');
   const unreadable = new EspdError('config-unreadable', 'The config file /x does not exist');
   const [missing] = await checkConfig(factsOf({}, { loaded: unreadable }));
   assert.deepEqual(

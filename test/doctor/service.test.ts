@@ -155,7 +155,7 @@ test('network: closed as installed, and the drop-in that opens it', () => {
   const closed = network(['192.168.1.7'], {});
   assert.equal(closed?.status, 'problem');
   assert.equal(
-    closed?.remedy && commandOf(closed.remedy, false),
+    closed.remedy && commandOf(closed.remedy, false),
     "sudo mkdir -p /etc/systemd/system/espd.service.d && printf '%s\\n' '[Service]' 'RestrictAddressFamilies=AF_INET AF_INET6' " +
       `IPAddressAllow=192.168.1.7 | sudo tee ${DROP_IN} && sudo systemctl daemon-reload`,
   );

@@ -78,7 +78,9 @@ test('no udev, another system, an unreadable file: a note that says so', async (
 });
 
 async function modemManager(marks: Record<string, Record<string, string>>, machine: Machine = {}) {
-  const programs = Object.assign({}, ...Object.entries(marks).map(([port, marked]) => info(port, marked)));
+  const programs = Object.fromEntries(
+    Object.entries(marks).flatMap(([port, marked]) => Object.entries(info(port, marked))),
+  );
   const running = { found: true, value: [{ pid: 5, name: 'ModemManager' }] } as const;
   return said(await checkModemManager(factsOf({ running, programs, ...machine }, ports(...Object.keys(marks)))));
 }
