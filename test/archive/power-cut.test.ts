@@ -116,6 +116,7 @@ const SCENARIOS: readonly Scenario[] = [
   { what: 'prune killed, a backup begins', work: prune, then: begin },
   { what: 'label killed, label', work: label('kitchen', 'attic'), then: label('cellar') },
   { what: 'index, and a label', work: amidLists(label('kitchen')), isIndexed: true },
+  { what: 'index, and a backup', work: amidLists(commit), isIndexed: true },
 ];
 
 /** Nothing that the checks write needs to be on the disk. */
