@@ -1,7 +1,6 @@
 /** The archive of one folder: dated flash images by MAC. FORMAT.md has the format, `types.ts` the contract. */
 
 import { constants } from 'node:fs';
-import * as nodeFs from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError, systemCode } from '../errors.ts';
@@ -28,6 +27,7 @@ import { openStoredImage } from './image.ts';
 import { selectBoard } from './marks/labels.ts';
 import { MarkStore } from './marks/store.ts';
 import { findLatest, newestFirst, takeNewest } from './newest.ts';
+import { nodeFileSystem } from './node-fs.ts';
 import { overviewOf } from './overview.ts';
 import { currentOwner, draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
@@ -109,7 +109,7 @@ class FolderArchive implements Archive {
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
-    const { fs = nodeFs, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
+    const { fs = nodeFileSystem, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
     this.root = root;
     this.#options = { ...options, compression: usableCompression(options.compression, log) };
     this.#disk = new Disk({ fs, log, directoryMode, fileMode });

@@ -13,7 +13,7 @@ import { hasNoInodes, noInodes } from './inodes.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { takingTurns } from './turns.ts';
-import type { DiskTurns, FileSystem } from './turns.ts';
+import type { DiskTurns, FileSystem, ReadFile } from './turns.ts';
 
 export type { FileSystem } from './turns.ts';
 
@@ -141,8 +141,9 @@ export class Disk {
   }
 
   /** Opens a regular file; follows no symbolic link, waits for no FIFO. The failure has a system code. */
-  async openToRead(path: string): Promise<{ handle: FileHandle; sizeBytes: number; stats: Stats }> {
-    const handle = await this.fs.open(path, constants.O_RDONLY | SAFELY);
+  async openToRead(path: string): Promise<{ handle: ReadFile; sizeBytes: number; stats: Stats }> {
+    const flags = constants.O_RDONLY | SAFELY;
+    const handle = await (this.fs.openToRead?.(path, flags) ?? this.fs.open(path, flags));
     return closedOnFailure(handle, async () => {
       const stats = await handle.stat();
       refuseOtherThanFile(stats);
@@ -240,7 +241,7 @@ export class Disk {
   }
 }
 
-async function closedOnFailure<T>(handle: FileHandle, work: () => Promise<T>): Promise<T> {
+async function closedOnFailure<T>(handle: ReadFile, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -263,7 +264,7 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array, position: 
 }
 
 /** Fills `bytes` from `position` on; the count is smaller where the file ends before. */
-export async function readFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
+export async function readFully(handle: ReadFile, bytes: Uint8Array, position: number): Promise<number> {
   let done = 0;
   while (done < bytes.length) {
     const { bytesRead } = await handle.read(bytes, done, bytes.length - done, position + done);
@@ -275,7 +276,7 @@ export async function readFully(handle: FileHandle, bytes: Uint8Array, position:
 
 /** The content of a file from its beginning, in chunks, each in memory of its own. */
 export async function* readChunks(
-  handle: FileHandle,
+  handle: ReadFile,
   signal?: AbortSignal,
   chunkBytes = CHUNK_BYTES,
 ): AsyncGenerator<Buffer> {
