@@ -50,7 +50,8 @@ async function writeNewFile(path: string, content: AsyncIterable<Uint8Array | st
     if (error instanceof EspdError || systemCode(error) === undefined || isAbort(error)) throw error;
     throw unwritable(path, error, `Is ${printable(folder)} a folder with room that you may write to?`);
   } finally {
-    await rm(temporary, { force: true });
+    // Where the folder is none, there is nothing to remove, and that is said already.
+    await rm(temporary, { force: true }).catch(() => undefined);
   }
 }
 

@@ -78,6 +78,7 @@ class Relay {
   readonly #told = new Map<string, { phase: string; atMs: number }>();
   #end!: (status: number | Promise<number>) => void;
   #hasBegun = false;
+  #isInterrupted = false;
   #lost: EspdError | undefined;
   #next = 1;
 
@@ -99,7 +100,7 @@ class Relay {
         this.#end(this.#work(message));
         return;
       case 'signal':
-        this.#host.interrupt?.();
+        this.#interrupt();
         return;
       case 'columns':
         this.#streams.get(message.stream)?.resize(message);
@@ -130,8 +131,18 @@ class Relay {
       this.#end(error.exitStatus);
       return;
     }
-    this.#host.interrupt?.();
+    this.#interrupt();
     for (const id of [...this.#waiting.keys()]) this.#settle(id, error, undefined);
+  }
+
+  /**
+   * Once, however many ask for it: the third interruption ends a process whatever it holds (main.ts), and the daemon adds
+   * a SIGTERM for one that does not listen.
+   */
+  #interrupt(): void {
+    if (this.#isInterrupted) return;
+    this.#isInterrupted = true;
+    this.#host.interrupt?.();
   }
 
   async #work(begin: Begin): Promise<number> {

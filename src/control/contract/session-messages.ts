@@ -36,7 +36,7 @@ const name = z.string().max(4096);
 const text = z.string().max(MAX_LINE_BYTES);
 const size = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 const errorSchema = z.object({
-  code: z.string().refine((code): code is ErrorCode => code in ERROR_CODES),
+  code: z.string().refine((code): code is ErrorCode => Object.hasOwn(ERROR_CODES, code)),
   message: text,
   hint: text,
 });
