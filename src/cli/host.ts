@@ -53,11 +53,11 @@ export interface ServiceHost {
     signal: AbortSignal | undefined,
     onWait: (job: string) => void,
   ): Promise<ReleasePort>;
-  onProgress(port: string, progress: Progress): void;
+  readonly onProgress: (port: string, progress: Progress) => void;
   /** What a restore is about to do; the next question is about it. */
-  onPlan(plan: unknown): void;
+  readonly onPlan: (plan: unknown) => void;
   /** The JSON document of the command, or of its error, whatever the person sees. */
-  onDocument(document: unknown): void;
+  readonly onDocument: (document: unknown) => void;
 }
 
 export function outputOf(options: CommonOptions, host: Host): Output {

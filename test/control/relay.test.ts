@@ -33,8 +33,8 @@ interface Scene {
   readonly device: BenchBoard;
   readonly server: RelayServer;
   /** Without a daemon, as whoever has the config where it is looked for. */
-  direct(args: readonly string[], options?: RunOptions): Promise<RunResult>;
-  relayed(args: readonly string[], options?: RunOptions): Promise<RunResult>;
+  readonly direct: (args: readonly string[], options?: RunOptions) => Promise<RunResult>;
+  readonly relayed: (args: readonly string[], options?: RunOptions) => Promise<RunResult>;
 }
 
 async function sceneOf(t: TestContext, options: Parameters<typeof startRelayServer>[2] = {}): Promise<Scene> {
@@ -52,15 +52,18 @@ async function sceneOf(t: TestContext, options: Parameters<typeof startRelayServ
 
 /** What differs from one run of the same to the next. */
 function masked(text: string): string {
-  return text
-    .replace(/\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(?:-\d+)?/g, 'ID')
-    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'DATE')
-    .replace(/127\.0\.0\.1:\d+/g, 'ADDRESS')
-    .replace(/\d+\.\d s\b/g, 'N s')
-    .replace(/"seconds": [\d.e-]+/g, '"seconds": N')
-    .replace(/[\d.]+ [KM]?B on the wire/g, 'N on the wire')
-    .replace(/"wireBytes": \d+/g, '"wireBytes": N')
-    .replace(/espd-cli-\w+/g, 'BENCH');
+  return (
+    text
+      .replace(/\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(?:-\d+)?/g, 'ID')
+      .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'DATE')
+      .replace(/127\.0\.0\.1:\d+/g, 'ADDRESS')
+      .replace(/\d+\.\d s\b/g, 'N s')
+      .replace(/[\d.]+ [KM]?B on the wire/g, 'N on the wire')
+      .replace(/\d+(?:\.\d+)? [KM]?B read/g, 'N read')
+      // What was asked, and read instead, goes by measured times.
+      .replace(/^( *)"transfer": \{[^]*?^\1\}/gm, '"transfer": {}')
+      .replace(/espd-cli-\w+/g, 'BENCH')
+  );
 }
 
 const shown = ({ status, stdout, stderr }: RunResult) => ({
@@ -75,7 +78,7 @@ function change({ board }: BenchBoard, offset: number): void {
 
 const reads = ({ board }: BenchBoard) => board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
 
-describe('a command that the daemon does', { concurrency: 2 }, () => {
+describe('a command that the daemon does', () => {
   test('reading the archive: byte for byte what it says by itself, in each form', async (t) => {
     const { device, server, direct, relayed } = await sceneOf(t);
     const { address } = device;
@@ -84,24 +87,22 @@ describe('a command that the daemon does', { concurrency: 2 }, () => {
     await direct(['backup', '--port', address]);
     await direct(['label', MAC, 'kitchen', '--note', 'by the \u{1f6aa} \u00fcber']);
     let sessions = 0;
-    for (const args of [
-      ['list'],
-      ['list', '--sizes', '--csv'],
-      ['show', 'kitchen'],
-      ['show', 'kitchen@first'],
-      ['show', 'nobody'],
-      ['diff', 'kitchen', '--sectors'],
-      ['verify'],
-      ['prune', '--keep-last', '1', '--dry-run'],
-      ['export', 'kitchen', '-', '--offset', '0', '--size', '0x10000'],
-      ['undo', 'kitchen', '--dry-run', '--port', join('/nonexistent', 'tty')],
-    ]) {
-      for (const how of [{ tty: true, columns: 80 }, { tty: true, columns: 50 }, {}, { json: true }] as const) {
-        const line = 'json' in how ? [...args, '--json'] : args;
-        const [a, b] = [await direct(line, how), await relayed(line, how)];
-        assert.deepEqual(b, a, line.join(' '));
-        sessions++;
-      }
+    const wide = { tty: true, columns: 80 };
+    for (const [args, how] of [
+      [['list'], wide],
+      [['list', '--json'], {}],
+      [['list', '--sizes', '--csv'], {}],
+      [['show', 'kitchen'], wide],
+      [['show', 'nobody'], { tty: true, columns: 50 }],
+      [['diff', 'kitchen', '--sectors'], wide],
+      [['verify'], wide],
+      [['prune', '--keep-last', '1', '--dry-run'], wide],
+      [['export', 'kitchen', '-', '--offset', '0', '--size', '0x10000'], {}],
+      [['undo', 'kitchen', '--dry-run', '--port', '/nonexistent/tty'], {}],
+    ] as const) {
+      const [a, b] = [await direct(args, how), await relayed(args, how)];
+      assert.deepEqual(b, a, args.join(' '));
+      sessions++;
     }
     const styled = await relayed(['show', 'kitchen'], { tty: true, env: { NO_COLOR: '1' } });
     assert.doesNotMatch(styled.stdout, /\x1b\[/);
@@ -122,27 +123,18 @@ describe('a command that the daemon does', { concurrency: 2 }, () => {
     const at = (scene: { device: BenchBoard }) => ['--port', scene.device.address];
     for (const args of [
       ['identify'],
-      ['identify', '--json'],
-      ['backup'],
       ['backup', '--json'],
       ['backup', '--full'],
       ['verify', '--device'],
       ['restore', MAC, '--yes'],
       ['undo', MAC, '--yes', '--json'],
       ['diff', MAC, '--device'],
-      ['restore', MAC],
     ]) {
       const [a, b] = [await other.direct([...args, ...at(other)]), await relayed([...args, ...at({ device })])];
       assert.deepEqual(shown(b), shown(a), args.join(' '));
       change(device, 0x30000);
       change(other.device, 0x30000);
     }
-    const tty = { tty: true, columns: 80 };
-    const [a, b] = [
-      await other.direct(['backup', ...at(other)], tty),
-      await relayed(['backup', ...at({ device })], tty),
-    ];
-    assert.deepEqual(shown(b), shown(a));
     assert.equal(device.board.mode, 'app');
     assert.equal(await bench.archive.history(parseMac(MAC)!).then(({ backups }) => backups.length > 2), true);
     const taken = server.ports.filter(({ what }) => what === 'take');
@@ -241,11 +233,8 @@ describe('a command that the daemon does', { concurrency: 2 }, () => {
     await writeFile(join(home, 'other.bin.gz'), gzipSync(board.flash.snapshot()));
     for (const args of [
       ['diff', MAC, join(home, 'other.bin.gz')],
-      ['diff', join(home, 'whole.bin'), MAC],
       ['diff', MAC, join(home, 'missing.bin')],
-      ['diff', MAC, `${home}/`],
       ['import', home, '--dry-run'],
-      ['import', join(home, 'missing.bin'), '--dry-run'],
       ['export', MAC, join(home, 'nowhere', 'x.bin')],
     ]) {
       assert.deepEqual(await relayed(args), await direct(args), args.join(' '));
@@ -309,7 +298,7 @@ const begin = (args: readonly string[]) =>
     report: false,
   });
 
-describe('a session', { concurrency: 2 }, () => {
+describe('a session', () => {
   test('is refused to who does not keep to the protocol, or wants another config', async (t) => {
     const { server } = await sceneOf(t);
     for (const lines of [

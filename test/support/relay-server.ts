@@ -14,7 +14,7 @@ import type { Bench } from './cli.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** As it is built: a process that compiles first would take most of the time of these tests. */
-const MAIN = join(ROOT, 'dist', 'main.js');
+export const MAIN = join(ROOT, 'dist', 'main.js');
 
 export interface PortEvent {
   readonly what: 'take' | 'closed' | 'lost';
@@ -38,9 +38,8 @@ export interface RelayServer {
 export interface RelayServerOptions extends Partial<Omit<SessionsOptions, 'command'>> {
   /** What keeps ports, in the place of one that gives each at once. */
   readonly take?: PortKeeper['take'];
-  readonly command?: readonly string[];
-  /** Mode of the folder that the socket is in. */
-  readonly env?: NodeJS.ProcessEnv;
+  /** What is started for a command, with its arguments; default: espd as it is built. */
+  readonly program?: readonly string[];
 }
 
 export async function startRelayServer(
@@ -52,7 +51,12 @@ export async function startRelayServer(
   const socketPath = join(folder, 'espd.sock');
   const ports: PortEvent[] = [];
   const logged: string[] = [];
-  const { take = () => Promise.resolve(() => undefined), command, env = {}, ...others } = options;
+  const {
+    take = () => Promise.resolve(() => undefined),
+    program = [process.execPath, MAIN, 'relay', '--config', bench.configPath],
+    ...others
+  } = options;
+  const [file = '', ...args] = program;
   const keeper: PortKeeper = {
     take: async (address, purpose, signal, onWait) => {
       const inner: PortRelease = await take(address, purpose, signal, onWait);
@@ -65,15 +69,8 @@ export async function startRelayServer(
   };
   const sessions = new Sessions({
     command: {
-      file: process.execPath,
-      args: command ?? [MAIN, 'relay', '--config', bench.configPath],
-      env: {
-        PATH: process.env['PATH'],
-        TMPDIR: process.env['TMPDIR'],
-        HOME: bench.folder,
-        NODE_NO_WARNINGS: '1',
-        ...env,
-      },
+      ...{ file, args },
+      env: { PATH: process.env['PATH'], TMPDIR: process.env['TMPDIR'], HOME: bench.folder, NODE_NO_WARNINGS: '1' },
     },
     archivePath: bench.archivePath,
     ports: keeper,
