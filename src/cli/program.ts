@@ -1,9 +1,10 @@
 /** The command line: options, help and errors of all commands; each command is a file of its own beside this one. */
 
-import { Command, CommanderError, Help, Option } from 'commander';
+import { Argument, Command, CommanderError, Help, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { type BackupCommandOptions, backup } from './backup.ts';
+import { COMPLETION_HELP, SHELLS, type Shell, completionOf } from './completion/script.ts';
 import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
 import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
@@ -76,6 +77,18 @@ type Runner = (
   work: (context: CommandContext) => Promise<EspdError | undefined>,
   isService?: boolean,
 ) => Promise<void>;
+
+/** The program without anything that runs: for those who only read what commands and options there are. */
+export function programForReading(): Command {
+  const silent = { write: () => undefined };
+  const host: Host = {
+    env: {},
+    terminal: { stdout: silent, stderr: silent },
+    signal: new AbortController().signal,
+    onHangup: () => undefined,
+  };
+  return buildProgram(host, () => Promise.resolve());
+}
 
 function buildProgram(host: Host, run: Runner): Command {
   const program = new Command('espd')
@@ -221,6 +234,11 @@ function buildProgram(host: Host, run: Runner): Command {
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command.optsWithGlobals(), (context) => demo(context.out, host)),
   );
+
+  add('completion', 'print the script by which bash, zsh or fish completes this command line')
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .addHelpText('after', COMPLETION_HELP)
+    .action((shell: Shell, _, command: Command) => void host.terminal.stdout.write(completionOf(shell, command)));
   return program;
 }
 
