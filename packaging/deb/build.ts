@@ -18,12 +18,12 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { generatedFiles } from '../generated.ts';
-import { type Architecture, MAINTAINER, changelog, controlFile, copyrightFile } from './control.ts';
-import { CONFIG, PROGRAM, packagedConfig, packagedMain, packagedTmpfiles, packagedUnit } from './layout.ts';
-import { filesOf, installModules, moduleFacts, neededGlibc } from './modules.ts';
+import { ARCHITECTURES, type Architecture, MAINTAINER, changelog, controlFile, copyrightFile } from './control.ts';
+import { CONFIG, PROGRAM, isLicense, packagedConfig, packagedMain, packagedTmpfiles, packagedUnit } from './layout.ts';
+import { checkLoads, filesOf, installModules, moduleFacts, neededGlibc } from './modules.ts';
 import { run } from './run.ts';
 
 export interface BuildOptions {
@@ -44,6 +44,7 @@ interface PackageJson {
   readonly license: string;
   readonly type: string;
   readonly engines: { readonly node: string };
+  readonly dependencies: Readonly<Record<string, string>>;
 }
 
 const SCRIPTS = ['postinst', 'prerm', 'postrm'];
@@ -73,6 +74,8 @@ export function stageFiles(stage: string, options: BuildOptions): void {
   const program = join(stage, PROGRAM);
   mkdirSync(program, { recursive: true });
   installModules(root, program, architecture);
+  const isOurs = process.platform === 'linux' && process.arch === ARCHITECTURES[architecture];
+  if (isOurs) checkLoads(program, Object.keys(own.dependencies));
   copyCompiled(join(root, 'dist'), join(program, 'dist'));
   const main = `${PROGRAM}/dist/main.js`;
   write(main, packagedMain(readFileSync(join(stage, main), 'utf8')));
@@ -102,6 +105,8 @@ export function stageFiles(stage: string, options: BuildOptions): void {
   write(`${doc}/changelog.gz`, zipped(changelog(version, maintainer, date)));
   const modules = moduleFacts(stage, join(program, 'node_modules'));
   write(`${doc}/copyright`, copyrightFile({ license: own.license, text: read('LICENSE') }, modules));
+  // Their texts are all in that file now.
+  for (const file of filesOf(join(program, 'node_modules'))) if (isLicense(basename(file))) rmSync(file);
 
   const files = filesOf(stage).filter((file) => lstatSync(file).isFile());
   const natives = files.filter((file) => file.endsWith('.node')).map((file) => readFileSync(file));

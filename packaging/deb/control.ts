@@ -42,12 +42,12 @@ export function controlFile(facts: ControlFacts): string {
     'Section: utils',
     'Priority: optional',
     'Description: fleet backup daemon for ESP8266 and ESP32 boards',
-    ' When a board is plugged in, espd reads its whole flash and keeps it in an archive',
-    ' of dated images, one folder for each board. "espd restore" puts an image back,',
-    ' and compares the flash with it by digests of the chip.',
+    ' When a board is plugged in, espd reads its whole flash and keeps it in an',
+    ' archive of dated images, one folder for each board. "espd restore" puts an',
+    ' image back, and has the chip hash its flash before the board is reset.',
     ' .',
-    ' This package installs the service, its udev rules, the commands, their man pages',
-    ' and completions for bash, zsh and fish.',
+    ' This package installs the service, its udev rules, the commands, their man',
+    ' pages and completions for bash, zsh and fish.',
   ].join('\n')}\n`;
 }
 

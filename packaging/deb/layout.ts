@@ -6,14 +6,14 @@ export const CONFIG = 'etc/espd/config.yaml';
 
 /** The unit, with the program in /usr/bin. @throws Error where it is not what this was written for */
 export function packagedUnit(unit: string): string {
-  const body = unit.slice(unit.indexOf('[Unit]'));
-  const ours = '/usr/local/bin/espd';
-  if (!unit.includes('[Unit]') || !body.includes(`ExecStart=${ours} `))
-    throw new Error(`the unit does not start ${ours}`);
+  const ours = 'ExecStart=/usr/local/bin/espd ';
+  // Its remarks speak of sections, too.
+  const start = unit.indexOf('\n[Unit]\n');
+  if (start === -1 || !unit.includes(`\n${ours}`)) throw new Error(`the unit has no line ${ours}`);
   return `# The espd service. Change it with \`systemctl edit espd\`, which no upgrade overwrites: install.md in
 # /usr/share/doc/espd has examples.
 
-${body.replace(`ExecStart=${ours} `, 'ExecStart=/usr/bin/espd ')}`;
+${unit.slice(start + 1).replace(ours, 'ExecStart=/usr/bin/espd ')}`;
 }
 
 /** Only the archive's folder: dpkg itself looks after /etc/espd and the config. */
@@ -37,14 +37,14 @@ export function packagedMain(main: string): string {
 /** Whether a file below node_modules is needed to run espd on Linux with Debian's C library. */
 export function isNeeded(path: string, cpu: string): boolean {
   const name = path.slice(path.lastIndexOf('/') + 1);
-  if (isLicense(name)) return true;
-  if (/^\.|\.(?:md|map|ts|mts|cts|gyp|gypi|flow|markdown|tsbuildinfo|yml)$/.test(name)) return false;
   if (/(?:^|\/)(?:\.bin|\.github|node-addon-api)\//.test(path)) return false;
-  if (/^(?:koffi\/(?:src|vendor|doc|lib\/native)|@serialport\/bindings-cpp\/src)\//.test(path)) return false;
-  if (!path.endsWith('.node')) return !/\.(?:c|cc|cpp|h|hh|hpp|S|asm|lib|dll|dylib|exe)$/.test(name);
+  if (/^(?:koffi\/(?:vendor|doc)|@serialport\/bindings-cpp\/src)\//.test(path)) return false;
+  if (isLicense(name)) return true;
+  if (/^\.|^README$|\.(?:md|map|ts|mts|cts|gyp|gypi|flow|markdown|tsbuildinfo|yml)$/.test(name)) return false;
+  if (!path.endsWith('.node')) return !/\.(?:c|cc|cpp|h|hh|hpp|inc|S|asm|lib|dll|dylib|exe|sh|ps1|bat|txt)$/.test(name);
   return !path.includes('musl') && path.includes(cpu === 'x64' ? 'linux-x64' : 'linux-arm64');
 }
 
 export function isLicense(name: string): boolean {
-  return /^(?:licen[cs]e|copying|notice)(?:[.-].*)?$/i.test(name);
+  return /^(?:licen[cs]e|copying)(?:[.-].*)?$/i.test(name);
 }

@@ -45,6 +45,18 @@ export function installModules(root: string, folder: string, architecture: Archi
   }
 }
 
+/**
+ * Loads each package that espd itself imports, so that one of which too much was taken away is found here.
+ * @throws Error with what node said
+ */
+export function checkLoads(folder: string, names: readonly string[]): void {
+  for (const name of names) {
+    // Its code is not for us, but its data (see test/architecture.test.ts).
+    if (name === 'esptool-js') continue;
+    run(process.execPath, ['--input-type=module', '--eval', `await import(${JSON.stringify(name)})`], { cwd: folder });
+  }
+}
+
 /** Paths of all files and links below a folder, sorted. */
 export function filesOf(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
