@@ -1,13 +1,13 @@
 #!/bin/bash
 # The life of the package on a throw-away copy of this machine: an overlay over its root in a mount namespace of its own,
 # with a systemctl that notes what it is told. usage: lifecycle.sh FIRST.deb SECOND.deb FOLDER (empty, for the overlay)
-# Needs root, and `unshare --mount` around it. Each step prints "## name", what dpkg said, and what is then the case.
+# LOWER names the root of another system to be the lower layer. Needs root, and `unshare --mount` around it. Each step prints "## name", what dpkg said, and what is then the case.
 set -euo pipefail
 first=$1 second=$2 folder=$3
 
 mount -t tmpfs tmpfs "$folder"
 mkdir "$folder"/{upper,work,root}
-mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" "$folder/root"
+mount -t overlay overlay -o "lowerdir=${LOWER:-/},upperdir=$folder/upper,workdir=$folder/work" "$folder/root"
 root=$folder/root
 mount --bind /dev "$root/dev"
 mount --bind /proc "$root/proc"
@@ -64,7 +64,6 @@ echo "folder: $(inside stat -c '%a %U %G' /var/lib/espd)"
 echo "groups: $(inside id -Gn espd)"
 echo "version: $(inside espd --version 2>&1)"
 echo "list: $(inside runuser -u espd -- espd list 2>&1)"
-echo "audit: $(inside dpkg --audit 2>&1)"
 echo "verify: $(inside dpkg --verify espd 2>&1)"
 
 mkdir "$root/var/lib/espd/board"
@@ -75,7 +74,7 @@ echo '## upgrade while it runs'
 dpkg_does --install --no-triggers --force-downgrade /packages/second.deb
 facts
 echo '## configured again'
-for i in 1 2; do inside env DPKG_MAINTSCRIPT_PACKAGE=espd /var/lib/dpkg/info/espd.postinst configure 0.1.0 || echo "failed $i"; done
+for i in 1 2; do inside env DPKG_MAINTSCRIPT_PACKAGE=espd /var/lib/dpkg/info/espd.postinst configure 0.1.0 2>&1 || echo "failed $i"; done
 facts
 echo '## upgrade while it is stopped'
 echo inactive >"$root/run/state"
@@ -107,8 +106,8 @@ dpkg_does --no-triggers --remove espd
 dpkg_does --install --no-triggers --force-downgrade /packages/second.deb
 facts
 echo '## beside an installation by npm'
-touch "$root/etc/systemd/system/espd.service"
-inside env DPKG_MAINTSCRIPT_PACKAGE=espd /var/lib/dpkg/info/espd.postinst configure 0.1.0
+cp "$root/usr/lib/systemd/system/espd.service" "$root/etc/systemd/system/espd.service"
+inside env DPKG_MAINTSCRIPT_PACKAGE=espd /var/lib/dpkg/info/espd.postinst configure 0.1.0 2>&1
 rm "$root/etc/systemd/system/espd.service"
 echo '## purge'
 dpkg_does --no-triggers --purge espd
