@@ -41,7 +41,7 @@ chmod 755 "$root/usr/sbin/policy-rc.d"
 rm -rf "$root/var/lib/espd" "$root/etc/espd"
 echo inactive >"$root/run/state"
 
-inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
 dpkg_does() {
     local status=0
     : >"$root/run/told"
