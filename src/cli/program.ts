@@ -1,10 +1,11 @@
 /** The command line: options, help and errors of all commands; each command is a file of its own beside this one. */
 
-import { Command, CommanderError, Help, Option } from 'commander';
+import { Argument, Command, CommanderError, Help, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { FLASH_SIZE_HELP, NOW_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
 import type { BackupCommandOptions } from './backup.ts';
+import { COMPLETION_HELP, SHELLS, type Shell, completionOf } from './completion/script.ts';
 import type { CommandContext } from './context.ts';
 import { addDiff } from './diff-options.ts';
 import type { DiffCommandOptions } from './diff.ts';
@@ -82,6 +83,23 @@ type Runner = (
 
 /** For a command that works without a sound config. */
 type LoneRunner = (options: CommonOptions, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
+
+/** The program without anything that runs: for those who only read what commands and options there are. */
+export function programForReading(): Command {
+  const silent = { write: () => undefined };
+  const host: Host = {
+    env: {},
+    terminal: { stdout: silent, stderr: silent },
+    signal: new AbortController().signal,
+    onHangup: () => undefined,
+  };
+  return buildProgram(
+    host,
+    () => Promise.resolve(),
+    () => Promise.resolve(),
+    () => undefined,
+  );
+}
 
 function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (status: number) => void): Command {
   const program = new Command('espd')
@@ -243,6 +261,11 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command, async (context) => (await import('./demo.ts')).demo(context.out, host)),
   );
+
+  add('completion', 'print the script by which bash, zsh or fish completes this command line')
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .addHelpText('after', COMPLETION_HELP)
+    .action((shell: Shell, _, command: Command) => void host.terminal.stdout.write(completionOf(shell, command)));
 
   program.command('relay', { hidden: true }).action(async (_, command: Command) => {
     const { relay } = await import('./relay/relay.ts');
