@@ -6,6 +6,7 @@ import { VERSION } from '../version.ts';
 import { FLASH_SIZE_HELP, NOW_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
 import type { BackupCommandOptions } from './backup.ts';
 import type { CommandContext } from './context.ts';
+import { type DoctorCommandOptions, addDoctor } from './doctor-options.ts';
 import { addDiff } from './diff-options.ts';
 import type { DiffCommandOptions } from './diff.ts';
 import type { ExportCommandOptions } from './export/export.ts';
@@ -54,7 +55,10 @@ export async function runCommandLine(args: readonly string[], host: Host): Promi
   const run: Runner = async (command, work, isService = false) => {
     status = await runCommand(args, command, host, work, isService);
   };
-  const program = buildProgram(host, run, (ended) => (status = ended));
+  const runAlone: LoneRunner = async (options, work) => {
+    status = (await runWithoutContext(options, host, work))?.exitStatus ?? EXIT.done;
+  };
+  const program = buildProgram(host, run, runAlone, (ended) => (status = ended));
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
@@ -76,7 +80,10 @@ type Runner = (
   isService?: boolean,
 ) => Promise<void>;
 
-function buildProgram(host: Host, run: Runner, onStatus: (status: number) => void): Command {
+/** For a command that works without a sound config. */
+type LoneRunner = (options: CommonOptions, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
+
+function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (status: number) => void): Command {
   const program = new Command('espd')
     .description('Backs up the whole flash of every ESP8266 and ESP32 board that you plug in, and puts it back.')
     .version(VERSION, '-V, --version')
@@ -226,6 +233,13 @@ function buildProgram(host: Host, run: Runner, onStatus: (status: number) => voi
       run(command, async (context) => (await import('./pin.ts')).unpin(context, text)),
     );
 
+  addDoctor(add('doctor', "check this machine's set-up; each finding with the command that mends it")).action(
+    (options: DoctorCommandOptions, command: Command) => {
+      const common: CommonOptions = command.optsWithGlobals();
+      return runAlone(common, async (out) => (await import('./doctor.ts')).doctor({ common, host, out }, options));
+    },
+  );
+
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command, async (context) => (await import('./demo.ts')).demo(context.out, host)),
   );
@@ -281,6 +295,24 @@ async function runCommand(
 function refuseOwn({ config, archive, logLevel }: CommonOptions, { service }: Host): void {
   if (service === undefined || (config ?? archive ?? logLevel) === undefined) return;
   throw new EspdError('daemon-protocol', 'A daemon uses its own config, archive and log', { hint: 'Add --no-daemon' });
+}
+
+async function runWithoutContext(
+  options: CommonOptions,
+  host: Host,
+  work: (out: Output) => Promise<EspdError | undefined>,
+): Promise<EspdError | undefined> {
+  const out = outputOf(options, host);
+  try {
+    const error = await work(out);
+    if (error !== undefined && !out.json) out.error(error);
+    return error;
+  } catch (error) {
+    const interrupted = () => new EspdError('interrupted', 'Interrupted');
+    const failure = host.signal.aborted ? (faultOf(host.signal) ?? interrupted()) : toEspdError(error);
+    report(failure, out);
+    return failure;
+  }
 }
 
 /** Why the process ends, where that is a fault of its own and no signal. */
