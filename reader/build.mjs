@@ -16,7 +16,7 @@ import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { CHIPS } from './chips.mjs';
 import { readElf } from './elf.mjs';
-import { compilerArguments, entrySymbol, linkerScript } from './toolchain.mjs';
+import { compilerArguments, entrySymbol, historyBytes, linkerScript } from './toolchain.mjs';
 
 const PROTOCOL = 1;
 const FIRST_OPCODE = 0xd5;
@@ -117,7 +117,7 @@ function artefact(name, digest, version) {
         { address: segments[1].address, bytes: bssEnd - segments[1].address },
       ],
       crc32: crc,
-      historyBytes: chip.sizes.RING_BYTES - 1024 - 272,
+      historyBytes: historyBytes(chip.sizes),
       maxRuns: chip.sizes.MAX_RUNS,
     };
   } finally {

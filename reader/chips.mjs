@@ -29,9 +29,23 @@ const CALL0 = {
 const WINDOWED = { ...CALL0, windowed: 1 };
 
 /** Sizes of the compressor, in about 135, 85 and 22 KB of RAM. A ring of 32 KB makes 2 % less of firmware than 16 KB, 6 % less than 4 KB. */
-const LARGE = { RING_BYTES: 32768, HASH_BITS: 12, BLOCK_SYMBOLS: 4096, OUTPUT_BYTES: 16384, MAX_RUNS: 512 };
+const LARGE = {
+  RING_BYTES: 32768,
+  INPUT_BYTES: 1024,
+  HASH_BITS: 12,
+  BLOCK_SYMBOLS: 4096,
+  OUTPUT_BYTES: 16384,
+  MAX_RUNS: 512,
+};
 const MEDIUM = { ...LARGE, RING_BYTES: 16384 };
-const SMALL = { RING_BYTES: 4096, HASH_BITS: 10, BLOCK_SYMBOLS: 1024, OUTPUT_BYTES: 4096, MAX_RUNS: 128 };
+const SMALL = {
+  RING_BYTES: 4096,
+  INPUT_BYTES: 256,
+  HASH_BITS: 10,
+  BLOCK_SYMBOLS: 1536,
+  OUTPUT_BYTES: 4096,
+  MAX_RUNS: 128,
+};
 
 const UART0 = 0x60000000;
 

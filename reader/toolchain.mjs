@@ -29,6 +29,11 @@ export function macros(chip, build) {
   };
 }
 
+/** How far back a match reaches: HISTORY_BYTES of src/deflate.h. @param {import('./chips.mjs').Chip['sizes']} sizes */
+export function historyBytes(sizes) {
+  return sizes.RING_BYTES - sizes.INPUT_BYTES - 272;
+}
+
 /** @param {Record<string, number>} values */
 export function macroFlags(values) {
   return Object.entries(values).map(
