@@ -62,21 +62,22 @@ static uint32_t find(uint32_t candidate, uint32_t longer_than, uint32_t most, ui
     uint32_t reach = position - oldest, last = 0, found = 0;
     if (reach > HISTORY_BYTES) reach = HISTORY_BYTES;
     if (longer_than >= most) return 0;
+    uint32_t first = here[0], decisive = here[longer_than];
     for (uint32_t tries = candidates; tries > 0; tries--) {
         uint32_t back = (uint16_t)(position - candidate);
         if (back <= last || back > reach) break;
         last = back;
-        const uint8_t *there = at(position - back);
-        if (there[longer_than] == here[longer_than] && there[0] == here[0] && there[1] == here[1]) {
-            uint32_t length = 2;
-            while (length < most && there[length] == here[length]) length++;
-            if (length > longer_than) {
-                found = longer_than = length;
-                *distance = back;
-                if (length == most) break;
-            }
-        }
-        candidate = before[(position - back) & RING_MASK];
+        uint32_t index = candidate & RING_MASK;
+        const uint8_t *there = ring + index;
+        candidate = before[index];
+        if (there[longer_than] != decisive || there[0] != first) continue;
+        uint32_t length = 1;
+        while (length < most && there[length] == here[length]) length++;
+        if (length <= longer_than) continue;
+        found = longer_than = length;
+        *distance = back;
+        if (length == most) break;
+        decisive = here[length];
     }
     return found;
 }

@@ -125,7 +125,8 @@ export async function build(
 export async function runProgram(command: readonly string[], input: Uint8Array): Promise<Buffer> {
   const [program, ...parameters] = command;
   assert.ok(program);
-  const child = spawn(program, parameters, { stdio: 'pipe' });
+  // A program that waits for ever is killed, and the signal told.
+  const child = spawn(program, parameters, { stdio: 'pipe', timeout: 120_000, killSignal: 'SIGKILL' });
   const out: Buffer[] = [];
   const told: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
