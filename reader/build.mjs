@@ -1,7 +1,7 @@
 /**
- * Builds the program for every chip: `node reader/build.mjs` writes reader/built/<chip>.json (described in PROTOCOL.md),
- * `node reader/build.mjs --check` compares instead, and fails if a file is not what the sources give. Names of chips as
- * further arguments: only those.
+ * Builds the program for every chip: `node reader/build.mjs` writes reader/built/<chip>.json (described in
+ * PROTOCOL.md), `node reader/build.mjs --check` compares instead, and fails if a file is not what the sources give.
+ * Names of chips as further arguments: only those.
  *
  * Where a compiler is missing, or is another one than the file was built with, the check can say only whether the
  * sources are those of the file; it says so.
@@ -43,8 +43,8 @@ export function sourceDigest() {
 }
 
 /**
- * The stub that the program lies beside: its digest, and where its table of handlers stands, which is the one place where
- * the same address stands 27 times.
+ * The stub that the program lies beside: its digest, and where its table of handlers stands, which is the one place
+ * where the same address stands 27 times.
  * @param {string} name
  */
 function stubFacts(name) {
@@ -128,7 +128,10 @@ function artefact(name, digest, version) {
 /** @param {unknown} document */
 const print = (document) => `${JSON.stringify(document, null, 2)}\n`;
 
-/** Looks at one chip; returns what is wrong, or null. @param {string} name @param {boolean} check @param {string} digest */
+/**
+ * Looks at one chip; returns what is wrong, or null.
+ * @param {string} name @param {boolean} check @param {string} digest
+ */
 function one(name, check, digest) {
   const file = path.join(built, `${name}.json`);
   const old = fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : null;

@@ -4,7 +4,8 @@
 #include "huffman.h"
 
 /* Sizes and numbers of RFC 1951, 3.2.5 to 3.2.7. */
-enum { LITERAL_CODES = 286, FIXED_LITERAL_CODES = 288, DISTANCE_CODES = 30, FIXED_DISTANCE_CODES = 32, LENGTH_CODES = 19 };
+enum { LITERAL_CODES = 286, FIXED_LITERAL_CODES = 288, DISTANCE_CODES = 30, FIXED_DISTANCE_CODES = 32 };
+enum { LENGTH_CODES = 19 };
 enum { END_OF_BLOCK = 256, FIRST_LENGTH = 257, MAX_CODE_BITS = 15, MAX_LENGTH_CODE_BITS = 7 };
 enum { STORED, FIXED, DYNAMIC };
 enum { REPEAT = 16, ZEROS_3, ZEROS_11 };
@@ -48,8 +49,8 @@ struct coded {
 };
 
 /*
- * Lengths and distances grow by powers of two: with n extra bits there are `per_power` symbols, each for 2^n values. Value 0
- * is the shortest.
+ * Lengths and distances grow by powers of two: with n extra bits there are `per_power` symbols, each for 2^n values.
+ * Value 0 is the shortest.
  */
 static inline struct coded code_of(uint32_t value, uint32_t log2_per_power)
 {

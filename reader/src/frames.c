@@ -26,7 +26,7 @@ static uint32_t output_in, output_out;
 static enum { IDLE, SEQUENCE, PAYLOAD, CHECK, CLOSE } part;
 static uint32_t payload_left, check_left, crc, escaped;
 
-/* Frames begun, and acknowledged; both run freely. */
+/* Frames sent to their end, and acknowledged; both run freely. */
 static uint32_t sent, acknowledged, window;
 
 /* May a frame be shorter than FRAME_BYTES; is the frame to be sent the last. */
@@ -101,9 +101,9 @@ static void take_from_host(uint32_t byte)
 }
 
 /*
- * The bulk of a frame, until the FIFO is full, the payload is at its end, or a byte needs its escape. Returns the room that is
- * left in the FIFO. What next_byte does for one byte, in a loop of its own: this is where most of the time of a stream
- * without compression goes.
+ * The bulk of a frame, until the FIFO is full, the payload is at its end, or a byte needs its escape. Returns the room
+ * that is left in the FIFO. What next_byte does for one byte, in a loop of its own: this is where most of the time of a
+ * stream without compression goes.
  */
 static uint32_t send_payload(uint32_t room)
 {

@@ -1,8 +1,8 @@
 /*
  * The line: bytes of data become frames, acknowledgements are counted, an abort is noticed. See PROTOCOL.md.
  *
- * Nothing waits for the line but `frames_put...` and `frames_finish`; everybody who computes for long calls `frames_serve`,
- * so that the UART always has something to send.
+ * Nothing waits for the line but `frames_put...` and `frames_finish`; everybody who computes for long calls
+ * `frames_serve`, so that the UART always has something to send.
  */
 #ifndef FRAMES_H
 #define FRAMES_H

@@ -1,4 +1,4 @@
-/* What the stub and a command have to do with each other (esp-flasher-stub, src/command_handler.h, docs/plugin-system.md). */
+/* How the stub calls a command: esp-flasher-stub, src/command_handler.h and docs/plugin-system.md. */
 #ifndef STUB_H
 #define STUB_H
 

@@ -1,6 +1,6 @@
 /*
- * The compressor alone. Input: cases of four words (level, bytes of dictionary, bytes of data, longest piece that is put in
- * at once), then dictionary and data. Output of each: a word with the length, and the stream.
+ * The compressor alone. Input: cases of four words (level, bytes of dictionary, bytes of data, longest piece that is
+ * put in at once), then dictionary and data. Output of each: a word with the length, and the stream.
  */
 #include "../src/deflate.h"
 #include "../src/frames.h"

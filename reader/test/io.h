@@ -1,6 +1,6 @@
 /*
- * Input and output of the test programs, with a C library (READER_LIBC: compiled for this machine) or by bare system calls
- * of Linux (for the chip's processor, under qemu-user, where there is none).
+ * Input and output of the test programs, with a C library (READER_LIBC: compiled for this machine) or by bare system
+ * calls of Linux (for the chip's processor, under qemu-user, where there is none).
  */
 #ifndef TEST_IO_H
 #define TEST_IO_H
