@@ -72,8 +72,9 @@ const shown = ({ status, stdout, stderr }: RunResult) => ({
   stderr: masked(screenOf(stderr)),
 });
 
-function change({ board }: BenchBoard, offset: number): void {
-  board.flash.load(offset, Buffer.alloc(4096, 0x42));
+/** Another `fill` is another content. */
+function change({ board }: BenchBoard, offset: number, fill = 0x42): void {
+  board.flash.load(offset, Buffer.alloc(4096, fill));
 }
 
 const reads = ({ board }: BenchBoard) => board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
@@ -121,7 +122,7 @@ describe('a command that the daemon does', () => {
     const { bench, device, server, direct, relayed } = await sceneOf(t);
     const other = await sceneOf(t);
     const at = (scene: { device: BenchBoard }) => ['--port', scene.device.address];
-    for (const args of [
+    for (const [index, args] of [
       ['identify'],
       ['backup', '--json'],
       ['backup', '--full'],
@@ -129,11 +130,11 @@ describe('a command that the daemon does', () => {
       ['restore', MAC, '--yes'],
       ['undo', MAC, '--yes', '--json'],
       ['diff', MAC, '--device'],
-    ]) {
+    ].entries()) {
       const [a, b] = [await other.direct([...args, ...at(other)]), await relayed([...args, ...at({ device })])];
       assert.deepEqual(shown(b), shown(a), args.join(' '));
-      change(device, 0x30000);
-      change(other.device, 0x30000);
+      change(device, 0x30000, index);
+      change(other.device, 0x30000, index);
     }
     assert.equal(device.board.mode, 'app');
     assert.equal(await bench.archive.history(parseMac(MAC)!).then(({ backups }) => backups.length > 2), true);
