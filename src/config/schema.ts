@@ -9,6 +9,7 @@
 
 import { z } from 'zod';
 import { cronProblem } from './cron.ts';
+import { hooksSchema, metricsSchema } from './outbound.ts';
 import { retentionSchema } from './retention.ts';
 import { parseSize } from './size.ts';
 
@@ -225,6 +226,8 @@ export const configSchema = z
       .describe('Which backups are kept. Without any of its keys all are, for ever.'),
     schedule: scheduleSchema.prefault({}).describe('What the daemon does by the clock.'),
     log: logSchema.prefault({}).describe('What is logged, always on stderr.'),
+    metrics: metricsSchema.prefault({}).describe('What /metrics says.'),
+    hooks: hooksSchema.describe('Programs that the daemon runs when something has happened.'),
   })
   .meta({ title: 'espd config', description: 'Config of espd. Every key has a default.' });
 
