@@ -60,7 +60,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'node-cron': ['daemon'],
   winston: ['config/logger.ts', 'log'],
   yaml: ['config'],
-  zod: ['config', 'archive', 'control'],
+  zod: ['config', 'archive', 'control', 'outbound/spool.ts'],
   zstddec: ['archive'],
   commander: ['cli'],
   koffi: ['serial', 'daemon/notify.ts', 'simulator/serve/pty', 'exit.ts'],

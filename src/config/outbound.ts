@@ -1,4 +1,4 @@
-/** The sections by which the service tells others: `metrics`, `hooks`. Pure. */
+/** The sections by which the service tells others: `metrics`, `hooks`, `webhooks`. Pure. */
 
 import { z } from 'zod';
 
@@ -79,5 +79,55 @@ export const hooksSchema = z
   .max(64)
   .default([]);
 
+export const WEBHOOK_TEMPLATES = ['json', 'ntfy', 'healthchecks'] as const;
+export type WebhookTemplate = (typeof WEBHOOK_TEMPLATES)[number];
+
+const secret = () =>
+  z
+    .strictObject({
+      file: z
+        .string()
+        .max(4096)
+        .regex(/^\//, 'wants an absolute path')
+        .exactOptional()
+        .describe('A file with the secret in one line; absolute path.'),
+      env: z
+        .string()
+        .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'wants the name of a variable of the environment')
+        .exactOptional()
+        .describe('A variable of the environment of the daemon.'),
+    })
+    .refine(({ file, env }) => (file === undefined) !== (env === undefined), { message: 'wants either file or env' })
+    .nullable()
+    .default(null);
+
+export const webhookSchema = z.strictObject({
+  on: onEvents(),
+  url: z
+    .string()
+    .max(2048)
+    .refine(isWebUrl, { message: 'wants a URL that begins with http:// or https://, without a user in it' })
+    .describe('Where events are POSTed to; http or https. Redirects are not followed.'),
+  template: z
+    .enum(WEBHOOK_TEMPLATES)
+    .default('json')
+    .describe('json: the event. ntfy: the URL of a topic. healthchecks: the ping URL of a check.'),
+  secret: secret().describe('Key of the HMAC-SHA256 signature in the headers webhook-...; null: not signed.'),
+  token: secret().describe('Sent as Authorization: Bearer; null: none.'),
+});
+
+export const webhooksSchema = z
+  .array(webhookSchema.describe('A server, and the events that it is told.'))
+  .max(16)
+  .default([]);
+
+export type WebhookConfig = z.output<typeof webhookSchema>;
+export type SecretConfig = NonNullable<WebhookConfig['secret']>;
 export type HookConfig = z.output<typeof hookSchema>;
 export type MetricsConfig = z.output<typeof metricsSchema>;
+
+function isWebUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password } = new URL(text);
+  return ['http:', 'https:'].includes(protocol) && username === '' && password === '';
+}

@@ -1,7 +1,7 @@
 /** What the schema finds wrong, in words for people: what was wanted, what was found, what was probably meant. */
 
 import type { z } from 'zod';
-import { hookSchema } from './outbound.ts';
+import { hookSchema, webhookSchema } from './outbound.ts';
 import { overrideSchema } from './retention.ts';
 import { configSchema, portMatcherSchema } from './schema.ts';
 
@@ -91,6 +91,7 @@ function keysAt(path: Path): string[] {
   const schema = configSchema.shape[section].unwrap();
   if (below.length === 0) return 'shape' in schema ? Object.keys(schema.shape) : [];
   if (section === 'hooks') return Object.keys(hookSchema.shape);
+  if (section === 'webhooks') return below.length > 1 ? ['file', 'env'] : Object.keys(webhookSchema.shape);
   return Object.keys(section === 'retention' ? overrideSchema.shape : portMatcherSchema.shape);
 }
 

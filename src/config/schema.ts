@@ -9,7 +9,7 @@
 
 import { z } from 'zod';
 import { cronProblem } from './cron.ts';
-import { hooksSchema, metricsSchema } from './outbound.ts';
+import { hooksSchema, metricsSchema, webhooksSchema } from './outbound.ts';
 import { retentionSchema } from './retention.ts';
 import { parseSize } from './size.ts';
 
@@ -228,6 +228,7 @@ export const configSchema = z
     log: logSchema.prefault({}).describe('What is logged, always on stderr.'),
     metrics: metricsSchema.prefault({}).describe('What /metrics says.'),
     hooks: hooksSchema.describe('Programs that the daemon runs when something has happened.'),
+    webhooks: webhooksSchema.describe('Servers that the daemon tells what has happened.'),
   })
   .meta({ title: 'espd config', description: 'Config of espd. Every key has a default.' });
 

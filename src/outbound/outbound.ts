@@ -1,4 +1,4 @@
-/** All by which the service tells others what happens, wired to the bus: metrics, hooks. */
+/** All by which the service tells others what happens, wired to the bus: metrics, hooks, webhooks. */
 
 import type { BoardOverview } from '../archive/types.ts';
 import type { Clock } from '../clock.ts';
@@ -8,9 +8,10 @@ import type { Logger } from '../log.ts';
 import { BoardBook } from './board-book.ts';
 import { Hooks } from './hooks.ts';
 import { Metrics } from './metrics.ts';
+import { Webhooks } from './webhooks.ts';
 
 /** The sections that are looked at. */
-export type OutboundConfig = Pick<Config, 'metrics' | 'hooks'>;
+export type OutboundConfig = Pick<Config, 'metrics' | 'hooks' | 'webhooks'>;
 
 export interface OutboundParts {
   readonly clock: Clock;
@@ -18,8 +19,12 @@ export interface OutboundParts {
   readonly events: EventSource;
   readonly version: string;
   readonly config: OutboundConfig;
-  /** The environment of hooks. */
+  /** The environment of hooks; secrets of webhooks may be in it. */
   readonly env: NodeJS.ProcessEnv;
+  /** Where webhooks wait that could not be delivered yet; made when it is needed. */
+  readonly spoolFolder: string;
+  /** From 0 to 1. */
+  readonly random: () => number;
   /** All boards of the archive, as `Archive.overview` gives them; asked once, at the start. */
   readonly boards: (signal: AbortSignal) => Promise<readonly BoardOverview[]>;
   /** Free bytes on the archive's disk; asked at each scrape, which gets the answer before. */
@@ -36,18 +41,28 @@ export interface Outbound {
 }
 
 export function startOutbound(parts: OutboundParts): Outbound {
-  const { boards, clock, env, events, log, version } = parts;
+  const { boards, clock, env, events, log, random, spoolFolder, version } = parts;
   const stopping = new AbortController();
   const disk = freeDisk(parts.freeBytes);
   const book = new BoardBook();
-  const metrics = new Metrics({ clock, version, book, freeBytes: disk.last });
+  const metrics = new Metrics({ clock, version, book, freeBytes: disk.last, spooled: () => webhooks.waiting });
   const hooks = new Hooks({ clock, log, env, onEnd: (outcome) => metrics.sent('hook', outcome) });
+  const webhooks = new Webhooks(
+    {
+      ...{ clock, log, env, random, instance: events.instance, folder: spoolFolder },
+      onEnd: (outcome) => metrics.sent('webhook', outcome),
+    },
+    parts.config.webhooks,
+  );
   const apply = (config: OutboundConfig) => {
     metrics.perBoard = config.metrics.perBoard;
     hooks.apply(config.hooks);
+    webhooks.apply(config.webhooks);
   };
   apply(parts.config);
-  const unsubscribe = [book.onEvent, metrics.onEvent, hooks.onEvent].map((listener) => events.subscribe(listener));
+  const unsubscribe = [book.onEvent, metrics.onEvent, hooks.onEvent, webhooks.onEvent].map((listener) =>
+    events.subscribe(listener),
+  );
 
   disk.refresh();
   boards(stopping.signal).then(
@@ -65,7 +80,7 @@ export function startOutbound(parts: OutboundParts): Outbound {
     stop: async () => {
       stopping.abort();
       for (const leave of unsubscribe) leave();
-      await hooks.stop();
+      await Promise.all([hooks.stop(), webhooks.stop()]);
     },
   };
 }

@@ -188,15 +188,23 @@ describe('all that tells others', () => {
   it('takes a new config without a restart, and does not wait for a disk that hangs', async () => {
     const { bus, clock } = newBus();
     const outbound = startOutbound({
-      ...{ clock, log: silentLogger, events: bus, version: '1', env: {} },
-      config: { metrics: { perBoard: true }, hooks: [] },
+      ...{
+        clock,
+        log: silentLogger,
+        events: bus,
+        version: '1',
+        env: {},
+        random: Math.random,
+        spoolFolder: '/nonexistent',
+      },
+      config: { metrics: { perBoard: true }, hooks: [], webhooks: [] },
       boards: () => Promise.reject(new Error('no archive')),
       freeBytes: () => new Promise(() => undefined),
     });
     bus.emit(keptEvent());
     assert.ok(outbound.metrics().includes('espd_board_problem{'));
     assert.ok(!outbound.metrics().includes('espd_disk_free_bytes'));
-    outbound.apply({ metrics: { perBoard: false }, hooks: [] });
+    outbound.apply({ metrics: { perBoard: false }, hooks: [], webhooks: [] });
     assert.ok(!outbound.metrics().includes('espd_board_problem{'));
     await outbound.stop();
     bus.emit(keptEvent());
