@@ -1,33 +1,20 @@
 /** `espd doctor`: the set-up of this machine, one line a check, and what mends it; `--fix` does what is safe. */
 
-import type { Command } from 'commander';
-import { systemClock, unlessAborted } from '../clock.ts';
-import { PACKAGE_FOLDER, SYSTEM_SOCKET_PATH, type Subject } from '../doctor/subject.ts';
+import { unlessAborted } from '../clock.ts';
+import type { Subject } from '../doctor/subject.ts';
 import { examine, reportOf } from '../doctor/doctor.ts';
 import { type PlannedFix, applyFix, planFixes } from '../doctor/fix.ts';
 import type { Outside } from '../doctor/outside.ts';
 import { systemOutside } from '../doctor/system.ts';
 import type { Check, DoctorReport } from '../doctor/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
-import { listPorts } from '../serial/listing.ts';
-import { loadNativeModules } from '../serial/native-modules.ts';
-import { PLAIN_CALL } from '../transfer/finish-command.ts';
-import { VERSION } from '../version.ts';
 import { type Consent, consentOf } from './consent.ts';
-import { type CommonOptions, type Host, openContext } from './context.ts';
+import { openContext } from './context.ts';
+import type { DoctorCommandOptions } from './doctor-options.ts';
+import { subjectOf, subjectWithoutConfig } from './doctor-subject.ts';
+import type { CommonOptions, Host } from './host.ts';
 import type { Output } from './output.ts';
 import { type Styled, bold, cyan, green, plural, red, wrapText, yellow } from './text.ts';
-
-export interface DoctorCommandOptions {
-  readonly fix: boolean;
-  readonly yes: boolean;
-}
-
-export function addDoctor(command: Command): Command {
-  return command
-    .option('--fix', 'do what is safe, each after a question; no board and no backup is touched', false)
-    .option('--yes', 'with --fix: do it without a question', false);
-}
 
 /** What the command is given; tests have another outside. */
 export interface DoctorParts {
@@ -85,24 +72,16 @@ async function withSubject(
   work: (subject: Subject) => Promise<EspdError | undefined>,
 ): Promise<EspdError | undefined> {
   const { common, host, out, outside } = parts;
-  const machine = {
-    ...{ outside, version: VERSION, packageFolder: PACKAGE_FOLDER, clock: systemClock },
-    loadModules: () => loadNativeModules(),
-    socketPath: host.env['ESPD_SOCKET'] || SYSTEM_SOCKET_PATH,
-  };
   try {
-    const context = await openContext(common, host, out, false);
-    const { loaded, archive, lines, call } = context;
+    const context = await openContext(common, host, out, { command: 'doctor', isService: false });
     try {
-      const ports = () => context.listPorts();
-      return await work({ ...machine, loaded, archive, lines, call, listPorts: ports, ...parts.subject });
+      return await work({ ...subjectOf(context, host.env, outside), ...parts.subject });
     } finally {
       await context.log.close();
     }
   } catch (error) {
     if (!hasCode(error, 'config-invalid', 'config-unreadable')) throw error;
-    const unknown = { loaded: error, archive: null, lines: null, call: PLAIN_CALL };
-    return work({ ...machine, ...unknown, listPorts: () => listPorts(), ...parts.subject });
+    return work({ ...subjectWithoutConfig(error, host.env, outside), ...parts.subject });
   }
 }
 

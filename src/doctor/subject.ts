@@ -32,5 +32,3 @@ export interface Subject {
 
 /** The folder of this package, in a checkout as well as installed. */
 export const PACKAGE_FOLDER = join(import.meta.dirname, '../..');
-/** RuntimeDirectory=espd of the unit. */
-export const SYSTEM_SOCKET_PATH = '/run/espd/espd.sock';

@@ -1,0 +1,163 @@
+/** Processes that do commands: how they end, and what becomes of their boards and ports. */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, describe, test } from 'node:test';
+import { EspdError } from '../../src/errors.ts';
+import { OPCODE } from '../../src/simulator/index.ts';
+import { EspdProcess } from '../e2e/support.ts';
+import { Bench, type BenchBoard, checkError, until } from '../support/cli.ts';
+import { MAIN, startRelayServer } from '../support/relay-server.ts';
+
+const SLOW = { family: 'esp32', line: { latencyMs: 0 } } as const;
+const PATIENCE_MS = 120_000;
+
+const reads = ({ board }: BenchBoard) => board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
+
+async function slowScene(t: TestContext, options: Parameters<typeof startRelayServer>[2] = {}) {
+  const bench = await Bench.open(t);
+  const slow = await bench.addBoard(SLOW, { linked: false });
+  const pidFile = join(bench.folder, 'pid');
+  const script = `echo $$ > '${pidFile}'; exec '${process.execPath}' '${MAIN}' relay --config '${bench.configPath}'`;
+  const server = await startRelayServer(t, bench, { program: ['/bin/sh', '-c', script], ...options });
+  const args = ['backup', '--full', '--port', slow.address];
+  const pid = async () => Number(await readFile(pidFile, 'utf8'));
+  return { bench, slow, server, args, pid };
+}
+
+describe('a process that does a command', () => {
+  test("the person's process is killed: the board is released, the port given back", async (t) => {
+    const { bench, slow, server, args, pid } = await slowScene(t);
+    const client = new EspdProcess(t, bench, args, { env: { ESPD_NO_DAEMON: '', ESPD_SOCKET: server.socketPath } });
+    await until(() => reads(slow), 'the board is read', PATIENCE_MS);
+    client.kill('SIGKILL');
+    await until(() => server.sessions.count === 0, 'the session ends', PATIENCE_MS);
+    await until(() => slow.board.mode === 'app', 'the board runs its app', PATIENCE_MS);
+    assert.deepEqual(
+      server.ports.map(({ what }) => what),
+      ['take', 'closed'],
+    );
+    const child = await pid();
+    assert.throws(() => process.kill(child, 0), { code: 'ESRCH' });
+  });
+
+  test('it is killed itself: the person is told, and the daemon that a board may need help', async (t) => {
+    const { bench, slow, server, args, pid } = await slowScene(t);
+    const running = bench.run(args, { env: server.env });
+    await until(() => reads(slow), 'the board is read', PATIENCE_MS);
+    process.kill(await pid(), 'SIGKILL');
+    const ended = await running;
+    checkError(ended, 'daemon-gone');
+    assert.match(ended.stderr, /SIGKILL/);
+    assert.deepEqual(
+      server.ports.map(({ what }) => what),
+      ['take', 'lost'],
+    );
+    await until(() => server.sessions.count === 0, 'the session ends');
+  });
+
+  test('the daemon is killed: its pipes end, and the board is released all the same', async (t) => {
+    const { bench, slow, args } = await slowScene(t);
+    const child = spawn(process.execPath, [MAIN, 'relay', '--config', bench.configPath], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { PATH: process.env['PATH'], HOME: bench.folder },
+    });
+    t.after(() => child.kill('SIGKILL'));
+    const exited = once(child, 'exit');
+    const stream = { isTTY: false, columns: null, rows: null };
+    const terminal = { stdout: stream, stderr: stream, canAsk: false };
+    child.stdin.write(`${JSON.stringify({ type: 'begin', args, cwd: '/', terminal, env: {} })}\n`);
+    for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
+      const request = /\{"type":"port","id":(\d+)/.exec(chunk.toString());
+      if (request === null) continue;
+      child.stdin.write(`{"type":"port-reply","id":${request[1] ?? ''}}\n`);
+      break;
+    }
+    await until(() => reads(slow), 'the board is read', PATIENCE_MS);
+    child.stdout.destroy();
+    child.stdin.destroy();
+    assert.deepEqual(await exited, [130, null]);
+    await until(() => slow.board.mode === 'app', 'the board runs its app', PATIENCE_MS);
+  });
+
+  test('it waits for the port as long as the daemon works there, and says so; --now is handed on', async (t) => {
+    const bench = await Bench.open(t);
+    const device = await bench.addBoard({ family: 'esp8266' }, { linked: false });
+    let give: (() => void) | undefined;
+    const server = await startRelayServer(t, bench, {
+      take: (_, { now }, _signal, onWait) => {
+        if (now) return Promise.resolve(() => undefined);
+        onWait('backup');
+        return new Promise((resolve) => (give = () => resolve(() => undefined)));
+      },
+    });
+    const waiting = bench.run(['identify', '--port', device.address], {
+      env: server.env,
+      onOutput: ({ stderr }) => {
+        if (!stderr.includes('Waiting for') || give === undefined) return;
+        assert.equal(device.board.mode, 'app');
+        assert.equal(device.board.commands.length, 0, 'the board was not touched');
+        give();
+        give = undefined;
+      },
+    });
+    const { stderr, status } = await waiting;
+    assert.equal(status, 0, stderr);
+    assert.equal(stderr, `Waiting for the daemon's backup of ${device.address}\n`);
+    assert.equal((await bench.run(['backup', '--now', '--port', device.address], { env: server.env })).status, 0);
+    assert.deepEqual(
+      server.ports.filter(({ what }) => what === 'take').map(({ command, now }) => [command, now]),
+      [
+        ['identify', false],
+        ['backup', true],
+      ],
+    );
+  });
+
+  test('a port that the daemon does not give, and one that nobody waits for any more', async (t) => {
+    const bench = await Bench.open(t);
+    const device = await bench.addBoard({ family: 'esp8266' }, { linked: false });
+    const interruption = new AbortController();
+    let isGivenUp = false;
+    const server = await startRelayServer(t, bench, {
+      take: (_, { command }, signal, onWait) => {
+        if (command !== 'backup') throw new EspdError('port-busy', 'held by hand', { hint: 'espd release' });
+        onWait('verification');
+        return new Promise((_resolve, reject) =>
+          signal.addEventListener('abort', () => {
+            isGivenUp = true;
+            reject(signal.reason as Error);
+          }),
+        );
+      },
+    });
+    const refused = await bench.run(['identify', '--port', device.address], { env: server.env });
+    checkError(refused, 'port-busy');
+    assert.match(refused.stderr, /held by hand/);
+    const { status } = await bench.run(['backup', '--port', device.address], {
+      env: server.env,
+      signal: interruption.signal,
+      onOutput: ({ stderr }) => stderr.includes('Waiting') && interruption.abort(),
+    });
+    assert.equal(status, 130);
+    await until(() => isGivenUp, 'the daemon is told');
+    assert.equal(device.board.commands.length, 0);
+    assert.deepEqual(server.ports, []);
+  });
+
+  test('one that cannot be started, or is none', async (t) => {
+    const bench = await Bench.open(t);
+    const missing = await startRelayServer(t, bench, { program: ['/nonexistent/espd'] });
+    checkError(await bench.run(['list'], { env: missing.env }), 'daemon-gone');
+    const other = await startRelayServer(t, bench, { program: ['/bin/sh', '-c', 'echo noise >&2; echo hello'] });
+    checkError(await bench.run(['list'], { env: other.env }), 'daemon-protocol');
+    assert.ok(other.logged.some((line) => line.includes('noise')));
+    const silent = await startRelayServer(t, bench, { program: ['/bin/sh', '-c', 'exit 3'] });
+    const ended = await bench.run(['list'], { env: silent.env });
+    checkError(ended, 'daemon-gone');
+    assert.match(ended.stderr, /status 3/);
+  });
+});
