@@ -1,6 +1,7 @@
 /** What the schema finds wrong, in words for people: what was wanted, what was found, what was probably meant. */
 
 import type { z } from 'zod';
+import { hookSchema, webhookSchema } from './outbound.ts';
 import { overrideSchema } from './retention.ts';
 import { configSchema, portMatcherSchema } from './schema.ts';
 
@@ -87,7 +88,10 @@ function keysAt(path: Path): string[] {
   const [section, ...below] = path;
   if (section === undefined) return Object.keys(configSchema.shape);
   if (!isSection(section)) return [];
-  if (below.length === 0) return Object.keys(configSchema.shape[section].unwrap().shape);
+  const schema = configSchema.shape[section].unwrap();
+  if (below.length === 0) return 'shape' in schema ? Object.keys(schema.shape) : [];
+  if (section === 'hooks') return Object.keys(hookSchema.shape);
+  if (section === 'webhooks') return below.length > 1 ? ['file', 'env'] : Object.keys(webhookSchema.shape);
   return Object.keys(section === 'retention' ? overrideSchema.shape : portMatcherSchema.shape);
 }
 

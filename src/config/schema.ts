@@ -9,6 +9,7 @@
 
 import { z } from 'zod';
 import { cronProblem } from './cron.ts';
+import { hooksSchema, metricsSchema, webhooksSchema } from './outbound.ts';
 import { retentionSchema } from './retention.ts';
 import { parseSize } from './size.ts';
 
@@ -242,6 +243,9 @@ export const configSchema = z
     schedule: scheduleSchema.prefault({}).describe('What the daemon does by the clock.'),
     api: apiSchema.prefault({}).describe('How a running daemon is asked.'),
     log: logSchema.prefault({}).describe('What is logged, always on stderr.'),
+    metrics: metricsSchema.prefault({}).describe('What /metrics says.'),
+    hooks: hooksSchema.describe('Programs that the daemon runs when something has happened.'),
+    webhooks: webhooksSchema.describe('Servers that the daemon tells what has happened.'),
   })
   .meta({ title: 'espd config', description: 'Config of espd. Every key has a default.' });
 

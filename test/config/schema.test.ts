@@ -56,10 +56,10 @@ test('config.example.yaml names every key of the schema, and no other', async ()
   assert.equal(config.watch.allow[0]?.productId, 'ea60');
 });
 
-test('the JSON Schema requires nothing, describes every key and forbids unknown ones', () => {
+test('the JSON Schema requires nothing outside of lists, describes every key and forbids unknown ones', () => {
   let objects = 0;
   for (const [name, node] of nodes(configJsonSchema())) {
-    assert.equal(node.required, undefined, name);
+    if (!name.includes('[]')) assert.equal(node.required, undefined, name);
     assert.ok((node.description ?? '').length > 0, `${name} has no description`);
     if (node.type === 'object') {
       objects += 1;

@@ -1,0 +1,133 @@
+/** The sections by which the service tells others: `metrics`, `hooks`, `webhooks`. Pure. */
+
+import { z } from 'zod';
+
+/** Types of events that can be sent; `job-progress` is a matter of the API's event stream. */
+export const SENT_EVENTS = [
+  'port-attached',
+  'port-detached',
+  'port-left-alone',
+  'port-flapping',
+  'port-held',
+  'port-released',
+  'job-queued',
+  'job-started',
+  'job-done',
+  'job-failed',
+  'job-ended',
+  'identified',
+  'backup-kept',
+  'backup-unchanged',
+  'new-board',
+  'firmware-changed',
+  'board-stuck',
+  'board-away',
+  'board-missing',
+  'half-restored',
+  'archive-damaged',
+  'archive-verified',
+  'disk-low',
+  'backup-removed',
+  'backup-spared',
+  'pruned',
+  'config-reloaded',
+  'config-rejected',
+  'service-started',
+  'service-stopping',
+] as const;
+
+export type SentEvent = (typeof SENT_EVENTS)[number];
+
+const onEvents = () =>
+  z
+    .array(z.enum(SENT_EVENTS).describe('A type of events.'))
+    .min(1)
+    .max(SENT_EVENTS.length)
+    .describe('Types of events, such as backup-kept and job-failed.');
+
+export const metricsSchema = z.strictObject({
+  perBoard: z
+    .boolean()
+    .default(true)
+    .describe('Whether /metrics has series of single boards, labelled by MAC; at most 1000 boards, the latest ones.'),
+});
+
+export const hookSchema = z.strictObject({
+  on: onEvents(),
+  command: z
+    .array(
+      z
+        .string()
+        .max(4096)
+        .regex(/^[^\0]*$/, 'wants text without NUL')
+        .describe('The program, or an argument.'),
+    )
+    .min(1)
+    .max(64)
+    .refine(([program]) => program !== '', { message: 'wants the name of a program first' })
+    .describe('Program and arguments. No shell is between; the event is one line of JSON on standard input.'),
+  timeoutSeconds: z
+    .int()
+    .min(1)
+    .max(3600)
+    .default(30)
+    .describe('After so long the program and what it has started are ended.'),
+});
+
+export const hooksSchema = z
+  .array(hookSchema.describe('A program, and the events for which it runs.'))
+  .max(64)
+  .default([]);
+
+export const WEBHOOK_TEMPLATES = ['json', 'ntfy', 'healthchecks'] as const;
+export type WebhookTemplate = (typeof WEBHOOK_TEMPLATES)[number];
+
+const secret = () =>
+  z
+    .strictObject({
+      file: z
+        .string()
+        .max(4096)
+        .regex(/^\//, 'wants an absolute path')
+        .exactOptional()
+        .describe('A file with the secret in one line; absolute path.'),
+      env: z
+        .string()
+        .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'wants the name of a variable of the environment')
+        .exactOptional()
+        .describe('A variable of the environment of the daemon.'),
+    })
+    .refine(({ file, env }) => (file === undefined) !== (env === undefined), { message: 'wants either file or env' })
+    .nullable()
+    .default(null);
+
+export const webhookSchema = z.strictObject({
+  on: onEvents(),
+  url: z
+    .string()
+    .max(2048)
+    .refine(isWebUrl, { message: 'wants a URL that begins with http:// or https://, without a user in it' })
+    .describe('Where events are POSTed to; http or https. Redirects are not followed.'),
+  template: z
+    .enum(WEBHOOK_TEMPLATES)
+    .default('json')
+    .describe('json: the event. ntfy: the URL of a topic. healthchecks: the ping URL of a check.'),
+  secret: secret().describe('Key of the HMAC-SHA256 signature in the headers webhook-...; null: not signed.'),
+  token: secret().describe('Sent as Authorization: Bearer; null: none.'),
+});
+
+export const webhooksSchema = z
+  .array(webhookSchema.describe('A server, and the events that it is told.'))
+  .max(16)
+  .default([]);
+
+export type WebhookConfig = z.output<typeof webhookSchema>;
+export type SecretConfig = NonNullable<WebhookConfig['secret']>;
+export type HookConfig = z.output<typeof hookSchema>;
+export type MetricsConfig = z.output<typeof metricsSchema>;
+
+function isWebUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password } = new URL(text);
+  return ['http:', 'https:'].includes(protocol) && username === '' && password === '';
+}
