@@ -1,0 +1,15 @@
+#include "crc32.h"
+
+const uint32_t crc32_nibbles[16] = {
+    0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
+    0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+};
+
+uint32_t crc32_words(uint32_t crc, const uint32_t *words, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        crc ^= words[i];
+        for (uint32_t step = 0; step < 8; step++) crc = crc >> 4 ^ crc32_nibbles[crc & 15];
+    }
+    return crc;
+}
