@@ -12,6 +12,7 @@ import type { PortInfo } from '../serial/ports.ts';
 import { listPorts } from '../serial/listing.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
+import { type ReaderMemories, readerMemories } from '../transfer/reader-memory.ts';
 import type { SessionOptions } from '../transfer/session.ts';
 import { VERSION } from '../version.ts';
 import { Output, type Terminal } from './output.ts';
@@ -33,6 +34,8 @@ export interface CommandContext {
   readonly archive: Archive;
   /** What earlier sessions have learnt of ports: kept in the archive's cache. */
   readonly lines: LineMemories;
+  /** On which chips a reader of ours has failed: kept there, too. */
+  readonly readers: ReaderMemories;
   readonly clock: Clock;
   readonly log: ClosableLogger;
   readonly out: Output;
@@ -99,6 +102,7 @@ export async function openContext(
     reload,
     archive,
     lines: lineMemories(archive.cache, { clock: systemClock, log }),
+    readers: readerMemories(archive.cache, { log }),
     clock: systemClock,
     log,
     out,
@@ -145,6 +149,8 @@ export function sessionOptions(context: CommandContext, name: string, isOnlyPort
     },
     baudRate: config.serial.baudRate,
     lines: context.lines,
+    reader: config.transfer.reader,
+    readers: context.readers,
     call: context.call,
     onProgress: (progress) => out.progress(name, progress),
   };

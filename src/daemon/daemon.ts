@@ -6,6 +6,7 @@
 import type { Archive } from '../archive/types.ts';
 import { type Clock, unlessAborted, withTimeout } from '../clock.ts';
 import { EspdError } from '../errors.ts';
+import type { ReaderMode } from '../esp/reader/trust.ts';
 import type { ResetMode } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
@@ -16,6 +17,7 @@ import type { PortEvent, PortInfo } from '../serial/ports.ts';
 import type { ExistingPolicy, PortRules } from '../serial/rules.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
+import { type ReaderMemories, readerMemories } from '../transfer/reader-memory.ts';
 import type { LinkOpener, Progress } from '../transfer/session.ts';
 import { Admission } from './admission.ts';
 import { runBackupJob } from './job.ts';
@@ -34,6 +36,8 @@ export interface DaemonSettings {
   readonly baudRate: number;
   readonly reset: ResetMode;
   readonly full: boolean;
+  /** Whether a reader of our own may be put on the chip; never where it is left out. */
+  readonly reader?: ReaderMode;
 }
 
 /** The watcher as the daemon uses it. */
@@ -82,6 +86,7 @@ export class Daemon {
   readonly #busyMacs = new Set<Mac>();
   readonly #ports: PortSource;
   readonly #lines: LineMemories;
+  readonly #readers: ReaderMemories;
   /** The ports that are there, by address. */
   readonly #attached = new Map<string, PortInfo>();
   readonly #running = new Map<string, RunningJob>();
@@ -104,6 +109,7 @@ export class Daemon {
     this.#queue = new JobQueue(parts.settings.parallel);
     this.#slots = new Slots(parts.settings.cooldownMs);
     this.#lines = lineMemories(parts.archive.cache, parts);
+    this.#readers = readerMemories(parts.archive.cache, parts);
     this.#admission = new Admission({
       archive: parts.archive,
       log: parts.log,
@@ -273,7 +279,7 @@ export class Daemon {
 
   async #backUp(job: RunningJob, { port, inDownloadMode, retry }: Visit): Promise<void> {
     const { archive, call, clock, log, openLink } = this.#parts;
-    const { baudRate, connectAttempts, full, reset } = this.#settings;
+    const { baudRate, connectAttempts, full, reader, reset } = this.#settings;
     // It may have gone while it waited, and the rules may have changed.
     if (!this.#isThere(port)) return;
     if (!this.#admission.mayTouch(port)) {
@@ -298,6 +304,8 @@ export class Daemon {
         lines: this.#lines,
         log: log.child({ port: port.address }),
         openLink,
+        ...(reader && { reader }),
+        readers: this.#readers,
         reset,
         signal: job.abort.signal,
         slots: this.#slots,

@@ -193,9 +193,12 @@ export class Board {
     await this.#chipReader.consider();
   }
 
-  /** What {@link sectorDigests} of so many bytes would take, in ms; Infinity where there is no way to them. */
-  tableMs(sizeBytes: number): number {
-    return this.#line.tableMs(sizeBytes);
+  /**
+   * What {@link sectorDigests} of so many bytes would take, in ms; Infinity where there is no way to them.
+   * @param toReadBytes that are likely to be read afterwards: the reader may be loaded for them in any case
+   */
+  tableMs(sizeBytes: number, toReadBytes: number): number {
+    return this.#line.tableMs(sizeBytes, toReadBytes);
   }
 
   /**

@@ -265,13 +265,17 @@ export class Line {
     return this.#readerCosts.best(lineBytesPerMs).bytesPerMs > this.#costs.stubBytesPerMs(lineBytesPerMs);
   }
 
-  /** What a table of sector digests of so many bytes costs, with a reader that is still to be loaded; Infinity = none. */
-  tableMs(sizeBytes: number): number {
+  /**
+   * What a table of sector digests of so many bytes costs; Infinity = none can be had. A reader that is still to be loaded
+   * counts where so few bytes are to be read that it would not be loaded for them.
+   */
+  tableMs(sizeBytes: number, toReadBytes: number): number {
     if (this.reader === 'none') return Infinity;
     const lineBytesPerMs = this.#bytesPerMs(this.baudRate);
     const { roundTripMs } = this.#costs;
     const sentMs = this.#readerCosts.tableMs(sizeBytes, lineBytesPerMs, roundTripMs);
-    return this.#loadMs(lineBytesPerMs) + sentMs + this.#costs.digestMs(sizeBytes, lineBytesPerMs);
+    const loadMs = this.paysToLoadReader(toReadBytes) ? 0 : this.#loadMs(lineBytesPerMs);
+    return loadMs + sentMs + this.#costs.digestMs(sizeBytes, lineBytesPerMs);
   }
 
   /** A stream of the reader has come whole. */

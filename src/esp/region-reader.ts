@@ -130,7 +130,8 @@ export class RegionReader {
     const skipped = kept.provenFrom(offset);
     const gapBytes = kept.gapFrom(offset + skipped, limitBytes - skipped);
     const region = { ...request, offset: offset + skipped, limitBytes: gapBytes };
-    const read = (await this.#readThroughReader(loader, region, tried, sink)) ?? this.#read(loader, region, tried, suspect, sink);
+    const read =
+      (await this.#readThroughReader(loader, region, tried, sink)) ?? this.#read(loader, region, tried, suspect, sink);
     const end = skipped + (await read);
     return Math.min(limitBytes, end + kept.provenFrom(offset + end));
   }

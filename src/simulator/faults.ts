@@ -68,15 +68,7 @@ type LastingFault =
   | {
       readonly kind: 'reader';
       readonly effect:
-        | 'wrong-crc'
-        | 'wrong-data'
-        | 'lost'
-        | 'garbage'
-        | 'cut'
-        | 'hang'
-        | 'self-test'
-        | 'wrong-digest'
-        | 'flash-error';
+        'wrong-crc' | 'wrong-data' | 'lost' | 'garbage' | 'cut' | 'hang' | 'self-test' | 'wrong-digest' | 'flash-error';
       readonly frame?: number;
       readonly when?: When;
     }

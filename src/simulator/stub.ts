@@ -144,7 +144,8 @@ class Stub implements Loader {
   }
 
   #toReader(built: BuiltReader, opcode: number, payload: Buffer): void {
-    if (this.#reader?.built !== built) this.#reader = new SimulatedReader(this.#context, in24Bits(this.#context.flash), built);
+    if (this.#reader?.built !== built)
+      this.#reader = new SimulatedReader(this.#context, in24Bits(this.#context.flash), built);
     const outcome = this.#reader.command(opcode, payload, () => (this.#sender = null));
     if (typeof outcome === 'number') {
       this.#respond(opcode, outcome);

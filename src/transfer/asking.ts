@@ -30,6 +30,11 @@ export class Budget {
     return this.#leftMs(0) >= times * this.#costs.digestMs(sizeBytes);
   }
 
+  /** Whether a question that costs so much may be asked. */
+  affordsMs(ms: number): boolean {
+    return this.#leftMs(0) >= ms;
+  }
+
   /** The same of one digest, once another one has shown that `knownBytes` need no reading. */
   affordsAfter(knownBytes: number, sizeBytes: number): boolean {
     return this.#leftMs(knownBytes) >= this.#costs.digestMs(knownBytes) + this.#costs.digestMs(sizeBytes);
@@ -45,6 +50,11 @@ export class Budget {
 
   asked(sizeBytes: number): void {
     this.#spentMs += this.#costs.digestMs(sizeBytes);
+  }
+
+  /** A question of another kind was asked. */
+  spent(ms: number): void {
+    this.#spentMs += ms;
   }
 
   /** @param dividesReads whether reading would have to stop and begin anew for it */

@@ -72,7 +72,10 @@ export class SimulatedReader {
     const sizeBytes = sectors * SECTOR_BYTES;
     const end = endOf(sizeBytes, table.length, whole.digest());
     const readyMs = (bytes: number) => digestMs(this.#context.speeds, Math.min(sizeBytes, (bytes / 8) * SECTOR_BYTES));
-    return this.#follow({ frames: framesOf(table, readyMs), end, endReadyMs: readyMs(table.length), windowFrames }, done);
+    return this.#follow(
+      { frames: framesOf(table, readyMs), end, endReadyMs: readyMs(table.length), windowFrames },
+      done,
+    );
   }
 
   #stream(payload: Buffer, done: () => void): ReaderOutcome {
