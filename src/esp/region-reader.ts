@@ -197,6 +197,7 @@ export class RegionReader {
         this.#readThroughStub(loader, offset, sizeBytes, { packetBytes, acknowledgeEarly, trial }, held),
       );
     }
+    this.#line.hasSampled(sizeBytes, kept.firstBytes);
     kept.release();
     this.loaderBytes[loader.kind] += sizeBytes;
     this.#pieceBytes = Math.min(2 * this.#pieceBytes, MAX_PIECE_BYTES);

@@ -18,8 +18,9 @@ const PRIOR_BYTES_PER_MS = 370;
 const LINE_SHARE = 0.985;
 /** Compressing must promise so much more than sending as it is. */
 const WORTH = 1.03;
-/** Older measurements count half after so many bytes of flash. */
-const HALF_LIFE_BYTES = 512 * 1024;
+/** Older measurements count half after so many bytes of flash; what is assumed before counts for so many. */
+const HALF_LIFE_BYTES = 256 * 1024;
+const PRIOR_BYTES = 16 * 1024;
 /** A stream that took so much longer than its bytes on the line waited for the chip. */
 const CHIP_BOUND = 1.1;
 /** Less than that says nothing of a chip's speed: caches, a first block that has nothing to look back at. */
@@ -50,6 +51,7 @@ export interface StreamFacts {
 
 export class ReaderCosts {
   #ratio = PRIOR_RATIO;
+  #ratioBytes = PRIOR_BYTES;
   #bytesPerMs = PRIOR_BYTES_PER_MS;
 
   /** The chip has shown how fast it compresses, in bytes a ms. */
@@ -59,8 +61,9 @@ export class ReaderCosts {
 
   /** So many bytes of flash deflate to that share. */
   compresses(flashBytes: number, ratio: number): void {
-    const kept = 0.5 ** (flashBytes / HALF_LIFE_BYTES);
-    this.#ratio = this.#ratio * kept + Math.min(ratio, 1) * (1 - kept);
+    const keptBytes = this.#ratioBytes * 0.5 ** (flashBytes / HALF_LIFE_BYTES);
+    this.#ratioBytes = keptBytes + flashBytes;
+    this.#ratio = (this.#ratio * keptBytes + Math.min(ratio, 1) * flashBytes) / this.#ratioBytes;
   }
 
   streamed({ level, flashBytes, sentBytes, ms }: StreamFacts, lineBytesPerMs: number): void {
