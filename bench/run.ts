@@ -43,7 +43,7 @@ function row({
 }
 
 const rows: string[][] = [];
-for (const line of LINES) await measure(line, (result) => rows.push(row(result)));
+for (const line of LINES) await measure(line, 'auto', (result) => rows.push(row(result)));
 const table = formatTable([HEADING, ...rows]);
 process.stdout.write(`${table.join('\n')}\n`);
 

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { openArchive } from '../src/archive/archive.ts';
 import type { Archive } from '../src/archive/types.ts';
 import { hasCode } from '../src/errors.ts';
+import type { ReaderMode } from '../src/esp/reader/trust.ts';
 import { encodeFrame } from '../src/esp/slip.ts';
 import { silentLogger } from '../src/log.ts';
 import {
@@ -52,6 +53,7 @@ const SECTOR_BYTES = 4096;
 const SPEEDS = {
   digestBytesPerSecond: 8 * MIB,
   packetBytesPerSecond: TYPICAL_SPEEDS.packetBytesPerSecond,
+  readerCpuMHz: 160,
   eraseSectorMs: TYPICAL_SPEEDS.eraseSectorMs,
   eraseBlockMs: TYPICAL_SPEEDS.eraseBlockMs,
   programPageMs: TYPICAL_SPEEDS.programPageMs,
@@ -59,8 +61,8 @@ const SPEEDS = {
 /** 4 MiB of which 1.2 MB are in use: bootloader, table, NVS and an app. */
 const APP_BYTES = 1_150_000;
 
-export async function measure(line: Line, onResult: (result: Result) => void): Promise<void> {
-  const bench = await Bench.open(line);
+export async function measure(line: Line, reader: ReaderMode, onResult: (result: Result) => void): Promise<void> {
+  const bench = await Bench.open(line, reader);
   try {
     const board = bench.board(1);
     onResult(await bench.backup('first backup', board));
@@ -91,12 +93,14 @@ function changeSectors(board: SimulatedBoard, count: number, seed: number): void
 class Bench {
   readonly #line: Line;
   readonly #clock = new VirtualClock();
+  readonly #reader: ReaderMode;
   readonly #folder: string;
   readonly #archive: Archive;
   /** All boards are plugged into one port: the first one shows what it holds. */
   readonly #lines: LineMemories;
 
-  private constructor(line: Line, folder: string) {
+  private constructor(line: Line, folder: string, reader: ReaderMode) {
+    this.#reader = reader;
     this.#line = line;
     this.#folder = folder;
     this.#archive = openArchive(folder, {
@@ -108,8 +112,8 @@ class Bench {
     this.#lines = lineMemories(this.#archive.cache, { clock: this.#clock, log: silentLogger });
   }
 
-  static async open(line: Line): Promise<Bench> {
-    return new Bench(line, await mkdtemp(join(tmpdir(), 'espd-bench-')));
+  static async open(line: Line, reader: ReaderMode): Promise<Bench> {
+    return new Bench(line, await mkdtemp(join(tmpdir(), 'espd-bench-')), reader);
   }
 
   /** @param number last byte of the MAC */
@@ -183,6 +187,7 @@ class Bench {
         connectAttempts: 1,
         baudRate,
         lines: this.#lines,
+        reader: this.#reader,
         onProgress: (progress) => meter.note(progress),
       },
       work,

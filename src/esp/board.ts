@@ -193,6 +193,11 @@ export class Board {
     await this.#chipReader.consider();
   }
 
+  /** Whether the chip has shown how fast it hashes. */
+  get knowsDigests(): boolean {
+    return this.#line.knowsDigests;
+  }
+
   /**
    * What {@link sectorDigests} of so many bytes would take, in ms; Infinity where there is no way to them.
    * @param toReadBytes that are likely to be read afterwards: the reader may be loaded for them in any case
@@ -254,6 +259,7 @@ export class Board {
    */
   async read(offset: number, sizeBytes: number, sink: ByteSink): Promise<void> {
     await this.openFlash();
+    await this.#chipReader.consider();
     const end = offset + sizeBytes;
     const kept = new KeptBytes();
     for (let at = offset; at < end;) {

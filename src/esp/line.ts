@@ -286,7 +286,8 @@ export class Line {
 
   /** So many bytes of flash came as they are, and these are some of them: how small would they have been? */
   hasSampled(sizeBytes: number, sample: Buffer): void {
-    if (this.reader !== 'none' && sample.length > 0) this.#readerCosts.compresses(sizeBytes, deflateRawSync(sample).length / sample.length);
+    if (this.reader !== 'none' && sample.length > 0)
+      this.#readerCosts.compresses(sizeBytes, deflateRawSync(sample).length / sample.length);
   }
 
   #loadMs(lineBytesPerMs: number): number {

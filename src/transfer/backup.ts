@@ -13,19 +13,19 @@ import { Budget } from './asking.ts';
 import { attachedChip, changedSince } from './attached-chip.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
 import { bytesIn, explainedBytes, transferReport } from './transfer-report.ts';
-import { type DigestPlan, planByDigests } from './digest-plan.ts';
+import type { DigestPlan } from './digest-plan.ts';
 import { aliasOf } from './digests.ts';
 import { differingRegions, restOf } from './flash-compare.ts';
 import { guardHalfRestored } from './half-restored.ts';
 import { type Explanation, KnownContent } from './known-content.ts';
 import { LastBackup } from './last-backup.ts';
 import { Phases } from './phases.ts';
-import { isTableCheaper, planByTable } from './table-plan.ts';
 import { guardToldSize } from './told-size.ts';
 import { type Session, whileHeld } from './session.ts';
 import { seemsUnchanged } from './unchanged.ts';
 import { type UnkeptBackup, newBackup, sameAs } from './unkept.ts';
 import { piecesOf } from './pieces.ts';
+import { planReading } from './reading-plan.ts';
 
 export type { BackupOutcome, UnkeptBackup } from './unkept.ts';
 
@@ -259,36 +259,13 @@ class FlashReading {
       newest?.kind === 'newest' ? [newest, ...leftover, ...others] : [...leftover, ...list],
     );
     await whileHeld(session, known.prepare(this.#flash.sizeBytes));
-    const write = (offset: number, bytes: Buffer) => draft.write(offset, bytes);
-    const table = await this.#table();
-    if (table !== undefined) {
-      const sink = (offset: number, bytes: Buffer) => whileHeld(session, draft.write(offset, bytes));
-      return planByTable(table, known, sink, this.#board.costs);
-    }
-    return planByDigests<Explanation>(
-      this.#flash.sizeBytes,
-      {
-        ask: (region) => this.#digest(region),
-        explain: (region, digest) => whileHeld(session, known.explain(region, digest, write)),
-        evidence: (block) => known.evidence(block),
-      },
-      { costs: this.#board.costs, budget: this.#budget, probed: this.#probed },
-    );
-  }
-
-  /** Digests of all sectors, where one question for them costs less than many; else undefined. */
-  async #table(): Promise<Buffer | undefined> {
-    const { sizeBytes } = this.#flash;
-    const { costs } = this.#board;
-    // Of a board that was never read, about a quarter is in use; of others next to nothing has changed.
-    const tableMs = this.#board.tableMs(sizeBytes, this.#last.base === undefined ? sizeBytes / 4 : BLOCK_BYTES);
-    if (!this.#budget.affordsMs(tableMs) || !isTableCheaper(tableMs, sizeBytes, costs)) return undefined;
-    this.#session.options.signal.throwIfAborted();
-    const table = await this.#board.sectorDigests(0, sizeBytes);
-    if (table === undefined) return undefined;
-    this.#digestsAsked++;
-    this.#budget.spent(tableMs);
-    return table;
+    return planReading({
+      ...{ session, known, sizeBytes: this.#flash.sizeBytes, budget: this.#budget, probed: this.#probed },
+      isFirst: this.#last.base === undefined,
+      ask: (region) => this.#digest(region),
+      asked: () => this.#digestsAsked++,
+      write: (offset, bytes) => draft.write(offset, bytes),
+    });
   }
 
   async #read(draft: Draft, regions: readonly Region[]): Promise<void> {

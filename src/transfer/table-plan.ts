@@ -11,11 +11,10 @@ import type { Explanation, KnownContent, RegionSink } from './known-content.ts';
 /** Bytes of a table for each sector. */
 export const TABLE_DIGEST_BYTES = 8;
 const SECTORS_PER_BLOCK = BLOCK_BYTES / SECTOR_BYTES;
-/**
- * Questions that {@link planByDigests} asks of an ordinary board beside hashing all of it about once (`npm run bench`: 40
- * to 70).
- */
-const USUAL_QUESTIONS = 50;
+/** Questions that `digest-plan.ts` asks of an ordinary board beside hashing all of it about once (`npm run bench`: 23 to 38). */
+const USUAL_QUESTIONS = 30;
+/** A block that has changed takes ten questions and more: fewer would be taken in by a single one. */
+const LAST_QUESTIONS = 32;
 
 /**
  * Whether a table costs less than asking for digests of regions one by one.
@@ -23,6 +22,37 @@ const USUAL_QUESTIONS = 50;
  */
 export function isTableCheaper(tableMs: number, sizeBytes: number, costs: Costs): boolean {
   return tableMs < costs.digestMs(sizeBytes) + USUAL_QUESTIONS * costs.digestMs(0);
+}
+
+/** How far the questions that were asked last have led, and so how many are still to come. */
+export class QuestionPace {
+  readonly #sizeBytes: number;
+  #explainedBytes = 0;
+  /** Bytes that were explained before each of the last questions. */
+  readonly #before: number[] = [];
+
+  /** @param sizeBytes of the flash */
+  constructor(sizeBytes: number) {
+    this.#sizeBytes = sizeBytes;
+  }
+
+  asked(): void {
+    this.#before.push(this.#explainedBytes);
+    if (this.#before.length > LAST_QUESTIONS) this.#before.shift();
+  }
+
+  explained(sizeBytes: number): void {
+    this.#explainedBytes += sizeBytes;
+  }
+
+  /** Whether what is left, at the pace of the last questions, costs more than a table of all. */
+  isTableDue(tableMs: number, costs: Costs): boolean {
+    const [before] = this.#before;
+    if (before === undefined || this.#before.length < LAST_QUESTIONS) return false;
+    const leftBytes = this.#sizeBytes - this.#explainedBytes;
+    const paceBytes = Math.max(SECTOR_BYTES, this.#explainedBytes - before) / LAST_QUESTIONS;
+    return (leftBytes / paceBytes) * costs.digestMs(paceBytes) > tableMs;
+  }
 }
 
 /**

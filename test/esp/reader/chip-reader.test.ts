@@ -84,7 +84,7 @@ describe('reading through the reader', () => {
     const board = await scene.connect({ baudRate: 921600, reader: { mode: 'auto' } });
     assert.ok((await readRegion(board, 0, MIB)).equals(content));
     const { plainBytes = 0, compressedBytes = 0 } = board.readerReport ?? {};
-    assert.ok(plainBytes >= MIB / 2, `${plainBytes} plain, ${compressedBytes} compressed`);
+    assert.ok(plainBytes > compressedBytes, `${plainBytes} plain, ${compressedBytes} compressed`);
     assert.equal(await board.leave(), 'app');
   });
 
