@@ -1,7 +1,7 @@
 /**
- * Builds the program for every chip: `node reader/build.mjs` writes reader/built/<chip>.json (described in PROTOCOL.md),
- * `node reader/build.mjs --check` compares instead, and fails if a file is not what the sources give. Names of chips as
- * further arguments: only those.
+ * Builds the program for every chip: `node reader/build.mjs` writes reader/built/<chip>.json (described in
+ * PROTOCOL.md), `node reader/build.mjs --check` compares instead, and fails if a file is not what the sources give.
+ * Names of chips as further arguments: only those.
  *
  * Where a compiler is missing, or is another one than the file was built with, the check can say only whether the
  * sources are those of the file; it says so.
@@ -16,7 +16,7 @@ import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { CHIPS } from './chips.mjs';
 import { readElf } from './elf.mjs';
-import { compilerArguments, entrySymbol, linkerScript } from './toolchain.mjs';
+import { compilerArguments, entrySymbol, historyBytes, linkerScript } from './toolchain.mjs';
 
 const PROTOCOL = 1;
 const FIRST_OPCODE = 0xd5;
@@ -43,8 +43,8 @@ export function sourceDigest() {
 }
 
 /**
- * The stub that the program lies beside: its digest, and where its table of handlers stands, which is the one place where
- * the same address stands 27 times.
+ * The stub that the program lies beside: its digest, and where its table of handlers stands, which is the one place
+ * where the same address stands 27 times.
  * @param {string} name
  */
 function stubFacts(name) {
@@ -117,7 +117,7 @@ function artefact(name, digest, version) {
         { address: segments[1].address, bytes: bssEnd - segments[1].address },
       ],
       crc32: crc,
-      historyBytes: chip.sizes.RING_BYTES - 1024 - 272,
+      historyBytes: historyBytes(chip.sizes),
       maxRuns: chip.sizes.MAX_RUNS,
     };
   } finally {
@@ -128,7 +128,10 @@ function artefact(name, digest, version) {
 /** @param {unknown} document */
 const print = (document) => `${JSON.stringify(document, null, 2)}\n`;
 
-/** Looks at one chip; returns what is wrong, or null. @param {string} name @param {boolean} check @param {string} digest */
+/**
+ * Looks at one chip; returns what is wrong, or null.
+ * @param {string} name @param {boolean} check @param {string} digest
+ */
 function one(name, check, digest) {
   const file = path.join(built, `${name}.json`);
   const old = fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : null;

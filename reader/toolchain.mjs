@@ -1,4 +1,4 @@
-/** How the program is compiled and linked. The bytes depend on this file, on chips.mjs and on src/, and on nothing else. */
+/** How the program is compiled and linked. Its bytes depend on this file, on chips.mjs and on src/, nothing else. */
 
 /** Without a C library, and without anything that differs between machines or from one build to the next. */
 const FLAGS = [
@@ -27,6 +27,11 @@ export function macros(chip, build) {
     WINDOWED: chip.toolchain.windowed,
     ...chip.sizes,
   };
+}
+
+/** How far back a match reaches: HISTORY_BYTES of src/deflate.h. @param {import('./chips.mjs').Chip['sizes']} sizes */
+export function historyBytes(sizes) {
+  return sizes.RING_BYTES - sizes.INPUT_BYTES - 272;
 }
 
 /** @param {Record<string, number>} values */
@@ -60,8 +65,8 @@ export function entrySymbol(chip) {
 }
 
 /**
- * Code in one piece of memory, constants and variables in another. Everything is padded to whole words: instruction RAM of
- * the Xtensa chips takes nothing else. @param {import('./chips.mjs').Chip} chip
+ * Code in one piece of memory, constants and variables in another. Everything is padded to whole words: instruction RAM
+ * of the Xtensa chips takes nothing else. @param {import('./chips.mjs').Chip} chip
  */
 export function linkerScript(chip) {
   const hex = (/** @type {number} */ value) => `0x${value.toString(16)}`;

@@ -4,7 +4,8 @@
 #include "huffman.h"
 
 /* Sizes and numbers of RFC 1951, 3.2.5 to 3.2.7. */
-enum { LITERAL_CODES = 286, FIXED_LITERAL_CODES = 288, DISTANCE_CODES = 30, FIXED_DISTANCE_CODES = 32, LENGTH_CODES = 19 };
+enum { LITERAL_CODES = 286, FIXED_LITERAL_CODES = 288, DISTANCE_CODES = 30, FIXED_DISTANCE_CODES = 32 };
+enum { LENGTH_CODES = 19 };
 enum { END_OF_BLOCK = 256, FIRST_LENGTH = 257, MAX_CODE_BITS = 15, MAX_LENGTH_CODE_BITS = 7 };
 enum { STORED, FIXED, DYNAMIC };
 enum { REPEAT = 16, ZEROS_3, ZEROS_11 };
@@ -25,6 +26,7 @@ static uint8_t table_bits[LENGTH_CODES];
 
 static uint32_t bit_buffer, bit_count;
 
+/* bits: at most 24. */
 static void put_bits(uint32_t value, uint32_t bits)
 {
     bit_buffer |= value << bit_count;
@@ -47,12 +49,12 @@ struct coded {
 };
 
 /*
- * Lengths and distances grow by powers of two: with n extra bits there are `per_power` symbols, each for 2^n values. Value 0
- * is the shortest.
+ * Lengths and distances grow by powers of two: with n extra bits there are `per_power` symbols, each for 2^n values.
+ * Value 0 is the shortest.
  */
 static inline struct coded code_of(uint32_t value, uint32_t log2_per_power)
 {
-    uint32_t bits = 0;
+    uint32_t bits = value < 1024 ? 0 : 8 - log2_per_power;
     while (value >> (bits + log2_per_power + 1)) bits++;
     return (struct coded){(bits << log2_per_power) + (value >> bits), bits, value & ((1u << bits) - 1)};
 }
@@ -223,11 +225,11 @@ static void write_symbols(void)
             put_bits(literal_code[value], literal_bits[value]);
         } else {
             struct coded coded = length_code(value);
-            put_bits(literal_code[FIRST_LENGTH + coded.symbol], literal_bits[FIRST_LENGTH + coded.symbol]);
-            put_bits(coded.extra, coded.extra_bits);
+            uint32_t code = FIRST_LENGTH + coded.symbol, bits = literal_bits[code];
+            put_bits(literal_code[code] | coded.extra << bits, bits + coded.extra_bits);
             coded = distance_symbol(distance);
             put_bits(distance_code[coded.symbol], distance_bits[coded.symbol]);
-            put_bits(coded.extra, coded.extra_bits);
+            if (coded.extra_bits > 0) put_bits(coded.extra, coded.extra_bits);
         }
         if (i % 16 == 0) frames_serve();
     }

@@ -1,4 +1,4 @@
-/* Literals and matches gathered, and written as one block of DEFLATE: stored, fixed or dynamic, whichever is smallest. */
+/* Gathers literals and matches, and writes them as one block of DEFLATE: stored, fixed or dynamic, the smallest. */
 #ifndef BLOCK_H
 #define BLOCK_H
 
@@ -15,8 +15,8 @@ void block_match(uint32_t length, uint32_t distance);
 uint32_t block_full(void);
 
 /*
- * Writes the symbols gathered, and forgets them. They stand for `bytes` bytes from position `start` of the ring, which is
- * where they are taken from if they are stored. After the last block the output is filled up to a whole byte.
+ * Writes the symbols gathered, and forgets them. They stand for `bytes` bytes from position `start` of the ring, which
+ * is where they are taken from if they are stored. After the last block the output is filled up to a whole byte.
  */
 void block_write(uint32_t last, const uint8_t *ring, uint32_t ring_mask, uint32_t start, uint32_t bytes);
 

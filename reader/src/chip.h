@@ -6,7 +6,7 @@
  *   ROM_MD5_INIT, _UPDATE, _FINAL      ROM: (context), (context, bytes, length), (digest, context)
  *   MD5_FINAL_CONTEXT_FIRST            1 where the last takes (context, digest)
  *   WINDOWED                           1 where ROM and stub use the windowed calls of Xtensa: window_shim.S
- *   RING_BYTES, HASH_BITS, BLOCK_SYMBOLS   sizes of the compressor: deflate.h
+ *   RING_BYTES, INPUT_BYTES, HASH_BITS, BLOCK_SYMBOLS   sizes of the compressor: deflate.h
  *   OUTPUT_BYTES                       bytes that may wait for the line, a power of two
  *   MAX_RUNS                           runs of one request
  */

@@ -10,21 +10,13 @@
 #include "deflate.h"
 #include "frames.h"
 #include "stream.h"
+#include "stub.h"
 #include "table.h"
 
 enum { INFO = 0xe0, TABLE = 0xe1, STREAM = 0xe2 };
 enum { PROTOCOL_VERSION = 1, INFO_VALUE = 0x31445245 };
 enum { STATUS_DONE = 0, STATUS_LENGTH = 0xc000, STATUS_DAMAGED = 0xc100, STATUS_RANGE = 0xc200 };
 
-struct context; /* the stub's view of the request; not needed here */
-struct reply {
-    uint32_t value;
-    uint8_t data[64];
-    uint16_t data_bytes;
-    int (*post_process)(const struct context *);
-};
-
-int reader_command(uint32_t opcode, const uint8_t *data, uint32_t bytes, struct reply *reply);
 int reader_work(const struct context *context);
 #if WINDOWED
 int reader_work_windowed(const struct context *context); /* window_shim.S: leads to reader_work */

@@ -1,6 +1,6 @@
 /*
- * Finds repetitions: chains of earlier positions with the same hash of three bytes, longest match wins; lazy levels look
- * one position further before they take one. block.c writes what was found.
+ * Finds repetitions: chains of earlier positions with the same hash of three bytes, longest match wins; lazy levels
+ * look one position further before they take one. block.c writes what was found.
  */
 #include "deflate.h"
 #include "block.h"
@@ -12,7 +12,7 @@
 /* A match of three bytes from farther away costs more than three literals. */
 #define FAR_FOR_THREE 4096u
 
-/* How hard each level tries: candidates for a match, and the length from which no better one is looked for (0: never). */
+/* How hard each level tries: candidates for a match; below which length a better one is looked for (0: never). */
 static const struct {
     uint32_t candidates, lazy_below;
 } levels[MAX_LEVEL + 1] = {{0, 0}, {1, 0}, {8, 16}, {32, 64}};
@@ -53,8 +53,8 @@ static void enter_rest(uint32_t from, uint32_t end)
 
 /*
  * The longest match at `position` with more than `longer_than` and at most `most` bytes: its length, or 0. Chains hold
- * 16 bits of a position, so an entry may be one that was overwritten long ago: distances that do not grow end the search,
- * and every byte is compared, so a wrong candidate is never a wrong match.
+ * 16 bits of a position, so an entry may be one that was overwritten long ago: distances that do not grow end the
+ * search, and every byte is compared, so a wrong candidate is never a wrong match.
  */
 static uint32_t find(uint32_t candidate, uint32_t longer_than, uint32_t most, uint32_t *distance)
 {
@@ -62,21 +62,22 @@ static uint32_t find(uint32_t candidate, uint32_t longer_than, uint32_t most, ui
     uint32_t reach = position - oldest, last = 0, found = 0;
     if (reach > HISTORY_BYTES) reach = HISTORY_BYTES;
     if (longer_than >= most) return 0;
+    uint32_t first = here[0], decisive = here[longer_than];
     for (uint32_t tries = candidates; tries > 0; tries--) {
         uint32_t back = (uint16_t)(position - candidate);
         if (back <= last || back > reach) break;
         last = back;
-        const uint8_t *there = at(position - back);
-        if (there[longer_than] == here[longer_than] && there[0] == here[0] && there[1] == here[1]) {
-            uint32_t length = 2;
-            while (length < most && there[length] == here[length]) length++;
-            if (length > longer_than) {
-                found = longer_than = length;
-                *distance = back;
-                if (length == most) break;
-            }
-        }
-        candidate = before[(position - back) & RING_MASK];
+        uint32_t index = candidate & RING_MASK;
+        const uint8_t *there = ring + index;
+        candidate = before[index];
+        if (there[longer_than] != decisive || there[0] != first) continue;
+        uint32_t length = 1;
+        while (length < most && there[length] == here[length]) length++;
+        if (length <= longer_than) continue;
+        found = longer_than = length;
+        *distance = back;
+        if (length == most) break;
+        decisive = here[length];
     }
     return found;
 }

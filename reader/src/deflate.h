@@ -2,6 +2,7 @@
  * A small compressor for raw DEFLATE (RFC 1951), for input that arrives in pieces. All memory is static:
  *
  *   RING_BYTES     history of the input, a power of two; two 16-bit tables of positions go with it
+ *   INPUT_BYTES    the largest piece of input, a power of two
  *   HASH_BITS      log2 of the number of chains
  *   BLOCK_SYMBOLS  literals and matches that are gathered for one block
  *
@@ -12,8 +13,6 @@
 
 #include <stdint.h>
 
-/* Largest piece of input. */
-#define INPUT_BYTES 1024u
 #define MAX_MATCH 258u
 /* Bytes at the start of the ring that are repeated after its end, so that a match may be compared across it. */
 #define MIRROR_BYTES 272u

@@ -26,7 +26,7 @@ static uint32_t output_in, output_out;
 static enum { IDLE, SEQUENCE, PAYLOAD, CHECK, CLOSE } part;
 static uint32_t payload_left, check_left, crc, escaped;
 
-/* Frames begun, and acknowledged; both run freely. */
+/* Frames sent to their end, and acknowledged; both run freely. */
 static uint32_t sent, acknowledged, window;
 
 /* May a frame be shorter than FRAME_BYTES; is the frame to be sent the last. */
@@ -54,7 +54,14 @@ static uint32_t begin_frame(void)
     return DELIMITER;
 }
 
-/* The next byte of the line before escaping, DELIMITER, or NOTHING. */
+static void begin_check(void)
+{
+    part = CHECK;
+    crc = ~crc;
+    check_left = 4;
+}
+
+/* The next byte of the line before escaping, if the frame is not at its payload; DELIMITER, or NOTHING. */
 static uint32_t next_byte(void)
 {
     uint32_t byte;
@@ -65,15 +72,6 @@ static uint32_t next_byte(void)
         byte = (sent & 0x7f) | (closing ? 0x80 : 0);
         crc = crc32_byte(crc, byte);
         part = PAYLOAD;
-        return byte;
-    case PAYLOAD:
-        byte = output[output_out++ & (OUTPUT_BYTES - 1)];
-        crc = crc32_byte(crc, byte);
-        if (--payload_left == 0) {
-            part = CHECK;
-            crc = ~crc;
-            check_left = 4;
-        }
         return byte;
     case CHECK:
         byte = crc & 0xff;
@@ -102,15 +100,45 @@ static void take_from_host(uint32_t byte)
     }
 }
 
+/*
+ * The bulk of a frame, until the FIFO is full, the payload is at its end, or a byte needs its escape. Returns the room
+ * that is left in the FIFO. What next_byte does for one byte, in a loop of its own: this is where most of the time of a
+ * stream without compression goes.
+ */
+static uint32_t send_payload(uint32_t room)
+{
+    uint32_t at = output_out, left = payload_left, sum = crc, byte = 0;
+    while (left > 0 && room > 0 && byte != SLIP_ESC) {
+        byte = output[at++ & (OUTPUT_BYTES - 1)];
+        sum = crc32_byte(sum, byte);
+        left--;
+        room--;
+        if (byte == SLIP_END || byte == SLIP_ESC) {
+            escaped = byte == SLIP_END ? SLIP_ESC_END : SLIP_ESC_ESC;
+            byte = SLIP_ESC;
+        }
+        uart_send(byte);
+    }
+    output_out = at;
+    payload_left = left;
+    crc = sum;
+    if (left == 0) begin_check();
+    return room;
+}
+
 void frames_serve(void)
 {
-    uint32_t line = uart_status();
+    uint32_t line = uart_status(), queued = line >> 16 & 0xff;
     for (uint32_t received = line & 0xff; received > 0; received--) take_from_host(uart_take());
     if (status == ABORTED || status == STALLED) return;
-    for (uint32_t queued = line >> 16 & 0xff; queued < FIFO_FILL; queued++) {
+    for (uint32_t room = queued < FIFO_FILL ? FIFO_FILL - queued : 0; room > 0;) {
         uint32_t byte = escaped;
         if (byte) {
             escaped = 0;
+        } else if (part == PAYLOAD) {
+            room = send_payload(room);
+            stalled = 0;
+            continue;
         } else {
             byte = next_byte();
             if (byte == NOTHING) return;
@@ -125,6 +153,7 @@ void frames_serve(void)
         }
         uart_send(byte);
         stalled = 0;
+        room--;
     }
 }
 
@@ -160,6 +189,20 @@ void frames_put(uint8_t byte)
     while (waiting() >= OUTPUT_BYTES)
         if (!wait()) return;
     output[output_in++ & (OUTPUT_BYTES - 1)] = byte;
+}
+
+void frames_put_bytes(const uint8_t *bytes, uint32_t count)
+{
+    for (uint32_t i = 0; i < count;) {
+        uint32_t room = OUTPUT_BYTES - waiting(), end = count - i < room ? count : i + room;
+        if (discarding || room == 0) {
+            /* Counts it, or waits. */
+            frames_put(bytes[i++]);
+            continue;
+        }
+        while (i < end) output[output_in++ & (OUTPUT_BYTES - 1)] = bytes[i++];
+        frames_serve();
+    }
 }
 
 uint32_t frames_status(void)
@@ -202,7 +245,7 @@ void frames_finish(uint32_t bytes_read, const uint8_t digest[16])
     put_word(bytes_read);
     put_word(data_bytes);
     put_word(turns);
-    for (uint32_t i = 0; i < 16; i++) frames_put(digest[i]);
+    frames_put_bytes(digest, 16);
     drain();
 }
 

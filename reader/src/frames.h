@@ -1,8 +1,8 @@
 /*
  * The line: bytes of data become frames, acknowledgements are counted, an abort is noticed. See PROTOCOL.md.
  *
- * Nothing waits for the line but `frames_put` and `frames_finish`; everybody who computes for long calls `frames_serve`,
- * so that the UART always has something to send.
+ * Nothing waits for the line but `frames_put...` and `frames_finish`; everybody who computes for long calls
+ * `frames_serve`, so that the UART always has something to send.
  */
 #ifndef FRAMES_H
 #define FRAMES_H
@@ -22,6 +22,7 @@ void frames_serve(void);
 
 /* One byte of data. Waits for room; drops the byte if the stream has ended. */
 void frames_put(uint8_t byte);
+void frames_put_bytes(const uint8_t *bytes, uint32_t count);
 
 /* COMPLETE while all is well. The first failure stays. */
 uint32_t frames_status(void);

@@ -15,16 +15,17 @@ static void sort(const uint16_t *frequencies, uint32_t used)
         for (uint32_t i = gap; i < used; i++) {
             uint16_t symbol = sorted[i];
             uint32_t j = i;
-            for (; j >= gap && frequencies[sorted[j - gap]] > frequencies[symbol]; j -= gap) sorted[j] = sorted[j - gap];
+            for (; j >= gap && frequencies[sorted[j - gap]] > frequencies[symbol]; j -= gap)
+                sorted[j] = sorted[j - gap];
             sorted[j] = symbol;
         }
     }
 }
 
 /*
- * Depths of the inner nodes of the Huffman tree over sorted frequencies, in place (A. Moffat and J. Katajainen, "In-place
- * calculation of minimum-redundancy codes", 1995): node[] first holds the frequencies of the leaves; as leaves are used up,
- * the sums of inner nodes take their places, then the parents of those, and last their depths.
+ * Depths of the inner nodes of the Huffman tree over sorted frequencies, in place (A. Moffat and J. Katajainen,
+ * "In-place calculation of minimum-redundancy codes", 1995): node[] first holds the frequencies of the leaves; as
+ * leaves are used up, the sums of inner nodes take their places, then the parents of those, and last their depths.
  */
 static void inner_depths(uint32_t used)
 {
@@ -57,7 +58,7 @@ static void count_leaves(uint32_t used, uint32_t limit, uint32_t *count)
     }
 }
 
-/* Makes room where leaves were moved up to the limit: a leaf above goes one down and takes one of the deepest beside it. */
+/* Leaves moved up to the limit need room: a leaf above goes one down and takes one of the deepest beside it. */
 static void fit(uint32_t limit, uint32_t *count)
 {
     uint32_t sum = 0;
@@ -103,7 +104,8 @@ void huffman_codes(const uint8_t *lengths, uint16_t *codes, uint32_t symbols)
     for (uint32_t i = 0; i < symbols; i++) count[lengths[i]]++;
     count[0] = 0;
     next[0] = 0;
-    for (uint32_t length = 1; length <= MAX_LENGTH; length++) next[length] = (next[length - 1] + count[length - 1]) << 1;
+    for (uint32_t length = 1; length <= MAX_LENGTH; length++)
+        next[length] = (next[length - 1] + count[length - 1]) << 1;
     for (uint32_t i = 0; i < symbols; i++) {
         uint32_t length = lengths[i], reversed = 0;
         if (length == 0) continue;

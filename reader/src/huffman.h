@@ -7,9 +7,9 @@
 enum { MAX_SYMBOLS = 288 };
 
 /*
- * Lengths of the best code for these frequencies, none longer than `limit`; 0 for symbols that do not occur. The code is
- * always complete, so two symbols get a length even where fewer occur. At most MAX_SYMBOLS; 2^limit is at least their
- * number.
+ * Lengths of the best code for these frequencies, none longer than `limit`; 0 for symbols that do not occur. The code
+ * is always complete, so two symbols get a length even where fewer occur. At most MAX_SYMBOLS; 2^limit is at least
+ * their number.
  */
 void huffman_lengths(const uint16_t *frequencies, uint8_t *lengths, uint32_t symbols, uint32_t limit);
 

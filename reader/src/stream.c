@@ -43,7 +43,7 @@ static uint32_t send_run(uint32_t address, uint32_t bytes, const uint32_t *reque
         if (level > 0)
             deflate_input(count);
         else
-            for (uint32_t i = 0; i < count; i++) frames_put(piece[i]);
+            frames_put_bytes(piece, count);
     }
     return done;
 }

@@ -36,7 +36,7 @@ void table_send(const uint32_t *request)
     for (done = 0; done < sectors && sector_digest(address + done * SECTOR_BYTES, digest); done++) {
         const uint8_t *bytes = (const uint8_t *)digest;
         md5_add(&all, bytes, sizeof digest);
-        for (uint32_t i = 0; i < SECTOR_DIGEST_BYTES; i++) frames_put(bytes[i]);
+        frames_put_bytes(bytes, SECTOR_DIGEST_BYTES);
     }
     md5_end(&all, digest);
     frames_finish(done * SECTOR_BYTES, (const uint8_t *)digest);

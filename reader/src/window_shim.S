@@ -2,16 +2,17 @@
  * ESP32, S2 and S3: the stub and the ROM use the windowed calls of Xtensa (entry, call8, retw), the compiler of Debian,
  * made for the lx106 of the ESP8266, knows only call0. This file leads from one world to the other and back.
  *
- * Its assembler does not know the windowed instructions, so they are given as bytes (Xtensa Instruction Set Architecture,
- * chapter 6; 24 bits, little-endian):
+ * Its assembler does not know the windowed instructions, so they are given as bytes (Xtensa Instruction Set
+ * Architecture, chapter 6; 24 bits, little-endian):
  *
  *   entry a1, 96    0x00c136    imm12 = 96 / 8, register 1, opcode 0x36
  *   retw            0x000090
  *   callx8 a2       0x0000e0 | 2 << 8
  *
- * Windows that the hardware has to save go below the stack pointer of the frame that follows theirs. So a1 of a windowed
- * frame may change only while no window can be saved: while C runs, which never turns the window, with interrupts masked,
- * on a stack of its own. For each call into the windowed world a1 first becomes again what entry had made of it.
+ * Windows that the hardware has to save go below the stack pointer of the frame that follows theirs. So a1 of a
+ * windowed frame may change only while no window can be saved: while C runs, which never turns the window, with
+ * interrupts masked, on a stack of its own. For each call into the windowed world a1 first becomes again what entry had
+ * made of it.
  */
     .section .text
     .literal_position
@@ -21,7 +22,7 @@
     .globl \name
 \name:
     .byte 0x36, 0xc1, 0x00      /* entry a1, 96 */
-    movi a15, 0                 /* touches the highest register: windows in our way are saved now ("or" would become nop) */
+    movi a15, 0                 /* highest register: windows in our way are saved now ("or" would become nop) */
     rsil a8, 15
     movi a9, saved
     s32i a1, a9, 0              /* stack pointer of the windowed world */

@@ -7,8 +7,10 @@ import { watchConfig } from '../config/reload.ts';
 import { CatchUp } from '../daemon/catch-up.ts';
 import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
 import { FleetView } from '../daemon/fleet-view.ts';
+import { EventBus } from '../daemon/events.ts';
 import { createNotifier } from '../daemon/notify.ts';
 import { pruneByPolicy } from '../daemon/prune-task.ts';
+import { StatusLine, logEvents } from '../daemon/report.ts';
 import { scheduleTask } from '../daemon/schedule.ts';
 import { Scrub } from '../daemon/scrub.ts';
 import { toEspdError } from '../errors.ts';
@@ -21,19 +23,22 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   // A service that could keep nothing must say so at its start, not at the first board.
   await archive.checkWritable();
   const notifier = createNotifier({ env: host.env, log, clock });
+  const events = new EventBus({ clock, log });
+  events.subscribe(logEvents(log));
+  events.subscribe(new StatusLine((status) => notifier.status(status)).onEvent);
   const service = new Daemon({
     archive,
     call,
     clock,
+    events,
     log,
     settings: settingsOf(context.config),
     watch: (onEvent) => createPortWatcher({ folders: context.config.watch.folders, clock, log, onEvent }),
-    onStatus: (status) => notifier.status(status),
   });
   const fleet = new FleetView({ archive, clock, log });
   const catchUp = new CatchUp({ cache: archive.cache, clock, log, isBusy: () => service.isBusy });
-  const scrub = scheduleScrub(context, service, catchUp);
-  const pruning = schedulePrune(context, catchUp);
+  const scrub = scheduleScrub(context, events, service, catchUp);
+  const pruning = schedulePrune(context, events, catchUp);
   const configWatch = watchConfig({
     loaded: context.loaded,
     load: context.reload,
@@ -44,11 +49,10 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       log.setLevel(config.log.level);
       scrub.apply(config.schedule);
       pruning.apply(config);
-      warnOfRestart(context, config);
-      log.info('Config reloaded');
+      events.emit({ type: 'config-reloaded', needsRestart: needsRestart(context.config, config) });
       notifier.ready();
     },
-    onError: (error) => log.error('The config has a fault; the old one stays in force', { problem: error.message }),
+    onError: ({ message }) => events.emit({ type: 'config-rejected', problem: message }),
   });
   host.onHangup(() => void configWatch.reload());
 
@@ -60,7 +64,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   fleet.start();
   void scrub.resume();
   await stopped;
-  log.info('Stopping');
+  events.emit({ type: 'service-stopping', reason: null });
   notifier.stopping();
   fleet.stop();
   // Side by side: the boards have the 5 s to themselves.
@@ -84,10 +88,12 @@ function settingsOf(config: Config): DaemonSettings {
 }
 
 /** Hashes the whole archive again by the clock, and goes on with what was not reached the last time. */
-function scheduleScrub({ archive, config, log, clock, signal }: CommandContext, service: Daemon, catchUp: CatchUp) {
+function scheduleScrub(context: CommandContext, events: EventBus, service: Daemon, catchUp: CatchUp) {
+  const { archive, config, log, clock, signal } = context;
   let { schedule } = config;
   const scrub = new Scrub({
     ...{ archive, clock, log },
+    emit: (event) => events.emit(event),
     sharePercent: () => schedule.verifyShare,
     isBusy: () => service.isBusy,
   });
@@ -108,10 +114,12 @@ function scheduleScrub({ archive, config, log, clock, signal }: CommandContext, 
 }
 
 /** Removes by the clock what the policy of the config does not keep: of the config as it is then. */
-function schedulePrune({ archive: { retention }, config, log, signal }: CommandContext, catchUp: CatchUp) {
+function schedulePrune(context: CommandContext, events: EventBus, catchUp: CatchUp) {
+  const { config, log, signal } = context;
+  const { retention } = context.archive;
   let policy = retentionPolicy(config.retention);
   const { prune, timezone } = config.schedule;
-  const work = () => pruneByPolicy({ retention, log, signal }, policy);
+  const work = () => pruneByPolicy({ retention, signal, emit: (event) => events.emit(event) }, policy);
   const task = scheduleTask('prune', prune, timezone, work, log, catchUp);
   return {
     apply: (now: Config) => {
@@ -123,10 +131,9 @@ function schedulePrune({ archive: { retention }, config, log, signal }: CommandC
 }
 
 /** What only a restart can change. */
-function warnOfRestart({ config: before, log }: CommandContext, now: Config): void {
+function needsRestart(before: Config, now: Config): boolean {
   const fixed = (config: Config) => JSON.stringify([config.archive, config.watch.folders, config.log.format]);
-  if (fixed(before) === fixed(now)) return;
-  log.warn('A change of archive, watch.folders or log.format takes effect when the daemon is started again');
+  return fixed(before) !== fixed(now);
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -2,16 +2,16 @@
 
 import type { Archive } from '../archive/types.ts';
 import { type EspdError, toEspdError } from '../errors.ts';
-import type { Logger } from '../log.ts';
 import { ownUsbMac } from '../plugs/slots.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { type ExistingPolicy, type PortRules, decide, touchExisting } from '../serial/rules.ts';
 
 export interface AdmissionParts {
   readonly archive: Archive;
-  readonly log: Logger;
   readonly settings: () => { readonly rules: PortRules; readonly existing: ExistingPolicy };
   readonly onFailure: (port: PortInfo, error: EspdError) => void;
+  /** Told once for each port and reason. */
+  readonly onLeftAlone: (left: LeftAlone) => void;
 }
 
 /** A port that is there and was left alone. */
@@ -20,6 +20,8 @@ export interface LeftAlone {
   /** It was there before the daemon. */
   readonly isExisting: boolean;
   readonly reason: string;
+  /** `rules`: they say so; `existing`: that was there at the start, and nothing says that it is a board. */
+  readonly by: 'rules' | 'existing';
 }
 
 export class Admission {
@@ -43,7 +45,7 @@ export class Admission {
   mayTouch(port: PortInfo): boolean {
     const { touch, reason } = decide(port, this.#parts.settings().rules);
     if (touch) this.forget(port.address);
-    else this.#leaveAlone({ port, isExisting: false, reason }, 'Left alone', 'info');
+    else this.#leaveAlone({ port, isExisting: false, reason, by: 'rules' }, true);
     return touch;
   }
 
@@ -52,13 +54,14 @@ export class Admission {
     const { existing, rules } = this.#parts.settings();
     const decision = decide(port, rules);
     if (!decision.touch || existing === 'none') {
-      this.#leaveAlone({ port, isExisting: true, reason: decision.reason }, 'Left alone', 'debug');
+      this.#leaveAlone({ port, isExisting: true, reason: decision.reason, by: 'rules' }, true);
       return false;
     }
     // Noted before the archive is asked: the port may go meanwhile.
-    this.#leaveAlone({ port, isExisting: true, reason: NOT_KNOWN });
+    const left: LeftAlone = { port, isExisting: true, reason: NOT_KNOWN, by: 'existing' };
+    this.#leaveAlone(left, false);
     if (touchExisting(decision, existing) || (await this.#isArchived(port))) return true;
-    if (this.#leftAlone.get(port.address)?.port === port) this.#parts.log.info(NOT_KNOWN, { port: port.address });
+    if (this.#leftAlone.get(port.address)?.port === port) this.#parts.onLeftAlone(left);
     return false;
   }
 
@@ -74,13 +77,12 @@ export class Admission {
     }
   }
 
-  /** Says so once for each reason. */
-  #leaveAlone(left: LeftAlone, message?: string, level: 'info' | 'debug' = 'info'): void {
+  /** @param isTold says so, once for each reason */
+  #leaveAlone(left: LeftAlone, isTold: boolean): void {
     const { port, reason } = left;
     const before = this.#leftAlone.get(port.address);
     this.#leftAlone.set(port.address, left);
-    if (message === undefined || (before?.port === port && before.reason === reason)) return;
-    this.#parts.log[level](message, { port: port.address, reason });
+    if (isTold && (before?.port !== port || before.reason !== reason)) this.#parts.onLeftAlone(left);
   }
 }
 

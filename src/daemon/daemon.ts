@@ -1,43 +1,40 @@
 /**
  * The service: watches ports, decides which are touched, and backs up what is plugged in. Everything that it needs
- * comes in with {@link DaemonParts}, so that simulated boards can be plugged in.
+ * comes in with {@link DaemonParts}, so that simulated boards can be plugged in. What happens is told as events.
  */
 
 import type { Archive } from '../archive/types.ts';
 import { type Clock, unlessAborted, withTimeout } from '../clock.ts';
 import { EspdError } from '../errors.ts';
-import type { ReaderMode } from '../esp/reader/trust.ts';
-import type { ResetMode } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
-import { type JobTrace, type PlugIn, lastReset, newTrace } from '../plugs/job.ts';
-import { type Retry, approachOf } from '../plugs/retry.ts';
-import { LOOP_REST_MS, type ResetInto, Slots, isOwnUsb, slotKey } from '../plugs/slots.ts';
+import { type PlugIn, lastReset } from '../plugs/job.ts';
+import type { Retry } from '../plugs/retry.ts';
+import { Slots, isOwnUsb } from '../plugs/slots.ts';
 import type { PortEvent, PortInfo } from '../serial/ports.ts';
 import type { ExistingPolicy, PortRules } from '../serial/rules.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
-import { type ReaderMemories, readerMemories } from '../transfer/reader-memory.ts';
+import { readerMemories } from '../transfer/reader-memory.ts';
 import type { LinkOpener, Progress } from '../transfer/session.ts';
+import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
-import { runBackupJob } from './job.ts';
-import { JobQueue } from './queue.ts';
-import { Report } from './report.ts';
-import { Retries } from './retries.ts';
+import { AttachedPorts } from './attached.ts';
+import { type BackupRequest, type BoardJob, BoardJobs, type JobSettings, type Visit } from './board-jobs.ts';
+import type { EventBody } from './event-types.ts';
+import type { EventBus } from './events.ts';
+import { type Hold, type HoldRequest, Holds, type TakeRequest, type TakenPort } from './holds.ts';
+import { JobNumbers } from './job-numbers.ts';
+import { heldBy, stopping, unplugged } from './port-errors.ts';
+import { PortFailures } from './port-failures.ts';
+import { Rests } from './rests.ts';
 import { Returns } from './returns.ts';
 
 /** What of the config the daemon acts by; may change while it runs. */
-export interface DaemonSettings {
+export interface DaemonSettings extends JobSettings {
   readonly rules: PortRules;
   readonly existing: ExistingPolicy;
-  readonly parallel: number;
-  readonly connectAttempts: number;
   readonly cooldownMs: number;
-  readonly baudRate: number;
-  readonly reset: ResetMode;
-  readonly full: boolean;
-  /** Whether a reader of our own may be put on the chip; never where it is left out. */
-  readonly reader?: ReaderMode;
 }
 
 /** The watcher as the daemon uses it. */
@@ -52,27 +49,14 @@ export interface DaemonParts {
   readonly watch: (onEvent: (event: PortEvent) => void) => PortSource;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly events: EventBus;
   readonly settings: DaemonSettings;
-  /** One line for people, whenever it changes: systemd's status text. */
-  readonly onStatus?: (status: string) => void;
   /** Default: the real ports and network links. */
   readonly openLink?: LinkOpener;
   /** How espd was called, for commands that messages print. */
   readonly call?: EspdCall;
-}
-
-/** A port that is to be worked on: because it was plugged in, or once more. */
-interface Visit extends PlugIn {
-  readonly retry?: Retry;
-}
-
-/** A job that runs. */
-interface RunningJob {
-  readonly port: PortInfo;
-  readonly abort: AbortController;
-  readonly trace: JobTrace;
-  /** Whether the lines may be moved at all. */
-  resets: boolean;
+  /** Default: its own. */
+  readonly numbers?: JobNumbers;
 }
 
 /** A stop waits so long, first for boards to be released, then for disks; the contract is 5 s in all. */
@@ -80,69 +64,157 @@ const STOP_LIMIT_MS = 4500;
 
 export class Daemon {
   readonly #parts: DaemonParts;
-  readonly #report: Report;
-  readonly #queue: JobQueue;
   readonly #slots: Slots;
-  readonly #busyMacs = new Set<Mac>();
   readonly #ports: PortSource;
+  readonly #jobs: BoardJobs;
+  readonly #holds: Holds;
   readonly #lines: LineMemories;
-  readonly #readers: ReaderMemories;
-  /** The ports that are there, by address. */
-  readonly #attached = new Map<string, PortInfo>();
-  readonly #running = new Map<string, RunningJob>();
+  readonly #attached = new AttachedPorts();
   /** Plugged in again while the job of the plug-in before was still ending. */
   readonly #replugged = new Map<string, Visit>();
+  /** Given up, or plugged in, while somebody held the port: considered when it is released. */
+  readonly #owed = new Map<string, PlugIn>();
   readonly #admission: Admission;
   /** Ports, by key, whose link ended when their board was let go, and whose going the listing has not shown yet. */
   readonly #wentAway = new Set<string>();
-  readonly #retries: Retries;
+  readonly #failures: PortFailures;
   readonly #returns: Returns;
-  /** Ends of the rests of ports that come and go by themselves, by slot. */
-  readonly #rests = new Map<string, () => void>();
+  readonly #rests: Rests;
   #settings: DaemonSettings;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: DaemonParts) {
+    const { archive, call, clock, events, log, numbers = new JobNumbers(), openLink } = parts;
+    const emit = (event: EventBody) => events.emit(event);
     this.#parts = parts;
     this.#settings = parts.settings;
-    this.#report = new Report(parts.log, parts.onStatus);
-    this.#queue = new JobQueue(parts.settings.parallel);
     this.#slots = new Slots(parts.settings.cooldownMs);
-    this.#lines = lineMemories(parts.archive.cache, parts);
-    this.#readers = readerMemories(parts.archive.cache, parts);
-    this.#admission = new Admission({
-      archive: parts.archive,
-      log: parts.log,
+    this.#lines = lineMemories(archive.cache, parts);
+    this.#holds = new Holds({ clock, emit, onReleased: ({ port }) => this.#onReleased(port) });
+    this.#jobs = new BoardJobs({
+      ...{ archive, call, clock, emit, log, numbers, openLink },
+      lines: this.#lines,
+      readers: readerMemories(archive.cache, parts),
+      slots: this.#slots,
       settings: () => this.#settings,
-      onFailure: (port, error) => this.#onFailure(port, undefined, error),
+      mayStart: (visit) => this.#mayStart(visit),
+      onError: (job, error) => this.#onJobError(job, error),
+      onProgress: (job, progress) => this.#onProgress(job, progress),
+      onDone: ({ port }) => this.#failures.forget(port.address),
+      onEnd: ({ port }) => this.#onJobEnd(port.address),
     });
-    this.#retries = new Retries(parts.clock, (port, retry) => this.#retry(port, retry));
-    this.#returns = new Returns(parts.clock, (port, into) => this.#onMissing(port, into));
+    this.#admission = new Admission({
+      archive,
+      settings: () => this.#settings,
+      onFailure: (port, error) => this.#failures.tell(port, null, undefined, error),
+      onLeftAlone: ({ port: { address: port }, isExisting: existing, reason, by }) =>
+        emit({ type: 'port-left-alone', port, reason, by, existing }),
+    });
+    this.#failures = new PortFailures({
+      ...{ clock, events, log },
+      rules: () => this.#settings.rules,
+      isThere: (port) => this.#attached.has(port),
+      again: (port, retry) => this.#retry(port, retry),
+    });
+    this.#rests = new Rests(clock, (key) => this.#onRested(key));
+    this.#returns = new Returns(clock, (port, into) =>
+      this.#failures.missing(port, this.#slots.macAt(port), into, this.#settings.cooldownMs),
+    );
     this.#ports = parts.watch((event) => this.#onPortEvent(event));
   }
 
   async start(): Promise<void> {
     await this.#ports.start();
     if (this.#stopping !== undefined) return;
-    this.#parts.log.info('Watching for boards', { archive: this.#parts.archive.root });
-    this.#reportStatus();
+    this.#parts.events.emit({ type: 'service-started', version: VERSION, archive: this.#parts.archive.root });
   }
 
   /** A board is being worked on. */
   get isBusy(): boolean {
-    return this.#running.size > 0;
+    return this.#jobs.running.length > 0;
+  }
+
+  get jobs(): readonly BoardJob[] {
+    return this.#jobs.all;
+  }
+
+  get holds(): readonly Hold[] {
+    return this.#holds.all;
   }
 
   /** Takes new settings over; jobs that run keep theirs. Ports that are there are judged anew. */
   apply(settings: DaemonSettings): void {
     this.#settings = settings;
     this.#slots.cooldownMs = settings.cooldownMs;
-    this.#queue.parallel = settings.parallel;
+    this.#jobs.parallel = settings.parallel;
     if (this.#stopping !== undefined) return;
     for (const { port, isExisting } of this.#admission.leftAlone) {
       if (isExisting) void this.#onPresent(port);
       else this.#consider({ port, inDownloadMode: false });
     }
+  }
+
+  /**
+   * A backup now. Where a job waits or runs at the port already, it is that one.
+   * @throws EspdError `port-missing`, `board-not-found` where no attached port is known to have this board, `port-busy`
+   *   where somebody holds the port, `interrupted` while the service stops
+   */
+  requestBackup(target: { readonly port: string } | { readonly mac: Mac }, request: BackupRequest): BoardJob {
+    const port =
+      'port' in target ? this.#attached.named(target.port) : this.#attached.withBoard(target.mac, this.#slots);
+    const hold = this.#holds.at(port.address);
+    if (hold !== undefined) throw heldBy(hold);
+    const job = this.#jobs.at(port.address) ?? this.#jobs.add({ port, inDownloadMode: false, request });
+    if (job === undefined || this.#stopping !== undefined) throw stopping();
+    return job;
+  }
+
+  /**
+   * Keeps the daemon off a port, which need not be there. A job that runs there goes on.
+   * @throws EspdError `port-busy` where somebody else holds it
+   */
+  hold(address: string, request: HoldRequest): Hold {
+    const hold = this.#holds.hold(address, request);
+    const job = this.#jobs.at(address);
+    if (job !== undefined && !job.isRunning) this.#owe(job.visit);
+    this.#jobs.drop(address);
+    this.#failures.forget(address);
+    return hold;
+  }
+
+  /** @returns false where it was not held */
+  release(address: string): boolean {
+    return this.#holds.release(address);
+  }
+
+  /**
+   * Takes a port for another program, which may reset its board: waits until the daemon's own job there has ended.
+   * @throws EspdError `port-busy` where somebody else holds it; the signal's reason
+   */
+  async take(address: string, request: TakeRequest): Promise<TakenPort> {
+    const hold = this.hold(address, request);
+    const job = this.#jobs.at(address);
+    try {
+      if (job !== undefined) {
+        if (request.now === true) {
+          this.#owe(job.visit);
+          this.#jobs.cancel(job, new EspdError('interrupted', `${address} was asked for by ${request.by}`));
+        }
+        await unlessAborted(job.ended, request.signal);
+      }
+      request.signal?.throwIfAborted();
+    } catch (error) {
+      this.#holds.release(address, hold);
+      throw error;
+    }
+    return { hold, giveBack: () => this.#giveBack(address, hold) };
+  }
+
+  /** Ends a job, whether it runs or waits. @returns false where there is no such job */
+  cancel(id: number): boolean {
+    const job = this.#jobs.all.find((each) => each.id === id);
+    if (job !== undefined) this.#jobs.cancel(job, new EspdError('interrupted', 'The job was cancelled'));
+    return job !== undefined;
   }
 
   /**
@@ -156,15 +228,15 @@ export class Daemon {
 
   async #stop(): Promise<void> {
     const { clock, log } = this.#parts;
-    this.#retries.close();
+    this.#failures.close();
     this.#returns.close();
-    for (const cancel of this.#rests.values()) cancel();
-    const done = Promise.allSettled([this.#ports.close(), this.#queue.close()]);
-    for (const { abort } of this.#running.values()) abort.abort();
+    this.#rests.close();
+    const done = Promise.allSettled([this.#ports.close(), this.#jobs.close()]);
+    this.#holds.close();
     try {
       await withTimeout(clock, STOP_LIMIT_MS, done, () => new Error('too slow'));
     } catch {
-      const held = [...this.#running.values()].filter(({ trace }) => !trace.isReleased);
+      const held = this.#jobs.running.filter(({ trace }) => !trace.isReleased);
       if (held.length > 0) log.warn('Some jobs did not stop in time', { ports: held.map(({ port }) => port.address) });
       else log.warn('Not waiting for the disk of the archive any longer: the next backup goes on from what is there');
     }
@@ -172,21 +244,30 @@ export class Daemon {
 
   #onPortEvent({ kind, port, existing }: PortEvent): void {
     if (this.#stopping !== undefined) return;
-    if (kind === 'detached') this.#onDetached(port);
-    else if (existing === true) void this.#onPresent(port);
+    const { address, usb } = port;
+    const { events } = this.#parts;
+    if (kind === 'detached') {
+      events.emit({ type: 'port-detached', port: address });
+      this.#onDetached(port);
+      return;
+    }
+    events.emit({ type: 'port-attached', port: address, usb, existing: existing === true });
+    if (existing === true) void this.#onPresent(port);
     else this.#onAttached(port);
-    this.#reportStatus();
   }
 
   #onDetached(port: PortInfo): void {
     const { address, key } = port;
-    this.#attached.delete(address);
+    this.#attached.went(address);
     this.#replugged.delete(address);
+    this.#owed.delete(address);
     this.#admission.forget(address);
-    this.#retries.forget(address);
-    this.#queue.cancel(address);
+    this.#failures.forget(address);
+    this.#jobs.drop(address);
+    // Whoever holds it resets its board as they like.
+    if (this.#holds.at(address) !== undefined && !this.#jobs.at(address)?.isRunning) return;
     const into = this.#slots.detached(port, this.#parts.clock.now());
-    const job = this.#running.get(address);
+    const job = this.#jobs.at(address);
     // After its job it may be in a person's hand as well, unless its link has told.
     const isHeld = job !== undefined && !job.trace.isReleased;
     const isSure = isHeld || into === 'download-mode' || this.#wentAway.delete(key);
@@ -196,14 +277,19 @@ export class Daemon {
     // A device that is gone does not always fail its reads and writes. But a port of which more is known by now is
     // reported as gone and come, both in one step: then it is still the same.
     queueMicrotask(() => {
-      if (!this.#isThere(port)) job.abort.abort(unplugged(address));
+      if (!this.#attached.has(port)) job.abort.abort(unplugged(address));
     });
   }
 
   #onAttached(port: PortInfo): void {
-    const { clock, log } = this.#parts;
-    this.#attached.set(port.address, port);
+    const { clock, events, log } = this.#parts;
+    this.#attached.came(port);
     this.#returns.came(port);
+    if (this.#holds.at(port.address) !== undefined) {
+      // A chip's own USB comes back after each reset; behind a bridge it was a person.
+      if (!isOwnUsb(port)) this.#owe({ port, inDownloadMode: false });
+      return;
+    }
     const verdict = this.#slots.attached(port, clock.now());
     switch (verdict) {
       case 'real':
@@ -211,8 +297,7 @@ export class Daemon {
         this.#consider({ port, inDownloadMode: verdict === 'in-download-mode' });
         return;
       case 'loop':
-        log.warn('Left alone for some minutes: it comes and goes by itself', { port: port.address });
-        this.#rest(port);
+        events.emit({ type: 'port-flapping', port: port.address, restMs: this.#rests.begin(port) });
         return;
       case 'resting':
         log.debug('Left alone: its rest is not over', { port: port.address });
@@ -222,23 +307,16 @@ export class Daemon {
     }
   }
 
-  /** After its rest a port that is there gets one try. */
-  #rest(port: PortInfo): void {
-    const { clock } = this.#parts;
-    const key = slotKey(port);
-    this.#rests.get(key)?.();
-    const cancel = clock.schedule(LOOP_REST_MS, () => {
-      this.#rests.delete(key);
-      const present = [...this.#attached.values()].find((each) => slotKey(each) === key);
-      if (present === undefined) return;
-      this.#slots.rested(present);
-      this.#consider({ port: present, inDownloadMode: false });
-    });
-    this.#rests.set(key, cancel);
+  /** The rest of a slot is over: a port that is there gets one try. */
+  #onRested(key: string): void {
+    const port = this.#attached.inSlot(key);
+    if (port === undefined) return;
+    this.#slots.rested(port);
+    this.#consider({ port, inDownloadMode: false });
   }
 
   async #onPresent(port: PortInfo): Promise<void> {
-    this.#attached.set(port.address, port);
+    this.#attached.came(port);
     const isAdmitted = await this.#admission.mayTouchExisting(port);
     // It may have gone while the archive was asked.
     if (isAdmitted && this.#attached.get(port.address) === port) this.#consider({ port, inDownloadMode: false });
@@ -248,152 +326,70 @@ export class Daemon {
     const { port } = plugIn;
     const { address } = port;
     if (this.#stopping !== undefined || !this.#admission.mayTouch(port)) return;
-    if (this.#running.get(address)?.port.key === port.key) return;
-    if (this.#queue.has(address)) {
-      this.#replugged.set(address, plugIn);
+    if (this.#holds.at(address) !== undefined) {
+      this.#owe(plugIn);
       return;
     }
-    this.#parts.log.info('Plugged in', { port: address, product: port.usb?.product ?? undefined });
-    this.#visit(plugIn);
+    const job = this.#jobs.at(address);
+    if (job === undefined) this.#jobs.add(plugIn);
+    else if (!job.isRunning || job.port.key !== port.key) this.#replugged.set(address, plugIn);
   }
 
   /** A port whose failure may have passed. */
   #retry(port: PortInfo, retry: Retry): void {
-    const { address } = port;
-    if (this.#stopping !== undefined || !this.#isThere(port) || this.#queue.has(address)) return;
-    this.#parts.log.debug('Trying again', { port: address, way: retry.way });
-    this.#visit({ port, inDownloadMode: false, retry });
+    if (this.#stopping !== undefined || !this.#attached.has(port)) return;
+    this.#jobs.add({ port, inDownloadMode: false, retry });
   }
 
-  #visit(visit: Visit): void {
-    const { port } = visit;
-    const { address } = port;
-    const job: RunningJob = { port, abort: new AbortController(), trace: newTrace(), resets: true };
-    this.#queue.add({
-      key: address,
-      work: () => this.#backUp(job, visit),
-      onError: (error) => this.#onJobError(job, error),
-      onEnd: () => this.#onJobEnd(address),
-    });
+  #mayStart({ port, request }: Visit): boolean {
+    if (!this.#attached.has(port)) return false;
+    if (request !== undefined || this.#admission.mayTouch(port)) return true;
+    this.#failures.forget(port.address);
+    return false;
   }
 
-  async #backUp(job: RunningJob, { port, inDownloadMode, retry }: Visit): Promise<void> {
-    const { archive, call, clock, log, openLink } = this.#parts;
-    const { baudRate, connectAttempts, full, reader, reset } = this.#settings;
-    // It may have gone while it waited, and the rules may have changed.
-    if (!this.#isThere(port)) return;
-    if (!this.#admission.mayTouch(port)) {
-      this.#retries.forget(port.address);
-      return;
-    }
-    job.resets = reset !== 'none';
-    this.#running.set(port.address, job);
-    this.#reportStatus();
-    try {
-      // A board is not reset for a backup that could not be kept. A disk that hangs must not keep a job from its end.
-      await unlessAborted(archive.checkWritable(), job.abort.signal);
-      const result = await runBackupJob(port, {
-        archive,
-        baudRate,
-        busyMacs: this.#busyMacs,
-        ...(call && { call }),
-        clock,
-        connectAttempts,
-        full,
-        inDownloadMode,
-        lines: this.#lines,
-        log: log.child({ port: port.address }),
-        openLink,
-        ...(reader && { reader }),
-        readers: this.#readers,
-        reset,
-        signal: job.abort.signal,
-        slots: this.#slots,
-        trace: job.trace,
-        ...(retry === undefined ? {} : approachOf(retry.way)),
-        onProgress: (progress) => this.#onProgress(job, progress),
-      });
-      this.#retries.forget(port.address);
-      this.#report.success(port, result);
-    } finally {
-      this.#running.delete(port.address);
-    }
+  #onProgress({ port }: BoardJob, { phase, wentAway }: Progress): void {
+    if (phase === 'released' && wentAway === true && this.#attached.has(port)) this.#wentAway.add(port.key);
   }
 
-  #onProgress({ port }: RunningJob, { phase, identity, wentAway }: Progress): void {
-    if (phase === 'released' && wentAway === true && this.#isThere(port)) this.#wentAway.add(port.key);
-    if (phase !== 'identified' || identity === undefined) return;
-    this.#parts.log.info('Identified', { port: port.address, mac: identity.mac, chip: identity.chipName });
-  }
-
-  #onJobError(job: RunningJob, error: EspdError): void {
-    const { port, trace, resets } = job;
-    const { log } = this.#parts;
-    const isThere = this.#isThere(port);
+  #onJobError(job: BoardJob, error: EspdError): void {
+    const { id, port, trace, resets, visit } = job;
+    const { events } = this.#parts;
+    const isThere = this.#attached.has(port);
     if (lastReset(trace, resets, error) === 'download-mode' && isOwnUsb(port)) {
-      log.info('Went away when it was reset, as boards on their own USB do; waiting for its return', {
-        port: port.address,
-      });
+      events.emit({ type: 'board-away', port: port.address });
       // The listing may be late.
       if (isThere) this.#returns.expect(port, 'download-mode', this.#settings.cooldownMs);
       return;
     }
-    if (this.#stopping !== undefined || !isThere) this.#onFailure(port, trace.mac, error);
-    else this.#onPassing(job, error);
-  }
-
-  /** A failure at a port that is still there: it may pass, and is told when it is news. */
-  #onPassing({ port, trace }: Pick<RunningJob, 'port' | 'trace'>, error: EspdError): void {
-    const { isNews, retry } = this.#retries.failed(port, trace, error);
-    const { address } = port;
-    const fields = { port: address, code: error.code };
-    // Where a USB port vanished, the listing will most likely say so, too.
-    const isLikely = error.code !== 'port-vanished' || port.usb === null;
-    if (isNews) this.#onFailure(port, trace.mac, error, isLikely ? retry : undefined);
-    else if (retry === undefined) this.#parts.log.info('Left alone until it is plugged in again', fields);
-    else this.#parts.log.debug('Still the same', { ...fields, reason: error.message });
-  }
-
-  /** A board that went away when it was reset, and has not come back. */
-  #onMissing(port: PortInfo, into: ResetInto): void {
-    if (this.#isThere(port)) this.#onPassing({ port, trace: { ...newTrace(), wasOpened: true } }, linkBroke(port));
-    else this.#report.missing(port, this.#slots.macAt(port), into, this.#settings.cooldownMs);
-    this.#reportStatus();
-  }
-
-  #onFailure(port: PortInfo, mac: Mac | undefined, error: EspdError, retry?: Retry): void {
-    this.#report.failure({ port, mac, rules: this.#settings.rules, retry }, error);
-  }
-
-  /** The same plug-in, as far as the listing knows. */
-  #isThere({ address, key }: PortInfo): boolean {
-    return this.#attached.get(address)?.key === key;
+    const isFinal = this.#stopping !== undefined || !isThere || visit.request !== undefined || job.abort.signal.aborted;
+    if (isFinal) this.#failures.tell(port, id, trace.mac, error);
+    else this.#failures.mayPass(port, id, trace, error);
   }
 
   #onJobEnd(address: string): void {
     const again = this.#replugged.get(address);
     this.#replugged.delete(address);
     if (again !== undefined) this.#consider(again);
-    this.#reportStatus();
   }
 
-  #reportStatus(): void {
-    this.#report.status(this.#queue.activeCount, this.#queue.waitingCount);
+  #owe(plugIn: PlugIn): void {
+    this.#owed.set(plugIn.port.address, { port: plugIn.port, inDownloadMode: false });
   }
-}
 
-function unplugged(address: string): EspdError {
-  return new EspdError('port-vanished', `${address} was unplugged in the middle of a job`, {
-    hint: 'Nothing incomplete was kept; plug the board in again',
-  });
-}
+  #giveBack(address: string, hold: Hold): void {
+    const { clock } = this.#parts;
+    const port = this.#attached.get(address);
+    if (port !== undefined) {
+      this.#slots.started(port);
+      this.#slots.released(port, clock.now(), 'app');
+    }
+    this.#holds.release(address, hold);
+  }
 
-function linkBroke({ address }: PortInfo): EspdError {
-  return new EspdError(
-    'port-vanished',
-    `The link to ${address} broke when its board was reset; the port is still there`,
-    {
-      hint: 'Unplug the board and plug it in again',
-    },
-  );
+  #onReleased(address: string): void {
+    const owed = this.#owed.get(address);
+    this.#owed.delete(address);
+    if (owed !== undefined && this.#attached.has(owed.port)) this.#consider(owed);
+  }
 }

@@ -1,6 +1,7 @@
 /** What happens to one board that was plugged in: a backup, and nothing that writes flash. */
 
 import type { Archive } from '../archive/types.ts';
+import type { Reason } from '../archive/manifest.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type PlugInJobOptions, workOnPlugIn } from '../plugs/job.ts';
@@ -11,6 +12,10 @@ import type { SessionResult } from '../transfer/session.ts';
 export interface BackupJobOptions extends PlugInJobOptions {
   readonly archive: Archive;
   readonly full: boolean;
+  /** Why the backup is made. */
+  readonly reason: Reason;
+  /** Back up a half restored board as it is. */
+  readonly allowHalfRestored: boolean;
   /** Boards that other jobs work on right now: two ports never serve one MAC. */
   readonly busyMacs: Set<Mac>;
 }
@@ -20,7 +25,7 @@ export interface BackupJobOptions extends PlugInJobOptions {
  * @throws EspdError whatever went wrong; `interrupted` or the reason of the signal when it was aborted
  */
 export async function runBackupJob(port: PortInfo, options: BackupJobOptions): Promise<SessionResult<BackupOutcome>> {
-  const { archive, full, busyMacs } = options;
+  const { archive, full, busyMacs, reason, allowHalfRestored } = options;
   let claimed: Mac | undefined;
   try {
     const result = await workOnPlugIn(port, options, (session) => {
@@ -32,7 +37,7 @@ export async function runBackupJob(port: PortInfo, options: BackupJobOptions): P
       }
       busyMacs.add(mac);
       claimed = mac;
-      return readFlash(session, { archive, full, reason: 'plug-in' });
+      return readFlash(session, { archive, full, reason, allowHalfRestored });
     });
     return { ...result, value: await result.value.keep() };
   } finally {

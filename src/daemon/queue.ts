@@ -2,11 +2,13 @@
 
 import { type EspdError, toEspdError } from '../errors.ts';
 
-/** What to do, and whom to tell. The two callbacks must not throw. */
+/** What to do, and whom to tell. The callbacks must not throw. */
 export interface Job {
   /** At most one job with the same key waits or runs. */
   readonly key: string;
   readonly work: () => Promise<void>;
+  /** Called in the moment in which the job gets its place; `work` is called one step later. */
+  readonly onBegin?: () => void;
   /** Gets whatever `work` throws or rejects with. */
   readonly onError: (error: EspdError) => void;
   /** Called when the job has ended and its key is free again; not for a job that never started. */
@@ -50,9 +52,11 @@ export class JobQueue {
     return true;
   }
 
-  /** Forgets a job that has not started. */
-  cancel(key: string): void {
+  /** Forgets a job that has not started; false where none waits. */
+  cancel(key: string): boolean {
+    const before = this.#waiting.length;
     this.#waiting = this.#waiting.filter((waiting) => waiting.key !== key);
+    return this.#waiting.length < before;
   }
 
   /** Starts nothing any more; resolves when all that runs has ended. */
@@ -71,6 +75,7 @@ export class JobQueue {
         next.key,
         Promise.resolve().then(() => this.#run(next)),
       );
+      next.onBegin?.();
     }
   }
 
@@ -81,8 +86,8 @@ export class JobQueue {
       onError(toEspdError(error));
     } finally {
       this.#active.delete(key);
-      this.#pump();
       onEnd?.();
+      this.#pump();
     }
   }
 }

@@ -1,104 +1,250 @@
-/** What people read of the daemon's work: one log line for each outcome, and the status in one line. */
+/** What people read of the daemon's work: a log line for each event that matters, and the status in one line. */
 
-import { EspdError, hasCode } from '../errors.ts';
 import type { LogFields, Logger } from '../log.ts';
-import type { Mac } from '../mac.ts';
-import type { PortInfo } from '../serial/ports.ts';
-import { notBack } from '../plugs/follow.ts';
-import type { Retry } from '../plugs/retry.ts';
-import type { ResetInto } from '../plugs/slots.ts';
-import { type PortRules, decide } from '../serial/rules.ts';
-import type { BackupOutcome } from '../transfer/backup.ts';
-import { type SessionResult, stuckError } from '../transfer/session.ts';
+import type { EventError, EventOf, EventType, FailureKind, KeptBackup, ServiceEvent } from './event-types.ts';
 
-/** Where a job was when it failed. */
-export interface FailedJob {
-  readonly port: PortInfo;
-  /** Undefined when no board had answered yet. */
-  readonly mac: Mac | undefined;
-  readonly rules: PortRules;
-  /** When it is tried again without being plugged in anew. */
-  readonly retry: Retry | undefined;
+/** One line for the log; undefined where an event is not worth one. */
+interface Line {
+  readonly level: 'error' | 'warn' | 'info' | 'debug';
+  readonly message: string;
+  readonly fields: LogFields;
 }
 
-export class Report {
-  readonly #log: Logger;
+/** Logs events. To be subscribed. */
+export function logEvents(log: Logger): (event: ServiceEvent) => void {
+  return (event) => {
+    for (const { level, message, fields } of linesOf(event)) log[level](message, fields);
+  };
+}
+
+/** After these the line is another one. */
+const CHANGING: ReadonlySet<EventType> = new Set([
+  'service-started',
+  'job-queued',
+  'job-started',
+  'job-ended',
+  'board-missing',
+]);
+
+/** The line for `systemctl status`: {@link StatusLine.onEvent} is to be subscribed. */
+export class StatusLine {
   readonly #onStatus: (status: string) => void;
+  readonly #waiting = new Set<number>();
+  readonly #active = new Set<number>();
   #lastStatus = '';
   #backups = 0;
   #failures = 0;
+  #hasStarted = false;
+  #isDue = false;
 
-  constructor(log: Logger, onStatus: (status: string) => void = () => undefined) {
-    this.#log = log;
+  constructor(onStatus: (status: string) => void) {
     this.#onStatus = onStatus;
   }
 
-  success(port: PortInfo, result: SessionResult<BackupOutcome>): void {
-    const { backup, transfer, unchanged } = result.value;
-    const { mac, id } = backup;
-    const { sizeBytes, aliasedAtBytes } = backup.manifest.flash;
-    this.#backups++;
-    this.#log.info(unchanged ? 'Unchanged since its last backup' : 'Backed up and verified', {
-      port: port.address,
-      mac,
-      id,
-      sizeBytes,
-      flashBytesRead: transfer.flashBytesRead,
-      wireBytes: result.wireBytes,
-      seconds: Number(result.seconds.toFixed(2)),
-    });
-    if (!unchanged && aliasedAtBytes !== null) {
-      const fields = { port: port.address, mac, id, sizeBytes, aliasedAtBytes };
-      this.#log.warn('The flash repeats itself: it is smaller than it claims', fields);
-    }
-    // The backup is kept, and yet the board's owner has an outage.
-    if (result.left === 'stuck') this.#error(port, mac, stuckError(port));
-  }
+  readonly onEvent = (event: ServiceEvent): void => {
+    this.#count(event);
+    if (!this.#hasStarted || !CHANGING.has(event.type) || this.#isDue) return;
+    // What happens in one step is told as one.
+    this.#isDue = true;
+    queueMicrotask(() => this.#tell());
+  };
 
-  failure({ port, mac, rules, retry }: FailedJob, error: EspdError): void {
-    const next = retry === undefined ? {} : { retry: `in ${Math.round(retry.waitMs / 1000)} s` };
-    const fields = { ...fieldsOf(port, mac, error), ...next };
-    if (error.code === 'interrupted') {
-      this.#log.info('Stopped in the middle of a job; nothing incomplete was kept', fields);
-    } else if (error.code === 'no-answer' && mac === undefined && decide(port, rules).known === 'bridge') {
-      // Silence of something that was only perhaps a board is no fault.
-      this.#log.info(error.message, retry ? fields : { ...fields, note: 'left alone until it is plugged in again' });
-    } else if (error.code === 'port-busy' && retry !== undefined) {
-      // Whoever has it may have good reason, and is often done in seconds: ModemManager looks at each new port.
-      this.#log.warn(error.message, fields);
-    } else if (error.code === 'half-restored') {
-      // No fault of this job; but somebody must finish what they began.
-      this.#failures++;
-      this.#log.warn(error.message, fields);
-    } else {
-      this.#error(port, mac, error, next);
-    }
-  }
-
-  /** A board that was reset has not come back to its port. */
-  missing(port: PortInfo, mac: Mac | undefined, into: ResetInto, waitedMs: number): void {
-    const error = notBack(port, into, waitedMs);
-    if (into === 'download-mode') this.#error(port, mac, error);
-    else this.#log.warn(error.message, fieldsOf(port, mac, error));
-  }
-
-  status(activeCount: number, waitingCount: number): void {
-    const boards = `${activeCount} board${activeCount === 1 ? '' : 's'}`;
-    const waiting = waitingCount === 0 ? '' : `, ${waitingCount} waiting`;
-    const work = activeCount === 0 ? 'Waiting for boards' : `Working on ${boards}${waiting}`;
+  #tell(): void {
+    this.#isDue = false;
+    const active = this.#active.size;
+    const boards = `${active} board${active === 1 ? '' : 's'}`;
+    const waiting = this.#waiting.size === 0 ? '' : `, ${this.#waiting.size} waiting`;
+    const work = active === 0 ? 'Waiting for boards' : `Working on ${boards}${waiting}`;
     const status = `${work}; ${this.#backups} backed up, ${this.#failures} failed since the start`;
     if (status === this.#lastStatus) return;
     this.#lastStatus = status;
     this.#onStatus(status);
   }
 
-  #error(port: PortInfo, mac: Mac | undefined, error: EspdError, more: LogFields = {}): void {
-    this.#failures++;
-    this.#log.error(error.message, { ...fieldsOf(port, mac, error), ...more });
-    if (hasCode(error, 'internal')) this.#log.debug('internal', { stack: (error.cause as Error | undefined)?.stack });
+  #count(event: ServiceEvent): void {
+    switch (event.type) {
+      case 'service-started':
+        this.#hasStarted = true;
+        break;
+      case 'job-queued':
+        this.#waiting.add(event.job);
+        break;
+      case 'job-started':
+        this.#waiting.delete(event.job);
+        this.#active.add(event.job);
+        break;
+      case 'job-ended':
+        this.#waiting.delete(event.job);
+        this.#active.delete(event.job);
+        break;
+      case 'backup-kept':
+      case 'backup-unchanged':
+        this.#backups++;
+        break;
+      case 'job-failed':
+        if (event.isNews && isFailure(event)) this.#failures++;
+        break;
+      case 'board-stuck':
+        this.#failures++;
+        break;
+      case 'board-missing':
+        if (event.into === 'download-mode') this.#failures++;
+        break;
+      default:
+    }
   }
 }
 
-function fieldsOf(port: PortInfo, mac: Mac | undefined, { code, hint }: EspdError) {
-  return { port: port.address, mac, code, hint: hint === '' ? undefined : hint };
+/** Neither a stop, nor silence, nor a port that somebody else has for a moment. */
+function isFailure({ failure, error }: { failure: FailureKind; error: EventError }): boolean {
+  return failure === 'fault' || error.code === 'half-restored';
+}
+
+function linesOf(event: ServiceEvent): Line[] {
+  switch (event.type) {
+    case 'service-started':
+      return [line('info', 'Watching for boards', { archive: event.archive })];
+    case 'port-left-alone':
+      return leftAloneLines(event);
+    case 'job-queued':
+      return queuedLines(event);
+    case 'board-away': {
+      const message = 'Went away when it was reset, as boards on their own USB do; waiting for its return';
+      return [line('info', message, { port: event.port })];
+    }
+    case 'port-flapping':
+      return [line('warn', 'Left alone for some minutes: it comes and goes by itself', { port: event.port })];
+    case 'port-held':
+      return [line('info', 'Held: not touched until it is released', { port: event.port, by: event.by })];
+    case 'port-released':
+      return [line('info', 'Released', { port: event.port, by: event.by })];
+    case 'identified':
+      return [line('info', 'Identified', { port: event.port, mac: event.mac, chip: event.chip })];
+    case 'backup-kept':
+      return keptLines(event);
+    case 'backup-unchanged':
+      return [line('info', 'Unchanged since its last backup', keptFields(event))];
+    case 'new-board':
+      return [line('info', 'A new board', { port: event.port, mac: event.mac, chip: event.chip })];
+    case 'job-failed':
+      return failureLines(event);
+    case 'board-stuck':
+      return [line('error', event.error.message, errorFields(event, event.error))];
+    case 'board-missing':
+      return [
+        line(event.into === 'download-mode' ? 'error' : 'warn', event.error.message, errorFields(event, event.error)),
+      ];
+    case 'archive-damaged': {
+      const { file, problem, error, isDamage } = event;
+      const message = isDamage ? 'The archive is damaged' : 'A part of the archive could not be read';
+      return [line('error', message, { file, problem, hint: isDamage ? undefined : error.hint || undefined })];
+    }
+    case 'archive-verified':
+      return verifiedLines(event);
+    case 'disk-low': {
+      const { path, freeBytes, wantedBytes } = event;
+      return [line('warn', 'The disk of the archive is nearly full', { path, freeBytes, wantedBytes })];
+    }
+    case 'backup-removed':
+      return [line('info', 'Backup removed', { mac: event.mac, id: event.id, bytes: event.sizeBytes, why: event.why })];
+    case 'backup-spared':
+      return [line('info', 'Backup not removed after all', { mac: event.mac, id: event.id, why: event.why })];
+    case 'pruned':
+      return prunedLines(event);
+    case 'config-reloaded':
+      return [
+        ...(event.needsRestart
+          ? [
+              line(
+                'warn',
+                'A change of archive, watch.folders, api or log.format takes effect when the daemon is started again',
+              ),
+            ]
+          : []),
+        line('info', 'Config reloaded'),
+      ];
+    case 'config-rejected':
+      return [line('error', 'The config has a fault; the old one stays in force', { problem: event.problem })];
+    case 'service-stopping':
+      return [line('info', 'Stopping')];
+    default:
+      return [];
+  }
+}
+
+function line(level: Line['level'], message: string, fields: LogFields = {}): Line {
+  return { level, message, fields };
+}
+
+function leftAloneLines({ port, reason, by, existing }: EventOf<'port-left-alone'>): Line[] {
+  if (by === 'existing') return [line('info', reason, { port })];
+  return [line(existing ? 'debug' : 'info', 'Left alone', { port, reason })];
+}
+
+function queuedLines({ port, product, cause }: EventOf<'job-queued'>): Line[] {
+  if (port === null) return [];
+  if (cause === 'plug-in') return [line('info', 'Plugged in', { port, product: product ?? undefined })];
+  return [cause === 'retry' ? line('debug', 'Trying again', { port }) : line('info', 'Asked for', { port })];
+}
+
+function keptFields({ port, mac, id, sizeBytes, flashBytesRead, wireBytes, seconds }: KeptBackup): LogFields {
+  return { port, mac, id, sizeBytes, flashBytesRead, wireBytes, seconds: Number(seconds.toFixed(2)) };
+}
+
+function keptLines(event: EventOf<'backup-kept'>): Line[] {
+  const { port, mac, id, sizeBytes, aliasedAtBytes } = event;
+  const lines = [line('info', 'Backed up and verified', keptFields(event))];
+  if (aliasedAtBytes === null) return lines;
+  const fields = { port, mac, id, sizeBytes, aliasedAtBytes };
+  return [...lines, line('warn', 'The flash repeats itself: it is smaller than it claims', fields)];
+}
+
+function failureLines({ port, mac, error, failure, isNews, retryInMs }: EventOf<'job-failed'>): Line[] {
+  if (!isNews) {
+    const fields = { port: port ?? undefined, code: error.code };
+    return retryInMs === null
+      ? [line('info', 'Left alone until it is plugged in again', fields)]
+      : [line('debug', 'Still the same', { ...fields, reason: error.message })];
+  }
+  const next = retryInMs === null ? {} : { retry: `in ${Math.round(retryInMs / 1000)} s` };
+  const fields = { ...errorFields({ port, mac }, error), ...next };
+  switch (failure) {
+    case 'stopped':
+      return [line('info', 'Stopped in the middle of a job; nothing incomplete was kept', fields)];
+    case 'silent':
+      return [
+        line(
+          'info',
+          error.message,
+          retryInMs === null ? { ...fields, note: 'left alone until it is plugged in again' } : fields,
+        ),
+      ];
+    case 'passing':
+      return [line('warn', error.message, fields)];
+    case 'fault':
+      return [line('error', error.message, fields)];
+  }
+}
+
+function errorFields(
+  { port, mac }: { readonly port: string | null; readonly mac: string | null },
+  { code, hint }: EventError,
+): LogFields {
+  return { port: port ?? undefined, mac: mac ?? undefined, code, hint: hint === '' ? undefined : hint };
+}
+
+function verifiedLines({ checked, damaged, unreadable, foreign, foreignFiles }: EventOf<'archive-verified'>): Line[] {
+  const verified = line('info', 'Archive verified', { checked, damaged, unreadable });
+  if (foreign === 0) return [verified];
+  const fields = { count: foreign, files: foreignFiles };
+  return [line('warn', 'Foreign files in the archive; no backup suffers', fields), verified];
+}
+
+function prunedLines({ removed, sizeBytes, left, blocked, overBudgetBytes }: EventOf<'pruned'>): Line[] {
+  if (blocked.length > 0) return [line('warn', 'Nothing is pruned now', { reasons: blocked })];
+  const pruned = line('info', 'Archive pruned', { removed, bytes: sizeBytes, left });
+  if (overBudgetBytes === 0) return [pruned];
+  const message =
+    'The archive is larger than retention.maxBytes, and all that is left is kept by a rule or never removed';
+  return [line('warn', message, { bytes: overBudgetBytes }), pruned];
 }

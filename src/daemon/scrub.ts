@@ -3,9 +3,10 @@
  * pass that was broken off (the service was restarted, the machine switched off) goes on with what was not reached.
  */
 
-import type { Archive, ArchiveProblem } from '../archive/types.ts';
+import type { Archive } from '../archive/types.ts';
 import { type Clock, sleep } from '../clock.ts';
 import type { Logger } from '../log.ts';
+import type { EventBody } from './event-types.ts';
 
 /** Boards go first, but where there is always one at work, the archive has its turn all the same. */
 const LONGEST_WAIT_MS = 10 * 60 * 1000;
@@ -18,6 +19,7 @@ export interface ScrubParts {
   readonly archive: Pick<Archive, 'verify' | 'unfinishedPass'>;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly emit: (event: EventBody) => void;
   /** Percent of the time that hashing may take, 1 to 100; asked again after each backup. */
   readonly sharePercent: () => number;
   /** Boards are being worked on. */
@@ -50,25 +52,23 @@ export class Scrub {
   }
 
   async #run(signal: AbortSignal): Promise<void> {
-    const { archive, log } = this.#parts;
+    const { archive, emit } = this.#parts;
     await this.#letBoardsGoFirst(signal);
     const { checked, damaged, unreadable, foreign } = await archive.verify({
       ...{ pass: true, signal },
-      onProblem: (problem) => this.#tell(problem),
+      onProblem: ({ file, problem, error }) =>
+        // At once: a pass takes hours.
+        emit({
+          ...{ type: 'archive-damaged', file, problem, error: error.toJSON() },
+          isDamage: error.code === 'archive-damaged',
+        }),
       between: (tookMs) => this.#rest(tookMs, signal),
     });
-    const files = foreign.slice(0, 5).map(({ file }) => file);
-    if (foreign.length > 0)
-      log.warn('Foreign files in the archive; no backup suffers', { count: foreign.length, files });
-    log.info('Archive verified', { checked, damaged: damaged.length, unreadable: unreadable.length });
-  }
-
-  /** At once: a pass takes hours. */
-  #tell({ file, problem, error }: ArchiveProblem): void {
-    const { log } = this.#parts;
-    const isDamage = error.code === 'archive-damaged';
-    if (isDamage) log.error('The archive is damaged', { file, problem });
-    else log.error('A part of the archive could not be read', { file, problem, hint: error.hint || undefined });
+    emit({
+      ...{ type: 'archive-verified', checked, damaged: damaged.length, unreadable: unreadable.length },
+      foreign: foreign.length,
+      foreignFiles: foreign.slice(0, 5).map(({ file }) => file),
+    });
   }
 
   async #rest(tookMs: number, signal: AbortSignal): Promise<void> {

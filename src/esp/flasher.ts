@@ -203,13 +203,12 @@ export class Flasher {
   async isBack(): Promise<boolean> {
     if (this.#state !== 'ready' && this.#state !== 'asked') return false;
     const loader = this.#loader;
-    if (loader.isStreaming) return (this.#isDeaf = !(await abortStream(loader))) === false;
     // Who does not answer at once at an unproven rate does not hold it.
     const limits = this.#line.isTrial ? this.#line.trialLimits : undefined;
     const patience = limits && { attempts: 1, timeoutMs: limits.answerMs };
-    const isBack = loader.isReading
-      ? await abortRead(loader, limits?.quietMs, patience)
-      : await loader.isAlive(patience);
+    const ended = loader.isStreaming ? await abortStream(loader) : undefined;
+    const isBack =
+      ended ?? (loader.isReading ? await abortRead(loader, limits?.quietMs, patience) : await loader.isAlive(patience));
     this.#isDeaf = !isBack;
     return isBack;
   }

@@ -177,7 +177,8 @@ class FlashReading {
     const flash = { ...this.#flash, aliasedAtBytes };
     const { reason } = this.#options;
     const facts = sessionFacts({ session: this.#session, reason, md5, flash, efuses, transfer });
-    return newBackup(draft, facts, transfer, change);
+    const { newest, isFirst } = this.#last;
+    return newBackup(draft, facts, transfer, { chipChange: change, before: newest ?? null, isFirst });
   }
 
   /** Of a chip that nobody has asked yet the slowest is believed: a small flash could then afford nothing at all. */

@@ -13,6 +13,8 @@ export class LastBackup {
   readonly base: Backup | undefined;
   /** The newest backup that can be read, whatever size the flash had. */
   readonly newest: Backup | undefined;
+  /** The archive has nothing of this board. */
+  readonly isFirst: boolean;
   readonly #session: Session;
   readonly #archive: Archive;
   /** Whether nothing newer than the base lies there damaged. */
@@ -23,6 +25,7 @@ export class LastBackup {
     this.#session = session;
     this.#archive = archive;
     this.newest = latest.backup;
+    this.isFirst = latest.ids.length === 0 && latest.problems.length === 0;
     this.base = latest.backup?.manifest.flash.sizeBytes === flashBytes ? latest.backup : undefined;
     this.#isLatest = latest.problems.length === 0;
   }

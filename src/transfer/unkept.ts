@@ -14,6 +14,17 @@ export interface BackupOutcome {
   readonly transfer: TransferReport;
   /** The newest backup before this one is of another chip or another flash chip; null where nothing says so. */
   readonly chipChange: ChipChangeSince | null;
+  /** The newest backup before this one that can be read; of an unchanged board that is `backup`. */
+  readonly before: Backup | null;
+  /** The archive had nothing of this board. */
+  readonly isFirst: boolean;
+}
+
+/** What the archive had of the board, and how its chip differs from that. */
+export interface Past {
+  readonly chipChange: ChipChangeSince | null;
+  readonly before: Backup | null;
+  readonly isFirst: boolean;
 }
 
 export interface UnkeptBackup {
@@ -26,12 +37,7 @@ export interface UnkeptBackup {
 }
 
 /** The flash is in the draft, confirmed by the chip. */
-export function newBackup(
-  draft: Draft,
-  facts: SessionFacts,
-  transfer: TransferReport,
-  chipChange: ChipChangeSince | null,
-): UnkeptBackup {
+export function newBackup(draft: Draft, facts: SessionFacts, transfer: TransferReport, past: Past): UnkeptBackup {
   return {
     async keep() {
       let content;
@@ -42,7 +48,7 @@ export function newBackup(
         throw error;
       }
       const backup = await draft.commit(content);
-      return { backup, unchanged: false, transfer, chipChange };
+      return { backup, unchanged: false, transfer, ...past };
     },
   };
 }
@@ -65,7 +71,7 @@ export function sameAs(
     async keep() {
       await seen.draft?.discard();
       await seen.archive.recordSighting(backup.mac, seen.sighting);
-      return { backup, unchanged: true, transfer, chipChange: null };
+      return { backup, unchanged: true, transfer, chipChange: null, before: backup, isFirst: false };
     },
   };
 }

@@ -7,7 +7,10 @@ import { KEEP_EVERYTHING, NO_RULES } from '../../src/archive/retention/policy.ts
 import type { ArchiveCache } from '../../src/archive/types.ts';
 import { systemClock } from '../../src/clock.ts';
 import { CatchUp } from '../../src/daemon/catch-up.ts';
+import type { EventBody } from '../../src/daemon/event-types.ts';
+import { EventBus } from '../../src/daemon/events.ts';
 import { pruneByPolicy } from '../../src/daemon/prune-task.ts';
+import { logEvents } from '../../src/daemon/report.ts';
 import { type ScheduledTask, scheduleTask } from '../../src/daemon/schedule.ts';
 import { EspdError } from '../../src/errors.ts';
 import type { LogFields, Logger } from '../../src/log.ts';
@@ -201,7 +204,12 @@ describe('the service prunes', () => {
     lines.splice(0);
     const archive = await newArchive(t);
     for (let day = 1; day <= 3; day++) await backUp(archive, image(10, day), `2026-10-0${day}T10:00:00.000Z`);
-    const parts = { retention: archive.retention, log, signal: new AbortController().signal };
+    const { events, signal } = {
+      events: new EventBus({ clock: systemClock, log }),
+      signal: new AbortController().signal,
+    };
+    events.subscribe(logEvents(log));
+    const parts = { retention: archive.retention, emit: (event: EventBody) => events.emit(event), signal };
     await pruneByPolicy(parts, KEEP_EVERYTHING);
     assert.equal(lines.length, 0);
     await pruneByPolicy(parts, { ...KEEP_EVERYTHING, rules: { ...NO_RULES, last: 1 } });
@@ -219,7 +227,12 @@ describe('the service prunes', () => {
     lines.splice(0);
     const archive = await newArchive(t);
     for (let year = 2997; year <= 2999; year++) await backUp(archive, image(10, year), `${year}-10-01T10:00:00.000Z`);
-    const parts = { retention: archive.retention, log, signal: new AbortController().signal };
+    const { events, signal } = {
+      events: new EventBus({ clock: systemClock, log }),
+      signal: new AbortController().signal,
+    };
+    events.subscribe(logEvents(log));
+    const parts = { retention: archive.retention, emit: (event: EventBody) => events.emit(event), signal };
     await pruneByPolicy(parts, { ...KEEP_EVERYTHING, rules: { ...NO_RULES, last: 1 } });
     assert.equal(lines[0]?.[0], 'Nothing is pruned now');
     assert.equal((await archive.backupIds(MAC)).length, 3);

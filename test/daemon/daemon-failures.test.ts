@@ -316,6 +316,8 @@ describe('many boards', () => {
     const families = ['esp32', 'esp8266', 'esp32c3', 'esp32s3', 'esp32', 'esp32c6', 'esp8266', 'esp32s2'] as const;
     const devices = families.map((family, slot) => shop.board({ family, slot, line: PACED }));
     for (const device of devices) shop.plug(device);
+    // Told at the end of the step.
+    await Promise.resolve();
     assert.equal(shop.statuses.at(-1), 'Working on 3 boards, 5 waiting; 0 backed up, 0 failed since the start');
     await shop.said('Backed up and verified', {}, 8);
     await shop.idle();

@@ -741,8 +741,7 @@ describe('what the daemon says', () => {
     const since = (backups: number, failures: number) => `; ${backups} backed up, ${failures} failed since the start`;
     assert.deepEqual(shop.statuses, [
       `Waiting for boards${since(0, 0)}`,
-      `Working on 1 board${since(0, 0)}`,
-      `Working on 2 boards${since(0, 0)}`,
+      // What happens in one step is told as one.
       `Working on 2 boards, 1 waiting${since(0, 0)}`,
       `Working on 2 boards${since(0, 1)}`,
       `Working on 1 board${since(1, 1)}`,

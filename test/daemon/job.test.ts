@@ -26,6 +26,8 @@ async function setUp(t: TestContext, boardOptions: Partial<BoardOptions> = {}, m
   const options: BackupJobOptions = {
     archive: await newArchive(t, { clock }),
     full: false,
+    reason: 'plug-in',
+    allowHalfRestored: false,
     busyMacs,
     clock,
     log: silentLogger,

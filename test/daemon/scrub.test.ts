@@ -27,7 +27,10 @@ function setUp(sharePercent: number, tookMs: number) {
     },
   };
   const isBusy = () => clock.now() < state.busyUntilMs;
-  const scrub = new Scrub({ archive, clock, log: silentLogger, sharePercent: () => sharePercent, isBusy });
+  const scrub = new Scrub({
+    ...{ archive, clock, log: silentLogger, emit: () => undefined, isBusy },
+    sharePercent: () => sharePercent,
+  });
   return { clock, state, scrub, signal: new AbortController().signal };
 }
 

@@ -9,6 +9,9 @@ import { CACHE } from '../../src/archive/cache.ts';
 import { isPartialName } from '../../src/archive/owner.ts';
 import type { Archive, Backup, BoardHistory } from '../../src/archive/types.ts';
 import { Daemon, type DaemonSettings } from '../../src/daemon/daemon.ts';
+import { EventBus } from '../../src/daemon/events.ts';
+import type { EventOf, EventType, ServiceEvent } from '../../src/daemon/event-types.ts';
+import { StatusLine, logEvents } from '../../src/daemon/report.ts';
 import { EspdError } from '../../src/errors.ts';
 import type { LogFields, Logger } from '../../src/log.ts';
 import { type Mac, macToFolder, parseMac } from '../../src/mac.ts';
@@ -98,7 +101,10 @@ export function macOf(board: SimulatedBoard): Mac {
 export class Workshop {
   readonly clock: VirtualClock;
   readonly archive: Archive;
+  readonly events: EventBus;
   readonly daemon: Daemon;
+  /** Every event, in order. */
+  readonly told: ServiceEvent[] = [];
   readonly lines: LogLine[] = [];
   readonly statuses: string[] = [];
   /** Every call to open, by address. */
@@ -125,16 +131,25 @@ export class Workshop {
   private constructor(archive: Archive, clock: VirtualClock, options: WorkshopOptions) {
     this.archive = archive;
     this.clock = clock;
+    const log = this.#logger({});
+    this.events = new EventBus({ clock, log }, 'workshop');
+    this.events.subscribe(logEvents(log));
+    const status = new StatusLine((text) => {
+      this.statuses.push(text);
+      this.#notify();
+    });
+    this.events.subscribe(status.onEvent);
+    this.events.subscribe((event) => {
+      this.told.push(event);
+      this.#notify();
+    });
     let onEvent: ((event: PortEvent) => void) | undefined;
     this.daemon = new Daemon({
       archive,
       clock,
-      log: this.#logger({}),
+      events: this.events,
+      log,
       settings: { ...SETTINGS, ...options.settings },
-      onStatus: (status) => {
-        this.statuses.push(status);
-        this.#notify();
-      },
       openLink: this.#open,
       watch: (listener) => {
         onEvent = listener;
@@ -297,6 +312,11 @@ export class Workshop {
 
   pass(durationMs: number): Promise<void> {
     return new Promise((resolve) => this.clock.schedule(durationMs, resolve));
+  }
+
+  /** Events of one type so far. */
+  eventsOf<T extends EventType>(type: T): EventOf<T>[] {
+    return this.told.filter((event): event is EventOf<T> => event.type === type);
   }
 
   get openLinks(): number {

@@ -197,7 +197,10 @@ export class ChipReader {
         ...{ offset, sectors, windowFrames: this.#line.readerWindow() },
         frameLimitMs: this.#line.digestLimitMs(Math.min(sectors, SECTORS_PER_FRAME) * SECTOR_BYTES),
       });
-      const end = await runStream(stub, request, (payload) => void parts.push(payload));
+      const end = await runStream(stub, request, (payload) => {
+        parts.push(payload);
+        return undefined;
+      });
       if (end.bytesRead !== sizeBytes || end.bytesSent !== request.maxBytes) {
         throw new ReaderFault(`The table of digests at ${hexAddress(offset)} is not whole`);
       }

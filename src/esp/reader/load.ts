@@ -98,7 +98,10 @@ async function askInfo(stub: Loader, program: ReaderProgram): Promise<number | u
 /** @throws ReaderFault where what comes is not the pattern, or is not said to be */
 async function selfTest(stub: Loader): Promise<void> {
   const parts: Buffer[] = [];
-  const end = await runStream(stub, patternRequest(FLAG.pattern), (payload) => void parts.push(payload));
+  const end = await runStream(stub, patternRequest(FLAG.pattern), (payload) => {
+    parts.push(payload);
+    return undefined;
+  });
   const pattern = testPattern(SELF_TEST_BYTES);
   const isRight = inflateWhole(Buffer.concat(parts), SELF_TEST_BYTES).equals(pattern);
   const isSaid = end.bytesRead === SELF_TEST_BYTES && end.digest.equals(createHash('md5').update(pattern).digest());

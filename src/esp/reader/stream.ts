@@ -92,7 +92,7 @@ export function tableRequest(facts: {
 export async function runStream(
   stub: Loader,
   request: StreamRequest,
-  onData: (payload: Buffer) => Promise<void> | undefined | void,
+  onData: (payload: Buffer) => Promise<void> | undefined,
 ): Promise<StreamEnd> {
   const { channel, context } = stub;
   const { opcode, payload, windowFrames, maxBytes, frameLimitMs } = request;

@@ -122,6 +122,10 @@ export class Sender {
         return;
       case 'hang':
         this.#context.hang();
+        return;
+      default:
+        // The others are of no single frame.
+        this.#context.send(content, sent, readyAt);
     }
   }
 

@@ -70,7 +70,7 @@ describe('reading through the reader', () => {
       const course = await readWith([], { family });
       const report = course.board.readerReport;
       assert.equal(report?.fault, null);
-      assert.equal(report?.compressedBytes, REGION.sizeBytes);
+      assert.equal(report.compressedBytes, REGION.sizeBytes);
       assert.ok(report.sentBytes < 0.85 * REGION.sizeBytes, `${report.sentBytes}`);
       assert.deepEqual(course.board.loaderBytes, { stub: 0, rom: 0 });
       assert.equal(course.bench.board.resets, 1);

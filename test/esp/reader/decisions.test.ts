@@ -34,7 +34,7 @@ describe('what was built', () => {
     assert.ok(parseReaderProgram(document) !== undefined);
     for (const key of ['protocol', 'build', 'crc32', 'historyBytes', 'slots', 'segments', 'stub', 'table']) {
       for (const value of [undefined, null, -1, 'x', [], {}, 2 ** 40]) {
-        assert.equal(parseReaderProgram({ ...document, [key]: value }), undefined, `${key}: ${String(value)}`);
+        assert.equal(parseReaderProgram({ ...document, [key]: value }), undefined, `${key}: ${JSON.stringify(value)}`);
       }
     }
     const [first, ...rest] = document['segments'] as { address: number; dataBase64: string }[];

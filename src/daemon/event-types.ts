@@ -1,0 +1,190 @@
+/**
+ * What happens in the service, as its subscribers are told: the log, systemd, metrics, hooks and the API know nothing
+ * else. Every event is plain data that JSON can hold. Texts that come from devices stand as they came.
+ */
+
+import type { ErrorCode } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import type { UsbFacts } from '../serial/link.ts';
+
+/** An error as it travels. */
+export interface EventError {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** Empty where nothing useful can be said. */
+  readonly hint: string;
+}
+
+/** Why a job began: a board was plugged in, a failure may have passed, or somebody asked. */
+export type JobCause = 'plug-in' | 'retry' | 'request';
+export type JobKind = 'backup' | 'identify' | 'verify' | 'restore' | 'prune' | 'command';
+
+/** What a command outside of the service's own jobs is doing with a port, or a person with a hold. */
+export interface HoldFacts {
+  readonly port: string;
+  /** Who holds it, for people: `espd restore`, or what the person said. */
+  readonly by: string;
+  /** ISO 8601 UTC; null = until it is released. */
+  readonly until: string | null;
+}
+
+/** The firmware of a backup, as its manifest says. */
+export interface FirmwareFacts {
+  readonly name: string;
+  readonly version: string | null;
+}
+
+export interface KeptBackup {
+  readonly job: number;
+  readonly port: string;
+  readonly mac: Mac;
+  /** Backup id. */
+  readonly id: string;
+  readonly chip: string;
+  readonly sizeBytes: number;
+  readonly flashBytesRead: number;
+  readonly wireBytes: number;
+  readonly seconds: number;
+  readonly retries: number;
+  readonly baudRate: number | null;
+  readonly firmware: FirmwareFacts | null;
+}
+
+/** Of a failure: `stopped` on purpose; `silent`, and perhaps no board at all; `passing`, and tried again; else `fault`. */
+export type FailureKind = 'stopped' | 'silent' | 'passing' | 'fault';
+
+/** By type. `job` is the number of a job of this instance. */
+interface EventFacts {
+  /** `existing`: it was there before the service. */
+  'port-attached': { readonly port: string; readonly usb: UsbFacts | null; readonly existing: boolean };
+  'port-detached': { readonly port: string };
+  /** It is not touched, because the rules or `watch.existing` say so. `existing`: it was there before the service. */
+  'port-left-alone': {
+    readonly port: string;
+    readonly reason: string;
+    readonly by: 'rules' | 'existing';
+    readonly existing: boolean;
+  };
+  /** It comes and goes by itself, and is left alone for `restMs`. */
+  'port-flapping': { readonly port: string; readonly restMs: number };
+  'port-held': HoldFacts;
+  'port-released': { readonly port: string; readonly by: string };
+
+  /** `port` and `mac` are null for a job at no board. */
+  'job-queued': {
+    readonly job: number;
+    readonly kind: JobKind;
+    readonly cause: JobCause;
+    readonly port: string | null;
+    readonly mac: Mac | null;
+    /** What USB calls the device at the port. */
+    readonly product: string | null;
+  };
+  'job-started': { readonly job: number; readonly kind: JobKind; readonly port: string | null };
+  /** At each new phase, and at most twice a second. Bytes of flash, null where the phase has none. */
+  'job-progress': {
+    readonly job: number;
+    readonly port: string | null;
+    readonly phase: string;
+    readonly doneBytes: number | null;
+    readonly totalBytes: number | null;
+  };
+  'job-done': { readonly job: number; readonly kind: JobKind; readonly port: string | null; readonly mac: Mac | null };
+  /** `job` is null where a port failed before any job. */
+  'job-failed': {
+    readonly job: number | null;
+    readonly kind: JobKind;
+    readonly port: string | null;
+    readonly mac: Mac | null;
+    readonly error: EventError;
+    readonly failure: FailureKind;
+    /** False: the same was said of this plug-in already. */
+    readonly isNews: boolean;
+    /** Until it is tried again by itself; null = not before it is plugged in anew. */
+    readonly retryInMs: number | null;
+  };
+
+  /** The last event of each job, after `job-done` or `job-failed`. `dropped`: it was no longer wanted when its turn came. */
+  'job-ended': {
+    readonly job: number;
+    readonly kind: JobKind;
+    readonly port: string | null;
+    readonly result: 'done' | 'failed' | 'dropped';
+  };
+
+  identified: { readonly job: number; readonly port: string; readonly mac: Mac; readonly chip: string };
+  'backup-kept': KeptBackup & {
+    /** The flash repeats itself from this address on; null where it does not. */
+    readonly aliasedAtBytes: number | null;
+  };
+  /** The board equals backup `id`, which was there. */
+  'backup-unchanged': KeptBackup;
+  /** The archive had nothing of it. */
+  'new-board': { readonly port: string; readonly mac: Mac; readonly chip: string; readonly id: string };
+  'firmware-changed': {
+    readonly port: string;
+    readonly mac: Mac;
+    readonly id: string;
+    readonly before: FirmwareFacts | null;
+    readonly now: FirmwareFacts | null;
+  };
+  /** After the job it did not leave download mode. */
+  'board-stuck': { readonly port: string; readonly mac: Mac; readonly error: EventError };
+  /** It went away when it was reset into download mode, as boards on their own USB do, and is waited for. */
+  'board-away': { readonly port: string };
+  /** It was reset and did not come back to its port. */
+  'board-missing': {
+    readonly port: string;
+    readonly mac: Mac | null;
+    readonly into: 'download-mode' | 'app' | 'nothing';
+    readonly error: EventError;
+  };
+  'half-restored': { readonly port: string; readonly mac: Mac | null; readonly error: EventError };
+
+  /** `isDamage` false: it could not be read, and nothing is known of it. */
+  'archive-damaged': {
+    readonly file: string;
+    readonly problem: string;
+    readonly isDamage: boolean;
+    readonly error: EventError;
+  };
+  'archive-verified': {
+    readonly checked: number;
+    readonly damaged: number;
+    readonly unreadable: number;
+    /** How many foreign files there are, and the first of them. */
+    readonly foreign: number;
+    readonly foreignFiles: readonly string[];
+  };
+  'disk-low': { readonly path: string; readonly freeBytes: number; readonly wantedBytes: number };
+  'backup-removed': { readonly mac: Mac; readonly id: string; readonly sizeBytes: number; readonly why: string };
+  'backup-spared': { readonly mac: Mac; readonly id: string; readonly why: string };
+  /** `blocked`: why nothing was removed at all; `overBudgetBytes`: what `retention.maxBytes` is exceeded by. */
+  pruned: {
+    readonly removed: number;
+    readonly sizeBytes: number;
+    readonly left: number;
+    readonly blocked: readonly string[];
+    readonly overBudgetBytes: number;
+  };
+
+  'config-reloaded': { readonly needsRestart: boolean };
+  'config-rejected': { readonly problem: string };
+  'service-started': { readonly version: string; readonly archive: string };
+  'service-stopping': { readonly reason: string | null };
+}
+
+export type EventType = keyof EventFacts;
+
+/** What is told, before it has a number. */
+export type EventBody = { [T in EventType]: { readonly type: T } & EventFacts[T] }[EventType];
+
+/** An event as it is told. */
+export type ServiceEvent = EventBody & {
+  /** From 1, without gaps, within one instance of the service. */
+  readonly seq: number;
+  /** ISO 8601 UTC. */
+  readonly at: string;
+};
+
+export type EventOf<T extends EventType> = Extract<ServiceEvent, { type: T }>;

@@ -1,0 +1,40 @@
+/** Errors of ports that only the daemon can know of. */
+
+import { EspdError } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import type { PortInfo } from '../serial/ports.ts';
+import type { Hold } from './hold.ts';
+
+export function stopping(): EspdError {
+  return new EspdError('interrupted', 'The daemon is stopping');
+}
+
+export function unplugged(address: string): EspdError {
+  return new EspdError('port-vanished', `${address} was unplugged in the middle of a job`, {
+    hint: 'Nothing incomplete was kept; plug the board in again',
+  });
+}
+
+export function linkBroke({ address }: PortInfo): EspdError {
+  const message = `The link to ${address} broke when its board was reset; the port is still there`;
+  return new EspdError('port-vanished', message, { hint: 'Unplug the board and plug it in again' });
+}
+
+export function heldBy({ port, by, until }: Hold): EspdError {
+  return new EspdError('port-busy', `${port} is held by ${by}${until === null ? '' : ` until ${until}`}`, {
+    hint: `Wait for it, or take it away: espd release ${port}`,
+  });
+}
+
+/** @param ports what is attached */
+export function notAttached(address: string, ports: readonly PortInfo[]): EspdError {
+  return new EspdError('port-missing', `${address} is not attached, as far as the daemon sees`, {
+    hint: ports.length === 0 ? 'No port is' : `These are: ${ports.map((port) => port.address).join(', ')}`,
+  });
+}
+
+export function notKnownAt(mac: Mac): EspdError {
+  return new EspdError('board-not-found', `No attached port is known to have ${mac}`, {
+    hint: 'Plug it in, or name its port',
+  });
+}
