@@ -54,7 +54,8 @@ export class Line {
     readMs: (sizeBytes) => this.#readMs(sizeBytes, this.#bytesPerMs(this.#rateToCome(this.#ladder.target))),
     leastReadMs: (sizeBytes) => {
       const mostBytesPerMs = this.#bytesPerMs(this.#rateToCome(this.#ladder.ceiling));
-      return this.#readMs(sizeBytes, this.#isNativeUsb ? MOST_USB_BYTES_PER_MS : mostBytesPerMs);
+      // Without the reader, whatever it promises: nobody knows before how small a flash gets.
+      return this.#costs.readMs(sizeBytes, this.#isNativeUsb ? MOST_USB_BYTES_PER_MS : mostBytesPerMs);
     },
   };
   readonly #readerCosts = new ReaderCosts();
