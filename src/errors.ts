@@ -85,6 +85,13 @@ export const ERROR_CODES = {
     meaning: 'A file or folder that is to be imported is missing or cannot be read',
   },
   'output-unwritable': { exit: EXIT.failed, meaning: 'The file named by --output cannot be written' },
+  'daemon-busy': { exit: EXIT.failed, meaning: 'The daemon does as much as it can at once' },
+  'daemon-running': { exit: EXIT.failed, meaning: 'Another daemon of espd listens at the same socket' },
+  'socket-failed': { exit: EXIT.failed, meaning: "The daemon's socket cannot be made" },
+  'setup-problem': {
+    exit: EXIT.failed,
+    meaning: 'With doctor: something of the set-up of this machine keeps espd from working',
+  },
   'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo gave a wrong result' },
   internal: { exit: EXIT.failed, meaning: 'A fault of espd itself; please report it' },
 

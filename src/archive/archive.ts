@@ -1,7 +1,6 @@
 /** The archive of one folder: dated flash images by MAC. FORMAT.md has the format, `types.ts` the contract. */
 
 import { constants } from 'node:fs';
-import * as nodeFs from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError, systemCode } from '../errors.ts';
@@ -13,8 +12,7 @@ import { judgeBackup, listBoard } from './board-folder.ts';
 import type { Judged } from './board-folder.ts';
 import { CACHE, FolderCache } from './cache.ts';
 import { makeCandidates } from './candidates.ts';
-import { usableCompression } from './compression.ts';
-import type { Compression } from './compression.ts';
+import { type Compression, usableCompression } from './compression.ts';
 import { Disk, readFault, toWriteError } from './disk.ts';
 import type { FileSystem } from './disk.ts';
 import { createDraft } from './draft.ts';
@@ -29,6 +27,7 @@ import { openStoredImage } from './image.ts';
 import { selectBoard } from './marks/labels.ts';
 import { MarkStore } from './marks/store.ts';
 import { findLatest, newestFirst, takeNewest } from './newest.ts';
+import { nodeFileSystem } from './node-fs.ts';
 import { overviewOf } from './overview.ts';
 import { currentOwner, draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
@@ -39,8 +38,8 @@ import { Pruner } from './prune.ts';
 import { RESTORE_RECORD } from './restore-record.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import { RestoreStore } from './restore-store.ts';
-import { RESTORES } from './restores.ts';
-import type { CompletedRestore } from './restores.ts';
+import { type CompletedRestore, RESTORES } from './restores.ts';
+import { ImageSharer } from './share-image.ts';
 import { appendSighting } from './sightings.ts';
 import { Sizer } from './sizes.ts';
 import { Turns } from './turns.ts';
@@ -67,6 +66,8 @@ export interface ArchiveOptions {
   readonly fileMode?: number;
   /** `zstd` becomes `gzip`, with a warning, where this Node has no zstd. */
   readonly compression: Compression;
+  /** Whether plain images share blocks with earlier ones where the file system can. Absent = no. */
+  readonly reflinks?: boolean;
   /** No backup begins that would leave less on the disk; null: 2 % of it, at most 256 MiB. Absent = 0. */
   readonly minFreeBytes?: number | null;
   /** For the manifest: `espd 0.1.0`. */
@@ -102,12 +103,13 @@ class FolderArchive implements Archive {
   readonly #blocks: BlockIndex;
   readonly #restores: RestoreStore;
   readonly #identity: ArchiveIdentity;
+  readonly #sharer = new ImageSharer();
   /** Drafts that begin ask for room on the disk one after the other. */
   readonly #reserving = new Turns(1);
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
-    const { fs = nodeFs, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
+    const { fs = nodeFileSystem, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
     this.root = root;
     this.#options = { ...options, compression: usableCompression(options.compression, log) };
     this.#disk = new Disk({ fs, log, directoryMode, fileMode });
@@ -264,7 +266,7 @@ class FolderArchive implements Archive {
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 1) {
       throw new RangeError(`an image of ${sizeBytes} bytes is not possible`);
     }
-    const { log, clock, compression, minFreeBytes = 0, createdBy } = this.#options;
+    const { log, clock, compression, minFreeBytes = 0, createdBy, reflinks = false } = this.#options;
     const owner = await this.#self();
     try {
       await this.#identity.check();
@@ -272,7 +274,7 @@ class FolderArchive implements Archive {
       return await createDraft(
         {
           ...{ root: this.root, disk: this.#disk, hasher: this.#hasher, log, clock, owner, createdBy },
-          ...{ compression, minFreeBytes },
+          ...{ compression, minFreeBytes, sharer: reflinks ? this.#sharer : null },
           inTurn: (work) => this.#reserving.take(work),
           onCommitted: (backup) => this.#blocks.add(backup),
         },

@@ -65,10 +65,17 @@ export function chipChanges(
   for (const backup of backups) {
     const change = before === undefined ? null : chipChange(before.manifest, backup.manifest);
     if (before !== undefined && change !== null) changes.set(backup.id, { ...change, since: before.id });
-    // An image out of a file tells nothing of its chip but the family: compared with it, a change would go unseen.
-    if (before === undefined || flashId(backup.manifest) !== null) before = backup;
+    if (before === undefined || tellsOfChip(backup.manifest)) before = backup;
   }
   return changes;
+}
+
+/**
+ * Whether more than the family is known. Of an image out of a file it is not: compared with that, a change would go
+ * unseen, so it is compared with the backup before.
+ */
+export function tellsOfChip(facts: ChipFacts): boolean {
+  return flashId(facts) !== null;
 }
 
 function flashId({ flash }: ChipFacts): string | null {

@@ -13,7 +13,7 @@ import { hasNoInodes, noInodes } from './inodes.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { takingTurns } from './turns.ts';
-import type { DiskTurns, FileSystem } from './turns.ts';
+import type { DiskTurns, FileSystem, ReadFile } from './turns.ts';
 
 export type { FileSystem } from './turns.ts';
 
@@ -83,12 +83,10 @@ export class Disk {
       if (systemCode(error) === 'ENOENT') return 'no parent';
       throw error;
     }
-    await this.#setMode(
-      path,
-      this.#options.directoryMode,
-      () => this.fs.stat(path),
-      (mode) => this.fs.chmod(path, mode),
-    );
+    await this.#setMode(path, this.#options.directoryMode, {
+      stat: () => this.fs.stat(path),
+      chmod: (mode) => this.fs.chmod(path, mode),
+    });
     return 'made';
   }
 
@@ -112,6 +110,11 @@ export class Disk {
    */
   async createFile(path: string): Promise<FileHandle> {
     return this.#withMode(await this.#creating(path, () => this.fs.open(path, NEW, this.#options.fileMode)));
+  }
+
+  /** Opens a file that was just made as a clone, for reading and writing, and gives it the archive's mode. */
+  async openClone(path: string): Promise<FileHandle> {
+    return this.#withMode(await this.fs.open(path, constants.O_RDWR | SAFELY));
   }
 
   /** Opens a regular file to append to, and to read; makes it where it is missing. A symbolic link is refused. */
@@ -138,8 +141,9 @@ export class Disk {
   }
 
   /** Opens a regular file; follows no symbolic link, waits for no FIFO. The failure has a system code. */
-  async openToRead(path: string): Promise<{ handle: FileHandle; sizeBytes: number; stats: Stats }> {
-    const handle = await this.fs.open(path, constants.O_RDONLY | SAFELY);
+  async openToRead(path: string): Promise<{ handle: ReadFile; sizeBytes: number; stats: Stats }> {
+    const flags = constants.O_RDONLY | SAFELY;
+    const handle = await (this.fs.openToRead?.(path, flags) ?? this.fs.open(path, flags));
     return closedOnFailure(handle, async () => {
       const stats = await handle.stat();
       refuseOtherThanFile(stats);
@@ -213,12 +217,7 @@ export class Disk {
 
   #withMode(handle: FileHandle): Promise<FileHandle> {
     return closedOnFailure(handle, async () => {
-      await this.#setMode(
-        '',
-        this.#options.fileMode,
-        () => handle.stat(),
-        (mode) => handle.chmod(mode),
-      );
+      await this.#setMode('', this.#options.fileMode, handle);
       return handle;
     });
   }
@@ -227,13 +226,12 @@ export class Disk {
   async #setMode(
     path: string,
     wanted: number,
-    stat: () => Promise<Stats>,
-    chmod: (mode: number) => Promise<void>,
+    of: { stat(): Promise<Stats>; chmod(mode: number): Promise<void> },
   ): Promise<void> {
-    const { mode } = await stat();
+    const { mode } = await of.stat();
     if ((mode & 0o777) === (wanted & 0o777)) return;
     try {
-      await chmod((mode & 0o7000) | wanted);
+      await of.chmod((mode & 0o7000) | wanted);
     } catch (error) {
       // FAT and some network file systems have one mode for everything, set where they are mounted.
       if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes(systemCode(error) ?? '')) throw error;
@@ -243,7 +241,7 @@ export class Disk {
   }
 }
 
-async function closedOnFailure<T>(handle: FileHandle, work: () => Promise<T>): Promise<T> {
+async function closedOnFailure<T>(handle: ReadFile, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -266,7 +264,7 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array, position: 
 }
 
 /** Fills `bytes` from `position` on; the count is smaller where the file ends before. */
-export async function readFully(handle: FileHandle, bytes: Uint8Array, position: number): Promise<number> {
+export async function readFully(handle: ReadFile, bytes: Uint8Array, position: number): Promise<number> {
   let done = 0;
   while (done < bytes.length) {
     const { bytesRead } = await handle.read(bytes, done, bytes.length - done, position + done);
@@ -278,7 +276,7 @@ export async function readFully(handle: FileHandle, bytes: Uint8Array, position:
 
 /** The content of a file from its beginning, in chunks, each in memory of its own. */
 export async function* readChunks(
-  handle: FileHandle,
+  handle: ReadFile,
   signal?: AbortSignal,
   chunkBytes = CHUNK_BYTES,
 ): AsyncGenerator<Buffer> {

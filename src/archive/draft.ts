@@ -25,6 +25,7 @@ import { formatManifest } from './manifest.ts';
 import { REMOVALS, readEvents } from './marks/events.ts';
 import type { ManifestContent } from './manifest.ts';
 import { chooseId, completeManifest } from './new-manifest.ts';
+import type { ImageSharer } from './share-image.ts';
 import type { StoredImage } from './new-manifest.ts';
 import { draftName, partialName } from './owner.ts';
 import type { Owner } from './owner.ts';
@@ -42,6 +43,8 @@ export interface DraftMaker {
   readonly owner: Owner;
   readonly compression: Compression;
   readonly minFreeBytes: SpaceAsker['minFreeBytes'];
+  /** Null: no image shares blocks with another. */
+  readonly sharer: ImageSharer | null;
   readonly createdBy: string;
   readonly inTurn: SpaceAsker['inTurn'];
   /** Told of a backup that has become visible; never rejects. */
@@ -179,7 +182,7 @@ class FileDraft implements Draft {
     const digests = await this.#allDigests();
     this.#checkContent(content, digests);
     for (const folder of this.#place.unsynced) await this.#maker.disk.syncFolder(folder);
-    const image = await this.#storeImage();
+    const image = await this.#storeImage(content);
     const backup = await this.#publish(content, digests, image);
     await this.leftover?.close(); // an open file that is removed stays for a while on network file systems
     // An image out of a file is no later reading of the board: what an interrupted one has left stays of use.
@@ -270,11 +273,15 @@ class FileDraft implements Draft {
   }
 
   /** Leaves the image in the draft's folder as it will be stored, fsynced and closed. */
-  async #storeImage(): Promise<StoredImage> {
-    const { handle } = this.#place;
-    const { compression } = this.#maker;
+  async #storeImage({ reason }: ManifestContent): Promise<StoredImage> {
+    const { handle, mac, path } = this.#place;
+    const { compression, sharer } = this.#maker;
     if (compression === 'none') {
-      await handle.sync();
+      const digests = await this.#allDigests();
+      // A board is held while its snapshot is kept; and what one bad sector takes must not be both of the copies.
+      const mayShare = reason !== 'before-restore';
+      const draft = { mac, path, handle, digests, signal: this.#hashing.signal };
+      if (!mayShare || (await sharer?.share(this.#maker, draft)) !== true) await handle.sync();
       await handle.close(); // waits for writes still under way, so that verification sees the last of them
       return { file: PLAIN_IMAGE, sha256: (await this.#allDigests()).sha256 };
     }

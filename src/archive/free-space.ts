@@ -86,6 +86,14 @@ export async function reserveSpace(asker: SpaceAsker, applicant: Applicant, size
   }
 }
 
+/**
+ * Whether a draft may take `bytes` more for a moment, with what is promised to others and has to stay free untouched.
+ * Rejects with the system's error.
+ */
+export function hasRoomFor(asker: SpaceAsker, draftPath: string, bytes: number): Promise<boolean> {
+  return asker.inTurn(async () => (await shortage(asker, draftPath, bytes)) === null);
+}
+
 /** What is missing, or null; `mayPass` where another draft may be asking at this moment. */
 async function shortage(
   asker: SpaceAsker,

@@ -3,13 +3,13 @@
  * boards. It starts with the first image, and keeps no process alive.
  */
 
-import type { FileHandle } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Packing } from './compression.ts';
 import { fromFailure } from './hash-stored.ts';
 import type { StoredDigests } from './hash-stored.ts';
 import type { HashAnswer, HashJob } from './hash-worker.ts';
+import type { ReadFile } from './turns.ts';
 
 /** A thread that ended so often is not started again: something here kills it. */
 const MAX_DEATHS = 3;
@@ -46,7 +46,7 @@ export class HashThread {
    * @param maxBytes and packing as in `hashStored`
    */
   async hash(
-    handle: FileHandle,
+    handle: ReadFile,
     maxBytes: number | null,
     signal?: AbortSignal,
     packing: Packing = 'gzip',

@@ -1,6 +1,5 @@
 /** Whole images are hashed here: in the thread for it, or else on the event loop, in pieces that nobody notices. */
 
-import type { FileHandle } from 'node:fs/promises';
 import type { Logger } from '../log.ts';
 import type { Packing } from './compression.ts';
 import { readChunks } from './disk.ts';
@@ -8,6 +7,7 @@ import { hashStored } from './hash-stored.ts';
 import type { StoredDigests } from './hash-stored.ts';
 import { sharedHashThread } from './hash-thread.ts';
 import type { HashThread } from './hash-thread.ts';
+import type { ReadFile } from './turns.ts';
 
 /** What is not longer is hashed sooner than the thread could start, with a few short turns of the event loop. */
 const ON_LOOP_BYTES = 512 * 1024;
@@ -41,7 +41,7 @@ export class ImageHasher {
    * All digests of the open file. It may be closed when this promise is settled, not sooner. Rejects with the system's
    * error, or the signal's reason.
    */
-  async hash(handle: FileHandle, { sizeBytes, maxBytes, packing, signal }: HashOptions): Promise<StoredDigests> {
+  async hash(handle: ReadFile, { sizeBytes, maxBytes, packing, signal }: HashOptions): Promise<StoredDigests> {
     signal?.throwIfAborted();
     if (sizeBytes > ON_LOOP_BYTES) {
       const digests = await this.#thread.hash(handle, maxBytes, signal, packing);

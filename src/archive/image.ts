@@ -8,6 +8,7 @@ import { EspdError, systemCode } from '../errors.ts';
 import { inflate, packingOf } from './compression.ts';
 import { readChunks, readFault, readFully, toWriteError, writeAll } from './disk.ts';
 import type { Disk } from './disk.ts';
+import type { ReadFile } from './turns.ts';
 import type { ImageReader } from './types.ts';
 
 export const PLAIN_IMAGE = 'flash.bin';
@@ -70,12 +71,12 @@ async function refuseLink(disk: Disk, folder: string): Promise<void> {
 /** The open file of an uncompressed image. `path` is what errors call it. */
 export class FileImage implements ImageReader {
   readonly sizeBytes: number;
-  readonly #handle: FileHandle;
+  readonly #handle: ReadFile;
   readonly #path: string;
   readonly #afterClose: () => Promise<void>;
 
   /** @param afterClose runs once the file is closed; never rejects */
-  constructor(handle: FileHandle, path: string, sizeBytes: number, afterClose = () => Promise.resolve()) {
+  constructor(handle: ReadFile, path: string, sizeBytes: number, afterClose = () => Promise.resolve()) {
     this.#handle = handle;
     this.#path = path;
     this.sizeBytes = sizeBytes;

@@ -21,8 +21,14 @@ export interface ArchiveSizes {
   readonly total: { readonly imageBytes: number; readonly diskBytes: number; readonly otherBytes: number };
   /** Some board has a null: the total is at least this. */
   readonly isPartial: boolean;
-  /** Of the archive's disk; null where the file system does not tell. `keptFreeBytes`: no backup may leave less. */
-  readonly disk: { readonly freeBytes: number; readonly keptFreeBytes: number } | null;
+  /** Of the archive's disk; null where the file system does not tell. */
+  readonly disk: {
+    readonly freeBytes: number;
+    /** No backup may leave less. */
+    readonly keptFreeBytes: number;
+    /** It is a file system whose files can share blocks: less may be in use than all sizes add up to. */
+    readonly canShareBlocks: boolean;
+  } | null;
 }
 
 export interface SizeOptions {

@@ -20,6 +20,12 @@ import type { ArchiveSizer, ArchiveSizes, BoardSize, SizeOptions } from './size-
 /** Boards looked at in one go. */
 const AT_ONCE = 16;
 
+/**
+ * Types that statfs(2) tells of file systems with FICLONE: BTRFS_SUPER_MAGIC of linux/magic.h, and XFS_SUPER_MAGIC. What
+ * files share, no call of Node's tells (that would be the ioctl FIEMAP).
+ */
+const SHARING_TYPES = [0x9123683e, 0x58465342];
+
 export interface SizeParts {
   readonly root: string;
   readonly disk: Disk;
@@ -69,11 +75,12 @@ export class Sizer implements ArchiveSizer {
   async #diskOf(): Promise<ArchiveSizes['disk']> {
     const { root, disk, minFreeBytes } = this.#parts;
     try {
-      const { bavail, bsize, blocks } = await disk.fs.statfs(root);
+      const { bavail, bsize, blocks, type } = await disk.fs.statfs(root);
       if (blocks === 0) return null; // some network file systems tell nothing
       return {
         freeBytes: bavail * bsize,
         keptFreeBytes: keptFree(minFreeBytes === undefined ? 0 : minFreeBytes, blocks * bsize),
+        canShareBlocks: SHARING_TYPES.includes(type),
       };
     } catch (error) {
       readFault(error); // throws what is no fault of the archive

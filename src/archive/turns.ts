@@ -4,13 +4,40 @@
  * four boards could keep a fifth one from being reset.
  */
 
+import type { Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 
 /** All that the archive asks of the system. */
-export type FileSystem = Pick<
+export interface FileSystem extends Pick<
   typeof import('node:fs/promises'),
-  'access' | 'chmod' | 'lstat' | 'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'unlink'
->;
+  | 'access'
+  | 'chmod'
+  | 'copyFile'
+  | 'lstat'
+  | 'mkdir'
+  | 'open'
+  | 'readdir'
+  | 'rename'
+  | 'rm'
+  | 'rmdir'
+  | 'stat'
+  | 'statfs'
+  | 'unlink'
+> {
+  /** `open` for a file that is only read; where it is absent, `open` is called. */
+  readonly openToRead?: (path: string, flags: number) => Promise<ReadFile>;
+}
+
+/** An open file as far as it is needed for reading. */
+export interface ReadFile {
+  /** For another thread of this process, which must be done with it before `close` is called. */
+  readonly fd: number;
+  stat(): Promise<Stats>;
+  /** Fewer bytes than `length` also before the end of the file; 0 at its end. */
+  read(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+  /** Waits for the calls under way. */
+  close(): Promise<void>;
+}
 
 /** Node's own default (doc/api/cli.md, UV_THREADPOOL_SIZE). */
 const DEFAULT_THREADS = 4;
@@ -54,12 +81,15 @@ export function diskTurns(threads: number): DiskTurns {
 /** The threads are the process's, so all its archives share these. */
 export const sharedTurns = diskTurns(Number(process.env['UV_THREADPOOL_SIZE']) || DEFAULT_THREADS);
 
+const OPENING = new Set<string | symbol>(['open', 'openToRead']);
+
 /** `fs`, with each call, also of the files that it opens, in its turn. */
 export function takingTurns(fs: FileSystem, turns = sharedTurns): FileSystem {
   return new Proxy(fs, {
     get(target, name) {
-      const call = Reflect.get(target, name, target) as (...args: unknown[]) => Promise<unknown>;
-      if (name !== 'open') return (...args: unknown[]) => turns.calls.take(() => call(...args));
+      const call = Reflect.get(target, name, target) as ((...args: unknown[]) => Promise<unknown>) | undefined;
+      if (call === undefined) return undefined;
+      if (!OPENING.has(name)) return (...args: unknown[]) => turns.calls.take(() => call(...args));
       return async (...args: unknown[]) => {
         const handle = await turns.calls.take(() => call(...args));
         return handleTakingTurns(handle as FileHandle, turns);

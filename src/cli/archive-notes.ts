@@ -4,11 +4,6 @@ import type { ArchiveProblem, ForeignEntry } from '../archive/types.ts';
 import type { Output } from './output.ts';
 import { printable } from './text.ts';
 
-/** As it stands in JSON documents. */
-export function problemJson({ mac, id, file, problem }: ArchiveProblem): object {
-  return { mac, id, file, problem };
-}
-
 export function noteProblems(out: Output, problems: readonly ArchiveProblem[]): void {
   for (const { file, problem } of problems) out.note(`problem: ${printable(file)} ${printable(problem)}`);
 }

@@ -92,6 +92,7 @@ export async function openContext(
     directoryMode: modeBits(config.archive.directoryMode),
     fileMode: modeBits(config.archive.fileMode),
     compression: config.archive.compression,
+    reflinks: config.archive.reflink === 'auto',
     minFreeBytes: config.archive.minFreeBytes === null ? null : parseSize(config.archive.minFreeBytes),
     createdBy: `espd ${VERSION}`,
     statePath: config.archive.statePath,

@@ -74,7 +74,7 @@ function keyOf(
 }
 
 /** @throws EspdError `label-taken` where another board has the label, in capitals or not */
-async function checkFree({ archive, call }: CommandContext, mac: Mac, label: string): Promise<void> {
+export async function checkFree({ archive, call }: CommandContext, mac: Mac, label: string): Promise<void> {
   const [other] = boardsWithLabel(label, await archive.marks.labels()).filter((board) => board !== mac);
   if (other === undefined) return;
   throw new EspdError('label-taken', `"${printable(label)}" is the label of ${other} already`, {

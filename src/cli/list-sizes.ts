@@ -33,7 +33,7 @@ export function sizeJson({ boards }: ArchiveSizes, mac: Mac) {
 export function totalsJson({ total, isPartial, disk }: ArchiveSizes) {
   return {
     totals: { ...total, isPartial },
-    disk: disk ?? { freeBytes: null, keptFreeBytes: null },
+    disk: disk ?? { freeBytes: null, keptFreeBytes: null, canShareBlocks: null },
   };
 }
 
@@ -69,6 +69,12 @@ export function sizesTable(rows: readonly SizedBoard[], { boards, total, isParti
 export function freeText({ disk }: ArchiveSizes): string {
   if (disk === null) return 'The file system does not tell how much is free';
   return `Free on the disk: ${formatSize(disk.freeBytes)}; ${formatSize(disk.keptFreeBytes)} must stay free (archive.minFreeBytes)`;
+}
+
+/** Why the disk may hold more than the table makes believe; null where it does not. */
+export function sharedText({ disk }: ArchiveSizes): string | null {
+  if (disk?.canShareBlocks !== true) return null;
+  return 'note: blocks that images share (archive.reflink) count in each of them: less is in use than ON DISK says';
 }
 
 function sizeOf(boards: readonly BoardSize[], mac: Mac): Pick<BoardSize, 'imageBytes' | 'diskBytes' | 'otherBytes'> {

@@ -32,16 +32,17 @@ const LAST_COLUMN = 18;
 const COLUMNS: readonly Column[] = [
   { heading: 'MAC', cell: ({ mac }) => mac },
   { heading: 'LABEL', cell: ({ label }) => label ?? '-', isOptional: true, most: 14 },
-  { heading: 'GROUP', cell: ({ group }) => group ?? '-', isOptional: true, most: 10, givesWay: 3 },
+  { heading: 'GROUP', cell: ({ group }) => group ?? '-', isOptional: true, most: 10, givesWay: 1 },
   { heading: 'CHIP', cell: ({ chip }) => chip ?? '?' },
   {
     heading: 'SIZE',
     cell: ({ sizeBytes }) => (sizeBytes === null ? '?' : formatSize(sizeBytes)),
     givesWay: 2,
   },
-  { heading: 'BACKUPS', cell: ({ backups }) => String(backups), givesWay: 1 },
+  // How well a board is kept is what the archive is for; its group and size are known to who set them up.
+  { heading: 'BACKUPS', cell: ({ backups }) => String(backups) },
   // The day (UTC) is short enough for a table, and what --at takes.
-  { heading: 'LAST SEEN', cell: ({ lastSeen }) => lastSeen?.slice(0, '2026-11-23'.length) ?? '-' },
+  { heading: 'LAST SEEN', cell: ({ lastSeen }) => lastSeen?.slice(0, '2026-11-23'.length) ?? '-', givesWay: 3 },
   { heading: 'FIRMWARE', cell: ({ about }) => about },
 ];
 

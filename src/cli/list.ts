@@ -5,12 +5,13 @@ import type { ArchiveProblem, BackupGlance, BoardOverview } from '../archive/typ
 import type { ArchiveSizes } from '../archive/size-types.ts';
 import { EspdError } from '../errors.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
-import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
-import { boardJson, heldBy } from './board-summary.ts';
+import { type boardJson, overviewJson } from '../documents/board.ts';
+import { problemJson } from '../documents/problem.ts';
+import { noteForeign, noteProblems } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 import { csvText } from './csv.ts';
 import { type ListFilter, type ListedBoard, type SortKey, fits, hidesUnknownVersion, sorted } from './list-filter.ts';
-import { freeText, measureBoards, sizeJson, sizesCsv, sizesTable, totalsJson } from './list-sizes.ts';
+import { freeText, measureBoards, sharedText, sizeJson, sizesCsv, sizesTable, totalsJson } from './list-sizes.ts';
 import { listTable } from './list-table.ts';
 import { plural, printable } from './text.ts';
 import { useUsualHeap } from './usual-heap.ts';
@@ -91,10 +92,8 @@ function withMeasured(found: readonly ArchiveProblem[], sizes: ArchiveSizes | nu
 }
 
 async function rowOf(context: CommandContext, overview: BoardOverview): Promise<Row> {
-  const { mac, newest, seen, about, problems, halfRestored, wasRestored } = overview;
-  const onIt = wasRestored ? await heldBy(context, overview) : newest;
-  const seenAt = seen === null ? [] : [seen.at];
-  const json = boardJson({ ...overview, onIt, seenAt }, context.call);
+  const { mac, newest, about, problems, halfRestored } = overview;
+  const { json, onIt } = await overviewJson(context, overview);
   return {
     ...{ mac, overview, json },
     ...{ label: about.label, group: about.group },
@@ -128,6 +127,8 @@ function printTable(
     const sized = rows.map(({ json }) => json);
     out.table(sizesTable(sized, sizes));
     out.line(freeText(sizes));
+    const shared = sharedText(sizes);
+    if (shared !== null) out.note(shared);
     return;
   }
   const boards = rows.map(({ json }) => ({

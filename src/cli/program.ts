@@ -8,6 +8,7 @@ import { type CommandContext, type CommonOptions, type Host, openContext, output
 import { daemon } from './daemon.ts';
 import { demo } from './demo.ts';
 import { type DiffCommandOptions, diff } from './diff.ts';
+import { type DoctorCommandOptions, addDoctor, doctor } from './doctor.ts';
 import { FLASH_SIZE_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
 import { identify } from './identify.ts';
 import { LABEL_HELP, type LabelCommandOptions, label } from './label.ts';
@@ -56,7 +57,10 @@ export async function runCommandLine(args: readonly string[], host: Host): Promi
   const run: Runner = async (options, work, isService = false) => {
     failure = await runCommand(options, host, work, isService);
   };
-  const program = buildProgram(host, run);
+  const runAlone: LoneRunner = async (options, work) => {
+    failure = await runWithoutContext(options, host, work);
+  };
+  const program = buildProgram(host, run, runAlone);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
@@ -77,7 +81,10 @@ type Runner = (
   isService?: boolean,
 ) => Promise<void>;
 
-function buildProgram(host: Host, run: Runner): Command {
+/** For a command that works without a sound config. */
+type LoneRunner = (options: CommonOptions, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
+
+function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
   const program = new Command('espd')
     .description('Backs up the whole flash of every ESP8266 and ESP32 board that you plug in, and puts it back.')
     .version(VERSION, '-V, --version')
@@ -219,6 +226,13 @@ function buildProgram(host: Host, run: Runner): Command {
     .argument('<backup>', PINNED)
     .action((text: string, _, command: Command) => run(command.optsWithGlobals(), (context) => unpin(context, text)));
 
+  addDoctor(add('doctor', "check this machine's set-up; each finding with the command that mends it")).action(
+    (options: DoctorCommandOptions, command: Command) => {
+      const common: CommonOptions = command.optsWithGlobals();
+      return runAlone(common, (out) => doctor({ common, host, out }, options));
+    },
+  );
+
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command.optsWithGlobals(), (context) => demo(context.out, host)),
   );
@@ -248,6 +262,24 @@ async function runCommand(
     return failure;
   } finally {
     await context?.log.close();
+  }
+}
+
+async function runWithoutContext(
+  options: CommonOptions,
+  host: Host,
+  work: (out: Output) => Promise<EspdError | undefined>,
+): Promise<EspdError | undefined> {
+  const out = outputOf(options, host);
+  try {
+    const error = await work(out);
+    if (error !== undefined && !out.json) out.error(error);
+    return error;
+  } catch (error) {
+    const interrupted = () => new EspdError('interrupted', 'Interrupted');
+    const failure = host.signal.aborted ? (faultOf(host.signal) ?? interrupted()) : toEspdError(error);
+    report(failure, out);
+    return failure;
   }
 }
 

@@ -4,7 +4,7 @@ import { type RetentionPolicy, removesNothing } from '../archive/retention/polic
 import type { Decision, RetentionPlan } from '../archive/retention/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import { consentOf } from './consent.ts';
+import { consentOf, consentRefusal } from './consent.ts';
 import type { CommandContext } from './context.ts';
 import { type KeepOptions, policyFor } from './prune-options.ts';
 import { bold, dim, formatSize, plural, printable } from './text.ts';
@@ -18,6 +18,7 @@ export interface PruneCommandOptions extends KeepOptions {
   readonly all: boolean;
 }
 
+const DEED = { infinitive: 'remove anything', participle: 'removed' };
 /** With so many backups those that stay are still listed without --all. */
 const LISTED_IN_FULL = 100;
 /** So many boards between two looks at the line of progress. */
@@ -33,7 +34,6 @@ export async function prune(context: CommandContext, options: PruneCommandOption
     sayNothingSet(context);
     return undefined;
   }
-  const consent = consentOf(out, options, { infinitive: 'remove anything', participle: 'removed' });
 
   const onProgress = (done: number, of: number) => {
     if (done % PROGRESS_STEP === 0) out.status(`Reading the archive: ${done} of ${plural(of, 'board')}`);
@@ -52,6 +52,12 @@ export async function prune(context: CommandContext, options: PruneCommandOption
     out.document(documentOf(shown, options.dryRun, { removed: [], spared: [] }));
     return undefined;
   }
+  const refusal = consentRefusal(out, options, DEED);
+  if (refusal !== null) {
+    out.document({ ...documentOf(shown, false, { removed: [], spared: [] }), error: refusal });
+    return refusal;
+  }
+  const consent = consentOf(out, options, DEED);
   if (!(await consent(question, [summaryOf(shown)]))) {
     throw new EspdError('declined', 'Nothing was removed', { hint: 'Answer yes, or pass --yes in a script' });
   }

@@ -1,17 +1,15 @@
 /** `espd show`: the backups of one board, why they were made, what is noted of them, and the flash as a map. */
 
-import { type ChipChangeSince, chipChangeText, chipChanges } from '../archive/chip-change.ts';
+import { chipChangeText } from '../archive/chip-change.ts';
 import type { Removal } from '../archive/marks/events.ts';
-import { type BoardMarks, isConfirmed } from '../archive/marks/marks.ts';
-import type { CompletedRestore } from '../archive/restores.ts';
+import { isConfirmed } from '../archive/marks/marks.ts';
 import type { Backup, BoardHistory } from '../archive/types.ts';
-import { EspdError } from '../errors.ts';
+import { firmwareText } from '../documents/board.ts';
+import { gatherHistory, historyJson, laterConfirmation } from '../documents/history.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
-import { meantBackup } from '../transfer/meant-backup.ts';
-import { noteForeign, noteProblems, problemJson } from './archive-notes.ts';
-import { boardJson, firmwareText, heldBy } from './board-summary.ts';
+import { noteForeign, noteProblems } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 import { mapLines } from './map-text.ts';
 import { SIZE_TOLD, bold, dim, formatSize, plural, printable } from './text.ts';
@@ -30,31 +28,10 @@ export async function show(
 ): Promise<undefined> {
   const { archive, out } = context;
   const mac = await archive.resolveBoard(board);
-  const history = await archive.history(mac);
-  const backups = which === undefined ? history.backups : [await meantBackup(archive, mac, which)];
-  const changes = chipChanges(history.backups);
-  const newest = history.backups.at(-1) ?? null;
-  const { about, strangePinLines } = history.marks;
-  const summary = boardJson(
-    {
-      about,
-      ...{ mac, newest, ids: idsIn(history), halfRestored: history.halfRestored },
-      onIt: await heldBy(context, { mac, newest }),
-      chipChange: changes.get(newest?.id ?? '') ?? null,
-      seenAt: history.sightings.map(({ at }) => at),
-    },
-    context.call,
-  );
-  const restores = await restoresOf(context, mac);
-  const removed = removalsOf(history);
-  out.document({
-    board: summary,
-    backups: backups.map((backup) => backupJson(backup, history, changes.get(backup.id) ?? null)),
-    removed,
-    restores: restores.list,
-    problems: history.problems.map(problemJson),
-    foreign: history.foreign,
-  });
+  const gathered = await gatherHistory(context, mac, which);
+  const { backups, changes, history, removed, restores, summary } = gathered;
+  const { strangePinLines } = history.marks;
+  out.document(historyJson(gathered));
   printBoard(context, mac, summary.chip, history);
   for (const backup of backups) {
     const change = changes.get(backup.id);
@@ -74,62 +51,6 @@ export async function show(
   noteProblems(out, history.problems);
   noteForeign(out, history.foreign);
   return undefined;
-}
-
-async function restoresOf(
-  { archive }: CommandContext,
-  mac: Mac,
-): Promise<{ readonly list: readonly CompletedRestore[]; readonly problem: string | null }> {
-  try {
-    return { list: await archive.restores(mac), problem: null };
-  } catch (error) {
-    if (!(error instanceof EspdError)) throw error;
-    return { list: [], problem: error.message };
-  }
-}
-
-/** What stands in the board's folder by name, sound or not. */
-function idsIn({ backups, problems }: BoardHistory): string[] {
-  const ids = [...backups.map(({ id }) => id), ...problems.flatMap(({ id }) => id ?? [])];
-  return [...new Set(ids)].sort();
-}
-
-/** Backups that were removed, oldest first. One that is there was not, whatever is noted of it. */
-function removalsOf(history: BoardHistory): Removal[] {
-  const there = new Set(idsIn(history));
-  const last = new Map(history.marks.removals.map((removal) => [removal.id, removal]));
-  return [...last.values()].filter(({ id }) => !there.has(id)).sort((a, b) => (a.id < b.id ? -1 : 1));
-}
-
-function backupJson(backup: Backup, history: BoardHistory, chipChange: ChipChangeSince | null): object {
-  const { sightings, marks } = history;
-  const { image, createdBy, ...manifest } = backup.manifest;
-  const pin = marks.pins.find(({ id }) => id === backup.id);
-  return {
-    id: backup.id,
-    path: backup.path,
-    sha256: image.sha256,
-    sizeBytes: image.sizeBytes,
-    createdAt: manifest.createdAt,
-    createdBy,
-    reason: manifest.reason,
-    pinned: pin === undefined ? null : { at: pin.at, note: pin.note },
-    confirmed: manifest.confirmed ?? laterConfirmation(backup, marks),
-    chipChange,
-    chip: manifest.chip,
-    flash: manifest.flash,
-    security: manifest.security,
-    firmware: manifest.contents.firmware,
-    partitions: manifest.contents.partitions,
-    source: manifest.source,
-    transfer: manifest.transfer,
-    seenUnchanged: sightings.filter((sighting) => sighting.id === backup.id).map((sighting) => sighting.at),
-  };
-}
-
-/** The chip that gave the digest of an image from elsewhere; null while none has. */
-function laterConfirmation({ id, manifest }: Backup, { confirmations }: BoardMarks) {
-  return confirmations.findLast((one) => one.id === id && one.md5 === manifest.image.md5) ?? null;
 }
 
 function printBoard({ out, call }: CommandContext, mac: Mac, chip: string | null, history: BoardHistory): void {

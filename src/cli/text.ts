@@ -83,6 +83,8 @@ export type Span = string | Styled;
 const STYLES = {
   bold: ['\x1b[1m', '\x1b[22m'],
   dim: ['\x1b[2m', '\x1b[22m'],
+  red: ['\x1b[31m', '\x1b[39m'],
+  green: ['\x1b[32m', '\x1b[39m'],
   yellow: ['\x1b[33m', '\x1b[39m'],
   cyan: ['\x1b[36m', '\x1b[39m'],
 } as const;
@@ -93,6 +95,14 @@ export function bold(text: string): Styled {
 
 export function dim(text: string): Styled {
   return { style: 'dim', text };
+}
+
+export function red(text: string): Styled {
+  return { style: 'red', text };
+}
+
+export function green(text: string): Styled {
+  return { style: 'green', text };
 }
 
 export function yellow(text: string): Styled {

@@ -35,11 +35,18 @@ export async function undo(context: CommandContext, options: UndoCommandOptions)
   const id = idOf(context, mac, choice);
   const backup = await soundBackup(context, mac, id);
   for (const remark of remarksOn(context, backup, choice)) out.note(remark);
-  return putBack(
-    context,
-    { backup, why: whyOf(choice), targetMac: mac, consent, about: { undo: undoJson(choice) } },
-    options,
-  );
+  const why = whyOf(choice);
+  const about = { undo: undoJson(choice) };
+  try {
+    return await putBack(context, { backup, why, targetMac: mac, consent, about }, options);
+  } catch (error) {
+    // What would be put back is known without the board; what that would change is not.
+    if (!options.dryRun || !(error instanceof EspdError) || error.code !== 'board-not-found') throw error;
+    out.paragraph(`${mac}  would be put back to ${backup.id}, ${why}`, '  ');
+    const { sizeBytes, sha256 } = backup.manifest.image;
+    out.document({ mac, id: backup.id, sizeBytes, sha256, ...about, plan: null, sectorsWritten: 0, error });
+    return error;
+  }
 }
 
 /** What was on it before cannot be told from half of two images; what has begun is finished, or taken back by name. */

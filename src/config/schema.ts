@@ -70,6 +70,14 @@ const archiveSchema = z.strictObject({
       'gzip: flash images are kept as flash.bin.gz; smaller, but other flashers want them unpacked first. zstd: as ' +
         'flash.bin.zst, faster and a little smaller still; needs Node 22.15, with an older one it is gzip.',
     ),
+  reflink: z
+    .enum(['auto', 'never'])
+    .default('auto')
+    .describe(
+      'auto: where the file system can (btrfs, XFS, APFS), an uncompressed image shares what is the same with an ' +
+        'earlier backup of the board, on the disk once. never: each backup has bytes of its own, which one bad sector ' +
+        'of the disk cannot take from two.',
+    ),
   minFreeBytes: z
     .union([z.int(), z.string().max(32)], { error: SIZE_WANTED })
     .refine((value) => parseSize(value) !== null, { message: SIZE_WANTED })

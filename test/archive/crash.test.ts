@@ -10,7 +10,7 @@ import { isBackupId } from '../../src/archive/ids.ts';
 import { draftOwner, isPartialName } from '../../src/archive/owner.ts';
 import { macToFolder } from '../../src/mac.ts';
 import type { Mac } from '../../src/mac.ts';
-import { compileArchive } from './compiled.ts';
+import { compiled } from './compiled.ts';
 import { MAC, OTHER_MAC, allSound, archiveAt, image, temporaryFolder } from './support.ts';
 
 function startCommitter(
@@ -29,7 +29,7 @@ function startCommitter(
 
 test('kill -9 at random moments: everything visible is complete, and what it told is there', async (t) => {
   const folder = await temporaryFolder(t);
-  const script = join(await compileArchive(join(folder, 'compiled')), 'test/archive/committer.js');
+  const script = await compiled(join(folder, 'compiled'), 'committer');
   const root = join(folder, 'archive');
   const archive = archiveAt(root);
   await archive.checkWritable(); // one may be killed before it has made the archive, which is then missing
@@ -78,7 +78,7 @@ test('kill -9 at random moments: everything visible is complete, and what it tol
 
 test('three processes at once, the same board, the same second: every backup has an id of its own', async (t) => {
   const folder = await temporaryFolder(t);
-  const script = join(await compileArchive(join(folder, 'compiled')), 'test/archive/committer.js');
+  const script = await compiled(join(folder, 'compiled'), 'committer');
   const root = join(folder, 'archive');
   const committers = [1, 2, 3].map((seed) => startCommitter(script, root, MAC, seed === 3 ? 'gzip' : 'none', 15, seed));
   const ids: string[] = [];
@@ -104,7 +104,7 @@ test('three processes at once, the same board, the same second: every backup has
 
 test('kill -9 amid one try after the other: nothing that a try had written is lost', async (t) => {
   const folder = await temporaryFolder(t);
-  const script = join(await compileArchive(join(folder, 'compiled')), 'test/archive/breaker.js');
+  const script = await compiled(join(folder, 'compiled'), 'breaker');
   const root = join(folder, 'archive');
   const archive = archiveAt(root);
   const sizeBytes = 4 * 1024 * 1024;

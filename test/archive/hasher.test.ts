@@ -15,7 +15,7 @@ import type { StoredDigests } from '../../src/archive/hash-stored.ts';
 import { HashThread } from '../../src/archive/hash-thread.ts';
 import { ImageHasher } from '../../src/archive/hasher.ts';
 import { silentLogger } from '../../src/log.ts';
-import { compileArchive } from './compiled.ts';
+import { bundle } from '../support/bundle.ts';
 import { image, md5, newArchive, backUp, sha256, temporaryFolder } from './support.ts';
 
 let folder = '';
@@ -24,8 +24,9 @@ let compiled: HashThread;
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'espd-hasher-'));
-  await compileArchive(folder);
-  const url = pathToFileURL(join(folder, 'src/archive/hash-thread.js')).href;
+  const files = ['src/archive/hash-thread.ts', 'src/archive/hash-worker.ts', 'test/archive/hasher.ts'];
+  const [thread = ''] = await bundle(folder, ...files);
+  const url = pathToFileURL(thread).href;
   compiled = ((await import(url)) as { sharedHashThread: HashThread }).sharedHashThread;
 });
 after(() => rm(folder, { recursive: true }));
@@ -112,7 +113,7 @@ describe('the thread', () => {
   test('keeps a process alive while it works, and no longer', async (t) => {
     const path = join(await temporaryFolder(t), 'file');
     await writeFile(path, image(3_000_000));
-    const script = join(folder, 'test/archive/hasher.js');
+    const script = join(folder, 'hasher.js');
     const { stdout } = await promisify(execFile)(process.execPath, [script, path, path], { timeout: 60_000 });
     assert.equal(stdout, `${md5(image(3_000_000))}\n`.repeat(2));
   });

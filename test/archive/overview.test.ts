@@ -5,6 +5,7 @@ import { appendFile, mkdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { forEachAtOnce } from '../../src/archive/at-once.ts';
+import { chipChanges } from '../../src/archive/chip-change.ts';
 import type { FileSystem } from '../../src/archive/disk.ts';
 import { boardMac, fillArchive } from '../support/fill-archive.ts';
 import {
@@ -119,6 +120,41 @@ test('another chip than that of the backup before is told, and nothing of a back
   await unlink(join(before.path, 'manifest.json'));
   const [board] = (await archive.overview()).boards;
   assert.deepEqual([board?.newest?.id, board?.chipChange, board?.problems], [ID1, null, []]);
+});
+
+test('a change of the chip is told also behind images that came out of files', async (t) => {
+  const archive = await newArchive(t);
+  const boardOf = async (of = archive) => (await of.overview()).boards[0];
+  const bytes = image(100);
+  const add = async (day: number, manufacturer: string | null) => {
+    const at = `2026-11-0${day}T10:00:00.000Z`;
+    const { flash, ...others } = content(bytes, at);
+    const draft = await archive.begin(MAC, bytes.length);
+    await draft.write(0, bytes);
+    const isRead = manufacturer !== null;
+    return draft.commit({
+      ...others,
+      flash: { ...flash, manufacturer, device: isRead ? '4016' : null },
+      ...(isRead ? {} : { reason: 'imported', security: null, efuses: {}, confirmed: null, transfer: null }),
+      ...(isRead ? {} : { source: { port: null, file: 'old.bin', usb: null, host: 'bench' } }),
+    });
+  };
+  const first = await add(1, '5e');
+  await add(2, null);
+  await add(3, null);
+  await add(4, '5e');
+  assert.equal((await boardOf())?.chipChange, null);
+  const since = (await add(5, null), await add(6, null), await add(7, 'c8')).id;
+  const expected = { kind: 'flash', details: ['flash id 5e 4016 -> c8 4016'], since: '2026-11-04T10-00-00Z' };
+  const indexed = archiveAt(archive.root, { indexFrom: 0 });
+  for (const of of [archive, indexed, indexed]) {
+    const board = await boardOf(of);
+    assert.deepEqual([board?.newest?.id, board?.chipChange], [since, expected]);
+  }
+  // As `show` has it, which compares the whole history.
+  const { backups } = await archive.history(MAC);
+  assert.deepEqual(chipChanges(backups).get(since), expected);
+  assert.equal(backups[0]?.id, first.id);
 });
 
 test('a board that cannot be read hides no other', async (t) => {

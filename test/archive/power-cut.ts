@@ -136,10 +136,23 @@ export class PowerCut {
       rename: changing(
         (from: string, to: string) => nodeFs.rename(from, to),
         (from, to) => {
-          if (dirname(from) !== dirname(to)) throw new Error('a rename into another folder has no model here');
+          if (dirname(from) !== dirname(to)) {
+            // Each of the two folders may come to the disk without the other.
+            const [folder, node] = [this.#find(dirname(to)), this.#find(from)];
+            this.#step({ kind: 'make', folder, name: nameOf(to), node });
+            this.#drop(from);
+            return;
+          }
           this.#step({ kind: 'rename', folder: this.#find(dirname(from)), name: nameOf(from), to: nameOf(to) });
         },
       ),
+      // As a file system that lets files share blocks: a new file, whose bytes are on the disk once it is fsynced.
+      copyFile: async (from: string, to: string, flags: number) => {
+        this.#spend();
+        await nodeFs.copyFile(from, to, flags & constants.COPYFILE_EXCL);
+        this.#make(to, Buffer.alloc(0));
+        this.#step({ kind: 'write', node: this.#find(to), offset: 0, bytes: await nodeFs.readFile(to) });
+      },
       open: async (path: string, flags: number, mode?: number) => {
         if (!isWithin(this.#root, path)) return nodeFs.open(path, flags, mode);
         const makes = (flags & constants.O_CREAT) !== 0 && !(await exists(path));

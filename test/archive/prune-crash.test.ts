@@ -12,7 +12,7 @@ import { isBackupId } from '../../src/archive/ids.ts';
 import { draftOwner, isTrashName } from '../../src/archive/owner.ts';
 import type { Mac } from '../../src/mac.ts';
 import { macToFolder } from '../../src/mac.ts';
-import { compileArchive } from './compiled.ts';
+import { compiled } from './compiled.ts';
 import { MAC, OTHER_MAC, archiveAt, backUp, image, temporaryFolder } from './support.ts';
 
 const KILLS = 200;
@@ -26,7 +26,7 @@ const isProtected = (mac: Mac, day: number) => day === 1 || day >= DAYS - 1 || (
 
 test('kill -9 at 200 random moments of prune: every backup is whole under its name, or gone', async (t) => {
   const folder = await temporaryFolder(t);
-  const script = join(await compileArchive(join(folder, 'compiled')), 'test/archive/pruner.js');
+  const script = await compiled(join(folder, 'compiled'), 'pruner');
   const full = join(folder, 'full');
   for (const mac of BOARDS) {
     for (let day = 1; day <= DAYS; day++)

@@ -64,7 +64,7 @@ describe('prune', () => {
     const { removals } = await archive.marks.of(MAC);
     assert.deepEqual(
       removals.map((removal) => [removal.id, removal.sha256, removal.why, removal.createdBy]),
-      [2, 3, 4].map((day) => [id(day), shas[day - 1], 'no rule keeps it', 'espd 0.0.0-test']),
+      [2, 3, 4].map((day) => [id(day), shas[day - 1], 'no rule keeps it (keepLast 1)', 'espd 0.0.0-test']),
     );
     assert.deepEqual(await archive.verify({}), allSound(2));
     // Once more: nothing is left to do.

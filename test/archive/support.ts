@@ -140,6 +140,7 @@ export function watchedFileSystem(before: (call: Call) => void): FileSystem {
   const names = [
     'access',
     'chmod',
+    'copyFile',
     'lstat',
     'mkdir',
     'open',

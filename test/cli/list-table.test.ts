@@ -39,7 +39,11 @@ test('at 80 columns the name of the firmware can be read, whatever the labels ar
       assert.ok(line.indexOf(about.slice(0, 8)) + Math.min(about.length, 18) <= 80, `${leftOut.join()} ${line}`);
     }
   }
-  assert.deepEqual(listTable([long], 80).leftOut, ['GROUP', 'SIZE', 'BACKUPS']);
+  assert.deepEqual(listTable([long], 80).leftOut, ['GROUP', 'SIZE', 'LAST SEEN']);
+  // How many backups a board has never gives way.
+  for (let columns = 40; columns < 120; columns++)
+    assert.ok(!listTable([long], columns).leftOut.includes('BACKUPS'), `${columns} columns`);
+  assert.deepEqual(listTable([board({ label: 'kitchen', group: 'attic' })], 80).leftOut, ['GROUP']);
   assert.deepEqual(listTable([long], Infinity).leftOut, []);
   assert.ok(listTable([long], Infinity).rows[1]?.includes('door sensor of the garage'));
   assert.ok(listTable([long], 80).rows[1]?.includes('door sensor o…'));

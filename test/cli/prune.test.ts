@@ -53,7 +53,7 @@ test('a dry run shows each backup with the reason why it stays or goes, in 80 co
   for (const line of [
     /^50:02:91:c3:37:a5  2 of 5 backups go, \d+ KB$/m,
     /^  stays  2026-10-01T10-00-00Z  the first backup of the board$/m,
-    /^  goes   2026-10-02T10-00-00Z  no rule keeps it$/m,
+    /^  goes   2026-10-02T10-00-00Z  no rule keeps it \(keepLast 1\)$/m,
     /^  stays  2026-10-03T10-00-00Z  pinned: works$/m,
     /^  stays  2026-10-05T10-00-00Z  the newest backup of the board; the one that$/m,
     /^                               "latest" means; one of the last$/m,
@@ -70,7 +70,14 @@ test('it removes only with a yes: at the terminal, or on the command line', asyn
   const unasked = await bench.run(['prune']);
   assert.equal(unasked.status, 5);
   assert.match(unasked.stderr, /asked whether to remove anything, and nothing was touched \(declined\)/);
+  // What would be removed is shown all the same, before it ends.
+  assert.match(unasked.stdout, /^  goes   2026-10-02T10-00-00Z  /m);
+  assert.match(unasked.stdout, /^4 of 8 backups go, which frees \d+ KB/m);
+  const refused = await bench.runJson<{ backups: { id: string; stays: boolean }[]; removed: unknown[] }>(['prune']);
+  assert.equal(refused.status, 5);
+  assert.deepEqual([refused.json.backups.filter(({ stays }) => !stays).length, refused.json.removed], [4, []]);
   await bench.fails(['prune'], 'declined');
+  assert.equal((await left(bench)).length, 5);
   const declined = await bench.run(['prune'], { tty: true, answer: 'n' });
   assert.deepEqual([declined.status, (await left(bench)).length], [5, 5]);
 

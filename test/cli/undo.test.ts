@@ -71,6 +71,29 @@ describe('undo', { concurrency: 4 }, () => {
     assert.deepEqual(await bench.archive.backupIds(mac), [first, second]);
   });
 
+  test('--dry-run without the board names what would be put back, and ends as one that has not found it', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, served, backUp } = await sceneOf(bench);
+    const first = await backUp();
+    change(board, 0x20000);
+    const second = await backUp();
+    await served.close();
+    const { status, stdout, stderr } = await bench.run(['undo', MAC, '--dry-run']);
+    assert.equal(status, 3);
+    const said = stdout.replace(/\n +/g, ' ');
+    assert.ok(
+      said.includes(`${MAC}  would be put back to ${first}, what was on it before it changed to ${second}`),
+      said,
+    );
+    assert.match(stderr, /board-not-found/);
+    const { json } = await bench.runJson<UndoJson & { error: { code: string } }>(['undo', MAC, '--dry-run']);
+    assert.deepEqual([json.id, json.undo.changed, json.plan, json.sectorsWritten], [first, second, null, 0]);
+    assert.equal(json.error.code, 'board-not-found');
+    // Whoever wants it done is told nothing of what would be.
+    const undone = await bench.run(['undo', MAC, '--yes']);
+    assert.deepEqual([undone.status, undone.stdout], [3, '']);
+  });
+
   test('after a restore: what was there before, also where the app has written since and was backed up', async (t) => {
     const bench = await Bench.open(t);
     const { board, address, backUp, undo, restore } = await sceneOf(bench);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { KEEP_EVERYTHING, NO_RULES, durationText, minus } from '../../src/archive/retention/policy.ts';
+import { KEEP_EVERYTHING, NO_RULES, durationText, minus, rulesText } from '../../src/archive/retention/policy.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import { KEEP_KEYS, parseDuration, parseBudget, retentionPolicy } from '../../src/config/retention.ts';
 import { EspdError } from '../../src/errors.ts';
@@ -138,6 +138,21 @@ describe('durations and sizes', () => {
       }),
     );
     fc.assert(fc.property(fc.string({ maxLength: 40 }), (text) => void parseDuration(text)));
+  });
+
+  test('rules are told in the words of the config, those that keep something', () => {
+    assert.equal(rulesText({ ...NO_RULES, last: 7, daily: 14 }), 'keepLast 7, keepDaily 14');
+    const within = { years: 0, months: 1, days: 2, hours: 0 };
+    assert.equal(
+      rulesText({ ...NO_RULES, yearly: Infinity, perFirmware: 2, within }),
+      'keepYearly unlimited, keepPerFirmware 2, keepWithin 1m2d',
+    );
+    assert.equal(rulesText(NO_RULES), 'there is none');
+    // A line of removed.jsonl takes 1000 characters.
+    const most = Number.MAX_SAFE_INTEGER;
+    const long = { years: most, months: most, days: most, hours: most };
+    const all = { last: most, hourly: most, daily: most, weekly: most, monthly: most, yearly: most, perFirmware: most };
+    assert.ok(rulesText({ ...all, within: long }).length < 500);
   });
 
   test('years and months are those of the calendar, as in restic', () => {

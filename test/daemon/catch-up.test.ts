@@ -216,7 +216,7 @@ describe('the service prunes', () => {
     assert.deepEqual(
       lines.map(([message, { id, why, removed }]) => [message, id ?? removed, why]),
       [
-        ['Backup removed', '2026-10-02T10-00-00Z', 'no rule keeps it'],
+        ['Backup removed', '2026-10-02T10-00-00Z', 'no rule keeps it (keepLast 1)'],
         ['Archive pruned', 1, undefined],
       ],
     );

@@ -12,13 +12,13 @@ import { isBackupId } from '../../src/archive/ids.ts';
 import { draftOwner, isPartialName, isTrashName } from '../../src/archive/owner.ts';
 import { type Mac, macToFolder, parseMac } from '../../src/mac.ts';
 import { archiveAt, temporaryFolder } from '../archive/support.ts';
+import { bundle } from '../support/bundle.ts';
 
 const MACS = ['50:02:91:c3:37:a5', '50:02:91:c3:37:a5', '24:0a:c4:00:01:02'].flatMap((text) => parseMac(text) ?? []);
 const KILLS = 200;
-const SCRIPT = join(import.meta.dirname, 'importer.mjs');
 
-function start(root: string, folder: string, mac: Mac, seed: number, count: number) {
-  const args = [SCRIPT, root, folder, mac, String(seed), String(count)];
+function start(script: string, root: string, folder: string, mac: Mac, seed: number, count: number) {
+  const args = [script, root, folder, mac, String(seed), String(count)];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   return {
     child,
@@ -30,13 +30,15 @@ function start(root: string, folder: string, mac: Mac, seed: number, count: numb
 test('import, killed by SIGKILL at 200 moments', { timeout: 600_000 }, async (t) => {
   const temporary = await temporaryFolder(t);
   const [root, folder] = [join(temporary, 'archive'), join(temporary, 'dumps')];
-  await mkdir(folder);
+  const compiled = join(temporary, 'compiled');
+  for (const each of [folder, compiled]) await mkdir(each);
+  const [script = ''] = await bundle(compiled, 'test/e2e/importer.mjs', 'dist/archive/hash-worker.js');
   const archive = archiveAt(root);
   await archive.checkWritable();
 
   // How long the first one of a process takes on this machine, so that kills fall into all of it. What else runs here
   // changes that: kills that come too early or too late move the next ones.
-  const trial = start(root, folder, MACS[0] as Mac, 9999, 1);
+  const trial = start(script, root, folder, MACS[0] as Mac, 9999, 1);
   assert.equal((await trial.lines.next()).value, 'ready');
   const begunMs = performance.now();
   await trial.lines.next();
@@ -47,7 +49,7 @@ test('import, killed by SIGKILL at 200 moments', { timeout: 600_000 }, async (t)
   let amidst = 0;
   let kills = 0;
   const victim = async (mac: Mac, seed: number) => {
-    const { child, exited, lines } = start(root, folder, mac, seed, 1_000_000);
+    const { child, exited, lines } = start(script, root, folder, mac, seed, 1_000_000);
     assert.equal((await lines.next()).value, 'ready');
     await wait((0.2 + Math.random()) * withinMs);
     assert.ok(child.kill('SIGKILL'));

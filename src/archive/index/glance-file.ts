@@ -6,7 +6,7 @@
  * of all rows as 64-bit floats in the order of this machine: written elsewhere, it holds nothing for this one anyway.
  */
 
-import { join } from 'node:path';
+import { join, sep } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { z } from 'zod';
 import { macFromFolder, macToFolder } from '../../mac.ts';
@@ -18,7 +18,7 @@ import { LABELS } from '../marks/events.ts';
 import { SIGHTINGS, sightingSchema } from '../sightings.ts';
 import type { BoardOverview } from '../types.ts';
 import { EVIDENCE_NUMBERS } from './evidence.ts';
-import { type Basis, witnessesOf } from './glance.ts';
+import { type Basis, witnessCount } from './glance.ts';
 
 export const BOARDS = 'boards.bin';
 
@@ -68,7 +68,7 @@ const rowSchema = z.object({
   wasRestored: z.boolean(),
   about: z.object({ label: text(), note: text(), group: text() }),
   logs: z.array(z.enum(LOGS)).max(LOGS.length),
-  before: id().nullable(),
+  before: z.array(id()),
 });
 const contentSchema = z.object({ sinceMs: z.number(), rows: z.array(rowSchema) });
 
@@ -82,7 +82,7 @@ export function encodeGlances({ sinceMs, entries }: GlanceIndex): Buffer {
     wasRestored: board.wasRestored,
     about: board.about,
     logs: [...basis.logs],
-    before: basis.before,
+    before: [...basis.before],
   }));
   const json = Buffer.from(JSON.stringify({ sinceMs, rows }));
   const numbers = Array.from(entries.values(), ({ evidence }) =>
@@ -114,12 +114,14 @@ export function decodeGlances(bytes: Buffer, root: string): GlanceIndex | undefi
   // In memory of its own, because floats have to lie on multiples of eight.
   const numbers = Uint8Array.from(rest.subarray(jsonBytes)).buffer;
   const entries = new Map<Mac, Entry>();
+  // `join` for each would take as long as all the rest.
+  const prefix = join(root, sep);
   let at = 0;
   for (const row of content.data.rows) {
-    const read = toBoard(row, root);
+    const read = toBoard(row, prefix);
     if (read === undefined) return undefined;
     const { board, basis } = read;
-    const count = witnessesOf(board, basis).length * EVIDENCE_NUMBERS;
+    const count = witnessCount(board, basis) * EVIDENCE_NUMBERS;
     const end = at + count * Float64Array.BYTES_PER_ELEMENT;
     if (end > numbers.byteLength) return undefined;
     entries.set(board.mac, { board, basis, evidence: new Float64Array(numbers, at, count) });
@@ -128,7 +130,7 @@ export function decodeGlances(bytes: Buffer, root: string): GlanceIndex | undefi
   return at === numbers.byteLength ? { sinceMs: content.data.sinceMs, entries } : undefined;
 }
 
-function toBoard(row: z.output<typeof rowSchema>, root: string): Pick<Entry, 'board' | 'basis'> | undefined {
+function toBoard(row: z.output<typeof rowSchema>, prefix: string): Pick<Entry, 'board' | 'basis'> | undefined {
   const { folder, newest, seen, foreign, wasRestored, about, logs, before } = row;
   const mac = macFromFolder(folder);
   const ids = row.ids === '' ? [] : row.ids.split(' ');
@@ -136,7 +138,7 @@ function toBoard(row: z.output<typeof rowSchema>, root: string): Pick<Entry, 'bo
   const board: BoardOverview = {
     mac,
     ids,
-    newest: newest && { mac, path: join(root, folder, newest.id), ...newest },
+    newest: newest && { mac, path: prefix + folder + sep + newest.id, ...newest },
     chipChange: null,
     seen,
     problems: [],

@@ -6,7 +6,7 @@ import { macToFolder } from '../../mac.ts';
 import type { Mac } from '../../mac.ts';
 import { judgeBackup, listBoard } from '../board-folder.ts';
 import type { BoardFolder } from '../board-folder.ts';
-import { type ChipChangeSince, chipChanges } from '../chip-change.ts';
+import { type ChipChangeSince, chipChanges, tellsOfChip } from '../chip-change.ts';
 import { readFault } from '../disk.ts';
 import type { Disk } from '../disk.ts';
 import { CHECKSUMS, MANIFEST } from '../folder.ts';
@@ -43,8 +43,8 @@ export interface Glance {
 export interface Basis {
   /** Names of the files with appended lines that were read. */
   readonly logs: readonly string[];
-  /** Id of the backup before the newest, whose manifest tells of no other chip. */
-  readonly before: string | null;
+  /** Ids of backups before the newest, whose manifests tell of no other chip. */
+  readonly before: readonly string[];
 }
 
 /** Paths, relative to the board's folder, of all that an overview rests on: unless one of them changes, it holds. */
@@ -54,8 +54,13 @@ export function witnessesOf({ newest }: Pick<BoardOverview, 'newest'>, { logs, b
     '',
     ...logs,
     ...files.map((name) => inFolder(newest?.id ?? '', name)),
-    ...(before === null ? [] : [inFolder(before, MANIFEST)]),
+    ...before.map((id) => inFolder(id, MANIFEST)),
   ];
+}
+
+/** How many {@link witnessesOf} has. */
+export function witnessCount({ newest }: Pick<BoardOverview, 'newest'>, { logs, before }: Basis): number {
+  return 1 + logs.length + (newest === null ? 0 : 4) + (before === null ? 0 : 1);
 }
 
 /** As `join`, which takes a quarter of the time of a listing. */
@@ -111,7 +116,7 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
 function basisOf({ problems, halfRestored }: BoardOverview, folder: BoardFolder | undefined, before: Before) {
   if (folder === undefined || problems.length > 0 || halfRestored !== null || !before.isPlain) return null;
   const logs = [...(folder.hasSightings ? [SIGHTINGS] : []), ...(folder.hasLabels ? [LABELS.name] : [])];
-  return { logs, before: before.id };
+  return { logs, before: before.ids };
 }
 
 async function readAbout(disk: Disk, boardFolder: string): Promise<BoardAbout> {
@@ -119,38 +124,49 @@ async function readAbout(disk: Disk, boardFolder: string): Promise<BoardAbout> {
 }
 
 interface Before {
-  readonly id: string | null;
+  readonly ids: readonly string[];
   readonly change: ChipChangeSince | null;
-  /** `change` rests on its manifest alone. */
+  /** `change` rests on their manifests alone. */
   readonly isPlain: boolean;
-  /** Of its manifest, where that was read. */
+  /** Of their manifests. */
   readonly stats: readonly (readonly [path: string, stats: Stats])[];
 }
 
-const NOTHING_BEFORE: Before = { id: null, change: null, isPlain: true, stats: [] };
+const NOTHING_BEFORE: Before = { ids: [], change: null, isPlain: true, stats: [] };
+
+/** Manifests before the newest that are read at most, where those of images out of files are passed over. */
+const MAX_BEFORE = 8;
 
 /**
- * One more manifest, however many there are. Of a backup that looks damaged nothing is compared or told; but only where
- * it would tell of a change is the rest of it looked at.
+ * One more manifest, however many there are; more only behind images out of files. Of a backup that looks damaged nothing
+ * is compared or told; but only where it would tell of a change is the rest of it looked at.
  */
 async function compareWithBefore(disk: Disk, root: string, newest: Backup, ids: readonly string[]): Promise<Before> {
-  const id = ids.findLast((each) => each < newest.id);
-  if (id === undefined) return NOTHING_BEFORE;
+  const stats: [string, Stats][] = [];
+  const read: string[] = [];
+  const earlier: Pick<Backup, 'id' | 'manifest'>[] = [];
   try {
-    const path = join(root, macToFolder(newest.mac), id, MANIFEST);
-    const { bytes, stats } = await disk.readSmallWithStats(path, MAX_MANIFEST_BYTES);
-    const reading = parseManifest(bytes.toString('utf8'));
-    const before = reading.kind === 'read' ? [{ id, manifest: reading.manifest }] : [];
-    if (chipChanges([...before, newest]).size === 0) {
-      return { id, change: null, isPlain: true, stats: [[inFolder(id, MANIFEST), stats]] };
+    for (const id of ids
+      .filter((each) => each < newest.id)
+      .slice(-MAX_BEFORE)
+      .reverse()) {
+      const path = join(root, macToFolder(newest.mac), id, MANIFEST);
+      const found = await disk.readSmallWithStats(path, MAX_MANIFEST_BYTES);
+      stats.push([inFolder(id, MANIFEST), found.stats]);
+      read.push(id);
+      const reading = parseManifest(found.bytes.toString('utf8'));
+      if (reading.kind !== 'read') break;
+      earlier.unshift({ id, manifest: reading.manifest });
+      if (tellsOfChip(reading.manifest)) break;
     }
   } catch (error) {
     readFault(error); // throws what is no fault of the archive
-    return { id, change: null, isPlain: false, stats: [] };
+    return { ids: read, change: null, isPlain: false, stats: [] };
   }
-  const judged = await judgeBackup(disk, root, newest.mac, id);
-  const changes = judged?.backup === undefined ? undefined : chipChanges([judged.backup, newest]);
-  return { id, change: changes?.get(newest.id) ?? null, isPlain: false, stats: [] };
+  const change = chipChanges([...earlier, newest]).get(newest.id);
+  if (change === undefined) return { ids: read, change: null, isPlain: true, stats };
+  const judged = await judgeBackup(disk, root, newest.mac, change.since);
+  return { ids: read, change: judged?.backup === undefined ? null : change, isPlain: false, stats: [] };
 }
 
 function toGlance({ mac, id, path, manifest }: Backup): BackupGlance {

@@ -2,7 +2,7 @@
 
 import type { Mac } from '../../mac.ts';
 import { labelKey } from '../marks/label-key.ts';
-import { type KeepRules, type RetentionPolicy, ruleFinder } from './policy.ts';
+import { type KeepRules, type RetentionPolicy, ruleFinder, rulesText } from './policy.ts';
 import { blockades, protections, sortedById } from './protections.ts';
 import { keptByRules, timeOf } from './rules.ts';
 import { type Chain, thinOut } from './thin.ts';
@@ -34,7 +34,7 @@ export function planRetention(facts: RetentionFacts, policy: RetentionPolicy): R
 
   const decisions: Decision[] = [];
   let freedBytes = 0;
-  for (const { board, backups, hasRules } of views) {
+  for (const { board, backups, rules } of views) {
     const { mac } = board;
     const extra: Reason[] = [...blocked];
     if (facts.only?.has(mac) === false) extra.push({ code: 'not-asked', text: 'its board was not asked for' });
@@ -43,7 +43,7 @@ export function planRetention(facts: RetentionFacts, policy: RetentionPolicy): R
       const all = [...extra, ...reasons];
       let stays = all.length > 0;
       if (!stays) {
-        const verdict = verdictOf(hasRules, thinned === null ? null : thinned.get(mac)?.has(id) === true);
+        const verdict = verdictOf(rules, thinned === null ? null : thinned.get(mac)?.has(id) === true);
         stays = verdict.stays;
         all.push(verdict.reason);
       }
@@ -64,7 +64,7 @@ export function planRetention(facts: RetentionFacts, policy: RetentionPolicy): R
 
 interface View {
   readonly board: RetentionBoard;
-  readonly hasRules: boolean;
+  readonly rules: KeepRules | null;
   readonly bytes: number;
   /** Sorted by id. No reasons = nothing keeps it. */
   readonly backups: readonly {
@@ -82,7 +82,7 @@ function viewOf(board: RetentionBoard, rules: KeepRules | null, guarded: Readonl
     reasons: [...(guarded.get(backup.id) ?? []), ...(kept.get(backup.id) ?? [])],
   }));
   const bytes = sorted.reduce((sum, { sizeOnDiskBytes }) => sum + sizeOnDiskBytes, 0);
-  return { board, hasRules: rules !== null, bytes, backups };
+  return { board, rules, bytes, backups };
 }
 
 function chainsOf(views: readonly View[], mayGo: (mac: Mac) => boolean): Chain[] {
@@ -100,10 +100,12 @@ function chainsOf(views: readonly View[], mayGo: (mac: Mac) => boolean): Chain[]
 }
 
 /** @param isThinned null = there is no budget */
-function verdictOf(hasRules: boolean, isThinned: boolean | null): { stays: boolean; reason: Reason } {
+function verdictOf(rules: KeepRules | null, isThinned: boolean | null): { stays: boolean; reason: Reason } {
   if (isThinned === true) return { stays: false, reason: { code: 'over-budget', text: 'too much for maxBytes' } };
   if (isThinned === false) return { stays: true, reason: { code: 'fits', text: 'there is room for it in maxBytes' } };
-  if (hasRules) return { stays: false, reason: { code: 'no-rule', text: 'no rule keeps it' } };
+  if (rules !== null) {
+    return { stays: false, reason: { code: 'no-rule', text: `no rule keeps it (${rulesText(rules)})` } };
+  }
   return { stays: true, reason: { code: 'no-policy', text: 'no policy is set for its board' } };
 }
 

@@ -56,6 +56,25 @@ export const NO_RULES: KeepRules = {
 /** Nothing is ever removed. */
 export const KEEP_EVERYTHING: RetentionPolicy = { rules: null, boards: new Map(), groups: new Map(), maxBytes: null };
 
+/** The rules that keep anything, in the words of the config: `keepLast 7, keepDaily 14`. */
+export function rulesText(rules: KeepRules): string {
+  const counts = [
+    ['keepLast', rules.last],
+    ['keepHourly', rules.hourly],
+    ['keepDaily', rules.daily],
+    ['keepWeekly', rules.weekly],
+    ['keepMonthly', rules.monthly],
+    ['keepYearly', rules.yearly],
+    ['keepPerFirmware', rules.perFirmware],
+  ] as const;
+  const { within } = rules;
+  const texts = [
+    ...counts.flatMap(([word, count]) => (count === 0 ? [] : `${word} ${count === Infinity ? 'unlimited' : count}`)),
+    ...(within === null || isZero(within) ? [] : [`keepWithin ${durationText(within)}`]),
+  ];
+  return texts.length === 0 ? 'there is none' : texts.join(', ');
+}
+
 /** Whether these rules keep no backup at all, apart from those that are never removed. */
 export function keepsNothing(rules: KeepRules): boolean {
   const { within, ...counts } = rules;

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { checkedImage } from '../../archive/checked-image.ts';
 import { isConfirmed } from '../../archive/marks/marks.ts';
 import type { Backup, ImageReader } from '../../archive/types.ts';
-import { EspdError } from '../../errors.ts';
+import { EspdError, hasCode } from '../../errors.ts';
 import type { Region } from '../../flash.ts';
 import type { FlashSource } from '../../firmware/contents.ts';
 import { esptoolWriteCommand } from '../../firmware/dump/esptool-command.ts';
@@ -50,6 +50,7 @@ export async function exportBackup(
   if (target !== STDOUT) await checkNewFile(target);
   const mac = await archive.resolveBoard(board);
   const backup = await archive.resolveBackup(mac, which ?? 'latest');
+  await refuseUnknownPart(context, backup, options);
   // What is handed out may be all that is left one day: it is proven first.
   out.status(`verifying ${backup.id}`);
   const [damage] = await archive.verifyBackup(mac, backup.id, signal);
@@ -61,8 +62,7 @@ export async function exportBackup(
     });
   }
   // And what is read is compared once more, block by block: the files may change under the command.
-  const image = checkedImage(backup, (one) => archive.openImage(one));
-  try {
+  await withImage(context, backup, async (image) => {
     const selected = await select(image, backup, options);
     const sha256 = createHash('sha256');
     const content = counted(selected.content, sha256, signal);
@@ -70,10 +70,43 @@ export async function exportBackup(
     else await writeNewFile(target, content);
     const confirmed = isConfirmed(backup, await archive.marks.of(mac));
     report(context, backup, target, options, { ...selected, confirmed, sha256: sha256.digest('hex') });
+  });
+  return undefined;
+}
+
+/**
+ * What the image does not have is told at once: to verify it takes a while. What is wrong with the image is left to that.
+ * @throws EspdError `usage`
+ */
+async function refuseUnknownPart(
+  context: CommandContext,
+  backup: Backup,
+  options: ExportCommandOptions,
+): Promise<void> {
+  const { partition, offset } = options;
+  const { partitions } = backup.manifest.contents;
+  const isKnown = partition !== undefined && partitions.some(({ name }) => name === partition);
+  if (isKnown || (partition === undefined && offset === undefined)) return;
+  try {
+    await withImage(context, backup, async (image) => {
+      await wantedRegion(sourceOf(image, backup), options);
+    });
+  } catch (error) {
+    if (hasCode(error, 'usage')) throw error;
+  }
+}
+
+async function withImage(
+  { archive }: CommandContext,
+  backup: Backup,
+  work: (image: ImageReader) => Promise<void>,
+): Promise<void> {
+  const image = checkedImage(backup, (one) => archive.openImage(one));
+  try {
+    await work(image);
   } finally {
     await image.close();
   }
-  return undefined;
 }
 
 /** @throws EspdError `usage` */
@@ -88,12 +121,16 @@ function checkTarget({ out }: CommandContext, target: string, { format, file }: 
   if (out.isTerminal) throw refuse('The image is not for a terminal', 'Name a file, or send stdout elsewhere: > FILE');
 }
 
-async function select(image: ImageReader, { manifest }: Backup, options: ExportCommandOptions): Promise<Selected> {
-  const source: FlashSource = {
+function sourceOf(image: ImageReader, { manifest }: Backup): FlashSource {
+  return {
     read: (offset, length) => image.read(offset, length),
     sizeBytes: image.sizeBytes,
     family: manifest.chip.family,
   };
+}
+
+async function select(image: ImageReader, backup: Backup, options: ExportCommandOptions): Promise<Selected> {
+  const source = sourceOf(image, backup);
   if (options.file !== undefined) {
     const found = await findFile(source, options.file, options.partition);
     return { content: only(found.bytes), region: null, found, sizeBytes: found.bytes.length };

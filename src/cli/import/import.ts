@@ -6,15 +6,18 @@ import { EspdError, hasCode, toEspdError } from '../../errors.ts';
 import { type Mac, parseMac } from '../../mac.ts';
 import { type ImportFacts, importImage, sameImage } from '../../transfer/import-image.ts';
 import type { CommandContext } from '../context.ts';
-import { dim, formatSize, plural } from '../text.ts';
+import { dim, formatSize, plural, printable } from '../text.ts';
 import { type Assembled, assembleDump } from './assemble.ts';
 import { readDumpFile } from './dump-file.ts';
+import { giveLabel, importLabel } from './import-label.ts';
 import { type DumpSource, dumpSources, nameOfFile } from './sources.ts';
 import { type DumpDate, dateOfDump, familyOfDump, macOfDump } from './told.ts';
 
 export interface ImportCommandOptions {
   /** MAC or label of the board that all files are of. */
   readonly mac?: string;
+  /** What the board is to be called. */
+  readonly label?: string;
   /** When the flash was read. */
   readonly at?: Date;
   /** Family of the chip, where the image does not tell. */
@@ -63,6 +66,14 @@ export async function importDumps(
       hint: 'Import them one by one, or put the dates into their names: 500291c337a5_2024-01-02.bin',
     });
   }
+  const label =
+    options.label === undefined
+      ? null
+      : await importLabel(
+          context,
+          options.label,
+          dumps.map((source) => macOfDump(source.name, namesOf(source), mac)),
+        );
   if (!options.dryRun) await archive.checkWritable();
   const done: Imported[] = [];
   const failures: Failure[] = [];
@@ -82,6 +93,10 @@ export async function importDumps(
       if (hasCode(failure.error, ...END_OF_ALL)) break;
     }
   }
+  if (label !== null && done.length > 0) {
+    if (!options.dryRun) await giveLabel(context, label);
+    out.line(`${label.mac}  ${options.dryRun ? 'would be' : 'is'} "${printable(label.text)}"`);
+  }
   const end = failures[0]?.error;
   for (const { source, error } of failures) {
     if (error === end && failures.length === 1) continue;
@@ -96,6 +111,7 @@ export async function importDumps(
     failed: failures.map(({ source, error: failed }) => ({ file: source, ...failed.toJSON() })),
     passedOver,
     dryRun: options.dryRun,
+    ...(label === null ? {} : { label: done.length === 0 ? null : label.text }),
     ...(error === undefined ? {} : { error }),
   });
   return error;

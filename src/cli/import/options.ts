@@ -2,19 +2,17 @@
 
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseMoment } from '../../archive/which.ts';
-import { IMAGE_FAMILIES } from '../../firmware/image.ts';
 import { flashSizeArgument } from '../arguments.ts';
+import { DUMP_FAMILIES } from './told.ts';
 
 export function addImport(command: Command): Command {
   return command
     .argument('<file...>', 'dumps; a folder for all in it; or OFFSET=FILE ... for parts of one flash (0x1000=boot.bin)')
     .option('--mac <mac>', 'the board that they are of, by MAC or label, where the names of the files do not tell')
+    .option('--label <name>', 'gives that board this label')
     .option('--at <date>', 'when the flash was read: 2024-01-02, or 2024-01-02T15:04Z', dateArgument)
     .addOption(
-      new Option('--chip <family>', 'the chip, where the image does not tell (encrypted flash)').choices([
-        'esp8266',
-        ...IMAGE_FAMILIES,
-      ]),
+      new Option('--chip <family>', 'the chip, where the image does not tell (encrypted flash)').choices(DUMP_FAMILIES),
     )
     .option('--size <size>', 'how large the flash is (4M), where the files are not all of it', flashSizeArgument)
     .option('--dry-run', 'only say what would be imported', false);

@@ -4,6 +4,7 @@
  */
 
 import { EspdError } from '../../errors.ts';
+import { IMAGE_FAMILIES } from '../../firmware/image.ts';
 import { datesInName, macsInName } from '../../firmware/dump/file-name.ts';
 import type { Mac } from '../../mac.ts';
 
@@ -85,6 +86,9 @@ export function dateOfDump(facts: {
 /** No chip of Espressif's that espd knows was sold before; a file from 1970 has lost its time stamp. */
 const EARLIEST_MS = Date.UTC(2014, 0, 1);
 
+/** What `--chip` takes. */
+export const DUMP_FAMILIES: readonly string[] = ['esp8266', ...IMAGE_FAMILIES];
+
 /**
  * @param found in the image
  * @param known of the board's newest backup
@@ -109,6 +113,6 @@ export function familyOfDump(facts: {
   const chosen = family ?? known;
   if (chosen !== undefined) return chosen;
   throw new EspdError('import-unclear', `Of which chip ${name} is cannot be seen in it`, {
-    hint: 'Name it: --chip esp32. If its flash is encrypted, nothing else tells',
+    hint: `Name it with --chip: ${DUMP_FAMILIES.join(', ')}. If its flash is encrypted, nothing else tells`,
   });
 }

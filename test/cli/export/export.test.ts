@@ -162,6 +162,14 @@ describe('export', { concurrency: 4 }, () => {
     await writeFile(stored, bytes);
     const file = join(bench.folder, 'out.bin');
     await bench.fails(['export', MAC, file, '--partition', 'nvs'], 'archive-damaged');
+    // What it does not have is told before the image is verified: no place that this needs is damaged.
+    const unknown = await bench.fails(['export', MAC, file, '--partition', 'nope'], 'usage');
+    assert.match(unknown.hint, /It has: nvs, factory/);
+    await bench.fails(['export', MAC, file, '--offset', '1M', '--size', '1'], 'usage');
+    // Where the table itself is damaged, that is what is wrong.
+    bytes[0x8000 + 20] = (bytes[0x8000 + 20] ?? 0) ^ 1;
+    await writeFile(stored, bytes);
+    await bench.fails(['export', MAC, file, '--partition', 'nope'], 'archive-damaged');
     await assert.rejects(stat(file), { code: 'ENOENT' });
     assert.equal((await bench.run(['export', MAC, '-'])).bytes.length, 0);
   });

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { intelHexText } from '../../../src/firmware/dump/intel-hex.ts';
+import { parseMac } from '../../../src/mac.ts';
 import { demoImage } from '../../../src/simulator/index.ts';
 import { sha256 } from '../../archive/support.ts';
 import { esp32App, esp32Bootloader, filler, MIB, tableSector, TWO_OTA } from '../../firmware/builder.ts';
@@ -280,10 +281,41 @@ describe('import', { concurrency: 4 }, () => {
     const two = await fileIn(bench, '500291c337a5-240ac4124556.bin', dump());
     assert.match((await bench.fails(['import', two], 'import-unclear')).hint, /--mac/);
     const secret = await fileIn(bench, '500291c337a5.bin', filler(512 * KIB, 5));
-    assert.match((await bench.fails(['import', secret], 'import-unclear')).hint, /--chip/);
+    const { hint } = await bench.fails(['import', secret], 'import-unclear');
+    for (const family of ['esp8266', 'esp32', 'esp32c61']) assert.match(hint, new RegExp(`--chip: .*\\b${family}\\b`));
+    assert.match((await bench.fails(['import', secret, '--chip', 'esp99'], 'usage')).message, /esp8266, esp32,/);
     assert.equal((await bench.run(['import', secret, '--chip', 'esp32'])).status, 0);
     const old = await fileIn(bench, '500291c337a6.bin', dump(), '1980-01-01T00:00:00Z');
     assert.match((await bench.fails(['import', old], 'import-unclear')).hint, /--at/);
+  });
+
+  test('--label names the board, and one that is taken is refused before anything is written', async (t) => {
+    const bench = await Bench.open(t);
+    const first = await fileIn(bench, '500291c337a5_2024-01-02.bin', dump());
+    const other = await fileIn(bench, '500291c337a6_2024-01-02.bin', dump());
+    const labelOf = async (mac: string) => (await bench.archive.marks.about(parseMac(mac)!)).label;
+
+    await bench.fails(['import', first, other, '--label', 'kitchen'], 'usage');
+    await bench.fails(['import', first, '--label', '@'], 'usage');
+    const rehearsal = await bench.run(['import', first, '--label', 'kitchen', '--dry-run']);
+    assert.match(rehearsal.stdout, /would be "kitchen"/);
+    assert.deepEqual(await archiveEntries(bench.archivePath), { ids: [], others: [] });
+
+    const { json } = await bench.runJson<ImportJson & { label: string }>(['import', first, '--label', ' kitchen ']);
+    assert.deepEqual([json.label, await labelOf(MAC)], ['kitchen', 'kitchen']);
+    const taken = await bench.fails(['import', other, '--label', 'KITCHEN'], 'label-taken');
+    assert.match(taken.message, /50:02:91:c3:37:a5/);
+    assert.equal((await archiveEntries(bench.archivePath)).ids.length, 1);
+
+    // The image is there already: the label is given all the same, and the one it had gives way, as with espd label.
+    const again = await bench.run(['import', first, '--label', 'attic']);
+    assert.match(again.stdout, /is in the archive already as [^]*is "attic"/);
+    assert.equal(await labelOf(MAC), 'attic');
+    assert.equal((await bench.run(['import', other, '--label', 'kitchen'])).status, 0);
+    // What is not imported is not named.
+    const bad = await fileIn(bench, '500291c337a7.bin', Buffer.alloc(512 * KIB, 0xff));
+    await bench.fails(['import', bad, '--label', 'cellar'], 'not-an-image');
+    assert.deepEqual([...(await bench.archive.marks.labels()).values()].sort(), ['attic', 'kitchen']);
   });
 
   test('bad options', async (t) => {

@@ -1,19 +1,26 @@
-/** What `list` and `show` say of one board, as values. */
+/** What is said of one board: by `list`, `show` and the API alike. */
 
 import type { ChipChangeSince } from '../archive/chip-change.ts';
 import type { BoardAbout } from '../archive/marks/marks.ts';
 import type { HalfRestored } from '../archive/restore-record.ts';
-import type { BackupGlance, BoardOverview } from '../archive/types.ts';
+import type { Archive, BackupGlance, BoardOverview } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type EspdCall, finishCommand } from '../transfer/finish-command.ts';
 import { expectedBackup } from '../transfer/meant-backup.ts';
-import type { CommandContext } from './context.ts';
-import { printable } from './text.ts';
+import { printable } from '../printable.ts';
+
+/** Where documents come from. */
+export interface DocumentParts {
+  readonly archive: Archive;
+  /** How espd was called, for commands that documents name. */
+  readonly call: EspdCall;
+  readonly signal: AbortSignal;
+}
 
 /** What should be on a board that was restored; its newest backup where that cannot be told. */
 export async function heldBy(
-  { archive, signal }: CommandContext,
+  { archive, signal }: Pick<DocumentParts, 'archive' | 'signal'>,
   { mac, newest }: Pick<BoardOverview, 'mac' | 'newest'>,
 ): Promise<BackupGlance | null> {
   signal.throwIfAborted();
@@ -57,6 +64,14 @@ export function boardJson(
     chipChange,
     halfRestored: halfRestored === null ? null : halfRestoredJson(halfRestored, call),
   };
+}
+
+/** A board at a glance, as `list --json` has it. */
+export async function overviewJson(parts: DocumentParts, overview: BoardOverview) {
+  const { newest, seen, wasRestored } = overview;
+  const onIt = wasRestored ? await heldBy(parts, overview) : newest;
+  const seenAt = seen === null ? [] : [seen.at];
+  return { json: boardJson({ ...overview, onIt, seenAt }, parts.call), onIt };
 }
 
 /** Of a record that cannot be read, only that it is there. */

@@ -1,0 +1,254 @@
+/**
+ * Jobs that a process of its own does (identify, verify, restore, prune), as the API has them: a number, a state that
+ * events tell, a plan that waits for a yes, and a result. Writing flash never happens in the daemon's own process.
+ */
+
+import type { Clock } from '../clock.ts';
+import type { EventBody, JobKind } from '../daemon/event-types.ts';
+import type { JobNumbers } from '../daemon/job-numbers.ts';
+import { EspdError } from '../errors.ts';
+import { type Mac, parseMac } from '../mac.ts';
+import type { JobRequest } from './contract/requests.ts';
+
+/** A command that runs elsewhere. */
+export interface CommandRun {
+  /** Never rejects. `status` undefined = it has not said that it is done. */
+  readonly ended: Promise<{ readonly status: number | undefined; readonly error: EspdError | undefined }>;
+  answer(id: number, text: string): void;
+  /** Ends it as Ctrl-C does. */
+  interrupt(): void;
+}
+
+export interface CommandListener {
+  onProgress(progress: CommandProgress): void;
+  /** What it is about to do; the next question is about it. */
+  onPlan(plan: unknown): void;
+  /** Its JSON document. */
+  onResult(document: unknown): void;
+  onAsk(id: number, question: string): void;
+}
+
+export interface CommandProgress {
+  readonly port: string;
+  readonly phase: string;
+  readonly mac?: string | undefined;
+  readonly doneBytes?: number | undefined;
+  readonly totalBytes?: number | undefined;
+}
+
+export type StartCommand = (args: readonly string[], listener: CommandListener) => CommandRun;
+
+export interface CommandJobsParts {
+  readonly clock: Clock;
+  readonly emit: (event: EventBody) => void;
+  readonly numbers: JobNumbers;
+  readonly start: StartCommand;
+}
+
+type CommandRequest = Exclude<JobRequest, { kind: 'backup' }>;
+
+/** What the API tells of such a job besides what events tell. */
+export interface CommandFacts {
+  /** Null until there is one, and for jobs that have none. */
+  readonly plan: unknown;
+  /** The question that waits for a yes. */
+  readonly question: string | null;
+  /** The document of the command. */
+  readonly document: unknown;
+}
+
+interface CommandJob {
+  readonly id: number;
+  readonly kind: JobKind;
+  run: CommandRun | undefined;
+  plan: unknown;
+  question: { readonly id: number; readonly text: string } | undefined;
+  document: unknown;
+  hasEnded: boolean;
+  isCancelled: boolean;
+}
+
+/** At once: each is a process with some 70 MB. */
+const MOST_RUNNING = 8;
+/** Results are kept for so many. */
+const MOST_KEPT = 50;
+/** Between two events of progress in the same phase. */
+const PROGRESS_MS = 500;
+
+export class CommandJobs {
+  readonly #parts: CommandJobsParts;
+  readonly #jobs = new Map<number, CommandJob>();
+
+  constructor(parts: CommandJobsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * @param resolve a MAC in any notation, or a label, to the board
+   * @returns the number of the job, which runs
+   * @throws EspdError `archive-unknown-board`, `usage`, `daemon-busy`
+   */
+  async start(request: CommandRequest, resolve: (board: string) => Promise<Mac>): Promise<number> {
+    const { args, mac, port } = await commandOf(request, resolve);
+    const running = [...this.#jobs.values()].filter(({ hasEnded }) => !hasEnded).length;
+    if (running >= MOST_RUNNING) {
+      throw new EspdError('daemon-busy', `${MOST_RUNNING} jobs of this kind run already`, { hint: 'Try again later' });
+    }
+    const { emit, numbers } = this.#parts;
+    const { kind } = request;
+    const job: CommandJob = {
+      ...{ id: numbers.next(), kind, run: undefined, plan: null, question: undefined, document: null },
+      ...{ hasEnded: false, isCancelled: false },
+    };
+    this.#jobs.set(job.id, job);
+    this.#forgetOld();
+    emit({ type: 'job-queued', job: job.id, kind, cause: 'request', port, mac, product: null });
+    emit({ type: 'job-started', job: job.id, kind, port });
+    job.run = this.#parts.start(args, this.#listenerOf(job));
+    void job.run.ended.then(({ status, error }) => this.#end(job, mac, port, status, error));
+    return job.id;
+  }
+
+  facts(id: number): Partial<CommandFacts> {
+    const job = this.#jobs.get(id);
+    if (job === undefined) return {};
+    return { plan: job.plan, question: job.question?.text ?? null, document: job.document };
+  }
+
+  /** False where the job waits for no yes. */
+  confirm(id: number): boolean {
+    const job = this.#jobs.get(id);
+    if (job?.run === undefined || job.question === undefined) return false;
+    job.run.answer(job.question.id, 'yes');
+    job.question = undefined;
+    this.#tellPhase(job, 'confirmed');
+    return true;
+  }
+
+  /** False where no such job runs. */
+  cancel(id: number): boolean {
+    const job = this.#jobs.get(id);
+    if (job?.run === undefined || job.hasEnded) return false;
+    job.isCancelled = true;
+    job.run.interrupt();
+    return true;
+  }
+
+  /** Ends all of them; resolves when they have ended. */
+  async close(): Promise<void> {
+    const running = [...this.#jobs.values()].filter(({ hasEnded }) => !hasEnded);
+    for (const { id } of running) this.cancel(id);
+    await Promise.all(running.flatMap(({ run }) => run?.ended ?? []));
+  }
+
+  #listenerOf(job: CommandJob): CommandListener {
+    let lastPhase = '';
+    let lastMs = -Infinity;
+    return {
+      onProgress: ({ port, phase, mac, doneBytes, totalBytes }) => {
+        const nowMs = this.#parts.clock.now();
+        if (phase === lastPhase && nowMs - lastMs < PROGRESS_MS) return;
+        [lastPhase, lastMs] = [phase, nowMs];
+        const known = mac === undefined ? undefined : parseMac(mac);
+        if (phase === 'identified' && known !== undefined) {
+          this.#parts.emit({ type: 'identified', job: job.id, port, mac: known, chip: '' });
+          return;
+        }
+        const bytes = { doneBytes: doneBytes ?? null, totalBytes: totalBytes ?? null };
+        this.#parts.emit({ type: 'job-progress', job: job.id, port, phase, ...bytes });
+      },
+      onPlan: (plan) => {
+        job.plan = plan;
+      },
+      onResult: (document) => {
+        job.document = document;
+      },
+      onAsk: (id, text) => {
+        job.question = { id, text };
+        this.#tellPhase(job, 'confirmation');
+      },
+    };
+  }
+
+  #tellPhase({ id }: CommandJob, phase: string): void {
+    this.#parts.emit({ type: 'job-progress', job: id, port: null, phase, doneBytes: null, totalBytes: null });
+  }
+
+  #end(
+    job: CommandJob,
+    mac: Mac | null,
+    port: string | null,
+    status: number | undefined,
+    fault: EspdError | undefined,
+  ): void {
+    const { emit } = this.#parts;
+    job.hasEnded = true;
+    job.question = undefined;
+    const { id, kind } = job;
+    if (status === 0) {
+      emit({ type: 'job-done', job: id, kind, port, mac });
+    } else {
+      const error = fault?.toJSON() ?? errorIn(job.document) ?? unknownError(status);
+      const failure = job.isCancelled || error.code === 'interrupted' ? 'stopped' : 'fault';
+      emit({
+        ...{ type: 'job-failed', job: id, kind, port, mac, error, failure },
+        ...{ isNews: true, retryInMs: null },
+      });
+    }
+    emit({ type: 'job-ended', job: id, kind, port, result: status === 0 ? 'done' : 'failed' });
+  }
+
+  #forgetOld(): void {
+    for (const [id, { hasEnded }] of this.#jobs) {
+      if (this.#jobs.size <= MOST_KEPT) return;
+      if (hasEnded) this.#jobs.delete(id);
+    }
+  }
+}
+
+interface CommandLine {
+  readonly args: readonly string[];
+  readonly mac: Mac | null;
+  readonly port: string | null;
+}
+
+async function commandOf(request: CommandRequest, resolve: (board: string) => Promise<Mac>): Promise<CommandLine> {
+  switch (request.kind) {
+    case 'identify':
+      return { args: ['identify', `--port=${request.port}`], mac: null, port: request.port };
+    case 'verify': {
+      const mac = request.board === undefined ? null : await resolve(request.board);
+      return { args: ['verify', ...(mac === null ? [] : [`--mac=${mac}`])], mac, port: null };
+    }
+    case 'prune':
+      return { args: ['prune', request.dryRun ? '--dry-run' : '--yes'], mac: null, port: null };
+    case 'restore': {
+      const mac = await resolve(request.board);
+      const { at, dryRun, port = null } = request;
+      const to = request.to === undefined ? undefined : parseMac(request.to);
+      if (request.to !== undefined && to === undefined) {
+        throw new EspdError('usage', '"to" is no MAC', { hint: 'Give it in full: 50:02:91:c3:37:a5' });
+      }
+      const args = [
+        ...['restore', `--mac=${mac}`, `--at=${at}`],
+        ...(port === null ? [] : [`--port=${port}`]),
+        ...(to === undefined ? [] : [`--to=${to}`]),
+        ...(dryRun ? ['--dry-run'] : []),
+      ];
+      return { args, mac: to ?? mac, port };
+    }
+  }
+}
+
+/** The error that a document ends with, as every command writes it. */
+function errorIn(document: unknown): ReturnType<EspdError['toJSON']> | undefined {
+  if (typeof document !== 'object' || document === null || !('error' in document)) return undefined;
+  const { error } = document;
+  return typeof error === 'object' && error !== null && 'code' in error
+    ? (error as ReturnType<EspdError['toJSON']>)
+    : undefined;
+}
+
+function unknownError(status: number | undefined): ReturnType<EspdError['toJSON']> {
+  return new EspdError('internal', `The command ended with status ${status ?? 'unknown'}`).toJSON();
+}

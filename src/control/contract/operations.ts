@@ -1,0 +1,136 @@
+/** Every operation of the API: its path, what it is for, and what it takes. The routes and OpenAPI are made of it. */
+
+import type { z } from 'zod';
+import type { Method } from '../router.ts';
+import { confirmRequest, eventsQuery, holdRequest, jobRequest } from './requests.ts';
+
+export interface Operation {
+  readonly id: OperationId;
+  readonly method: Method;
+  readonly path: string;
+  /** One line for people. */
+  readonly summary: string;
+  readonly body?: z.ZodType;
+  readonly query?: z.ZodType;
+  /** Status of an answer where all goes well, and what it holds. */
+  readonly answer: { readonly status: number; readonly type: string; readonly what: string };
+}
+
+export type OperationId =
+  | 'status'
+  | 'ports'
+  | 'hold'
+  | 'release'
+  | 'boards'
+  | 'board'
+  | 'backup'
+  | 'image'
+  | 'jobs'
+  | 'newJob'
+  | 'job'
+  | 'cancelJob'
+  | 'confirmJob'
+  | 'events'
+  | 'doctor'
+  | 'reload'
+  | 'metrics'
+  | 'openApi';
+
+const json = (what: string, status = 200) => ({ status, type: 'application/json', what });
+
+export const API_PATHS: readonly Operation[] = [
+  {
+    ...{ id: 'status', method: 'GET', path: '/v1/status' },
+    summary: 'The station: ports, jobs, what needs attention, counters, and the number of the last event',
+    answer: json('the state'),
+  },
+  {
+    ...{ id: 'ports', method: 'GET', path: '/v1/ports' },
+    summary: 'The ports that are there, and what is done with each',
+    answer: json('the ports'),
+  },
+  {
+    ...{ id: 'hold', method: 'PUT', path: '/v1/ports/{port}/hold' },
+    summary: 'Keep the daemon off a port; answered when its own job there has ended',
+    body: holdRequest,
+    answer: json('the hold'),
+  },
+  {
+    ...{ id: 'release', method: 'DELETE', path: '/v1/ports/{port}/hold' },
+    summary: 'Give a port back to the daemon',
+    answer: { status: 204, type: '', what: 'nothing' },
+  },
+  {
+    ...{ id: 'boards', method: 'GET', path: '/v1/boards' },
+    summary: 'The boards of the archive at a glance, as `espd list --json`',
+    answer: json('the boards'),
+  },
+  {
+    ...{ id: 'board', method: 'GET', path: '/v1/boards/{board}' },
+    summary: 'One board by MAC or label, and all its backups, as `espd show --json`',
+    answer: json('the board'),
+  },
+  {
+    ...{ id: 'backup', method: 'GET', path: '/v1/boards/{board}/backups/{id}' },
+    summary: 'One backup: by its id, or latest, first, a date',
+    answer: json('the backup'),
+  },
+  {
+    ...{ id: 'image', method: 'GET', path: '/v1/boards/{board}/backups/{id}/image' },
+    summary: 'The flash image of a backup, whole or a range of bytes',
+    answer: { status: 200, type: 'application/octet-stream', what: 'the image' },
+  },
+  {
+    ...{ id: 'jobs', method: 'GET', path: '/v1/jobs' },
+    summary: 'Jobs that wait or run, and the last ones that have ended',
+    answer: json('the jobs'),
+  },
+  {
+    ...{ id: 'newJob', method: 'POST', path: '/v1/jobs' },
+    summary: 'Ask for a job: backup, identify, verify, restore or prune',
+    body: jobRequest,
+    answer: json('the job', 202),
+  },
+  {
+    ...{ id: 'job', method: 'GET', path: '/v1/jobs/{job}' },
+    summary: 'One job: its state, progress, plan and result',
+    answer: json('the job'),
+  },
+  {
+    ...{ id: 'cancelJob', method: 'DELETE', path: '/v1/jobs/{job}' },
+    summary: 'End a job; a board that is at work is released in order',
+    answer: json('the job as it was', 202),
+  },
+  {
+    ...{ id: 'confirmJob', method: 'POST', path: '/v1/jobs/{job}/confirm' },
+    summary: 'Say yes to the plan of a restore',
+    body: confirmRequest,
+    answer: json('the job', 202),
+  },
+  {
+    ...{ id: 'events', method: 'GET', path: '/v1/events' },
+    summary: 'What happens, as it happens: a JSON object a line, or Server-Sent Events',
+    query: eventsQuery,
+    answer: { status: 200, type: 'application/x-ndjson', what: 'events without end' },
+  },
+  {
+    ...{ id: 'doctor', method: 'GET', path: '/v1/doctor' },
+    summary: 'What is wrong with the set-up, as the daemon sees it',
+    answer: json('the findings'),
+  },
+  {
+    ...{ id: 'reload', method: 'POST', path: '/v1/reload' },
+    summary: 'Load the config again',
+    answer: json('that it is in force'),
+  },
+  {
+    ...{ id: 'metrics', method: 'GET', path: '/metrics' },
+    summary: 'Metrics for Prometheus',
+    answer: { status: 200, type: 'text/plain', what: 'the metrics' },
+  },
+  {
+    ...{ id: 'openApi', method: 'GET', path: '/v1/openapi.json' },
+    summary: 'This description',
+    answer: json('an OpenAPI document'),
+  },
+];

@@ -1,0 +1,65 @@
+/** What the API takes: bodies and queries of requests, as zod schemas. OpenAPI is made of the same. */
+
+import { z } from 'zod';
+
+const port = z.string().min(1).max(4096).describe('Address of a port, such as /dev/ttyUSB0, or another name of it.');
+const board = z.string().min(1).max(256).describe('MAC or label of a board.');
+const which = z
+  .string()
+  .min(1)
+  .max(64)
+  .describe('Which backup: latest, first, a backup id, or a date (the newest not after it).');
+
+const backup = z
+  .strictObject({
+    kind: z.literal('backup'),
+    port: port.optional(),
+    board: board.optional(),
+    full: z.boolean().default(false).describe('Every byte crosses the wire.'),
+    halfRestored: z.boolean().default(false).describe('Back up a half restored board as it is.'),
+  })
+  .refine((value) => (value.port === undefined) !== (value.board === undefined), {
+    message: 'wants either port or board',
+  });
+const identify = z.strictObject({ kind: z.literal('identify'), port });
+const verify = z.strictObject({ kind: z.literal('verify'), board: board.optional() });
+const restore = z.strictObject({
+  kind: z.literal('restore'),
+  board,
+  at: which.default('latest'),
+  port: port.optional(),
+  to: z.string().max(32).optional().describe('MAC of another board that is meant on purpose.'),
+  dryRun: z.boolean().default(false).describe('Only the plan.'),
+});
+const prune = z.strictObject({
+  kind: z.literal('prune'),
+  dryRun: z.boolean().default(true).describe('Only the plan.'),
+});
+
+export const jobRequest = z.discriminatedUnion('kind', [backup, identify, verify, restore, prune]);
+export type JobRequest = z.output<typeof jobRequest>;
+
+/** The longest hold that ends by itself, in seconds: 24 days. */
+const MOST_HOLD_SECONDS = 2_073_600;
+
+export const holdRequest = z.strictObject({
+  by: z.string().min(1).max(128).default('somebody').describe('Who holds it, for people.'),
+  forSeconds: z
+    .number()
+    .positive()
+    .max(MOST_HOLD_SECONDS)
+    .nullable()
+    .default(null)
+    .describe('Released by itself after so long; null = when it is released.'),
+  now: z.boolean().default(false).describe('End a job of the daemon that runs there; else its end is waited for.'),
+});
+
+export const confirmRequest = z.strictObject({
+  confirm: z.literal(true).describe('The plan of the job has been seen, and is what is wanted.'),
+});
+
+export const eventsQuery = z.strictObject({
+  since: z.coerce.number().int().min(0).optional().describe('Go on after the event with this number.'),
+  instance: z.string().max(64).optional().describe('The instance of the service that the number is of.'),
+  types: z.string().max(4096).optional().describe('Only these types of events, separated by commas.'),
+});

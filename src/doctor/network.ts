@@ -1,0 +1,83 @@
+/** Boards over the network: the service may use it only after a drop-in has said so. */
+
+import { BlockList, isIP } from 'node:net';
+import { parseAddress } from '../serial/address.ts';
+import type { Facts } from './facts.ts';
+import { type Finding, type Remedy, asRoot, byHand, note, ok, problem, safely, some } from './types.ts';
+
+export const DROP_IN = '/etc/systemd/system/espd.service.d/espd-network.conf';
+
+export async function checkNetwork(facts: Facts): Promise<Finding[]> {
+  const service = await facts.service();
+  const ports = await facts.networkPorts();
+  if (!service.known || !(await facts.isInstalled())) return [];
+  if (ports.length === 0) return [ok('service-network', 'No board is on the network: the service needs none')];
+  if (!(await facts.isServiceConfig())) {
+    const detail = 'Its watched folders are not those of the service, which is not asked';
+    return [note('service-network', 'Boards on the network: this config is not that of the service', { detail })];
+  }
+  return judgeNetwork(hostsOf(ports.map(({ address }) => address)), service.properties);
+}
+
+/** Hosts of addresses, each once; what is none is passed over. */
+export function hostsOf(addresses: readonly string[]): string[] {
+  const hosts = addresses.flatMap((address) => {
+    try {
+      const parsed = parseAddress(address);
+      return parsed.kind === 'device' ? [] : [parsed.host];
+    } catch {
+      return []; // the listing has told of it
+    }
+  });
+  return [...new Set(hosts)];
+}
+
+/**
+ * @param properties of `systemctl show`: RestrictAddressFamilies, IPAddressAllow, IPAddressDeny (systemd.exec(5),
+ * systemd.resource-control(5)): what is allowed passes, then what is denied is dropped, all else passes
+ */
+export function judgeNetwork(hosts: readonly string[], properties: ReadonlyMap<string, string>): Finding[] {
+  const id = 'service-network';
+  const families = wordsOf(properties, 'RestrictAddressFamilies');
+  const allowed = wordsOf(properties, 'IPAddressAllow');
+  const denied = wordsOf(properties, 'IPAddressDeny');
+  // `~` in front: the list says what is forbidden.
+  const mayUse = (family: string) =>
+    families.length === 0 ||
+    (families[0]?.startsWith('~') === true ? !families.join(' ').includes(family) : families.includes(family));
+  const hasFamilies = mayUse('AF_INET') && mayUse('AF_INET6');
+  const isBlocked = (host: string) => {
+    const kind = isIP(host);
+    if (kind === 0) return denied.length > 0 && allowed.length === 0;
+    return isIn(host, denied) && !isIn(host, allowed);
+  };
+  const blocked = hasFamilies ? hosts.filter(isBlocked) : hosts;
+  if (blocked.length === 0) return [ok(id, `The service may reach ${some(hosts)}`)];
+  const hasOurs = wordsOf(properties, 'DropInPaths').includes(DROP_IN);
+  const title = `The service may not use the network, and needs it for ${some(blocked)}`;
+  const detail = 'It is closed to it as installed. Afterwards restart it when no board is worked on';
+  return [problem(id, title, { detail, remedy: hasOurs ? byHand(asRoot('systemctl', 'edit', 'espd')) : allow(hosts) })];
+}
+
+function allow(hosts: readonly string[]): Remedy {
+  // A name is found by a resolver, wherever that is.
+  const networks = hosts.every((host) => isIP(host) !== 0) ? hosts : ['any'];
+  const text = `[Service]\nRestrictAddressFamilies=AF_INET AF_INET6\nIPAddressAllow=${networks.join(' ')}\n`;
+  return safely({ kind: 'write', path: DROP_IN, text, root: true }, asRoot('systemctl', 'daemon-reload'));
+}
+
+function wordsOf(properties: ReadonlyMap<string, string>, key: string): string[] {
+  return (properties.get(key) ?? '').split(/\s+/, 1000).filter((word) => word !== '');
+}
+
+function isIn(host: string, networks: readonly string[]): boolean {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = '', length = isIP(address) === 6 ? '128' : '32'] = network.split('/');
+    const kind = isIP(address);
+    const bits = Number(length);
+    if (kind === 0 || !/^\d{1,3}$/.test(length) || bits > (kind === 6 ? 128 : 32)) continue;
+    list.addSubnet(address, bits, kind === 6 ? 'ipv6' : 'ipv4');
+  }
+  return list.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
+}

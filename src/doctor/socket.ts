@@ -1,0 +1,60 @@
+/** The daemon's socket, through which commands work without rights of their own on ports and archive. */
+
+import type { Facts } from './facts.ts';
+import { joinGroup, logInAgain, restartService } from './remedies.ts';
+import { type Finding, asRoot, byHand, note, ok, problem } from './types.ts';
+
+/** What connecting to the socket ended with: `open`, or the system's code. */
+export type SocketState = 'open' | (string & {});
+
+export async function checkSocket(facts: Facts): Promise<Finding[]> {
+  const { outside, socketPath } = facts;
+  const connected = await outside.connect(socketPath);
+  const { person } = outside;
+  const daemon = (await facts.groups()).find(({ name }) => name === 'espd');
+  return judgeSocket({
+    path: socketPath,
+    state: connected.found ? 'open' : connected.code,
+    serviceRuns: await facts.isRunning(),
+    person: person.name,
+    isMember: daemon?.members.includes(person.name) === true,
+  });
+}
+
+export function judgeSocket(facts: {
+  readonly path: string;
+  readonly state: SocketState;
+  readonly serviceRuns: boolean;
+  readonly person: string;
+  /** By the group database, whatever this session has. */
+  readonly isMember: boolean;
+}): Finding[] {
+  const { path, state, serviceRuns, person, isMember } = facts;
+  const id = 'socket';
+  switch (state) {
+    case 'open':
+      return [ok(id, `The daemon answers at ${path}`)];
+    case 'EACCES':
+    case 'EPERM': {
+      const detail = isMember ? 'You are in group espd: log in again, or for this shell:' : 'Group espd may:';
+      const remedy = isMember ? logInAgain('espd') : joinGroup('espd', person);
+      return [problem(id, `${person || 'This user'} may not speak to the daemon: ${path}`, { detail, remedy })];
+    }
+    case 'ENOENT':
+    case 'ENOTDIR': {
+      if (!serviceRuns) return [ok(id, 'No daemon is there to speak to: commands do all by themselves')];
+      const detail = 'Commands do all by themselves. It may be of an older version, started before an update:';
+      return [note(id, `The service runs without the socket ${path}`, { detail, remedy: restartService() })];
+    }
+    case 'ECONNREFUSED': {
+      const title = `No daemon listens at ${path}: one was ended hard and left it`;
+      return [
+        note(id, title, { detail: 'The next start replaces it', remedy: byHand(asRoot('systemctl', 'start', 'espd')) }),
+      ];
+    }
+    case 'timeout':
+      return [problem(id, `The daemon does not answer at ${path}`, { remedy: restartService() })];
+    default:
+      return [problem(id, `The daemon cannot be reached at ${path} (${state})`)];
+  }
+}

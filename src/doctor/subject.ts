@@ -1,0 +1,36 @@
+/** What the doctor examines: this machine, a config, an archive, the ports that are there. */
+
+import { join } from 'node:path';
+import type { Archive } from '../archive/types.ts';
+import type { Clock } from '../clock.ts';
+import type { LoadedConfig } from '../config/loader.ts';
+import type { EspdError } from '../errors.ts';
+import type { NativeModule } from '../serial/native-modules.ts';
+import type { PortInfo } from '../serial/ports.ts';
+import type { EspdCall } from '../transfer/finish-command.ts';
+import type { LineMemories } from '../transfer/line-memory.ts';
+import type { Outside } from './outside.ts';
+
+export interface Subject {
+  readonly outside: Outside;
+  readonly clock: Clock;
+  /** The config in force, or why there is none: a fault of the file. Then archive and lines are null. */
+  readonly loaded: LoadedConfig | EspdError;
+  readonly archive: Archive | null;
+  readonly lines: LineMemories | null;
+  readonly listPorts: () => Promise<readonly PortInfo[]>;
+  readonly loadModules: () => Promise<readonly NativeModule[]>;
+  /** Of this espd. */
+  readonly version: string;
+  /** Where this espd is installed: it holds `systemd/`. */
+  readonly packageFolder: string;
+  /** Of the daemon's API. */
+  readonly socketPath: string;
+  /** How espd was called, for commands that are shown. */
+  readonly call: EspdCall;
+}
+
+/** The folder of this package, in a checkout as well as installed. */
+export const PACKAGE_FOLDER = join(import.meta.dirname, '../..');
+/** RuntimeDirectory=espd of the unit. */
+export const SYSTEM_SOCKET_PATH = '/run/espd/espd.sock';

@@ -1,0 +1,359 @@
+import assert from 'node:assert/strict';
+import { readFile, stat } from 'node:fs/promises';
+import { request } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import type { CommandListener, StartCommand } from '../../src/control/command-jobs.ts';
+import { API_PATHS } from '../../src/control/contract/operations.ts';
+import { EspdError } from '../../src/errors.ts';
+import { PACED, macOf, reading } from '../daemon/workshop.ts';
+import { ApiBench } from './support.ts';
+
+const port = (address: string) => encodeURIComponent(address);
+
+describe('the API', () => {
+  it('tells the state of the station', async (t) => {
+    const bench = await ApiBench.open(t);
+    const device = bench.shop.board({ line: PACED });
+    bench.shop.plug(device);
+    await reading(bench.shop, device);
+    const { status, json, headers } = await bench.ask('/v1/status');
+    assert.equal(status, 200);
+    assert.match(headers['content-type'] ?? '', /^application\/json/);
+    const [view] = json['ports'] as Record<string, unknown>[];
+    assert.deepEqual([view?.['port'], view?.['state'], view?.['mac']], [device.address, 'working', device.board.mac]);
+    assert.equal(json['instance'], 'workshop');
+    await bench.shop.said('Backed up and verified');
+    await bench.shop.idle();
+    const { json: after } = await bench.ask('/v1/ports');
+    const [done] = after['ports'] as Record<string, unknown>[];
+    assert.deepEqual([done?.['state'], (done?.['result'] as { unchanged: boolean }).unchanged], ['done', false]);
+    assert.deepEqual((await bench.ask('/v1/status')).json['counters'], { backups: 1, unchanged: 0, failures: 0 });
+  });
+
+  it('tells of boards, one board, one backup, by MAC and by label', async (t) => {
+    const bench = await ApiBench.open(t);
+    const device = bench.shop.board();
+    bench.shop.plug(device);
+    await bench.shop.said('Backed up and verified');
+    await bench.shop.idle();
+    const mac = macOf(device.board);
+    await bench.shop.archive.marks.describe(mac, { label: 'kitchen' });
+    const { json: list } = await bench.ask('/v1/boards');
+    const [row] = list['boards'] as Record<string, unknown>[];
+    assert.deepEqual([list['total'], row?.['mac'], row?.['label']], [1, mac, 'kitchen']);
+    for (const name of [mac, mac.replaceAll(':', '-'), 'Kitchen']) {
+      const { json } = await bench.ask(`/v1/boards/${encodeURIComponent(name)}`);
+      assert.equal((json['backups'] as unknown[]).length, 1, name);
+    }
+    const { json } = await bench.ask('/v1/boards/kitchen/backups/latest');
+    const id = (json['backup'] as { id: string }).id;
+    assert.equal((await bench.ask(`/v1/boards/kitchen/backups/${id}`)).status, 200);
+    assert.deepEqual(
+      [
+        (await bench.ask('/v1/boards/cellar')).status,
+        (await bench.ask('/v1/boards/kitchen/backups/2020-01-01')).status,
+      ],
+      [404, 404],
+    );
+  });
+
+  it('hands out an image, whole and by ranges', async (t) => {
+    const bench = await ApiBench.open(t);
+    const device = bench.shop.board();
+    bench.shop.plug(device);
+    await bench.shop.said('Backed up and verified');
+    await bench.shop.idle();
+    const flash = device.board.flash.snapshot();
+    const path = `/v1/boards/${macOf(device.board)}/backups/latest/image`;
+    const whole = await bench.ask(path);
+    assert.ok(whole.bytes.equals(flash));
+    assert.equal(whole.headers['accept-ranges'], 'bytes');
+    const end = flash.length - 1;
+    const cases: [string, number, number][] = [
+      ['bytes=0-0', 0, 0],
+      ['bytes=4096-8191', 4096, 8191],
+      [`bytes=${end}-`, end, end],
+      ['bytes=-5', end - 4, end],
+      ['bytes=100-99999999', 100, end],
+      ['bytes=-99999999', 0, end],
+    ];
+    for (const [range, from, to] of cases) {
+      const { status, headers, bytes } = await bench.ask(path, { headers: { range } });
+      assert.deepEqual([status, headers['content-range']], [206, `bytes ${from}-${to}/${flash.length}`], range);
+      assert.ok(bytes.equals(flash.subarray(from, to + 1)), range);
+    }
+    for (const range of ['bytes=5-4', 'bytes=0-1,5-6', 'lines=1-2', 'bytes=-', 'bytes=a-b']) {
+      assert.equal((await bench.ask(path, { headers: { range } })).status, 200, range);
+    }
+    for (const range of [`bytes=${flash.length}-`, 'bytes=-0']) {
+      const { status, headers } = await bench.ask(path, { headers: { range } });
+      assert.deepEqual([status, headers['content-range']], [416, `bytes */${flash.length}`], range);
+    }
+    const other = await bench.ask(path, { headers: { range: 'bytes=0-0', 'if-range': '"another"' } });
+    assert.equal(other.status, 200);
+    const head = await bench.ask(path, { method: 'HEAD' });
+    assert.deepEqual([head.bytes.length, head.headers['content-length']], [0, String(flash.length)]);
+  });
+
+  it('makes a backup that is asked for, and joins one that runs', async (t) => {
+    const bench = await ApiBench.open(t);
+    const device = bench.shop.board({ line: PACED });
+    bench.shop.plug(device);
+    await reading(bench.shop, device);
+    const body = { kind: 'backup', port: device.address };
+    const { status, json, headers } = await bench.ask('/v1/jobs', { method: 'POST', body });
+    assert.deepEqual([status, json['state'], json['cause']], [202, 'running', 'plug-in']);
+    await bench.shop.said('Backed up and verified');
+    await bench.shop.idle();
+    const { json: done } = await bench.ask(headers.location ?? '');
+    assert.deepEqual([done['state'], (done['result'] as { unchanged: boolean }).unchanged], ['done', false]);
+    const { json: again } = await bench.ask('/v1/jobs', {
+      method: 'POST',
+      body: { kind: 'backup', board: device.board.mac },
+    });
+    assert.equal(again['cause'], 'request');
+    await bench.shop.said('Unchanged since its last backup');
+  });
+
+  it('cancels a job in the middle: the board is released', async (t) => {
+    const bench = await ApiBench.open(t);
+    const device = bench.shop.board({ line: PACED });
+    bench.shop.plug(device);
+    await reading(bench.shop, device);
+    const [job] = bench.shop.daemon.jobs;
+    assert.equal((await bench.ask(`/v1/jobs/${job!.id}`, { method: 'DELETE' })).status, 202);
+    await job!.ended;
+    assert.deepEqual([bench.shop.openLinks, device.board.mode], [0, 'app']);
+    const { json } = await bench.ask(`/v1/jobs/${job!.id}`);
+    assert.deepEqual([json['state'], json['failure']], ['failed', 'stopped']);
+    assert.equal((await bench.ask(`/v1/jobs/${job!.id}`, { method: 'DELETE' })).status, 409);
+    assert.equal((await bench.ask('/v1/jobs/77', { method: 'DELETE' })).status, 404);
+  });
+
+  it('holds a port and gives it back', async (t) => {
+    const bench = await ApiBench.open(t);
+    const device = bench.shop.board({ line: PACED });
+    bench.shop.plug(device);
+    await reading(bench.shop, device);
+    const path = `/v1/ports/${port(device.address)}/hold`;
+    const { status, json } = await bench.ask(path, { method: 'PUT', body: { by: 'Ada', forSeconds: 600, now: true } });
+    assert.deepEqual([status, json['by']], [200, 'Ada']);
+    assert.deepEqual([bench.shop.openLinks, device.board.mode], [0, 'app']);
+    assert.equal((await bench.ask(path, { method: 'PUT', body: { by: 'Grace' } })).status, 409);
+    assert.equal((await bench.ask(path, { method: 'DELETE' })).status, 204);
+    assert.equal((await bench.ask(path, { method: 'DELETE' })).status, 404);
+    await bench.shop.said('Backed up and verified');
+  });
+
+  it('loads the config again, or says what is wrong with it', async (t) => {
+    const bench = await ApiBench.open(t);
+    assert.equal((await bench.ask('/v1/reload', { method: 'POST' })).status, 200);
+    bench.reloadError = new EspdError('config-invalid', 'line 3: unknown key');
+    const { status, json } = await bench.ask('/v1/reload', { method: 'POST' });
+    assert.deepEqual([status, json['code'], json['detail']], [400, 'config-invalid', 'line 3: unknown key']);
+  });
+
+  it('describes every path that it has, and no other', async (t) => {
+    const bench = await ApiBench.open(t);
+    const { json } = await bench.ask('/v1/openapi.json');
+    const described = Object.entries(json['paths'] as Record<string, object>).flatMap(([path, operations]) =>
+      Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    assert.deepEqual(described.toSorted(), API_PATHS.map(({ method, path }) => `${method} ${path}`).toSorted());
+    for (const { method, path } of API_PATHS) {
+      const asked = path.replaceAll(/\{\w+\}/g, 'x');
+      if (path === '/v1/events') continue;
+      const answer = await bench.ask(asked, { method });
+      assert.ok(![405, 500].includes(answer.status), `${method} ${asked}: ${answer.status} ${answer.text}`);
+    }
+  });
+});
+
+describe('bad requests', () => {
+  it('are refused as problems with a code, a sentence and a hint', async (t) => {
+    const bench = await ApiBench.open(t);
+    const post = (body: unknown, headers = {}) => bench.ask('/v1/jobs', { method: 'POST', body, headers });
+    const cases: [Promise<{ status: number; headers: object; json: Record<string, unknown> }>, number][] = [
+      [bench.ask('/v2/status'), 404],
+      [bench.ask('/v1/status/'), 404],
+      [bench.ask(`/${'a/'.repeat(200)}`), 404],
+      [bench.ask('/v1/boards/%zz'), 400],
+      [bench.ask(`/${'a'.repeat(9000)}`), 414],
+      [bench.ask('/v1/status', { method: 'DELETE' }), 405],
+      [bench.ask('/v1/status', { method: 'PATCH' }), 405],
+      [bench.ask('/v1/events?since=-1'), 400],
+      [bench.ask('/v1/events?since=a'), 400],
+      [bench.ask('/v1/events?since=1&since=2'), 400],
+      [bench.ask('/v1/events?what=1'), 400],
+      [bench.ask('/v1/boards/50:02:91:c3:37:a5'), 404],
+      [bench.ask('/v1/boards/..%2F..%2Fetc/backups/x/image'), 404],
+      [bench.ask('/v1/jobs/1e3'), 404],
+      [post('{'), 400],
+      [post('"text"'), 400],
+      [post(null), 400],
+      [post({}), 400],
+      [post({ kind: 'restore-everything' }), 400],
+      [post({ kind: 'backup' }), 400],
+      [post({ kind: 'backup', port: '/dev/ttyUSB0', more: 1 }), 400],
+      [post({ kind: 'backup', port: '/dev/ttyUSB0' }), 404],
+      [post({ kind: 'restore', board: 'nobody' }), 404],
+      [post({ kind: 'backup', port: 'x'.repeat(70_000) }), 413],
+      [post('kind=backup', { 'content-type': 'text/plain' }), 415],
+      [bench.ask('/v1/ports/x/hold', { method: 'PUT', body: { forSeconds: -1 } }), 400],
+      [bench.ask('/v1/ports/x/hold', { method: 'PUT', body: { forSeconds: 1e12 } }), 400],
+    ];
+    for (const [index, [asking, wanted]] of cases.entries()) {
+      const { status, headers, json } = await asking;
+      assert.equal(status, wanted, `case ${index}: ${JSON.stringify(json)}`);
+      assert.match(String((headers as Record<string, unknown>)['content-type']), /^application\/problem\+json/);
+      assert.equal(json['status'], wanted);
+      for (const key of ['title', 'detail', 'code', 'hint'])
+        assert.equal(typeof json[key], 'string', `${index} ${key}`);
+    }
+    assert.equal((await bench.ask('/v1/status')).status, 200);
+  });
+
+  it('that are no HTTP, that come in pieces, or that end in the middle harm nobody', async (t) => {
+    const bench = await ApiBench.open(t);
+    const say = (text: string) =>
+      new Promise<string>((resolve) => {
+        const socket = connect(bench.socketPath);
+        let heard = '';
+        socket.on('data', (chunk) => (heard += chunk.toString('latin1')));
+        socket.on('error', () => undefined);
+        socket.on('close', () => resolve(heard));
+        socket.end(text);
+      });
+    for (const text of ['\0\0\0', 'GET', 'GET /v1/status HTTP/9.9\r\n\r\n', 'GET /v1/status\r\n\r\n', '{"a":1}\n']) {
+      assert.match(await say(text), /^(HTTP\/1\.1 400|)/);
+    }
+    const huge = await say(`GET /v1/status HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(40_000)}\r\n\r\n`);
+    assert.match(huge, /^HTTP\/1\.1 4/);
+    const full = 'POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{"kind":"backup"}   ';
+    for (let cut = 1; cut < full.length; cut += 7) await say(full.slice(0, cut));
+    assert.equal((await bench.ask('/v1/status')).status, 200);
+    assert.deepEqual(bench.shop.daemon.jobs, []);
+  });
+});
+
+describe('jobs that a process of its own does', () => {
+  function runner() {
+    const runs: {
+      args: readonly string[];
+      listener: CommandListener;
+      answers: string[];
+      interrupted: boolean;
+      end: (status: number) => void;
+    }[] = [];
+    const start: StartCommand = (args, listener) => {
+      let end: (status: number) => void = () => undefined;
+      const ended = new Promise<{ status: number; error: undefined }>((resolve) => {
+        end = (status) => resolve({ status, error: undefined });
+      });
+      const run = { args, listener, answers: [] as string[], interrupted: false, end };
+      runs.push(run);
+      return {
+        ended,
+        answer: (_id, text) => void run.answers.push(text),
+        interrupt: () => {
+          run.interrupted = true;
+          end(130);
+        },
+      };
+    };
+    return { runs, start };
+  }
+
+  async function boardWithBackup(bench: ApiBench) {
+    const device = bench.shop.board();
+    bench.shop.plug(device);
+    await bench.shop.said('Backed up and verified');
+    await bench.shop.idle();
+    return macOf(device.board);
+  }
+
+  it('a restore shows its plan, and writes only after a yes', async (t) => {
+    const { runs, start } = runner();
+    const bench = await ApiBench.open(t, { start });
+    const mac = await boardWithBackup(bench);
+    const body = { kind: 'restore', board: mac, at: 'first' };
+    const { status, headers } = await bench.ask('/v1/jobs', { method: 'POST', body });
+    assert.equal(status, 202);
+    const [run] = runs;
+    assert.deepEqual(run?.args, ['restore', `--mac=${mac}`, '--at=first']);
+    const path = headers.location ?? '';
+    assert.equal((await bench.ask(`${path}/confirm`, { method: 'POST', body: { confirm: true } })).status, 409);
+    run.listener.onProgress({ port: '/dev/ttyUSB0', phase: 'comparing', doneBytes: 1, totalBytes: 2 });
+    run.listener.onPlan({ sectors: 3 });
+    run.listener.onAsk(7, 'Write?');
+    const waiting = (await bench.ask(path)).json;
+    assert.deepEqual(
+      [waiting['phase'], waiting['plan'], waiting['question']],
+      ['confirmation', { sectors: 3 }, 'Write?'],
+    );
+    assert.equal((await bench.ask(`${path}/confirm`, { method: 'POST', body: { confirm: false } })).status, 400);
+    assert.deepEqual(run.answers, []);
+    assert.equal((await bench.ask(`${path}/confirm`, { method: 'POST', body: { confirm: true } })).status, 202);
+    assert.deepEqual(run.answers, ['yes']);
+    run.listener.onResult({ mac, sectorsWritten: 3 });
+    run.end(0);
+    await bench.shop.until(() => bench.shop.eventsOf('job-done').some(({ kind }) => kind === 'restore'), 'the end');
+    const done = (await bench.ask(path)).json;
+    assert.deepEqual([done['state'], done['document']], ['done', { mac, sectorsWritten: 3 }]);
+  });
+
+  it('that fail say why; a cancel ends them as Ctrl-C does', async (t) => {
+    const { runs, start } = runner();
+    const bench = await ApiBench.open(t, { start });
+    const first = await bench.ask('/v1/jobs', { method: 'POST', body: { kind: 'identify', port: '/dev/ttyUSB7' } });
+    runs[0]!.listener.onResult({ error: { code: 'port-missing', message: 'No such port', hint: '' } });
+    runs[0]!.end(3);
+    await bench.shop.until(() => bench.shop.eventsOf('job-ended').length === 1, 'the end');
+    const failed = (await bench.ask(first.headers.location ?? '')).json;
+    assert.deepEqual([failed['state'], (failed['error'] as { code: string }).code], ['failed', 'port-missing']);
+    const second = await bench.ask('/v1/jobs', { method: 'POST', body: { kind: 'prune' } });
+    assert.deepEqual(runs[1]!.args, ['prune', '--dry-run']);
+    assert.equal((await bench.ask(second.headers.location ?? '', { method: 'DELETE' })).status, 202);
+    assert.equal(runs[1]!.interrupted, true);
+    await bench.shop.until(() => bench.shop.eventsOf('job-ended').length === 2, 'the end');
+    assert.equal((await bench.ask(second.headers.location ?? '')).json['failure'], 'stopped');
+  });
+
+  it('are started by an explicit request alone: no plug-in, and at most 8', async (t) => {
+    const { runs, start } = runner();
+    const bench = await ApiBench.open(t, { start });
+    await boardWithBackup(bench);
+    assert.equal(runs.length, 0);
+    const ask = () => bench.ask('/v1/jobs', { method: 'POST', body: { kind: 'verify' } });
+    for (let job = 0; job < 8; job++) assert.equal((await ask()).status, 202);
+    const { status, json } = await ask();
+    assert.deepEqual([status, json['code']], [503, 'daemon-busy']);
+    for (const run of runs) run.end(0);
+  });
+});
+
+describe('the socket', () => {
+  it('is for user and group, and gone when the daemon is', async (t) => {
+    const bench = await ApiBench.open(t);
+    const { mode } = await stat(bench.socketPath);
+    assert.equal(mode & 0o777, 0o660);
+    await bench.control.close();
+    await assert.rejects(readFile(join(bench.socketPath)), { code: 'ENOENT' });
+  });
+
+  it('ends streams when the daemon stops', async (t) => {
+    const bench = await ApiBench.open(t);
+    const ended = new Promise<void>((resolve, reject) => {
+      const asking = request({ socketPath: bench.socketPath, path: '/v1/events' }, (response) => {
+        response.once('data', () => void bench.control.close());
+        response.on('close', () => resolve());
+        response.on('error', () => undefined);
+      });
+      asking.on('error', reject);
+      asking.end();
+    });
+    await ended;
+  });
+});
