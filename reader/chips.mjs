@@ -85,7 +85,7 @@ export const CHIPS = {
     data: { address: 0x3ffb0000, end: 0x3ffcc000 },
     sizes: MEDIUM,
     uart0: 0x3ff40000,
-    // Writes to the FIFO go by the other bus (ESP32 errata, 3.10 "UART FIFO read data is lost" and IDF's uart_ll.h).
+    // The FIFO is written by the other bus, as in ESP-IDF, esp_hal_uart/esp32/include/hal/uart_ll.h (UART_FIFO_AHB_REG).
     uart0Tx: 0x60000000,
     flashRead: 0x40062ed8,
     md5: [0x4005da7c, 0x4005da9c, 0x4005db1c],
@@ -118,7 +118,7 @@ export const CHIPS = {
     uart0: UART0,
     flashRead: 0x4000013c,
     md5: [0x40002be4, 0x40002be8, 0x40002bec],
-    // mbedtls, not the ROM's own MD5 of the others.
+    // mbedtls_md5_..._ret, not the MD5... of the others (esp-stub-lib, src/target/esp32c2/src/md5.c).
     md5ContextFirst: true,
   },
   // Code is the same memory as data, at 0x700000 more.
