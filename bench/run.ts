@@ -2,11 +2,19 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { formatTable } from '../src/cli/text.ts';
-import { type Line, type Result, measure } from './scenarios.ts';
+import { type Line, type Result, compare, measure } from './scenarios.ts';
 
 const LINES: Line[] = [115200, 921600, 2000000].flatMap((baudRate) =>
   [1, 8].map((latencyMs) => ({ baudRate, latencyMs })),
 );
+
+/** What the reader is measured at. */
+const MARKS: Line[] = [
+  { baudRate: 921600, latencyMs: 1 },
+  { baudRate: 921600, latencyMs: 8 },
+  { baudRate: 2_000_000, latencyMs: 8 },
+  { baudRate: 3_000_000, latencyMs: 8 },
+];
 
 const HEADING = [
   'scenario',
@@ -16,6 +24,7 @@ const HEADING = [
   'flash read',
   'written',
   'seconds',
+  'reading',
   'of the line',
   'of line and chip',
 ];
@@ -27,6 +36,7 @@ function row({
   flashBytesRead,
   sectorsWritten,
   seconds,
+  readingSeconds,
   lineShare,
   possibleShare,
 }: Result): string[] {
@@ -38,12 +48,14 @@ function row({
     String(flashBytesRead),
     `${sectorsWritten} sectors`,
     seconds.toFixed(2),
+    readingSeconds.toFixed(2),
     ...[lineShare, possibleShare].map((share) => (share === null ? '-' : `${(share * 100).toFixed(1)} %`)),
   ];
 }
 
 const rows: string[][] = [];
-for (const line of LINES) await measure(line, (result) => rows.push(row(result)));
+for (const line of LINES) await measure(line, 'auto', (result) => rows.push(row(result)));
+for (const line of MARKS) await compare(line, (result) => rows.push(row(result)));
 const table = formatTable([HEADING, ...rows]);
 process.stdout.write(`${table.join('\n')}\n`);
 

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { openArchive } from '../src/archive/archive.ts';
 import type { Archive } from '../src/archive/types.ts';
 import { hasCode } from '../src/errors.ts';
+import type { ReaderMode } from '../src/esp/reader/trust.ts';
 import { encodeFrame } from '../src/esp/slip.ts';
 import { silentLogger } from '../src/log.ts';
 import {
@@ -40,6 +41,8 @@ export interface Result {
   readonly sectorsWritten: number;
   /** Of the whole job, from the open to the close, in virtual time. */
   readonly seconds: number;
+  /** Of them, while flash was read. */
+  readonly readingSeconds: number;
   /** Payload rate while reading over what the line can carry (baud / 10, less SLIP escapes); null where nothing is read. */
   readonly lineShare: number | null;
   /** The same over what line and chip allow: nothing is on the wire while the stub prepares a packet. */
@@ -52,15 +55,49 @@ const SECTOR_BYTES = 4096;
 const SPEEDS = {
   digestBytesPerSecond: 8 * MIB,
   packetBytesPerSecond: TYPICAL_SPEEDS.packetBytesPerSecond,
+  readerCpuMHz: 160,
   eraseSectorMs: TYPICAL_SPEEDS.eraseSectorMs,
   eraseBlockMs: TYPICAL_SPEEDS.eraseBlockMs,
   programPageMs: TYPICAL_SPEEDS.programPageMs,
 };
 /** 4 MiB of which 1.2 MB are in use: bootloader, table, NVS and an app. */
 const APP_BYTES = 1_150_000;
+/** Of the app's code, behind its headers and its description. */
+const APP_OFFSET = 0x10400;
 
-export async function measure(line: Line, onResult: (result: Result) => void): Promise<void> {
-  const bench = await Bench.open(line);
+/** The same work without the reader on the chip, and flash that nothing makes smaller: what the marks compare. */
+export async function compare(line: Line, onResult: (result: Result) => void): Promise<void> {
+  for (const reader of ['never', 'auto'] as const) {
+    const bench = await Bench.open(line, reader);
+    const by = reader === 'never' ? 'by the stub' : 'by the reader';
+    try {
+      onResult(await bench.backup(`first backup, ${by}`, bench.board(1)));
+      onResult(await bench.backup(`noise, --full, ${by}`, bench.board(2, seededRandom(2).bytes(4 * MIB)), true));
+      const large = bench.board(3, firmware(3, 16 * MIB));
+      await bench.backup('16 MB', large);
+      changeSectors(large, 3, 1);
+      onResult(await bench.backup(`16 MB, 3 sectors changed, ${by}`, large));
+    } finally {
+      await bench.close();
+    }
+  }
+}
+
+/** A demo board's flash with an app that zlib deflates to 0.61, as it does the average of 13 real images. */
+function firmware(seed: number, sizeBytes = 4 * MIB): Buffer {
+  const content = demoImage({ family: 'esp32', seed, sizeBytes, appBytes: APP_BYTES });
+  const random = seededRandom(1);
+  const vocabulary = Uint32Array.from({ length: 512 }, () => random.word());
+  const app = new Uint32Array(APP_BYTES / 4 - 1024);
+  for (let word = 0; word < app.length; word++) {
+    app[word] = random.below(100) < 22 ? random.word() : (vocabulary[random.below(512)] ?? 0);
+  }
+  Buffer.from(app.buffer).copy(content, APP_OFFSET);
+  return content;
+}
+
+export async function measure(line: Line, reader: ReaderMode, onResult: (result: Result) => void): Promise<void> {
+  const bench = await Bench.open(line, reader);
   try {
     const board = bench.board(1);
     onResult(await bench.backup('first backup', board));
@@ -91,12 +128,14 @@ function changeSectors(board: SimulatedBoard, count: number, seed: number): void
 class Bench {
   readonly #line: Line;
   readonly #clock = new VirtualClock();
+  readonly #reader: ReaderMode;
   readonly #folder: string;
   readonly #archive: Archive;
   /** All boards are plugged into one port: the first one shows what it holds. */
   readonly #lines: LineMemories;
 
-  private constructor(line: Line, folder: string) {
+  private constructor(line: Line, folder: string, reader: ReaderMode) {
+    this.#reader = reader;
     this.#line = line;
     this.#folder = folder;
     this.#archive = openArchive(folder, {
@@ -108,16 +147,17 @@ class Bench {
     this.#lines = lineMemories(this.#archive.cache, { clock: this.#clock, log: silentLogger });
   }
 
-  static async open(line: Line): Promise<Bench> {
-    return new Bench(line, await mkdtemp(join(tmpdir(), 'espd-bench-')));
+  static async open(line: Line, reader: ReaderMode): Promise<Bench> {
+    return new Bench(line, await mkdtemp(join(tmpdir(), 'espd-bench-')), reader);
   }
 
   /** @param number last byte of the MAC */
-  board(number: number, content = demoImage({ family: 'esp32', seed: number, appBytes: APP_BYTES })): SimulatedBoard {
+  board(number: number, content = firmware(number)): SimulatedBoard {
     return createBoard({
       family: 'esp32',
       mac: `24:0a:c4:00:00:${number.toString(16).padStart(2, '0')}`,
       content,
+      flashSizeBytes: content.length,
       clock: this.#clock,
       line: { latencyMs: this.#line.latencyMs },
       speeds: SPEEDS,
@@ -126,7 +166,7 @@ class Bench {
 
   /** The firmware of board 1, with settings and calibration of its own: 24 KB. */
   fleetBoard(number: number): SimulatedBoard {
-    const content = demoImage({ family: 'esp32', seed: 1, appBytes: APP_BYTES });
+    const content = firmware(1);
     seededRandom(number)
       .bytes(5 * SECTOR_BYTES)
       .copy(content, 0x9000);
@@ -183,6 +223,7 @@ class Bench {
         connectAttempts: 1,
         baudRate,
         lines: this.#lines,
+        reader: this.#reader,
         onProgress: (progress) => meter.note(progress),
       },
       work,
@@ -207,6 +248,7 @@ class Bench {
       flashBytesRead: 'backup' in value ? value.transfer.flashBytesRead : 0,
       sectorsWritten: 'sectorsWritten' in value ? value.sectorsWritten : 0,
       seconds,
+      readingSeconds: 'backup' in value ? value.transfer.phases.reading : 0,
       lineShare: rate === null ? null : rate / lineRate,
       possibleShare: rate === null ? null : rate * (1 / lineRate + 1 / SPEEDS.packetBytesPerSecond),
     };

@@ -137,6 +137,33 @@ export const manifestSchema = z
           z.object({ connecting: seconds(), comparing: seconds(), reading: seconds(), verifying: seconds() }),
           { connecting: 0, comparing: 0, reading: 0, verifying: 0 },
         ),
+        /** Bytes of flash by the way they were read, repetitions included. */
+        ways: z
+          .object({
+            stub: count(),
+            rom: count(),
+            /** Through espd's own reader on the chip, as they are. */
+            plain: count(),
+            /** The same, compressed. */
+            compressed: count(),
+          })
+          .optional(),
+        /** What espd's own reader on the chip did; null where it was not used. */
+        reader: z
+          .object({
+            /** Which build of it. */
+            build: count(),
+            plainBytes: count(),
+            compressedBytes: count(),
+            /** What the chip has sent for both. */
+            sentBytes: count(),
+            /** Tables of sector digests. */
+            tables: count(),
+            /** Why it was given up; null where it was not. */
+            fault: z.string().nullable(),
+          })
+          .nullable()
+          .optional(),
         baudRate: z.number().int().positive(),
         seconds: seconds(),
       })

@@ -25,6 +25,8 @@ export interface BackupCommandOptions {
   readonly port?: string;
   readonly mac?: Mac;
   readonly full: boolean;
+  /** Without the reader on the chip, whatever the config says. */
+  readonly plain?: boolean;
   /** Back up a half restored board as it is. */
   readonly halfRestored?: boolean;
   /** Also write the image to this new file. */
@@ -52,7 +54,10 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
       hint: 'Name the board with --port or --mac',
     });
   }
-  const told = flashSize === undefined ? {} : { toldFlashBytes: flashSize };
+  const more = {
+    ...(flashSize === undefined ? {} : { toldFlashBytes: flashSize }),
+    ...(options.plain === true ? { reader: 'never' as const } : {}),
+  };
   const busyMacs = new Set<Mac>();
   const read = (session: Session) => {
     const { mac } = session.board.identity;
@@ -61,7 +66,7 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
     const full = options.full || config.transfer.full;
     return readFlash(session, { archive, full, reason: 'by-hand', allowHalfRestored: options.halfRestored === true });
   };
-  const { outcomes, failures } = await onBoards(context, ports, read, (unkept) => unkept.keep(), told);
+  const { outcomes, failures } = await onBoards(context, ports, read, (unkept) => unkept.keep(), more);
   for (const outcome of outcomes) printOutcome(context, outcome);
   failures.push(...outcomes.filter(({ result }) => result.left === 'stuck').map(stuckFailure));
   const [first] = outcomes;

@@ -60,7 +60,7 @@ export async function onBoards<T, R = T>(
   ports: readonly Port[],
   work: (session: Session) => Promise<T>,
   afterwards: (value: T) => Promise<R> = (value) => Promise.resolve(value as unknown as R),
-  more: Pick<SessionOptions, 'toldFlashBytes'> = {},
+  more: Pick<SessionOptions, 'toldFlashBytes' | 'reader'> = {},
 ): Promise<{ outcomes: Outcome<R>[]; failures: Failure[] }> {
   const outcomes: Outcome<R>[] = [];
   const failures: Failure[] = [];

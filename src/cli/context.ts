@@ -18,6 +18,7 @@ import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
 import type { LinkOpener, Progress } from '../transfer/session.ts';
 import type { PlugInOptions } from '../plugs/on-plug-in.ts';
+import { type ReaderMemories, readerMemories } from '../transfer/reader-memory.ts';
 import { VERSION } from '../version.ts';
 import type { CommonOptions, Host } from './host.ts';
 import type { Output } from './output.ts';
@@ -31,6 +32,8 @@ export interface CommandContext {
   readonly archive: Archive;
   /** What earlier sessions have learnt of ports: kept in the archive's cache. */
   readonly lines: LineMemories;
+  /** On which chips a reader of ours has failed: kept there, too. */
+  readonly readers: ReaderMemories;
   readonly clock: Clock;
   readonly log: ClosableLogger;
   readonly out: Output;
@@ -94,6 +97,7 @@ export async function openContext(
     reload,
     archive,
     lines: lineMemories(archive.cache, { clock: systemClock, log }),
+    readers: readerMemories(archive.cache, { log }),
     clock: systemClock,
     log,
     out,
@@ -158,6 +162,8 @@ export function sessionOptions(context: CommandContext, name: string, isOnlyPort
     },
     baudRate: config.serial.baudRate,
     lines: context.lines,
+    reader: config.transfer.reader,
+    readers: context.readers,
     call: context.call,
     openLink: context.openLink,
     onProgress: (progress) => context.onProgress(name, progress),

@@ -100,6 +100,7 @@ function settingsOf(config: Config): DaemonSettings {
     baudRate: config.serial.baudRate,
     reset: resetModeOf(config),
     full: config.transfer.full,
+    reader: config.transfer.reader,
   };
 }
 

@@ -146,6 +146,7 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
     .option('--port <port>', PORT_HELP)
     .option('--mac <board>', 'only the attached board with this MAC or label', boardArgument)
     .option('--full', 'read every byte, even where a digest says that it is known', false)
+    .option('--plain', "without espd's own reader on the chip: nothing is compressed on its way", false)
     .option('--half-restored', 'back up a board although a restore of it was interrupted', false)
     .option('--output <file>', 'also write the image to this new file')
     .option('--flash-size <size>', FLASH_SIZE_HELP, flashSizeArgument)

@@ -167,7 +167,14 @@ const transferSchema = z.strictObject({
   full: z
     .boolean()
     .default(false)
-    .describe('true: every byte crosses the wire; blank or already archived flash is not skipped by its digest.'),
+    .describe('true: every byte of flash is read; blank or already archived flash is not skipped by its digest.'),
+  reader: z
+    .enum(['auto', 'always', 'never'])
+    .default('auto')
+    .describe(
+      "Whether espd's own reader may be put into the RAM of a chip, which sends flash compressed. auto: on chips where it " +
+        'was shown to work. always: on every chip that it was built for.',
+    ),
 });
 
 const cron = () =>

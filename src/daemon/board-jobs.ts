@@ -3,6 +3,7 @@
 import type { Archive } from '../archive/types.ts';
 import { type Clock, unlessAborted } from '../clock.ts';
 import type { EspdError } from '../errors.ts';
+import type { ReaderMode } from '../esp/reader/trust.ts';
 import type { ResetMode } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
@@ -13,6 +14,7 @@ import type { PortInfo } from '../serial/ports.ts';
 import type { BackupOutcome } from '../transfer/backup.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import type { LineMemories } from '../transfer/line-memory.ts';
+import type { ReaderMemories } from '../transfer/reader-memory.ts';
 import { type LinkOpener, type Progress, type SessionResult, stuckError } from '../transfer/session.ts';
 import type { JobNumbers } from './job-numbers.ts';
 import type { EventBody, FirmwareFacts, JobCause } from './event-types.ts';
@@ -26,6 +28,8 @@ export interface JobSettings {
   readonly baudRate: number;
   readonly reset: ResetMode;
   readonly full: boolean;
+  /** Whether a reader of our own may be put on the chip; never where it is left out. */
+  readonly reader?: ReaderMode;
 }
 
 /** A backup that somebody asked for. */
@@ -76,6 +80,7 @@ export interface BoardJobsParts {
   readonly log: Logger;
   readonly openLink?: LinkOpener | undefined;
   readonly lines: LineMemories;
+  readonly readers: ReaderMemories;
   readonly slots: Slots;
   readonly numbers: JobNumbers;
   readonly settings: () => JobSettings;
@@ -178,11 +183,11 @@ export class BoardJobs {
   }
 
   async #work(job: OwnJob): Promise<void> {
-    const { archive, clock, log, mayStart, slots, lines, call, openLink } = this.#parts;
+    const { archive, clock, log, mayStart, slots, lines, readers, call, openLink } = this.#parts;
     const { port, visit, abort } = job;
     const { request } = visit;
     if (abort.signal.aborted || !mayStart(visit)) return;
-    const { baudRate, connectAttempts, full, reset } = this.#parts.settings();
+    const { baudRate, connectAttempts, full, reader, reset } = this.#parts.settings();
     job.resets = reset !== 'none';
     job.isRunning = true;
     // A board is not reset for a backup that could not be kept. A disk that hangs must not keep a job from its end.
@@ -196,10 +201,12 @@ export class BoardJobs {
       clock,
       connectAttempts,
       full: full || request?.full === true,
+      ...(reader && { reader }),
       allowHalfRestored: request?.allowHalfRestored === true,
       reason: request === undefined ? 'plug-in' : 'by-hand',
       inDownloadMode: visit.inDownloadMode,
       lines,
+      readers,
       log: log.child({ port: port.address }),
       openLink,
       reset,

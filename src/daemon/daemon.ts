@@ -15,6 +15,7 @@ import type { PortEvent, PortInfo } from '../serial/ports.ts';
 import type { ExistingPolicy, PortRules } from '../serial/rules.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
+import { readerMemories } from '../transfer/reader-memory.ts';
 import type { LinkOpener, Progress } from '../transfer/session.ts';
 import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
@@ -93,6 +94,7 @@ export class Daemon {
     this.#jobs = new BoardJobs({
       ...{ archive, call, clock, emit, log, numbers, openLink },
       lines: this.#lines,
+      readers: readerMemories(archive.cache, parts),
       slots: this.#slots,
       settings: () => this.#settings,
       mayStart: (visit) => this.#mayStart(visit),

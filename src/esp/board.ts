@@ -30,6 +30,7 @@ import type { LineMemory } from './line-memory.ts';
 import { type EspContext, type Loader, isLineFault } from './loader.ts';
 import { Persistence } from './persistence.ts';
 import type { RecoveryCounts } from './recovery.ts';
+import { ChipReader, type ReaderOptions, type ReaderReport } from './reader/chip-reader.ts';
 import { RegionReader } from './region-reader.ts';
 import { type KnownWords, registersOf } from './registers.ts';
 import { digestRegion, readJedecId, readStatusRegister } from './spi-flash.ts';
@@ -43,6 +44,8 @@ export interface BoardOptions extends ConnectOptions {
   readonly line?: LineMemory;
   /** Size of the flash in bytes, as a person has told it: used only where its id does not tell. */
   readonly toldFlashBytes?: number;
+  /** Whether a reader of our own may be put on the chip beside the stub; never where it is left out. */
+  readonly reader?: ReaderOptions;
 }
 
 /** A read that shows whether a rate holds, before anything is written at it. */
@@ -61,6 +64,7 @@ export class Board {
   readonly #flasher: Flasher;
   readonly #persistence: Persistence;
   readonly #reader: RegionReader;
+  readonly #chipReader: ChipReader;
   readonly #line: Line;
   readonly #toldFlashBytes: number | undefined;
   /** Estimates for a planner, from what was measured so far on this board and line. */
@@ -89,7 +93,14 @@ export class Board {
     });
     this.#flasher = new Flasher(identification, chip, loader, this.#line, options);
     this.#persistence = new Persistence(this.#flasher, this.#line, this.#context);
-    this.#reader = new RegionReader(this.#flasher, this.#persistence, this.#line);
+    const flasher = this.#flasher;
+    const readerOptions = options.reader ?? { mode: 'never' };
+    this.#chipReader = new ChipReader(identification.identity, loader.context, this.#line, readerOptions, {
+      stubName: chip.stubImage(identification.description),
+      flashSizeBytes: () => flasher.flashSizeBytes,
+      hasForeignStub: () => flasher.hasForeignStub,
+    });
+    this.#reader = new RegionReader(flasher, this.#persistence, this.#line, this.#chipReader);
     this.#line.canRaise = () => this.#flasher.canChangeRate;
     this.costs = this.#line.costs;
     loader.channel.onRoundTrip = (ms) => this.#line.roundTrip(ms);
@@ -136,6 +147,16 @@ export class Board {
     return this.#persistence.counts;
   }
 
+  /** Bytes of flash that came through ROM and stub themselves. */
+  get loaderBytes(): Readonly<Record<'stub' | 'rom', number>> {
+    return this.#reader.loaderBytes;
+  }
+
+  /** What the reader on the chip did; null where it was not used. */
+  get readerReport(): ReaderReport | null {
+    return this.#chipReader.report;
+  }
+
   /**
    * Says how many bytes are to be read or written from now on, in one piece or many: a higher baud rate is worth its
    * cost only for enough of them. What is read and written is taken off; one large read or write needs no saying.
@@ -169,6 +190,38 @@ export class Board {
   async prepareToMove(): Promise<void> {
     await this.openFlash();
     await this.#persistence.run({ what: 'start of the stub', isRead: false, work: () => this.#flasher.tune(0) });
+    await this.#chipReader.consider();
+  }
+
+  /** Whether the chip has shown how fast it hashes. */
+  get knowsDigests(): boolean {
+    return this.#line.knowsDigests;
+  }
+
+  /**
+   * What {@link sectorDigests} of so many bytes would take, in ms; Infinity where there is no way to them.
+   * @param toReadBytes that are likely to be read afterwards: the reader may be loaded for them in any case
+   */
+  tableMs(sizeBytes: number, toReadBytes: number): number {
+    return this.#line.tableMs(sizeBytes, toReadBytes);
+  }
+
+  /**
+   * The first eight bytes of the MD5 of each sector of 4096 bytes, one after the other, by the reader on the chip;
+   * undefined where it cannot be used, or fails. They carry a check on their way, and prove nothing of a whole flash.
+   * @param offset and `sizeBytes`: multiples of 4096
+   */
+  async sectorDigests(offset: number, sizeBytes: number): Promise<Buffer | undefined> {
+    await this.openFlash();
+    return this.#persistence.run({
+      what: `table of digests at ${hexAddress(offset)}`,
+      isRead: false,
+      work: async () => {
+        const stub = await this.#flasher.tune(0);
+        if (stub.kind !== 'stub' || !(await this.#chipReader.load(stub))) return undefined;
+        return this.#chipReader.sectorDigests(stub, offset, sizeBytes);
+      },
+    });
   }
 
   /** The eFuse words that were read so far, those that tell who the board is among them; costs nothing. */
@@ -206,6 +259,7 @@ export class Board {
    */
   async read(offset: number, sizeBytes: number, sink: ByteSink): Promise<void> {
     await this.openFlash();
+    await this.#chipReader.consider();
     const end = offset + sizeBytes;
     const kept = new KeptBytes();
     for (let at = offset; at < end;) {
@@ -245,6 +299,8 @@ export class Board {
       if (isLineFault(error)) this.#line.erred();
       throw error;
     }
+    // On an ESP8266 it lies where the stub inflates what it writes.
+    this.#chipReader.forget();
     this.#moved(sizeBytes);
   }
 

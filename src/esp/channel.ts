@@ -38,6 +38,11 @@ export class FrameChannel {
     await this.link.write(encodeFrame(content));
   }
 
+  /** Bytes outside of any frame: what the reader on the chip takes for acknowledgements. */
+  async sendBare(bytes: Uint8Array): Promise<void> {
+    await this.link.write(bytes);
+  }
+
   /**
    * Ends a frame that the far end may believe to be in, after a delimiter was lost on the way: an invalid escape makes
    * the stub forget it (esp-flasher-stub, src/slip.c), and outside of frames it is noise.

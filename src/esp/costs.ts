@@ -114,8 +114,13 @@ export class CostModel {
     return digestLimitMs(sizeBytes, this.knowsDigests ? this.#digests.bytesPerMs : undefined);
   }
 
+  /** What reads have made of a line that carries so many bytes a ms. */
+  stubBytesPerMs(lineBytesPerMs: number): number {
+    return this.#reads.bytesPerMs * lineBytesPerMs;
+  }
+
   /** @param lineBytesPerMs that the line will carry then */
   readMs(sizeBytes: number, lineBytesPerMs: number): number {
-    return this.#roundTripMs + sizeBytes / (this.#reads.bytesPerMs * lineBytesPerMs);
+    return this.#roundTripMs + sizeBytes / this.stubBytesPerMs(lineBytesPerMs);
   }
 }

@@ -14,6 +14,7 @@ import { ROM_REACH_BYTES, beyondRom } from './flash-reach.ts';
 import type { Line } from './line.ts';
 import { type Loader, isLineFault } from './loader.ts';
 import { agreeingRegisters, registersOf } from './registers.ts';
+import { abortStream } from './reader/stream.ts';
 import { attachFlash, setFlashSize } from './spi-flash.ts';
 import { proveReach } from './stub-reach.ts';
 import { MEM_BLOCK_BYTES, type StubImage, loadStubImage, startStub } from './stub.ts';
@@ -84,6 +85,11 @@ export class Flasher {
   /** The stub in use is not one that was loaded here: somebody left it running, and it may be an old one. */
   get hasForeignStub(): boolean {
     return this.#hasForeignStub && this.#loader.kind === 'stub';
+  }
+
+  /** As far as it is known. */
+  get flashSizeBytes(): number | undefined {
+    return this.#flashSizeBytes;
   }
 
   /** What the ROM cannot read instead of the stub, although it is there: its commands would go astray. */
@@ -200,9 +206,9 @@ export class Flasher {
     // Who does not answer at once at an unproven rate does not hold it.
     const limits = this.#line.isTrial ? this.#line.trialLimits : undefined;
     const patience = limits && { attempts: 1, timeoutMs: limits.answerMs };
-    const isBack = loader.isReading
-      ? await abortRead(loader, limits?.quietMs, patience)
-      : await loader.isAlive(patience);
+    const ended = loader.isStreaming ? await abortStream(loader) : undefined;
+    const isBack =
+      ended ?? (loader.isReading ? await abortRead(loader, limits?.quietMs, patience) : await loader.isAlive(patience));
     this.#isDeaf = !isBack;
     return isBack;
   }
@@ -370,6 +376,7 @@ export class Flasher {
     const isDeaf = this.#isDeaf;
     if (loader.isReading) await stopReading(loader, this.#line.isTrial ? this.#line.trialLimits.quietMs : undefined);
     loader.isReading = false;
+    if (loader.isStreaming) await abortStream(loader);
     const trialMs = this.#line.isTrusted(to) ? undefined : this.#line.trialLimits.answerMs;
     const change = await changeBaudRate(loader, this.#chip, to, { isDeaf, trialMs });
     log.debug('baud rate', { from, to, change });

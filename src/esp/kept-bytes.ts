@@ -48,6 +48,11 @@ export class KeptBytes {
     return this.#chunks.reduce((sum, { length }) => sum + length, 0);
   }
 
+  /** What came first of the piece; empty where nothing has. */
+  get firstBytes(): Buffer {
+    return this.#chunks[0] ?? Buffer.alloc(0);
+  }
+
   /** All of the piece came, right or wrong. */
   get isWhole(): boolean {
     return this.heldBytes > 0 && this.heldBytes === this.#wantedBytes;

@@ -6,6 +6,7 @@ import type { Chip, RegisterAccess, ResetWay, UsbConnection } from './chips/chip
 import { stopReading } from './flash-read.ts';
 import { type EspContext, Loader, isLineFault } from './loader.ts';
 import { OPCODE, words } from './protocol.ts';
+import { endStream } from './reader/stream.ts';
 import { hardReset, playReset, setBaudRateIfPossible } from './reset.ts';
 
 /**
@@ -37,6 +38,7 @@ export async function leaveDownloadMode(
   const answering = new Loader(loader.channel, unhurried, loader.kind, loader.statusBytes);
   try {
     if (loader.isReading) await stopReading(answering);
+    if (loader.isStreaming) await endStream(answering);
     const outcome = await resetOnce(answering, chip, usb);
     if (outcome !== 'stuck') return outcome;
     // The reset may have led back into the ROM: its own USB does not look at the boot pin again, the watchdog does.

@@ -4,11 +4,14 @@
  * `flasher.ts`.
  */
 
+import { deflateRawSync } from 'node:zlib';
 import type { Link } from '../serial/link.ts';
 import { BaudLadder } from './baud-ladder.ts';
 import { CostModel, type Costs } from './costs.ts';
 import { type LineMemory, NOTHING_KNOWN, factsAfter, isRetryDue } from './line-memory.ts';
 import type { EspContext } from './loader.ts';
+import { ReaderCosts, type StreamFacts, type WayToRead } from './reader/costs.ts';
+import { windowFor } from './reader/stream.ts';
 import type { TrialLimits } from './rate-trial.ts';
 
 export interface LineOptions {
@@ -33,6 +36,8 @@ const TRIAL_ANSWER_MS = 80;
 const TRIAL_QUIET_MS = 20;
 /** What a read that fails has brought, roughly: a piece after an error is 16 KiB. */
 const FAILED_READ_BYTES = 8192;
+/** The reader is loaded where it needs no more of the stub's time than this share, its loading included. */
+const LOAD_WORTH = 0.95;
 /** Of READ_FLASH, with every byte escaped and two delimiters. */
 const LONGEST_FRAME_BYTES = 2 * 4096 + 2;
 
@@ -46,12 +51,16 @@ export class Line {
   /** Estimates for a planner, from what was measured so far. */
   readonly costs: Costs = {
     digestMs: (sizeBytes) => this.#costs.digestMs(sizeBytes, this.#bytesPerMs(this.baudRate)),
-    readMs: (sizeBytes) => this.#costs.readMs(sizeBytes, this.#bytesPerMs(this.#rateToCome(this.#ladder.target))),
+    readMs: (sizeBytes) => this.#readMs(sizeBytes, this.#bytesPerMs(this.#rateToCome(this.#ladder.target))),
     leastReadMs: (sizeBytes) => {
       const mostBytesPerMs = this.#bytesPerMs(this.#rateToCome(this.#ladder.ceiling));
+      // Without the reader, whatever it promises: nobody knows before how small a flash gets.
       return this.#costs.readMs(sizeBytes, this.#isNativeUsb ? MOST_USB_BYTES_PER_MS : mostBytesPerMs);
     },
   };
+  readonly #readerCosts = new ReaderCosts();
+  /** Whether the reader is on the chip, may be put there, or neither. */
+  reader: 'none' | 'possible' | 'loaded' = 'none';
   /** Whether the rate can be raised from the one in force, now or later: the loader's matter. */
   canRaise: () => boolean = () => false;
   /** As the line is remembered: early acknowledgement has not failed, or is to be tried again. */
@@ -227,6 +236,73 @@ export class Line {
     if (ceiling > before) {
       this.#context.log.info('The baud rate was not to blame for errors: it may be used again', { baudRate: ceiling });
     }
+  }
+
+  /** The reader is loaded, and has compressed so many bytes a ms. */
+  readerLoaded(bytesPerMs: number): void {
+    this.reader = 'loaded';
+    this.#readerCosts.measured(bytesPerMs);
+  }
+
+  /** In which way the reader reads best at the rate in force. */
+  wayToRead(): WayToRead {
+    return this.#readerCosts.best(this.#bytesPerMs(this.baudRate));
+  }
+
+  /** How many frames of the reader may be under way. */
+  readerWindow(): number {
+    return windowFor(this.#bytesPerMs(this.baudRate), this.#costs.roundTripMs);
+  }
+
+  /** Whether so many bytes are read sooner through a reader that is still to be loaded than through the stub. */
+  paysToLoadReader(sizeBytes: number): boolean {
+    const lineBytesPerMs = this.#bytesPerMs(this.baudRate);
+    const stubMs = this.#costs.readMs(sizeBytes, lineBytesPerMs);
+    return this.#readerMs(sizeBytes, lineBytesPerMs) < LOAD_WORTH * stubMs;
+  }
+
+  readerBeatsStub(): boolean {
+    const lineBytesPerMs = this.#bytesPerMs(this.baudRate);
+    return this.#readerCosts.best(lineBytesPerMs).bytesPerMs > this.#costs.stubBytesPerMs(lineBytesPerMs);
+  }
+
+  /**
+   * What a table of sector digests of so many bytes costs; Infinity = none can be had. A reader that is still to be loaded
+   * counts where so few bytes are to be read that it would not be loaded for them.
+   */
+  tableMs(sizeBytes: number, toReadBytes: number): number {
+    if (this.reader === 'none') return Infinity;
+    const lineBytesPerMs = this.#bytesPerMs(this.baudRate);
+    const { roundTripMs } = this.#costs;
+    const sentMs = this.#readerCosts.tableMs(sizeBytes, lineBytesPerMs, roundTripMs);
+    const loadMs = this.paysToLoadReader(toReadBytes) ? 0 : this.#loadMs(lineBytesPerMs);
+    return loadMs + sentMs + this.#costs.digestMs(sizeBytes, lineBytesPerMs);
+  }
+
+  /** A stream of the reader has come whole. */
+  hasStreamed(facts: StreamFacts): void {
+    const ms = Math.max(0, facts.ms - this.#costs.roundTripMs);
+    this.#readerCosts.streamed({ ...facts, ms }, this.#bytesPerMs(this.baudRate));
+  }
+
+  /** So many bytes of flash came as they are, and these are some of them: how small would they have been? */
+  hasSampled(sizeBytes: number, sample: Buffer): void {
+    if (this.reader !== 'none' && sample.length > 0)
+      this.#readerCosts.compresses(sizeBytes, deflateRawSync(sample).length / sample.length);
+  }
+
+  #loadMs(lineBytesPerMs: number): number {
+    return this.reader === 'loaded' ? 0 : this.#readerCosts.loadMs(lineBytesPerMs, this.#costs.roundTripMs);
+  }
+
+  #readerMs(sizeBytes: number, lineBytesPerMs: number): number {
+    const { bytesPerMs } = this.#readerCosts.best(lineBytesPerMs);
+    return this.#loadMs(lineBytesPerMs) + this.#costs.roundTripMs + sizeBytes / bytesPerMs;
+  }
+
+  #readMs(sizeBytes: number, lineBytesPerMs: number): number {
+    const stubMs = this.#costs.readMs(sizeBytes, lineBytesPerMs);
+    return this.reader === 'none' ? stubMs : Math.min(stubMs, this.#readerMs(sizeBytes, lineBytesPerMs));
   }
 
   #rateToCome(baudRate: number): number {

@@ -64,6 +64,8 @@ export class Loader {
   retries = 0;
   /** A READ_FLASH is under way: the stub takes every frame for an acknowledgement. */
   isReading = false;
+  /** The reader on the chip sends, and takes every byte for an acknowledgement: see `reader/stream.ts`. */
+  isStreaming = false;
   /** As far as it is known: see {@link refuseBeyondRom}. */
   flashSizeBytes: number | undefined;
   /** Replies to SYNCs that were sent and may still come. */

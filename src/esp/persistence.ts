@@ -5,6 +5,7 @@ import type { Flasher } from './flasher.ts';
 import type { Line } from './line.ts';
 import { type EspContext, isLineFault } from './loader.ts';
 import { RateNotHeld } from './rate-trial.ts';
+import { ReaderFault } from './reader/fault.ts';
 import { type RecoveryCounts, type RecoveryStep, nextStep } from './recovery.ts';
 
 /**
@@ -83,7 +84,7 @@ export class Persistence {
           acquitRates();
           throw failure(task.what, tried.length + 1, error, task.isRead && this.#flasher.isBeyondRom);
         }
-        if (tried.length === 0) line.erred();
+        if (tried.length === 0 && !(error instanceof ReaderFault)) line.erred();
         tried.push(step);
         this.#note(step, task.what, error, tried.length);
         task.failed?.(error);
@@ -94,6 +95,8 @@ export class Persistence {
 
   async #stepAfter<T>(tried: readonly RecoveryStep[], task: Task<T>, error: EspdError): Promise<RecoveryStep | null> {
     const flasher = this.#flasher;
+    // Nobody knows what runs on the chip now, and no rate is to blame.
+    if (error instanceof ReaderFault) return 'reconnected';
     return nextStep({
       tried,
       answers: error instanceof RateNotHeld ? flasher.writeOff() : await flasher.isBack(),

@@ -19,6 +19,7 @@ import type { Loader } from './loader.ts';
 import type { Persistence } from './persistence.ts';
 import { RateNotHeld } from './rate-trial.ts';
 import { type RecoveryStep, packetsAfter } from './recovery.ts';
+import type { ChipReader } from './reader/chip-reader.ts';
 import { digestRegion } from './spi-flash.ts';
 
 /**
@@ -58,6 +59,7 @@ export class RegionReader {
   readonly #flasher: Flasher;
   readonly #persistence: Persistence;
   readonly #line: Line;
+  readonly #chipReader: ChipReader;
   #pieceBytes = MAX_PIECE_BYTES;
   #romPieceBytes = ROM_PIECE_BYTES;
   #romWasNeeded = false;
@@ -71,7 +73,11 @@ export class RegionReader {
   /** At which the piece was read that has failed last. */
   #heldBaudRate = 0;
 
-  constructor(flasher: Flasher, persistence: Persistence, line: Line) {
+  /** Bytes that were read through each loader, without the reader on the chip. */
+  readonly loaderBytes = { stub: 0, rom: 0 };
+
+  constructor(flasher: Flasher, persistence: Persistence, line: Line, chipReader: ChipReader) {
+    this.#chipReader = chipReader;
     this.#flasher = flasher;
     this.#persistence = persistence;
     this.#line = line;
@@ -124,8 +130,29 @@ export class RegionReader {
     const skipped = kept.provenFrom(offset);
     const gapBytes = kept.gapFrom(offset + skipped, limitBytes - skipped);
     const region = { ...request, offset: offset + skipped, limitBytes: gapBytes };
-    const end = skipped + (await this.#read(loader, region, tried, suspect, sink));
+    const read =
+      (await this.#readThroughReader(loader, region, tried, sink)) ?? this.#read(loader, region, tried, suspect, sink);
+    const end = skipped + (await read);
     return Math.min(limitBytes, end + kept.provenFrom(offset + end));
+  }
+
+  /**
+   * Through the reader on the chip, where that is best: never after a failure, nor at a rate that is still to be proven.
+   * @returns undefined where nothing was read
+   */
+  async #readThroughReader(
+    loader: Loader,
+    { offset, limitBytes, expectedBytes, kept }: PieceRequest,
+    tried: readonly RecoveryStep[],
+    sink: ByteSink,
+  ): Promise<number | undefined> {
+    if (loader.kind !== 'stub' || tried.length > 0 || this.#line.isTrial) return undefined;
+    if (!(await this.#chipReader.isBest(loader, expectedBytes))) return undefined;
+    const sizeBytes = Math.min(limitBytes, this.#chipReader.pieceBytes);
+    await this.#chipReader.read(loader, offset, sizeBytes, kept.hold(sink, sizeBytes));
+    this.#line.hasProven(sizeBytes);
+    kept.release();
+    return sizeBytes;
   }
 
   /** Resolves to whether all of the piece is confirmed: then only the digest behind its packets was damaged. */
@@ -170,7 +197,9 @@ export class RegionReader {
         this.#readThroughStub(loader, offset, sizeBytes, { packetBytes, acknowledgeEarly, trial }, held),
       );
     }
+    this.#line.hasSampled(sizeBytes, kept.firstBytes);
     kept.release();
+    this.loaderBytes[loader.kind] += sizeBytes;
     this.#pieceBytes = Math.min(2 * this.#pieceBytes, MAX_PIECE_BYTES);
     return sizeBytes;
   }
@@ -205,6 +234,7 @@ export class RegionReader {
     const held = kept.hold(sink, sizeBytes);
     if (sizeBytes > 0) await readThroughRom(rom, offset + skipped, sizeBytes, held, ROM_LIMIT_MS);
     kept.release();
+    this.loaderBytes.rom += sizeBytes;
     this.#line.hasReadSomehow();
     this.#romWasNeeded = true;
     this.#romPieceBytes = Math.min(2 * this.#romPieceBytes, MAX_ROM_PIECE_BYTES);

@@ -6,6 +6,8 @@ import { bootLogOf } from './boot-log.ts';
 import type { FaultSet } from './faults.ts';
 import type { Loader, LoaderContext } from './loader.ts';
 import type { BoardPlan } from './options.ts';
+import { Ram } from './ram.ts';
+import { type BuiltReader, builtReader } from './reader/program.ts';
 import { RegisterFile } from './registers.ts';
 import { createRom } from './rom.ts';
 import { FrameReceiver, frameOf } from './slip.ts';
@@ -47,6 +49,8 @@ export class Chip {
   #receiver: FrameReceiver | null = null;
   readonly #context: LoaderContext;
   readonly registers: RegisterFile;
+  readonly #ram = new Ram();
+  #builtReader: BuiltReader | undefined;
   readonly #timers = new Set<() => void>();
   #loader: Loader | null = null;
   #mode: ChipMode = 'off';
@@ -74,6 +78,7 @@ export class Chip {
         watchdogArmed: (delayMs) => this.#armWatchdog(delayMs),
         jedec: () => faults.active('flash-id')?.id ?? plan.flash.jedec,
       },
+      this.#ram,
     );
     this.#context = this.#loaderContext();
   }
@@ -117,6 +122,7 @@ export class Chip {
   /** Bytes from the UART; nobody is there to take them unless a loader runs. */
   receive(data: Buffer): void {
     if (this.#faults.active('no-sync') !== undefined) return;
+    if (this.#loader?.raw?.(data) === true) return;
     this.#receiver?.push(data);
   }
 
@@ -167,6 +173,8 @@ export class Chip {
       identity,
       flash,
       registers: this.registers,
+      ram: this.#ram,
+      builtReader: () => (this.#builtReader ??= options.reader ?? builtReader(model.family)),
       faults: this.#faults,
       speeds,
       clock,

@@ -59,6 +59,19 @@ type LastingFault =
    * that packet: stubs of other makers, bridges that do one thing at a time.
    */
   | { readonly kind: 'early-acknowledgement'; readonly effect: 'lost' | 'ends-read'; readonly when?: When }
+  /**
+   * The reader of `reader/` does something wrong with one frame, counted from 0 over all that it sends since it was
+   * loaded: breaks its check, flips a bit of its data and checks that, loses it, sends noise in its place, breaks off in
+   * the middle of it or before it for good (`cut`, `hang`). Or, whatever the frame: its self-test gives other bytes, its
+   * last frames say another digest, or that the flash could not be read.
+   */
+  | {
+      readonly kind: 'reader';
+      readonly effect:
+        'wrong-crc' | 'wrong-data' | 'lost' | 'garbage' | 'cut' | 'hang' | 'self-test' | 'wrong-digest' | 'flash-error';
+      readonly frame?: number;
+      readonly when?: When;
+    }
   /** Native USB of some chips: a frame whose end falls on a multiple of 64 bytes is not sent until more follows. */
   | { readonly kind: 'usb-64-stall'; readonly when?: When };
 

@@ -4,6 +4,8 @@ import type { Clock } from '../clock.ts';
 import type { ChipIdentity, ChipModel } from './chips/model.ts';
 import type { FaultSet } from './faults.ts';
 import type { Flash } from './flash.ts';
+import type { Ram } from './ram.ts';
+import type { BuiltReader } from './reader/program.ts';
 import type { RegisterFile } from './registers.ts';
 
 /** How long the chip's work takes. Zero (the default of each) means at once. */
@@ -18,6 +20,8 @@ export interface ChipSpeeds {
    * FIFO of 128 bytes still sends then is not reckoned with.
    */
   readonly packetBytesPerSecond: number;
+  /** Clock of the CPU while the reader of `reader/` runs on it, in MHz; 0 = it takes no time. */
+  readonly readerCpuMHz: number;
   readonly eraseSectorMs: number;
   readonly eraseBlockMs: number;
   readonly programPageMs: number;
@@ -27,6 +31,7 @@ export const INSTANT_SPEEDS: ChipSpeeds = {
   digestBytesPerSecond: 0,
   readBytesPerSecond: 0,
   packetBytesPerSecond: 0,
+  readerCpuMHz: 0,
   eraseSectorMs: 0,
   eraseBlockMs: 0,
   programPageMs: 0,
@@ -40,6 +45,7 @@ export const TYPICAL_SPEEDS: ChipSpeeds = {
   digestBytesPerSecond: 3_500_000,
   readBytesPerSecond: 8_000_000,
   packetBytesPerSecond: 4_000_000,
+  readerCpuMHz: 160,
   eraseSectorMs: 45,
   eraseBlockMs: 150,
   programPageMs: 0.4,
@@ -51,6 +57,9 @@ export interface LoaderContext {
   readonly identity: ChipIdentity;
   readonly flash: Flash;
   readonly registers: RegisterFile;
+  readonly ram: Ram;
+  /** The reader that this chip can run, if it is loaded. */
+  readonly builtReader: () => BuiltReader | undefined;
   readonly faults: FaultSet;
   readonly speeds: ChipSpeeds;
   readonly clock: Clock;
@@ -79,6 +88,8 @@ export interface LoaderContext {
 export interface Loader {
   /** One frame from the host, unescaped. */
   frame(content: Buffer): void;
+  /** Bytes from the host as they come, where the loader takes them itself: false = it does not, they are frames. */
+  raw?(data: Buffer): boolean;
 }
 
 export interface Request {

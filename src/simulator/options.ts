@@ -10,6 +10,7 @@ import type { LineOptions } from './line.ts';
 import { INSTANT_SPEEDS } from './loader.ts';
 import type { ChipSpeeds } from './loader.ts';
 import { seedOf } from './random.ts';
+import type { BuiltReader } from './reader/program.ts';
 import type { OtgApp, UsbKind } from './strapping.ts';
 
 export interface BoardOptions {
@@ -76,6 +77,8 @@ export interface BoardOptions {
   readonly armedWatchdogMs?: number;
   /** Register words that stand whatever else is said (of a recorded chip). */
   readonly registerPresets?: ReadonlyMap<number, number>;
+  /** The reader that the chip can run, as its artefact describes it; default: the one that was built for it, if any. */
+  readonly reader?: BuiltReader;
   /** For noise and default content; default 1. */
   readonly seed?: number;
 }

@@ -5,6 +5,7 @@
 
 import type { ChipIdentity, ChipModel } from './chips/model.ts';
 import type { Flash } from './flash.ts';
+import type { Ram } from './ram.ts';
 
 const MAGIC_ADDRESS = 0x40001000;
 const SPI_CMD_USR = 1 << 18;
@@ -31,6 +32,7 @@ export class RegisterFile {
   readonly #identity: ChipIdentity;
   #console: readonly [number, number] | null;
   readonly #words = new Map<number, number>();
+  readonly #ram: Ram;
   /** SPI_ATTACH (or what stands for it) was done since the reset. */
   flashAttached = false;
   /** Rate that the UART's divider is set for. */
@@ -43,8 +45,10 @@ export class RegisterFile {
     flash: Flash,
     presets: ReadonlyMap<number, number>,
     events: RegisterEvents,
+    ram: Ram,
   ) {
     this.#model = model;
+    this.#ram = ram;
     this.#flash = flash;
     this.#events = events;
     this.#burnt = model.registers(identity);
@@ -63,6 +67,7 @@ export class RegisterFile {
   /** A reset forgets what was written; `forceDownload` survives a reset by the app that asked for it. */
   reset(forceDownload: boolean): void {
     this.#words.clear();
+    this.#ram.clear();
     this.#words.set(this.#model.spi.base + this.#model.spi.usr, this.#model.spi.usrAfterReset);
     this.#words.set(this.#model.spi.base + this.#model.spi.usr2, 0x70000000);
     const force = this.#model.forceDownload;
@@ -86,7 +91,7 @@ export class RegisterFile {
       return Math.floor((this.#crystalMHz * 1e6 * divider.multiplier) / this.uartBaudRate);
     }
     if (this.#console !== null && address === this.#console[0]) return this.#console[1];
-    return this.#words.get(address) ?? this.#burnt.get(address) ?? 0;
+    return this.#words.get(address) ?? this.#burnt.get(address) ?? this.#ram.word(address) ?? 0;
   }
 
   write(address: number, value: number, mask = 0xffffffff): void {
@@ -102,7 +107,7 @@ export class RegisterFile {
       if (address === watchdog.config0) this.#watchdogChanged(word, this.read(watchdog.config1));
       return;
     }
-    if (!this.#burnt.has(address)) this.#words.set(address, word);
+    if (!this.#burnt.has(address) && !this.#ram.setWord(address, word)) this.#words.set(address, word);
   }
 
   /** Bit 31 enables the watchdog; stage 0's action (bits 28 to 30) of 3 or more resets the system (TRM, RTC_CNTL_WDTCONFIG0). */

@@ -62,7 +62,7 @@ export function createRom(context: LoaderContext): Loader {
 class Rom implements Loader {
   readonly #context: LoaderContext;
   readonly #flash: FlashArray;
-  readonly #upload = new StubUpload();
+  readonly #upload: StubUpload;
   #writer: FlashWriter | null = null;
   #flashBytes = DEFAULT_FLASH_BYTES;
   #value = 0;
@@ -73,6 +73,7 @@ class Rom implements Loader {
 
   constructor(context: LoaderContext) {
     this.#context = context;
+    this.#upload = new StubUpload(context.ram);
     this.#flash = in24Bits(context.flash);
   }
 
@@ -160,7 +161,7 @@ class Rom implements Loader {
     const data = payload.subarray(16);
     if (data.length !== wordAt(payload, 0)) this.#fail(REASON.invalid);
     else if (checksumOf(data) !== checksum) this.#fail(REASON.checksum);
-    else if (!this.#upload.data(data.length)) this.#fail(REASON.failed);
+    else if (!this.#upload.data(data)) this.#fail(REASON.failed);
     else this.#answer();
   }
 

@@ -1,4 +1,6 @@
-/** Keeps account of a program being loaded into RAM: is all of it there when MEM_END jumps into it? */
+/** Takes a program into RAM, and keeps account: is all of it there when MEM_END jumps into it? */
+
+import type { Ram } from './ram.ts';
 
 interface Region {
   readonly address: number;
@@ -6,19 +8,31 @@ interface Region {
   arrived: number;
 }
 
+/** The RAM of the largest chip; a size beyond is none. */
+const MAX_REGION_BYTES = 1024 * 1024;
+
 export class StubUpload {
+  readonly #ram: Ram;
   #regions: Region[] = [];
+
+  constructor(ram: Ram) {
+    this.#ram = ram;
+  }
 
   begin(sizeBytes: number, address: number): void {
     this.#regions = this.#regions.filter((region) => region.address !== address);
     this.#regions.push({ address, sizeBytes, arrived: 0 });
+    this.#ram.begin(address, Math.min(sizeBytes, MAX_REGION_BYTES));
   }
 
   /** False where nothing was begun or more comes than was announced. */
-  data(sizeBytes: number): boolean {
+  data(bytes: Buffer): boolean {
     const region = this.#regions.at(-1);
-    if (region === undefined || region.arrived + sizeBytes > region.sizeBytes) return false;
-    region.arrived += sizeBytes;
+    if (region === undefined || region.arrived + bytes.length > Math.min(region.sizeBytes, MAX_REGION_BYTES)) {
+      return false;
+    }
+    this.#ram.load(region.arrived, bytes);
+    region.arrived += bytes.length;
     return true;
   }
 

@@ -11,6 +11,9 @@ import { createFlashWriter } from './flash-writer.ts';
 import type { FlashWriter } from './flash-writer.ts';
 import { checksumOf, digestMs, eraseMs, parseRequest, responseOf, securityInfoOf, spoiled, wordAt } from './loader.ts';
 import type { Loader, LoaderContext, Request } from './loader.ts';
+import { type BuiltReader, handlerOf } from './reader/program.ts';
+import { SimulatedReader } from './reader/reader.ts';
+import type { Sender } from './reader/sender.ts';
 import { StubRead } from './stub-read.ts';
 import { StubUpload } from './stub-upload.ts';
 
@@ -73,7 +76,10 @@ class Stub implements Loader {
   readonly #context: LoaderContext;
   readonly #flash: FlashArray;
   readonly #options: StubOptions;
-  readonly #upload = new StubUpload();
+  readonly #upload: StubUpload;
+  #reader: SimulatedReader | undefined;
+  /** The reader is sending. */
+  #sender: Sender | null = null;
   #writer: FlashWriter | null = null;
   #read: StubRead | null = null;
   #late: number = STATUS.ok;
@@ -82,6 +88,7 @@ class Stub implements Loader {
 
   constructor(context: LoaderContext, options: StubOptions) {
     this.#context = context;
+    this.#upload = new StubUpload(context.ram);
     this.#flash = options.in24Bits ? in24Bits(context.flash) : context.flash;
     this.#options = options;
     context.registers.flashAttached = true;
@@ -117,8 +124,39 @@ class Stub implements Loader {
       return;
     }
     const command = this.#commands[opcode];
-    if (command === undefined) this.#respond(opcode, this.#options.unknownStatus);
+    if (command === undefined) this.#foreign(request);
     else command(request);
+  }
+
+  raw(data: Buffer): boolean {
+    this.#sender?.take(data);
+    return this.#sender !== null;
+  }
+
+  /** A command for a program that was loaded beside the stub. */
+  #foreign({ opcode, payload }: Request): void {
+    const context = this.#context;
+    const handler = handlerOf(context.ram, context.model.family, opcode, context.builtReader());
+    if (handler === 'none') this.#respond(opcode, this.#options.unknownStatus);
+    else if (handler === 'damaged') this.#respond(opcode, STATUS.badChecksum);
+    else if (handler === 'rubbish') context.hang();
+    else this.#toReader(handler, opcode, payload);
+  }
+
+  #toReader(built: BuiltReader, opcode: number, payload: Buffer): void {
+    if (this.#reader?.built !== built)
+      this.#reader = new SimulatedReader(this.#context, in24Bits(this.#context.flash), built);
+    const outcome = this.#reader.command(opcode, payload, () => (this.#sender = null));
+    if (typeof outcome === 'number') {
+      this.#respond(opcode, outcome);
+      return;
+    }
+    const { value, body, follow } = outcome;
+    this.#respond(opcode, { value, body }, () => {
+      if (follow === undefined) return;
+      this.#sender = follow();
+      this.#sender.start();
+    });
   }
 
   readonly #commands: Readonly<Record<number, (request: Request) => void>> = {
@@ -162,7 +200,7 @@ class Stub implements Loader {
   #memData(payload: Buffer): number {
     if (payload.length < 16) return STATUS.notEnough;
     if (wordAt(payload, 0) !== payload.length - 16) return STATUS.tooMuch;
-    return this.#upload.data(payload.length - 16) ? STATUS.ok : STATUS.tooMuch;
+    return this.#upload.data(payload.subarray(16)) ? STATUS.ok : STATUS.tooMuch;
   }
 
   #memBegin({ opcode, payload }: Request): void {

@@ -16,6 +16,7 @@ export class Budget {
   #spentMs = 0;
   /** Offsets of sectors: a block that was asked for by itself may be asked for again in a group. */
   readonly #explained = new Set<number>();
+  #isClosed = false;
   /** Reads more than one, because something explained lies between. */
   #moreReads = 0;
 
@@ -27,7 +28,12 @@ export class Budget {
 
   /** Whether so many digests of so many bytes each may be asked for. */
   affords(sizeBytes: number, times = 1): boolean {
-    return this.#leftMs(0) >= times * this.#costs.digestMs(sizeBytes);
+    return !this.#isClosed && this.#leftMs(0) >= times * this.#costs.digestMs(sizeBytes);
+  }
+
+  /** Whether a question that costs so much may be asked. */
+  affordsMs(ms: number): boolean {
+    return this.#leftMs(0) >= ms;
   }
 
   /** The same of one digest, once another one has shown that `knownBytes` need no reading. */
@@ -45,6 +51,16 @@ export class Budget {
 
   asked(sizeBytes: number): void {
     this.#spentMs += this.#costs.digestMs(sizeBytes);
+  }
+
+  /** No digest is to be asked for any more: {@link affords} says no. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** A question of another kind was asked. */
+  spent(ms: number): void {
+    this.#spentMs += ms;
   }
 
   /** @param dividesReads whether reading would have to stop and begin anew for it */

@@ -7,6 +7,7 @@ import type { Draft } from '../archive/types.ts';
 import type { Explanation } from './known-content.ts';
 import type { Phase } from './phases.ts';
 import type { Session } from './session.ts';
+import type { ReaderReport } from '../esp/reader/chip-reader.ts';
 import type { RecoveryCounts } from '../esp/recovery.ts';
 import { describeFirmware } from '../firmware/index.ts';
 
@@ -23,6 +24,16 @@ export interface TransferReport {
   readonly recovery: RecoveryCounts;
   readonly baudRate: number;
   readonly phases: Readonly<Record<Phase, number>>;
+  /** Bytes of flash by the way they were read; those of regions that were read twice count twice. */
+  readonly ways: {
+    readonly stub: number;
+    readonly rom: number;
+    /** Through the reader on the chip, as they are and compressed. */
+    readonly plain: number;
+    readonly compressed: number;
+  };
+  /** What the reader on the chip did; null where it was not used. */
+  readonly reader: ReaderReport | null;
 }
 
 /** A manifest but for what is inside the image. */
@@ -43,6 +54,7 @@ export function sessionFacts(facts: {
   const { identity } = board;
   const now = options.clock.date().toISOString();
   const { loader, flashBytesRead, digestsAsked, explained, retries, recovery, baudRate, phases } = facts.transfer;
+  const { ways, reader } = facts.transfer;
   return {
     createdAt: now,
     reason: facts.reason,
@@ -68,6 +80,8 @@ export function sessionFacts(facts: {
       retries,
       recovery: { ...recovery },
       phases: { ...phases },
+      ways: { ...ways },
+      reader: reader && { ...reader },
       baudRate,
       seconds: (options.clock.now() - startedAtMs) / 1000,
     },

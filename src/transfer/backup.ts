@@ -12,7 +12,8 @@ import type { Board, FlashFacts } from '../esp/board.ts';
 import { Budget } from './asking.ts';
 import { attachedChip, changedSince } from './attached-chip.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
-import { type DigestPlan, type ExplainedRegion, planByDigests } from './digest-plan.ts';
+import { bytesIn, explainedBytes, transferReport } from './transfer-report.ts';
+import type { DigestPlan } from './digest-plan.ts';
 import { aliasOf } from './digests.ts';
 import { differingRegions, restOf } from './flash-compare.ts';
 import { guardHalfRestored } from './half-restored.ts';
@@ -24,6 +25,7 @@ import { type Session, whileHeld } from './session.ts';
 import { seemsUnchanged } from './unchanged.ts';
 import { type UnkeptBackup, newBackup, sameAs } from './unkept.ts';
 import { piecesOf } from './pieces.ts';
+import { planReading } from './reading-plan.ts';
 
 export type { BackupOutcome, UnkeptBackup } from './unkept.ts';
 
@@ -258,16 +260,13 @@ class FlashReading {
       newest?.kind === 'newest' ? [newest, ...leftover, ...others] : [...leftover, ...list],
     );
     await whileHeld(session, known.prepare(this.#flash.sizeBytes));
-    const write = (offset: number, bytes: Buffer) => draft.write(offset, bytes);
-    return planByDigests<Explanation>(
-      this.#flash.sizeBytes,
-      {
-        ask: (region) => this.#digest(region),
-        explain: (region, digest) => whileHeld(session, known.explain(region, digest, write)),
-        evidence: (block) => known.evidence(block),
-      },
-      { costs: this.#board.costs, budget: this.#budget, probed: this.#probed },
-    );
+    return planReading({
+      ...{ session, known, sizeBytes: this.#flash.sizeBytes, budget: this.#budget, probed: this.#probed },
+      isFirst: this.#last.base === undefined,
+      ask: (region) => this.#digest(region),
+      asked: () => this.#digestsAsked++,
+      write: (offset, bytes) => draft.write(offset, bytes),
+    });
   }
 
   async #read(draft: Draft, regions: readonly Region[]): Promise<void> {
@@ -344,41 +343,9 @@ class FlashReading {
   }
 
   #report(): TransferReport {
-    const board = this.#board;
-    return {
-      loader: board.loaderKind,
-      flashBytesRead: this.#flashBytesRead,
-      digestsAsked: this.#digestsAsked,
-      explained: explainedBytes(this.#plan.explained),
-      plan: planOf(this.#plan),
-      retries: board.retries,
-      recovery: board.recovery,
-      baudRate: board.baudRate,
-      phases: this.#phases.seconds(),
-    };
+    const counts = { flashBytesRead: this.#flashBytesRead, digestsAsked: this.#digestsAsked };
+    return transferReport(this.#board, counts, this.#plan, this.#phases.seconds());
   }
-}
-
-/** What the regions of a plan come from, in order. */
-function planOf({ explained, unexplained }: DigestPlan<Explanation>): TransferReport['plan'] {
-  const read = unexplained.map((region) => ({ ...region, by: 'read' as const }));
-  return [...explained, ...read].sort((one, other) => one.offset - other.offset);
-}
-
-function explainedBytes(regions: readonly ExplainedRegion<Explanation>[]): TransferReport['explained'] {
-  const of = (by: Explanation) => bytesIn(regions.filter((region) => region.by === by));
-  return {
-    blank: of('blank'),
-    zero: of('zero'),
-    sameAsBackup: of('sameAsBackup'),
-    olderBackup: of('olderBackup'),
-    leftover: of('leftover'),
-    fleet: of('fleet'),
-  };
-}
-
-function bytesIn(regions: readonly Region[]): number {
-  return regions.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 
 /** Both at once; when one fails the other is awaited all the same, so that nothing goes on behind the caller's back. */

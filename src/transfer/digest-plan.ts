@@ -73,9 +73,18 @@ export async function planByDigests<By extends string>(
 ): Promise<DigestPlan<By>> {
   const planner = new Planner(questions, options);
   await planner.run(sizeBytes);
-  const unexplained = inOrder(planner.unexplained);
-  const toRead = options.budget === undefined ? unexplained : bridged(unexplained, options.costs);
-  return { explained: without(inOrder(planner.explained), toRead), unexplained: toRead };
+  const [explained, unexplained] = [inOrder(planner.explained), inOrder(planner.unexplained)];
+  return options.budget === undefined ? { explained, unexplained } : planOfParts(explained, unexplained, options.costs);
+}
+
+/** A plan out of parts in order: where one read costs less than two, what lies between is read, too. */
+export function planOfParts<By extends string>(
+  explained: readonly ExplainedRegion<By>[],
+  unexplained: readonly Region[],
+  costs: Costs,
+): DigestPlan<By> {
+  const toRead = bridged(unexplained, costs);
+  return { explained: withoutRead(explained, toRead), unexplained: toRead };
 }
 
 class Planner<By extends string> {
@@ -323,10 +332,22 @@ function bridged(regions: readonly Region[], costs: Costs): Region[] {
   return reads;
 }
 
-/** What of `regions` lies in none of `others`, which contain whole regions or none of them; both in order. */
-function without<R extends Region>(regions: readonly R[], others: readonly Region[]): R[] {
-  const isWithin = ({ offset }: R, other: Region) => other.offset <= offset && offset < other.offset + other.sizeBytes;
-  return regions.filter((region) => !others.some((other) => isWithin(region, other)));
+/** What of `regions` lies in none of `others`; both in order. */
+function withoutRead<R extends Region>(regions: readonly R[], others: readonly Region[]): R[] {
+  const left: R[] = [];
+  let next = 0;
+  for (const region of regions) {
+    const regionEnd = region.offset + region.sizeBytes;
+    let at = region.offset;
+    for (let other = others[next]; other !== undefined && other.offset < regionEnd; other = others[next]) {
+      if (other.offset > at) left.push({ ...region, offset: at, sizeBytes: other.offset - at });
+      at = Math.max(at, other.offset + other.sizeBytes);
+      if (at > regionEnd) break;
+      next++;
+    }
+    if (at < regionEnd) left.push({ ...region, offset: at, sizeBytes: regionEnd - at });
+  }
+  return left;
 }
 
 /** Sorted by place, neighbours of one kind merged. */

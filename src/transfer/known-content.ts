@@ -3,7 +3,7 @@
  * place. A digest of the chip decides; the bytes are hashed here before they are taken.
  */
 
-import { BLOCK_BYTES, type Region } from '../flash.ts';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
 import { distinctCandidates } from '../archive/candidates.ts';
 import type { Candidate } from '../archive/types.ts';
 import type { Evidence } from './digest-plan.ts';
@@ -27,6 +27,7 @@ export type RegionSink = (offset: number, bytes: Buffer) => Promise<void>;
 const MAX_IMAGES = 6;
 /** Read, hashed and written at a time: larger pieces are no faster, and each is memory until the next collection. */
 const PIECE_BYTES = 64 * 1024;
+const UNIFORM_BYTES = [BLANK, ZERO] as const;
 const UNIFORM_PIECES = { [BLANK]: Buffer.alloc(PIECE_BYTES, BLANK), [ZERO]: Buffer.alloc(PIECE_BYTES, ZERO) } as const;
 
 export class KnownContent {
@@ -82,6 +83,38 @@ export class KnownContent {
       if (await copyProven(candidate, region, digest, sink)) return BY_KIND[candidate.kind];
     }
     return null;
+  }
+
+  /**
+   * The same of the sectors of a block, by the first bytes of their digests.
+   * @param offset of the first one, a multiple of 64 KiB
+   * @param digests of each, lower-case hex, cut to some length
+   * @returns for each what it is known to be; the bytes of those that are known have gone to the sink
+   */
+  async explainSectors(offset: number, digests: readonly string[], sink: RegionSink): Promise<(Explanation | null)[]> {
+    const found: (Explanation | null)[] = digests.map(() => null);
+    const place = (sector: number): Region => ({ offset: offset + sector * SECTOR_BYTES, sizeBytes: SECTOR_BYTES });
+    for (const [sector, digest] of digests.entries()) {
+      const byte = UNIFORM_BYTES.find((each) => uniformDigest(each, SECTOR_BYTES).startsWith(digest));
+      if (byte === undefined) continue;
+      await fill(place(sector), byte, sink);
+      found[sector] = byte === BLANK ? 'blank' : 'zero';
+    }
+    const block = offset / BLOCK_BYTES;
+    const reaching = this.#candidates.filter((candidate) => this.#reaches(candidate, block));
+    for (const candidate of distinctCandidates(reaching, block, 1, MAX_IMAGES)) {
+      if (!found.includes(null)) break;
+      const sizeBytes = Math.min(digests.length * SECTOR_BYTES, candidate.sizeBytes - offset);
+      const bytes = await candidate.read(offset, sizeBytes);
+      if (bytes === undefined) continue;
+      for (const [sector, digest] of digests.entries()) {
+        const part = bytes.subarray(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES);
+        if (found[sector] !== null || part.length < SECTOR_BYTES || !md5Of(part).startsWith(digest)) continue;
+        await sink(place(sector).offset, part);
+        found[sector] = BY_KIND[candidate.kind];
+      }
+    }
+    return found;
   }
 
   /** Candidates worth hashing for a region: by their manifests where it is one block, else each content once. */

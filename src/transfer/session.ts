@@ -10,6 +10,7 @@ import type { BoardIdentity } from '../esp/identity.ts';
 import { CONNECT_BAUD_RATE } from '../esp/connect.ts';
 import type { LeaveOutcome } from '../esp/leave.ts';
 import { type EspContext, isLineFault } from '../esp/loader.ts';
+import type { ReaderMode } from '../esp/reader/trust.ts';
 import { type ResetMode, beginsAtOpen } from '../esp/reset.ts';
 import type { Logger } from '../log.ts';
 import { type CountingLink, countBytes } from '../serial/counting-link.ts';
@@ -19,6 +20,7 @@ import { type OpenLinkOptions, openLink } from '../serial/open-link.ts';
 import { bridgeMaxBaudRate } from '../serial/usb-ids.ts';
 import type { EspdCall } from './finish-command.ts';
 import type { LineMemories, RememberedLine } from './line-memory.ts';
+import type { ReaderMemories, RememberedReaders } from './reader-memory.ts';
 
 /** How links are opened: {@link openLink}, or a way to simulated boards. */
 export type LinkOpener = (address: string, options: OpenLinkOptions) => Promise<Link>;
@@ -43,6 +45,10 @@ export interface SessionOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** What is known of lines from earlier sessions; without it each session begins anew. */
   readonly lines?: LineMemories;
+  /** Whether a reader of our own may be put on the chip; never where it is left out. */
+  readonly reader?: ReaderMode;
+  /** On which chips it has failed before. */
+  readonly readers?: ReaderMemories;
   /** Size of the flash in bytes, as a person has told it, for a flash whose id does not tell. */
   readonly toldFlashBytes?: number;
   /** How espd was called, for commands that messages print; default: by its name alone. */
@@ -116,15 +122,18 @@ export async function withBoard<T>(
   const isLeftAlone = options.reset === 'none';
   const keepControlLines = isLeftAlone || beginsAtOpen(options.reset, port.usb);
   const remembered = options.lines?.open(port);
+  const rememberedReaders = options.readers?.open();
   const opened = await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines });
   const link = countBytes(isLeftAlone ? withoutControlLines(opened) : opened);
   const chores = new Chores();
   let wentAway = false;
   let line: RememberedLine | undefined;
+  let readers: RememberedReaders | undefined;
   try {
     // Begun before the port was opened: a disk that hangs must not keep it open either.
     line = remembered && (await unlessAborted(remembered, signal));
-    const board = await connectBoard(link, port, options, line);
+    readers = rememberedReaders && (await unlessAborted(rememberedReaders, signal));
+    const board = await connectBoard(link, port, options, line, readers);
     options.onProgress?.({ phase: 'identified', identity: board.identity });
     let value: T;
     let left: LeaveOutcome;
@@ -146,6 +155,7 @@ export async function withBoard<T>(
     await link.close();
     options.onProgress?.({ phase: 'released', wentAway });
     if (line !== undefined) chores.add(line.save());
+    if (readers !== undefined) chores.add(readers.save());
     await chores.settled();
   }
 }
@@ -171,6 +181,7 @@ async function connectBoard(
   { usb }: Port,
   options: SessionOptions,
   line: RememberedLine | undefined,
+  memory: RememberedReaders | undefined,
 ): Promise<Board> {
   const { clock, log, signal, reset, connectAttempts: attempts, onAttempt, toldFlashBytes } = options;
   const context: EspContext = { clock, log, signal };
@@ -179,6 +190,7 @@ async function connectBoard(
     ...{ reset, attempts, baudRate, usb },
     ...(onAttempt && { onAttempt }),
     ...(line && { line }),
+    reader: { mode: options.reader ?? 'never', memory },
     ...(toldFlashBytes !== undefined && { toldFlashBytes }),
   };
   try {

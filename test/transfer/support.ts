@@ -32,7 +32,9 @@ import {
 import type { BoardOptions, Family, SimulatedBoard } from '../../src/simulator/index.ts';
 import { readFlash } from '../../src/transfer/backup.ts';
 import type { BackupOutcome } from '../../src/transfer/backup.ts';
+import type { ReaderMode } from '../../src/esp/reader/trust.ts';
 import type { LineMemories } from '../../src/transfer/line-memory.ts';
+import type { ReaderMemories } from '../../src/transfer/reader-memory.ts';
 import { restoreBoard } from '../../src/transfer/restore/restore.ts';
 import type { RestoreOptions, RestoreOutcome } from '../../src/transfer/restore/restore.ts';
 import { fixedLink, withBoard } from '../../src/transfer/session.ts';
@@ -53,6 +55,9 @@ export interface JobOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** What is remembered of lines; nothing where it is left out. */
   readonly lines?: LineMemories;
+  /** Whether the reader on the chip may be used; never where it is left out. */
+  readonly reader?: ReaderMode;
+  readonly readers?: ReaderMemories;
   /** As a person has told it, by --flash-size. */
   readonly toldFlashBytes?: number;
   /** Puts something between the link and the job. */
@@ -122,6 +127,8 @@ export class Bench {
         baudRate: options.baudRate ?? 921600,
         ...(options.onProgress === undefined ? {} : { onProgress: options.onProgress }),
         ...(options.lines === undefined ? {} : { lines: options.lines }),
+        ...(options.reader === undefined ? {} : { reader: options.reader }),
+        ...(options.readers === undefined ? {} : { readers: options.readers }),
         ...(options.toldFlashBytes === undefined ? {} : { toldFlashBytes: options.toldFlashBytes }),
       },
       work,
