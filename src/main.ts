@@ -76,6 +76,7 @@ const status = await runCommandLine(process.argv.slice(2), {
   terminal,
   signal: interruption.signal,
   onHangup: (callback) => (onHangup = callback),
+  interrupt,
 });
 // Output to a pipe is asynchronous: all of it must have left before the process ends.
 await Promise.all(

@@ -35,7 +35,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'serial',
   ],
   'cli/demo': ['simulator'],
-  client: ['config', 'type daemon', 'type transfer', 'type archive', 'type esp', 'type serial'],
+  client: ['config', 'control/contract/', 'type daemon'],
   daemon: ['config', 'plugs', 'transfer', 'esp', 'archive', 'firmware', 'serial'],
   doctor: ['config', 'transfer', 'type esp', 'archive', 'serial'],
   control: ['config', 'documents', 'doctor', 'transfer', 'archive', 'daemon', 'serial'],

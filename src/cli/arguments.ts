@@ -3,11 +3,13 @@
 import { InvalidArgumentError } from 'commander';
 import { checkLabel } from '../archive/marks/labels.ts';
 import type { Archive } from '../archive/types.ts';
-import { type FirmwareRange, parseFirmwareRange } from '../firmware/index.ts';
+import { type FirmwareRange, parseFirmwareRange } from '../firmware/versions.ts';
 import { type Mac, parseMac } from '../mac.ts';
 
 export const PORT_HELP =
   'a device path, rfc2217://host:port, or socket://host:port (raw TCP; the board must be in download mode)';
+
+export const NOW_HELP = 'where a daemon works on the board: end that job cleanly, instead of waiting for it';
 
 export const FLASH_SIZE_HELP = 'how large the flash is (512K, 4M), if its id does not tell';
 

@@ -18,7 +18,7 @@ import {
   claim,
 } from './boards.ts';
 import type { CommandContext } from './context.ts';
-import { checkNewFile, copyImage } from './image-file.ts';
+import { copyImage } from './image-file.ts';
 import { SIZE_TOLD, dim, formatSize } from './text.ts';
 
 export interface BackupCommandOptions {
@@ -34,10 +34,10 @@ export interface BackupCommandOptions {
 }
 
 export async function backup(context: CommandContext, options: BackupCommandOptions): Promise<EspdError | undefined> {
-  const { archive, out, config } = context;
+  const { archive, out, config, files } = context;
   const { output, flashSize } = options;
   // Before a board is disturbed for it.
-  if (output !== undefined) await checkNewFile(output);
+  if (output !== undefined) await files.checkNewFile(output);
   const ports =
     options.port === undefined && options.mac !== undefined
       ? [await findBoard(context, options.mac)]
@@ -66,7 +66,7 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
   failures.push(...outcomes.filter(({ result }) => result.left === 'stuck').map(stuckFailure));
   const [first] = outcomes;
   if (output !== undefined && first !== undefined) {
-    const error = await copyImage(archive, first.result.value.backup, output);
+    const error = await copyImage(files, archive, first.result.value.backup, output);
     if (error === undefined) out.line(`Image written to ${output}`);
     else failures.push({ port: first.port.address, mac: first.identity.mac, error });
   }

@@ -32,7 +32,7 @@ export function finderOf(context: CommandContext): Finder {
  */
 export async function selectPorts(context: CommandContext, address: string | undefined): Promise<Port[]> {
   const present = await context.listPorts();
-  if (address !== undefined) return [await namedPort(address, present)];
+  if (address !== undefined) return [await namedPort(context.addressOf(address), present)];
   const { allow, deny } = context.config.watch;
   const likely = present.filter((port) => decide(port, { allow, deny }).touch);
   if (likely.length > 0) return likely;

@@ -1,29 +1,27 @@
 /** What every command works with: config, archive, log, output and the signal that ends it. */
 
+import { isAbsolute, join } from 'node:path';
 import { openArchive } from '../archive/archive.ts';
 import type { Archive } from '../archive/types.ts';
+import type { PersonFiles } from '../client/files.ts';
+import { localFiles } from '../client/local-files.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { type Config, type LoadedConfig, loadConfig } from '../config/loader.ts';
 import { type ClosableLogger, createLogger } from '../config/logger.ts';
 import { parseSize } from '../config/size.ts';
 import { modeBits } from '../config/schema.ts';
 import { type ResetMode, parseResetSequence } from '../esp/reset.ts';
+import { parseAddress } from '../serial/address.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { listPorts } from '../serial/listing.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
-import type { SessionOptions } from '../transfer/session.ts';
+import type { LinkOpener, Progress } from '../transfer/session.ts';
+import type { PlugInOptions } from '../plugs/on-plug-in.ts';
 import { VERSION } from '../version.ts';
-import { Output, type Terminal } from './output.ts';
-
-/** Options that every command has. */
-export interface CommonOptions {
-  readonly config?: string;
-  readonly archive?: string;
-  readonly logLevel?: 'error' | 'warn' | 'info' | 'debug';
-  readonly json?: boolean;
-  readonly color?: boolean;
-}
+import type { CommonOptions, Host } from './host.ts';
+import type { Output } from './output.ts';
+import { takenLinks } from './taken-port.ts';
 
 export interface CommandContext {
   readonly config: Config;
@@ -39,22 +37,16 @@ export interface CommandContext {
   readonly signal: AbortSignal;
   /** How espd was called, for commands that messages print. */
   readonly call: EspdCall;
+  /** The person's files, outside of the archive. */
+  readonly files: PersonFiles;
+  /** How links are opened, where a daemon must be asked for the port first; undefined = without asking anybody. */
+  readonly openLink: LinkOpener | undefined;
+  /** An address that is relative to a folder of the person's, as a path that means the same here. */
+  readonly addressOf: (address: string) => string;
+  /** What a restore is about to do is told to whoever shows it elsewhere. */
+  readonly onPlan: (plan: unknown) => void;
+  readonly onProgress: (port: string, progress: Progress) => void;
   listPorts(): Promise<readonly PortInfo[]>;
-}
-
-/** What the process hands to the commands. */
-export interface Host {
-  readonly env: NodeJS.ProcessEnv;
-  readonly terminal: Terminal;
-  readonly signal: AbortSignal;
-  /** Calls back at each SIGHUP, which from now on does not interrupt. */
-  readonly onHangup: (callback: () => void) => void;
-}
-
-export function outputOf(options: CommonOptions, host: Host): Output {
-  // https://no-color.org: any value but the empty one forbids color.
-  const color = options.color !== false && !host.env['NO_COLOR'] && host.env['TERM'] !== 'dumb';
-  return new Output(host.terminal, { json: options.json === true, color });
 }
 
 /**
@@ -66,13 +58,15 @@ export async function openContext(
   options: CommonOptions,
   host: Host,
   out: Output,
-  isService: boolean,
+  { command, isService }: { command: string; isService: boolean },
 ): Promise<CommandContext> {
+  const { service } = host;
+  const { config: path, archive: archivePath } = service?.options ?? options;
   const reload = () =>
     loadConfig({
-      path: options.config,
+      path,
       env: host.env,
-      overrides: options.archive === undefined ? {} : { archive: { path: options.archive } },
+      overrides: archivePath === undefined ? {} : { archive: { path: archivePath } },
     });
   const loaded = await reload();
   const { config } = loaded;
@@ -104,9 +98,27 @@ export async function openContext(
     log,
     out,
     signal: host.signal,
-    call: callOf(options, host, loaded, archive),
+    call: service === undefined ? callOf(options, host, loaded, archive) : ['espd'],
+    files: service?.files ?? localFiles,
+    openLink: service === undefined ? undefined : takenLinks(service, { command, now: options.now === true }, out),
+    addressOf: (address) => (service === undefined ? address : absoluteAddress(address, service.cwd)),
+    onPlan: (plan) => service?.onPlan(plan),
+    onProgress: (port, progress) => {
+      out.progress(port, progress);
+      service?.onProgress(port, progress);
+    },
     listPorts: () => listPorts({ folders: config.watch.folders, log }),
   };
+}
+
+/** A device path with its folder; addresses of the network, and absolute paths, as they are. */
+function absoluteAddress(address: string, cwd: string): string {
+  try {
+    return parseAddress(address).kind === 'device' && !isAbsolute(address) ? join(cwd, address) : address;
+  } catch {
+    // Whoever opens it says what is wrong with it.
+    return address;
+  }
 }
 
 /** Paths are absolute, and what the environment of this process says is said: others may run the command. */
@@ -129,7 +141,7 @@ export function resetModeOf(config: Config): ResetMode {
 const PERSON_ATTEMPTS = 15;
 
 /** Session options of a command that works on the board at `name`. */
-export function sessionOptions(context: CommandContext, name: string, isOnlyPort: boolean): SessionOptions {
+export function sessionOptions(context: CommandContext, name: string, isOnlyPort: boolean): PlugInOptions {
   const { config, out } = context;
   const usualAttempts = config.jobs.connectAttempts;
   // Somebody who waits at the terminal can lend a hand to a board without auto-reset; a script cannot.
@@ -147,6 +159,7 @@ export function sessionOptions(context: CommandContext, name: string, isOnlyPort
     baudRate: config.serial.baudRate,
     lines: context.lines,
     call: context.call,
-    onProgress: (progress) => out.progress(name, progress),
+    openLink: context.openLink,
+    onProgress: (progress) => context.onProgress(name, progress),
   };
 }

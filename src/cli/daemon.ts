@@ -15,7 +15,8 @@ import { scheduleTask } from '../daemon/schedule.ts';
 import { Scrub } from '../daemon/scrub.ts';
 import { toEspdError } from '../errors.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
-import { type CommandContext, type Host, resetModeOf } from './context.ts';
+import { type CommandContext, resetModeOf } from './context.ts';
+import type { Host } from './host.ts';
 
 /** Runs until the signal is aborted. @throws EspdError `archive-unwritable` at the start */
 export async function daemon(context: CommandContext, host: Host): Promise<undefined> {

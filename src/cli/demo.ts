@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECTOR_BYTES } from '../flash.ts';
 import { EspdError } from '../errors.ts';
-import type { Host } from './context.ts';
+import type { Host } from './host.ts';
 import { type DemoBoard, DemoHub } from './demo-hub.ts';
 import type { Output } from './output.ts';
 import { bold, formatSize } from './text.ts';
@@ -181,7 +181,7 @@ class DemoRun {
     const [, script = ''] = process.argv;
     return spawn(process.execPath, [...process.execArgv, script, ...args], {
       stdio,
-      env: { ...this.#host.env, ESPD_CONFIG: this.#hub.configPath },
+      env: { ...this.#host.env, ESPD_CONFIG: this.#hub.configPath, ESPD_NO_DAEMON: '1' },
       signal: this.#host.signal,
       killSignal: 'SIGTERM',
     }).on('error', () => undefined);

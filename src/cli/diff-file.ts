@@ -1,13 +1,14 @@
 /** A file of somebody's disk as one side of `espd diff`: read in pieces, whatever it is. */
 
 import { randomBytes } from 'node:crypto';
-import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inflate } from '../archive/compression.ts';
-import { readChunks } from '../archive/disk.ts';
 import type { ImageReader } from '../archive/types.ts';
+import { type FileFacts, type OpenFile, type PersonFiles, chunksOf } from '../client/files.ts';
+import { fileOf } from '../client/local-files.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import { printable } from './text.ts';
 
@@ -20,74 +21,68 @@ const GZIP_MAGIC = 0x1f8b;
  * Opens a flash image, plain or packed with gzip, which is unpacked to a file without a name.
  * @throws EspdError `usage` for what is no file or no image of a flash; `disk-full`
  */
-export async function openImageFile(path: string): Promise<ImageReader> {
+export async function openImageFile(files: Pick<PersonFiles, 'open'>, path: string): Promise<ImageReader> {
   const shown = printable(path);
-  let handle: FileHandle;
+  let file: OpenFile;
   try {
-    // A named pipe would wait for somebody who writes to it.
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    file = await files.open(path, { followLinks: true });
   } catch (error) {
     throw refusal(`${shown} cannot be read: ${reasonOf(error)}`, error);
   }
   try {
-    const stats = await handle.stat();
-    if (!stats.isFile()) throw refusal(`${shown} is ${kindOf(stats)}, not a file with a flash image`);
-    if (stats.size === 0) throw refusal(`${shown} is empty`);
-    const head = Buffer.alloc(2);
-    await handle.read(head, 0, 2, 0);
-    if (head.readUInt16BE(0) === GZIP_MAGIC) {
-      const unpacked = await unpack(handle, shown);
-      await handle.close();
+    const { kind, sizeBytes } = await file.stat();
+    if (kind !== 'file') throw refusal(`${shown} is ${KINDS[kind]}, not a file with a flash image`);
+    if (sizeBytes === 0) throw refusal(`${shown} is empty`);
+    const head = await file.read(0, 2);
+    if (head.length === 2 && head.readUInt16BE(0) === GZIP_MAGIC) {
+      const unpacked = await unpack(file, shown);
+      await file.close();
       return unpacked;
     }
-    if (stats.size > MAX_IMAGE_BYTES) throw tooLarge(shown);
-    return new FileReader(handle, stats.size, shown);
+    if (sizeBytes > MAX_IMAGE_BYTES) throw tooLarge(shown);
+    return new FileReader(file, sizeBytes, shown);
   } catch (error) {
-    await handle.close();
+    await file.close();
     throw error;
   }
 }
 
 class FileReader implements ImageReader {
   readonly sizeBytes: number;
-  readonly #handle: FileHandle;
+  readonly #file: OpenFile;
   readonly #shown: string;
 
-  constructor(handle: FileHandle, sizeBytes: number, shown: string) {
-    this.#handle = handle;
+  constructor(file: OpenFile, sizeBytes: number, shown: string) {
+    this.#file = file;
     this.sizeBytes = sizeBytes;
     this.#shown = shown;
   }
 
   async read(offset: number, length: number): Promise<Buffer> {
-    const bytes = Buffer.alloc(length);
-    for (let at = 0; at < length;) {
-      const { bytesRead } = await this.#handle.read(bytes, at, length - at, offset + at).catch((error: unknown) => {
-        throw refusal(`${this.#shown} cannot be read: ${reasonOf(error)}`, error);
-      });
-      if (bytesRead === 0) throw refusal(`${this.#shown} became shorter while it was read`);
-      at += bytesRead;
-    }
+    const bytes = await this.#file.read(offset, length).catch((error: unknown) => {
+      throw refusal(`${this.#shown} cannot be read: ${reasonOf(error)}`, error);
+    });
+    if (bytes.length < length) throw refusal(`${this.#shown} became shorter while it was read`);
     return bytes;
   }
 
   close(): Promise<void> {
-    return this.#handle.close();
+    return this.#file.close();
   }
 }
 
-async function unpack(packed: FileHandle, shown: string): Promise<ImageReader> {
+async function unpack(packed: OpenFile, shown: string): Promise<ImageReader> {
   const path = join(tmpdir(), `espd.${randomBytes(8).toString('hex')}`);
   const target = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {
     await unlink(path);
     let sizeBytes = 0;
-    await inflate('gzip', readChunks(packed), MAX_IMAGE_BYTES, async (chunk) => {
+    await inflate('gzip', chunksOf(packed), MAX_IMAGE_BYTES, async (chunk) => {
       await target.writeFile(chunk);
       sizeBytes += chunk.length;
     });
     if (sizeBytes === 0) throw refusal(`${shown} is empty once it is unpacked`);
-    return new FileReader(target, sizeBytes, shown);
+    return new FileReader(fileOf(target), sizeBytes, shown);
   } catch (error) {
     await target.close();
     if (error instanceof EspdError) throw error;
@@ -114,11 +109,13 @@ function refusal(message: string, cause?: unknown): EspdError {
   });
 }
 
-function kindOf(stats: Stats): string {
-  if (stats.isDirectory()) return 'a folder';
-  if (stats.isFIFO()) return 'a named pipe';
-  return stats.isSocket() ? 'a socket' : 'a device';
-}
+const KINDS: Readonly<Record<FileFacts['kind'], string>> = {
+  file: 'a file',
+  folder: 'a folder',
+  pipe: 'a named pipe',
+  socket: 'a socket',
+  device: 'a device',
+};
 
 const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'no permission',

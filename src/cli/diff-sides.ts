@@ -64,7 +64,7 @@ export function backupSide({ archive }: CommandContext, backup: Backup): Side {
 }
 
 async function openSide(context: CommandContext, text: string): Promise<Side> {
-  if (LIKE_A_FILE.test(text)) return { kind: 'file', path: text, image: await openImageFile(text) };
+  if (LIKE_A_FILE.test(text)) return { kind: 'file', path: text, image: await openImageFile(context.files, text) };
   const { board, which = 'latest' } = split(text);
   const mac = await context.archive.resolveBoard(board);
   return backupSide(context, await meantBackup(context.archive, mac, which));

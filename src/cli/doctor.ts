@@ -1,6 +1,5 @@
 /** `espd doctor`: the set-up of this machine, one line a check, and what mends it; `--fix` does what is safe. */
 
-import type { Command } from 'commander';
 import { systemClock, unlessAborted } from '../clock.ts';
 import { PACKAGE_FOLDER, SYSTEM_SOCKET_PATH, type Subject } from '../doctor/subject.ts';
 import { examine, reportOf } from '../doctor/doctor.ts';
@@ -14,19 +13,14 @@ import { loadNativeModules } from '../serial/native-modules.ts';
 import { PLAIN_CALL } from '../transfer/finish-command.ts';
 import { VERSION } from '../version.ts';
 import { type Consent, consentOf } from './consent.ts';
-import { type CommonOptions, type Host, openContext } from './context.ts';
+import { openContext } from './context.ts';
+import type { CommonOptions, Host } from './host.ts';
 import type { Output } from './output.ts';
 import { type Styled, bold, cyan, green, plural, red, wrapText, yellow } from './text.ts';
 
 export interface DoctorCommandOptions {
   readonly fix: boolean;
   readonly yes: boolean;
-}
-
-export function addDoctor(command: Command): Command {
-  return command
-    .option('--fix', 'do what is safe, each after a question; no board and no backup is touched', false)
-    .option('--yes', 'with --fix: do it without a question', false);
 }
 
 /** What the command is given; tests have another outside. */
@@ -91,7 +85,7 @@ async function withSubject(
     socketPath: host.env['ESPD_SOCKET'] || SYSTEM_SOCKET_PATH,
   };
   try {
-    const context = await openContext(common, host, out, false);
+    const context = await openContext(common, host, out, { command: 'doctor', isService: false });
     const { loaded, archive, lines, call } = context;
     try {
       const ports = () => context.listPorts();

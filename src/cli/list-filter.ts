@@ -1,7 +1,7 @@
 /** Which boards `espd list` shows, and in which order. Pure. */
 
 import { labelKey } from '../archive/marks/label-key.ts';
-import { type FirmwareRange, nameMatches, orderInList, rangeMatches } from '../firmware/index.ts';
+import { type FirmwareRange, nameMatches, orderInList, rangeMatches } from '../firmware/versions.ts';
 
 /** All that is given must hold. */
 export interface ListFilter {

@@ -8,12 +8,20 @@ import { type Span, bold, formatTable, jsonLine, jsonText, printable, renderLine
 
 /** One of the two streams of a process, as far as it is used here. */
 export interface TerminalStream {
-  write(data: string | Uint8Array): unknown;
+  /** False = what was written has not left yet: `onWritten` is called once it has, or never will. */
+  write(data: string | Uint8Array, onWritten?: () => void): unknown;
+  /** More has been written than the reader takes. */
+  readonly writableNeedDrain?: boolean | undefined;
   readonly isTTY?: boolean | undefined;
   /** Width in characters, where the stream is a terminal. */
   readonly columns?: number | undefined;
+  /** Height in lines, where it is a terminal. */
+  readonly rows?: number | undefined;
   /** Descriptor, by which the journal is recognized. */
   readonly fd?: number | undefined;
+  /** Tells when the width or height of a terminal changes. */
+  on?(event: 'resize', listener: () => void): unknown;
+  off?(event: 'resize', listener: () => void): unknown;
 }
 
 /** The streams of the process; injected, so that tests can read what was said. */
@@ -28,6 +36,8 @@ export interface OutputOptions {
   readonly json: boolean;
   /** Styles where a stream is a terminal; false = nowhere. */
   readonly color: boolean;
+  /** Gets the document of the command, whether or not somebody wants to see it. */
+  readonly onDocument?: (document: unknown) => void;
 }
 
 /** As wide as `espd: `. */
@@ -44,12 +54,14 @@ export class Output {
   readonly json: boolean;
   readonly #terminal: Terminal;
   readonly #color: boolean;
+  readonly #onDocument: ((document: unknown) => void) | undefined;
   readonly #progress: ProgressLines;
 
   constructor(terminal: Terminal, options: OutputOptions) {
     this.#terminal = terminal;
     this.json = options.json;
     this.#color = options.color;
+    this.#onDocument = options.onDocument;
     this.#progress = new ProgressLines(terminal.stderr);
   }
 
@@ -65,6 +77,7 @@ export class Output {
 
   /** The one JSON document of a command. Nothing when the output is for people. */
   document(value: unknown): void {
+    this.#onDocument?.(value);
     if (this.json) this.#terminal.stdout.write(`${jsonText(value)}\n`);
   }
 
@@ -78,9 +91,11 @@ export class Output {
     return this.#terminal.stdout.isTTY === true;
   }
 
-  /** A result that is no text, to stdout as it is. */
-  raw(bytes: Uint8Array): void {
-    this.#terminal.stdout.write(bytes);
+  /** A result that is no text, to stdout as it is; resolves when there is room for more. */
+  raw(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#terminal.stdout.write(bytes, () => resolve()) !== false) resolve();
+    });
   }
 
   /** A line of the result, for people. Nothing with `--json`. */

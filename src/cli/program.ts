@@ -3,31 +3,30 @@
 import { Command, CommanderError, Help, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
-import { type BackupCommandOptions, backup } from './backup.ts';
-import { type CommandContext, type CommonOptions, type Host, openContext, outputOf } from './context.ts';
-import { daemon } from './daemon.ts';
-import { demo } from './demo.ts';
-import { type DiffCommandOptions, diff } from './diff.ts';
-import { type DoctorCommandOptions, addDoctor, doctor } from './doctor.ts';
-import { FLASH_SIZE_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
-import { identify } from './identify.ts';
-import { LABEL_HELP, type LabelCommandOptions, label } from './label.ts';
-import { addList } from './list-options.ts';
-import { type ListCommandOptions, list } from './list.ts';
-import { type ExportCommandOptions, exportBackup } from './export/export.ts';
-import { addExport } from './export/options.ts';
-import { addImport } from './import/options.ts';
-import { type ImportCommandOptions, importDumps } from './import/import.ts';
-import type { Output } from './output.ts';
+import { FLASH_SIZE_HELP, NOW_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
+import type { BackupCommandOptions } from './backup.ts';
+import type { CommandContext } from './context.ts';
 import { addDiff } from './diff-options.ts';
-import { pin, unpin } from './pin.ts';
+import type { DiffCommandOptions } from './diff.ts';
+import type { DoctorCommandOptions } from './doctor.ts';
+import { addDoctor } from './doctor-options.ts';
+import type { ExportCommandOptions } from './export/export.ts';
+import { addExport } from './export/options.ts';
+import { type CommonOptions, type Host, outputOf } from './host.ts';
+import type { ImportCommandOptions } from './import/import.ts';
+import { addImport } from './import/options.ts';
+import { LABEL_HELP, type LabelCommandOptions } from './label.ts';
+import { addList } from './list-options.ts';
+import type { ListCommandOptions } from './list.ts';
+import type { Output } from './output.ts';
 import { addPrune } from './prune-options.ts';
-import { type PruneCommandOptions, prune } from './prune.ts';
+import type { PruneCommandOptions } from './prune.ts';
 import { addRestore, addUndo } from './restore-options.ts';
-import { type RestoreCommandOptions, restore } from './restore.ts';
-import { type ShowCommandOptions, show } from './show.ts';
-import { type UndoCommandOptions, undo } from './undo.ts';
-import { type VerifyCommandOptions, verify } from './verify.ts';
+import type { RestoreCommandOptions } from './restore.ts';
+import type { ShowCommandOptions } from './show.ts';
+import { throughDaemon } from './through-daemon.ts';
+import type { UndoCommandOptions } from './undo.ts';
+import type { VerifyCommandOptions } from './verify.ts';
 
 const EXIT_HELP = `
 Exit status:
@@ -53,38 +52,39 @@ const HELP_STYLE: Partial<Help> = {
  * @returns the exit status; what went wrong has been printed
  */
 export async function runCommandLine(args: readonly string[], host: Host): Promise<number> {
-  let failure: EspdError | undefined;
-  const run: Runner = async (options, work, isService = false) => {
-    failure = await runCommand(options, host, work, isService);
+  let status: number = EXIT.done;
+  const run: Runner = async (command, work, isService = false) => {
+    status = await runCommand(args, command, host, work, isService);
   };
-  const runAlone: LoneRunner = async (options, work) => {
-    failure = await runWithoutContext(options, host, work);
+  const runAlone: LoneRunner = async (command, work) => {
+    status = await runWithoutContext(command, host, work);
   };
-  const program = buildProgram(host, run, runAlone);
+  const program = buildProgram(host, run, runAlone, (ended) => (status = ended));
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return EXIT.done;
-    failure = usageError(error);
+    const failure = usageError(error);
     report(failure, outputOf({ json: args.includes('--json'), color: !args.includes('--no-color') }, host));
+    return failure.exitStatus;
   }
-  return failure?.exitStatus ?? EXIT.done;
+  return status;
 }
 
 /** Options as they were typed: the board of `K` is yet to be looked up. */
 type Named<T, K extends keyof T> = Omit<T, K> & { readonly [_ in K]?: string };
 
 type Runner = (
-  options: CommonOptions,
+  command: Command,
   work: (context: CommandContext) => Promise<EspdError | undefined>,
   isService?: boolean,
 ) => Promise<void>;
 
-/** For a command that works without a sound config. */
-type LoneRunner = (options: CommonOptions, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
+/** For a command that needs neither a sound config nor an archive. */
+export type LoneRunner = (command: Command, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
 
-function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
+function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (status: number) => void): Command {
   const program = new Command('espd')
     .description('Backs up the whole flash of every ESP8266 and ESP32 board that you plug in, and puts it back.')
     .version(VERSION, '-V, --version')
@@ -94,6 +94,7 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
     )
     .option('--archive <dir>', 'use this archive folder instead of the one in the config')
     .option('--json', 'write one JSON document to stdout')
+    .option('--no-daemon', 'do it in this process, also where a daemon runs that could be asked')
     .addOption(new Option('--log-level <level>', 'log this much on stderr').choices(['error', 'warn', 'info', 'debug']))
     .option('--no-color', 'write without colors')
     .addHelpText('after', EXIT_HELP)
@@ -114,14 +115,14 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
       .exitOverride();
 
   add('daemon', 'back up every board that is plugged in, until it is stopped: the service').action(
-    (_, command: Command) => run(command.optsWithGlobals(), (context) => daemon(context, host), true),
+    (_, command: Command) => run(command, async (context) => (await import('./daemon.ts')).daemon(context, host), true),
   );
 
   add('identify', "show a board's chip, MAC, flash and security state: esptool's flash_id, and more")
     .alias('flash-id')
     .option('--port <port>', PORT_HELP)
     .action((options: { port?: string }, command: Command) =>
-      run(command.optsWithGlobals(), (context) => identify(context, options)),
+      run(command, async (context) => (await import('./identify.ts')).identify(context, options)),
     );
 
   add('backup', 'back up one board, or all that are attached, now')
@@ -131,28 +132,32 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
     .option('--half-restored', 'back up a board although a restore of it was interrupted', false)
     .option('--output <file>', 'also write the image to this new file')
     .option('--flash-size <size>', FLASH_SIZE_HELP, flashSizeArgument)
+    .option('--now', NOW_HELP)
     .action(({ mac, ...options }: Named<BackupCommandOptions, 'mac'>, command: Command) =>
-      run(command.optsWithGlobals(), async (context) =>
-        backup(context, { ...options, ...(mac !== undefined && { mac: await macOf(context.archive, mac) }) }),
+      run(command, async (context) =>
+        (await import('./backup.ts')).backup(context, {
+          ...options,
+          ...(mac !== undefined && { mac: await macOf(context.archive, mac) }),
+        }),
       ),
     );
 
   addRestore(add('restore', 'put an archived image back on its board')).action(
     (board: string | undefined, { to, ...options }: Named<RestoreCommandOptions, 'to'>, command: Command) =>
-      run(command.optsWithGlobals(), async (context) => {
+      run(command, async (context) => {
         const target = to === undefined ? {} : { to: await macOf(context.archive, to) };
-        return restore(context, { ...options, ...target, ...(board && { board }) });
+        return (await import('./restore.ts')).restore(context, { ...options, ...target, ...(board && { board }) });
       }),
   );
 
   addUndo(add('undo', 'put back what was on a board before its last restore, or its last change')).action(
     (board: string, options: Omit<UndoCommandOptions, 'board'>, command: Command) =>
-      run(command.optsWithGlobals(), (context) => undo(context, { ...options, board })),
+      run(command, async (context) => (await import('./undo.ts')).undo(context, { ...options, board })),
   );
 
   addList(add('list', 'list the boards in the archive, all or some of them')).action(
     (options: ListCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) => list(context, options)),
+      run(command, async (context) => (await import('./list.ts')).list(context, options)),
   );
 
   add('label', 'give a board a name, a note or a group')
@@ -163,8 +168,8 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
     .option('--clear', 'clear what is not given: label, note and group')
     .addHelpText('after', LABEL_HELP)
     .action((board: string, name: string | undefined, options: LabelCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) =>
-        label(context, board, { ...options, ...(name !== undefined && { name }) }),
+      run(command, async (context) =>
+        (await import('./label.ts')).label(context, board, { ...options, ...(name !== undefined && { name }) }),
       ),
     );
 
@@ -173,13 +178,13 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
     .option('--removed', 'list the backups that were removed, and why', false)
     .action((text: string, options: ShowCommandOptions, command: Command) => {
       const [board = '', which] = text.split(/@(.*)/s);
-      return run(command.optsWithGlobals(), (context) => show(context, board, which, options));
+      return run(command, async (context) => (await import('./show.ts')).show(context, board, which, options));
     });
 
   addDiff(add('diff', 'tell what changed between two backups, or between a backup and the attached board')).action(
     (board: string, other: string | undefined, options: DiffCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) =>
-        diff(context, other === undefined ? [board] : [board, other], options),
+      run(command, async (context) =>
+        (await import('./diff.ts')).diff(context, other === undefined ? [board] : [board, other], options),
       ),
   );
 
@@ -193,24 +198,26 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
     .option('--port <port>', `with --device: ${PORT_HELP}`)
     .option('--sample <part>', 'only a part, verified longest ago first: 5% of the backups, or group 2/7 of them')
     .action((options: VerifyCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) => verify(context, options)),
+      run(command, async (context) => (await import('./verify.ts')).verify(context, options)),
     );
 
   addExport(add('export', 'write a backup, a part of it, or a file out of it, to a new file')).action(
     (text: string, file: string, options: ExportCommandOptions, command: Command) => {
       const [board = '', which] = text.split(/@(.*)/s);
-      return run(command.optsWithGlobals(), (context) => exportBackup(context, board, which, file, options));
+      return run(command, async (context) =>
+        (await import('./export/export.ts')).exportBackup(context, board, which, file, options),
+      );
     },
   );
 
   addImport(add('import', 'bring dumps of whole flashes into the archive: .bin, .bin.gz, Intel HEX, folders')).action(
     (files: string[], options: ImportCommandOptions, command: Command) =>
-      run(command.optsWithGlobals(), (context) => importDumps(context, files, options)),
+      run(command, async (context) => (await import('./import/import.ts')).importDumps(context, files, options)),
   );
 
   addPrune(add('prune', 'remove backups that the policy does not keep; shows them first, and asks')).action(
     (boards: string[], options: Omit<PruneCommandOptions, 'boards'>, command: Command) =>
-      run(command.optsWithGlobals(), (context) => prune(context, { ...options, boards })),
+      run(command, async (context) => (await import('./prune.ts')).prune(context, { ...options, boards })),
   );
 
   const PINNED = 'MAC or label, or MAC@WHICH (WHICH as for restore --at; default: latest)';
@@ -218,68 +225,97 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner): Command {
     .argument('<backup>', PINNED)
     .option('--note <text>', 'why')
     .action((text: string, options: { note?: string }, command: Command) =>
-      run(command.optsWithGlobals(), (context) => pin(context, text, options.note)),
+      run(command, async (context) => (await import('./pin.ts')).pin(context, text, options.note)),
     );
 
   add('unpin', 'let the policy decide about a backup again')
     .argument('<backup>', PINNED)
-    .action((text: string, _, command: Command) => run(command.optsWithGlobals(), (context) => unpin(context, text)));
+    .action((text: string, _, command: Command) =>
+      run(command, async (context) => (await import('./pin.ts')).unpin(context, text)),
+    );
 
   addDoctor(add('doctor', "check this machine's set-up; each finding with the command that mends it")).action(
-    (options: DoctorCommandOptions, command: Command) => {
-      const common: CommonOptions = command.optsWithGlobals();
-      return runAlone(common, (out) => doctor({ common, host, out }, options));
-    },
+    (options: DoctorCommandOptions, command: Command) =>
+      runAlone(command, async (out) => {
+        const { doctor } = await import('./doctor.ts');
+        return doctor({ common: command.optsWithGlobals(), host, out }, options);
+      }),
   );
 
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
-    (_, command: Command) => run(command.optsWithGlobals(), (context) => demo(context.out, host)),
+    (_, command: Command) => run(command, async (context) => (await import('./demo.ts')).demo(context.out, host)),
   );
+
+  program.command('relay', { hidden: true }).action(async (_, command: Command) => {
+    const { relay } = await import('./relay/relay.ts');
+    const { config, archive }: CommonOptions = command.optsWithGlobals();
+    const options = { ...(config !== undefined && { config }), ...(archive !== undefined && { archive }) };
+    onStatus(await relay({ input: process.stdin, output: process.stdout }, options, host, runCommandLine));
+  });
   return program;
 }
 
+/** @returns the exit status; what went wrong has been printed */
 async function runCommand(
-  options: CommonOptions,
+  args: readonly string[],
+  command: Command,
   host: Host,
   work: (context: CommandContext) => Promise<EspdError | undefined>,
   isService: boolean,
-): Promise<EspdError | undefined> {
+): Promise<number> {
+  const options: CommonOptions = command.optsWithGlobals();
   const out = outputOf(options, host);
   let context: CommandContext | undefined;
   try {
-    context = await openContext(options, host, out, isService);
+    refuseOwn(options, host);
+    const relayed = await throughDaemon(args, options, host);
+    if (relayed !== undefined) {
+      // A document that has begun to appear on stdout stays the only one.
+      if (relayed.error !== undefined && relayed.hasOutput) out.error(relayed.error);
+      else if (relayed.error !== undefined) report(relayed.error, out);
+      return relayed.status;
+    }
+    const { openContext } = await import('./context.ts');
+    context = await openContext(options, host, out, { command: command.name(), isService });
     const error = (await work(context)) ?? faultOf(host.signal);
     // The command has printed its document already.
     if (error !== undefined && !out.json) out.error(error);
     if (error?.code === 'internal') context.log.debug(error.message, { stack: stackOf(error) });
-    return error;
+    return error?.exitStatus ?? EXIT.done;
   } catch (error) {
     const interrupted = () => new EspdError('interrupted', 'Interrupted');
     const failure = host.signal.aborted ? (faultOf(host.signal) ?? interrupted()) : toEspdError(error);
     if (failure.code === 'internal') context?.log.debug(failure.message, { stack: stackOf(failure) });
     report(failure, out);
-    return failure;
+    return failure.exitStatus;
   } finally {
     await context?.log.close();
   }
 }
 
+/** @returns the exit status; what went wrong has been printed */
 async function runWithoutContext(
-  options: CommonOptions,
+  command: Command,
   host: Host,
   work: (out: Output) => Promise<EspdError | undefined>,
-): Promise<EspdError | undefined> {
-  const out = outputOf(options, host);
+): Promise<number> {
+  const out = outputOf(command.optsWithGlobals(), host);
   try {
     const error = await work(out);
     if (error !== undefined && !out.json) out.error(error);
-    return error;
+    return error?.exitStatus ?? EXIT.done;
   } catch (error) {
     const interrupted = () => new EspdError('interrupted', 'Interrupted');
     const failure = host.signal.aborted ? (faultOf(host.signal) ?? interrupted()) : toEspdError(error);
     report(failure, out);
-    return failure;
+    return failure.exitStatus;
   }
+}
+
+/** Config, archive and log of a daemon are its own: whoever wants others does without it. */
+function refuseOwn({ config, archive, logLevel }: CommonOptions, { service }: Host): void {
+  if (service === undefined || (config ?? archive ?? logLevel) === undefined) return;
+  throw new EspdError('daemon-protocol', 'A daemon uses its own config, archive and log', { hint: 'Add --no-daemon' });
 }
 
 /** Why the process ends, where that is a fault of its own and no signal. */
@@ -293,8 +329,8 @@ function stackOf({ cause }: EspdError): string | undefined {
 
 /** Prints an error that kept a command from having any result. */
 function report(error: EspdError, out: Output): void {
-  if (out.json) out.document({ error });
-  else out.error(error);
+  out.document({ error });
+  if (!out.json) out.error(error);
 }
 
 function usageError(error: CommanderError): EspdError {

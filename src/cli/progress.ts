@@ -12,6 +12,8 @@ interface ProgressStream {
   /** Width and height in characters. */
   readonly columns?: number | undefined;
   readonly rows?: number | undefined;
+  /** More has been written than the reader takes. */
+  readonly writableNeedDrain?: boolean | undefined;
 }
 
 interface Job {
@@ -66,6 +68,8 @@ export class ProgressLines {
     this.#jobs.set(name, { mac: progress.identity?.mac ?? before?.mac, progress, since });
     const isOver = progress.doneBytes !== undefined && progress.doneBytes === progress.totalBytes;
     if (isSamePhase && !isOver && this.#shown.length > 0 && nowMs - this.#drawnAtMs < REDRAW_MS) return;
+    // Whoever does not read (a stopped terminal) must not make the process keep all frames.
+    if (this.#stream.writableNeedDrain === true) return;
     this.#drawnAtMs = nowMs;
     this.#draw(this.#lines(nowMs));
   }

@@ -90,6 +90,7 @@ export async function putBack(
         snapshot: options.snapshot ?? true,
         onPlan: (known) => {
           plan = known;
+          context.onPlan(known);
           for (const line of planLines(known)) say(line);
         },
         unconfirmed: isTold,

@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import {
   FLASH_SIZE_HELP,
+  NOW_HELP,
   PORT_HELP,
   boardArgument,
   bytesArgument,
@@ -73,6 +74,7 @@ function addPutBackOptions(command: Command): Command {
     .option('--wait [seconds]', 'wait until the board is plugged in', countArgument)
     .option('--dry-run', 'show the plan, write nothing', false)
     .option('--yes', 'do not ask', false)
+    .option('--now', NOW_HELP)
     .option('--unconfirmed', 'with --yes: write an imported image although no chip has confirmed it')
     .option('--no-snapshot', 'do not back up what is on the board now: it will be lost')
     .option('--flash-size <size>', FLASH_SIZE_HELP, flashSizeArgument)

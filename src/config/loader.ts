@@ -20,6 +20,8 @@ export interface LoadedConfig {
   readonly config: Config;
   /** The file that was read; null when none was found and the defaults are in force. */
   readonly path: string | null;
+  /** The archive's folder was named, by the file or by an override; else it is the default one. */
+  readonly namesArchive: boolean;
 }
 
 export interface LoadOptions {
@@ -65,7 +67,7 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const folder = source === null ? cwd : dirname(source.path);
   const file = source === null ? configSchema.parse({}) : parseConfig(source.bytes, source.path);
   const { overrides = {} } = options;
-  const { archive, watch, schedule, ...others } = overridden(
+  const { archive, watch, schedule, api, ...others } = overridden(
     {
       ...file,
       archive: {
@@ -74,6 +76,7 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
         statePath: file.archive.statePath === null ? null : absolute(file.archive.statePath, folder),
       },
       watch: { ...file.watch, folders: file.watch.folders.map((path) => absolute(path, folder)) },
+      api: { socket: socketPath(file.api.socket, (path) => absolute(path, folder)) },
     },
     overrides,
   );
@@ -89,6 +92,7 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
     join(xdgFolder(env['XDG_STATE_HOME']) ?? join(home, '.local', 'state'), 'espd');
   return {
     path: source?.path ?? null,
+    namesArchive: archive.path !== null,
     config: {
       ...others,
       archive: {
@@ -97,6 +101,7 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
         statePath: archive.statePath === null ? defaultStatePath : absolute(archive.statePath, cwd),
       },
       watch: { ...watch, folders: watch.folders.map((path) => absolute(path, cwd)) },
+      api: { socket: socketPath(api.socket, (path) => absolute(path, cwd)) },
       schedule: { ...schedule, verify: unlessOff(schedule.verify), prune: unlessOff(schedule.prune) },
     },
   };
@@ -104,6 +109,28 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
 
 function unlessOff(expression: string | null): string | null {
   return expression === 'off' ? null : expression;
+}
+
+function socketPath(socket: string | null, absolute: (path: string) => string): string | null {
+  return socket === null || socket === AUTO_SOCKET ? socket : absolute(socket);
+}
+
+/** `api.socket` where the machine decides. */
+const AUTO_SOCKET = 'auto';
+/** Where the service has its socket: RuntimeDirectory=espd of systemd/espd.service. */
+export const SYSTEM_SOCKET_PATH = '/run/espd/espd.sock';
+
+/** Where a daemon with this config listens; null = nowhere. */
+export function daemonSocket({ api }: Config, env: NodeJS.ProcessEnv): string | null {
+  if (api.socket !== AUTO_SOCKET) return api.socket;
+  const runtime = env['RUNTIME_DIRECTORY']?.split(':')[0];
+  return runtime ? join(runtime, 'espd.sock') : null;
+}
+
+/** Where a command with this config looks for a daemon; null = nowhere. `$ESPD_SOCKET` is stronger than the config. */
+export function commandSocket({ api }: Config, env: NodeJS.ProcessEnv): string | null {
+  if (env['ESPD_SOCKET']) return env['ESPD_SOCKET'];
+  return api.socket === AUTO_SOCKET ? SYSTEM_SOCKET_PATH : api.socket;
 }
 
 /** The XDG base directory specification has relative paths ignored. */

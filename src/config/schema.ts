@@ -205,6 +205,22 @@ const scheduleSchema = z.strictObject({
     .describe('Time zone of the schedules; null: that of the machine.'),
 });
 
+/** `sun_path` of unix(7) has 108 bytes, the last one a zero. */
+const SOCKET_PATH_BYTES = 107;
+
+const apiSchema = z.strictObject({
+  socket: text(4096)
+    .refine((path) => Buffer.byteLength(path) <= SOCKET_PATH_BYTES, {
+      message: `wants a path of at most ${SOCKET_PATH_BYTES} bytes, as long as the system takes`,
+    })
+    .nullable()
+    .default('auto')
+    .describe(
+      'Unix socket at which the daemon can be asked, and which commands look for. auto: espd.sock in $RUNTIME_DIRECTORY ' +
+        'of systemd for the daemon, /run/espd/espd.sock for commands. null: the daemon cannot be asked, and commands ask none.',
+    ),
+});
+
 const logSchema = z.strictObject({
   level: z.enum(LOG_LEVELS).default('info').describe('What is logged: this level and those before it.'),
   format: z
@@ -224,6 +240,7 @@ export const configSchema = z
       .prefault({})
       .describe('Which backups are kept. Without any of its keys all are, for ever.'),
     schedule: scheduleSchema.prefault({}).describe('What the daemon does by the clock.'),
+    api: apiSchema.prefault({}).describe('How a running daemon is asked.'),
     log: logSchema.prefault({}).describe('What is logged, always on stderr.'),
   })
   .meta({ title: 'espd config', description: 'Config of espd. Every key has a default.' });

@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { doctor } from '../../src/cli/doctor.ts';
-import { outputOf } from '../../src/cli/context.ts';
+import { outputOf } from '../../src/cli/host.ts';
 import type { Check } from '../../src/doctor/types.ts';
 import type { Subject } from '../../src/doctor/subject.ts';
 import { type EspdError, toEspdError } from '../../src/errors.ts';

@@ -16,6 +16,7 @@ async function setUp(overrides: Partial<ConfigWatchOptions> = {}) {
   const { config } = await loadConfig(nowhere);
   const loaded = (level: 'error' | 'warn' | 'info' | 'debug'): LoadedConfig => ({
     path: '/etc/espd/config.yaml',
+    namesArchive: false,
     config: { ...structuredClone(config), log: { level, format: 'auto' } },
   });
   const clock = new VirtualClock({ automatic: false });

@@ -20,7 +20,7 @@ export function loadedConfig(
 ): LoadedConfig {
   const file = configSchema.parse({});
   const config = { ...file, archive: { ...file.archive, path: '/var/lib/espd', statePath: '/var/lib/espd' } };
-  return { path, config: change(config) };
+  return { path, config: change(config), namesArchive: true };
 }
 
 export function subjectOf(machine: Machine, others: Partial<Subject> = {}): Subject {

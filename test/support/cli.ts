@@ -129,7 +129,7 @@ export class Bench {
     });
     const { answer } = options;
     const status = await runCommandLine(args, {
-      env: { HOME: this.folder, ESPD_CONFIG: this.configPath, ...options.env },
+      env: { HOME: this.folder, ESPD_CONFIG: this.configPath, ESPD_NO_DAEMON: '1', ...options.env },
       terminal: {
         stdout: stream('stdout'),
         stderr: stream('stderr'),

@@ -13,12 +13,10 @@ import { printable } from '../../printable.ts';
 import { commandLine, shellWord } from '../../transfer/finish-command.ts';
 import { piecesOf } from '../../transfer/pieces.ts';
 import type { CommandContext } from '../context.ts';
-import { COPY_BYTES, bytesOf, checkNewFile, writeNewFile } from '../image-file.ts';
+import { COPY_BYTES, bytesOf } from '../image-file.ts';
 import { dim, formatSize } from '../text.ts';
+import type { ExportFormat } from './options.ts';
 import { type FoundFile, type Wanted, checkWanted, findFile, wantedRegion } from './selection.ts';
-
-export const FORMATS = ['bin', 'hex', 'merged-args'] as const;
-export type ExportFormat = (typeof FORMATS)[number];
 
 export interface ExportCommandOptions extends Wanted {
   readonly format: ExportFormat;
@@ -44,10 +42,10 @@ export async function exportBackup(
   target: string,
   options: ExportCommandOptions,
 ): Promise<undefined> {
-  const { archive, out, signal, call } = context;
+  const { archive, out, signal, call, files } = context;
   checkWanted(options);
   checkTarget(context, target, options);
-  if (target !== STDOUT) await checkNewFile(target);
+  if (target !== STDOUT) await files.checkNewFile(target);
   const mac = await archive.resolveBoard(board);
   const backup = await archive.resolveBackup(mac, which ?? 'latest');
   await refuseUnknownPart(context, backup, options);
@@ -66,8 +64,8 @@ export async function exportBackup(
     const selected = await select(image, backup, options);
     const sha256 = createHash('sha256');
     const content = counted(selected.content, sha256, signal);
-    if (target === STDOUT) for await (const bytes of content) out.raw(bytes);
-    else await writeNewFile(target, content);
+    if (target === STDOUT) for await (const bytes of content) await out.raw(bytes);
+    else await files.writeNewFile(target, content);
     const confirmed = isConfirmed(backup, await archive.marks.of(mac));
     report(context, backup, target, options, { ...selected, confirmed, sha256: sha256.digest('hex') });
   });

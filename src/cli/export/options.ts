@@ -2,7 +2,9 @@
 
 import { Option, type Command } from 'commander';
 import { bytesArgument } from '../arguments.ts';
-import { FORMATS } from './export.ts';
+
+export const FORMATS = ['bin', 'hex', 'merged-args'] as const;
+export type ExportFormat = (typeof FORMATS)[number];
 
 export function addExport(command: Command): Command {
   return command

@@ -1,9 +1,7 @@
 /** A file of somebody's disk to the bytes that it holds of a flash: whatever stands there, in bounded time and memory. */
 
-import { constants } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
 import { inflate } from '../../archive/compression.ts';
-import { readChunks } from '../../archive/disk.ts';
+import { type OpenFile, type PersonFiles, chunksOf } from '../../client/files.ts';
 import { EspdError, systemCode } from '../../errors.ts';
 import { LARGEST_FLASH_BYTES } from '../../firmware/dump/compose.ts';
 import { IntelHexReader, type HexRun } from '../../firmware/dump/intel-hex.ts';
@@ -33,35 +31,38 @@ const HEX_START = /^:[0-9a-f]{10}/i;
  *
  * @throws EspdError `input-unreadable`, `not-an-image`; the signal's reason
  */
-export async function readDumpFile(path: string, signal: AbortSignal): Promise<DumpFile> {
+export async function readDumpFile(
+  files: Pick<PersonFiles, 'open'>,
+  path: string,
+  signal: AbortSignal,
+): Promise<DumpFile> {
   const name = printable(path);
-  const handle = await openFile(path, name);
+  const file = await openFile(files, path, name);
   try {
-    const before = await handle.stat();
-    if (!before.isFile()) throw noFile(name, before.isDirectory());
+    const before = await file.stat();
+    if (before.kind !== 'file') throw noFile(name, before.kind === 'folder');
     const content = new Content(name);
-    const head = Buffer.alloc(2);
-    const isGzip = (await handle.read(head, 0, 2, 0)).bytesRead === 2 && head.readUInt16BE(0) === 0x1f8b;
-    if (isGzip) await unpack(handle, signal, content, name);
-    else for await (const chunk of readChunks(handle, signal)) content.take(chunk);
-    const after = await handle.stat();
-    if (after.size !== before.size || after.mtimeMs !== before.mtimeMs) {
+    const head = await file.read(0, 2);
+    const isGzip = head.length === 2 && head.readUInt16BE(0) === 0x1f8b;
+    if (isGzip) await unpack(file, signal, content, name);
+    else for await (const chunk of chunksOf(file, signal)) content.take(chunk);
+    const after = await file.stat();
+    if (after.sizeBytes !== before.sizeBytes || after.modifiedAtMs !== before.modifiedAtMs) {
       throw new EspdError('input-unreadable', `${name} has changed while it was read`, {
         hint: 'Another program is still writing it: wait for it, and try again',
       });
     }
-    return { path, modifiedAt: before.mtime, ...content.finish() };
+    return { path, modifiedAt: new Date(Math.round(before.modifiedAtMs)), ...content.finish() };
   } catch (error) {
     throw toInputError(error, name);
   } finally {
-    await handle.close();
+    await file.close();
   }
 }
 
-async function openFile(path: string, name: string): Promise<FileHandle> {
+async function openFile(files: Pick<PersonFiles, 'open'>, path: string, name: string): Promise<OpenFile> {
   try {
-    // A FIFO would wait for its writer without O_NONBLOCK, and a link may lead anywhere.
-    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    return await files.open(path, { followLinks: false });
   } catch (error) {
     throw toInputError(error, name);
   }
@@ -94,9 +95,9 @@ export function toInputError(error: unknown, name: string): unknown {
   return new EspdError('input-unreadable', `${name} ${what}`, { hint, cause: error });
 }
 
-async function unpack(handle: FileHandle, signal: AbortSignal, content: Content, name: string): Promise<void> {
+async function unpack(file: OpenFile, signal: AbortSignal, content: Content, name: string): Promise<void> {
   try {
-    await inflate('gzip', readChunks(handle, signal), LARGEST_FLASH_BYTES, (chunk) => {
+    await inflate('gzip', chunksOf(file, signal), LARGEST_FLASH_BYTES, (chunk) => {
       content.take(chunk);
     });
   } catch (error) {

@@ -57,10 +57,10 @@ export async function importDumps(
   args: readonly string[],
   options: ImportCommandOptions,
 ): Promise<EspdError | undefined> {
-  const { archive, out, signal } = context;
+  const { archive, files, out, signal } = context;
   const mac =
     options.mac === undefined ? undefined : (parseMac(options.mac) ?? (await archive.resolveBoard(options.mac)));
-  const { dumps, passedOver } = await dumpSources(args, mac !== undefined);
+  const { dumps, passedOver } = await dumpSources(files, args, mac !== undefined);
   if (options.at !== undefined && dumps.length > 1) {
     throw new EspdError('usage', `--at is of one dump, and ${dumps.length} are named`, {
       hint: 'Import them one by one, or put the dates into their names: 500291c337a5_2024-01-02.bin',
@@ -135,7 +135,7 @@ async function importOne(
   options: ImportCommandOptions,
 ): Promise<Imported> {
   const { archive, signal } = context;
-  const dump = await readDump(source, toldMac, options, signal);
+  const dump = await readDump(context, source, toldMac, options);
   const { mac, assembled } = dump;
   const there = await sameImage(archive, { mac, image: assembled.image }, signal);
   if (there !== undefined) {
@@ -166,13 +166,14 @@ function idAt({ backups, marks }: BoardHistory, at: Date): string {
 
 /** Files are opened before their names are asked: that one is a pipe or a web page is news, that it lacks a MAC then is none. */
 async function readDump(
+  { files: personFiles, signal }: CommandContext,
   source: DumpSource,
   toldMac: Mac | undefined,
   { size }: ImportCommandOptions,
-  signal: AbortSignal,
 ): Promise<Dump> {
   const files = [];
-  for (const { path, offset } of source.files) files.push({ ...(await readDumpFile(path, signal)), offset });
+  for (const { path, offset } of source.files)
+    files.push({ ...(await readDumpFile(personFiles, path, signal)), offset });
   const assembled = await assembleDump(source.name, files, size);
   const mac = macOfDump(source.name, namesOf(source), toldMac);
   const modifiedAt = new Date(Math.max(...files.map((file) => file.modifiedAt.getTime())));

@@ -1,7 +1,7 @@
 /** What a person names on the command line of `import`, to the dumps that are meant by it. */
 
-import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { PersonFiles } from '../../client/files.ts';
 import { EspdError } from '../../errors.ts';
 import { macsInName } from '../../firmware/dump/file-name.ts';
 import { printable } from '../../printable.ts';
@@ -35,7 +35,11 @@ const PLACED = /^(0x[0-9a-f]{1,8}|\d{1,9})=(.+)$/is;
  * @param macIsTold the files need not name a MAC
  * @throws EspdError `usage` where both forms are mixed, `input-unreadable` where a folder cannot be read
  */
-export async function dumpSources(args: readonly string[], macIsTold: boolean): Promise<SourceList> {
+export async function dumpSources(
+  folders: Pick<PersonFiles, 'list'>,
+  args: readonly string[],
+  macIsTold: boolean,
+): Promise<SourceList> {
   const placed = args.flatMap((arg) => {
     const match = PLACED.exec(arg);
     return match === null ? [] : [{ path: match[2] ?? '', offset: Number(match[1]) }];
@@ -51,7 +55,7 @@ export async function dumpSources(args: readonly string[], macIsTold: boolean): 
   const dumps: DumpSource[] = [];
   const passedOver: string[] = [];
   for (const path of args) {
-    const found = await filesIn(path, macIsTold, passedOver);
+    const found = await filesIn(folders, path, macIsTold, passedOver);
     for (const file of found ?? [path]) {
       dumps.push({ name: printable(file), files: [{ path: file, offset: null }] });
     }
@@ -60,10 +64,15 @@ export async function dumpSources(args: readonly string[], macIsTold: boolean): 
 }
 
 /** Sorted; undefined where `path` is no folder. */
-async function filesIn(path: string, macIsTold: boolean, passedOver: string[]): Promise<string[] | undefined> {
+async function filesIn(
+  folders: Pick<PersonFiles, 'list'>,
+  path: string,
+  macIsTold: boolean,
+  passedOver: string[],
+): Promise<string[] | undefined> {
   let entries;
   try {
-    entries = await readdir(path, { withFileTypes: true });
+    entries = await folders.list(path);
   } catch (error) {
     // What it is instead, or why it cannot be read, is found when it is opened.
     if (error instanceof Error && 'code' in error && error.code === 'EACCES')
@@ -71,9 +80,9 @@ async function filesIn(path: string, macIsTold: boolean, passedOver: string[]): 
     return undefined;
   }
   const files: string[] = [];
-  for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
     const name = printable(entry.name);
-    if (entry.isDirectory()) passedOver.push(`${name} is a folder`);
+    if (entry.isFolder) passedOver.push(`${name} is a folder`);
     // Links, pipes and the like with the name of a dump are refused by name, when it is their turn.
     else if (!DUMP_NAME.test(entry.name)) passedOver.push(`${name} is not called like a dump`);
     else if (!macIsTold && macsInName(entry.name).length === 0) passedOver.push(`${name} has no MAC in its name`);

@@ -9,7 +9,7 @@ import { type TestContext, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { EspdError } from '../../../src/errors.ts';
-import { writeNewFile } from '../../../src/cli/image-file.ts';
+import { localFiles } from '../../../src/client/local-files.ts';
 import { sha256 } from '../../archive/support.ts';
 import { esp32App, esp32Bootloader, filler, flashWith, MIB, tableSector, type Row } from '../../firmware/builder.ts';
 import { fixtureImage, fixtures } from '../../firmware/filesystems/fixtures.ts';
@@ -144,13 +144,15 @@ describe('export', { concurrency: 4 }, () => {
       yield Buffer.from('ours');
       await writeFile(path, 'theirs');
     };
-    await assert.rejects(writeNewFile(path, racing()), { code: 'output-exists' });
+    await assert.rejects(localFiles.writeNewFile(path, racing()), { code: 'output-exists' });
     assert.equal(await readFile(path, 'utf8'), 'theirs');
     const failing = async function* () {
       yield Buffer.from('half');
       await Promise.reject(new EspdError('archive-damaged', 'Rotten'));
     };
-    await assert.rejects(writeNewFile(join(bench.folder, 'half.bin'), failing()), { code: 'archive-damaged' });
+    await assert.rejects(localFiles.writeNewFile(join(bench.folder, 'half.bin'), failing()), {
+      code: 'archive-damaged',
+    });
     assert.deepEqual((await readdir(bench.folder)).sort(), ['config.yaml', 'out.bin', 'ports']);
   });
 

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { type TestContext, describe, test } from 'node:test';
 import { deflateRawSync, gzipSync } from 'node:zlib';
 import { assembleDump, type PlacedFile } from '../../../src/cli/import/assemble.ts';
+import { localFiles } from '../../../src/client/local-files.ts';
 import { readDumpFile } from '../../../src/cli/import/dump-file.ts';
 import { dumpSources } from '../../../src/cli/import/sources.ts';
 import { type ErrorCode, EspdError } from '../../../src/errors.ts';
@@ -62,7 +63,7 @@ describe('reading a dump', () => {
       [gzipSync(text), 'hex', 0x1000],
     ] as const) {
       await writeFile(path, bytes);
-      const file = await readDumpFile(path, never);
+      const file = await readDumpFile(localFiles, path, never);
       assert.equal(file.form, form);
       assert.equal(file.runs.length, 1);
       assert.equal(file.runs[0]?.offset, offset);
@@ -74,14 +75,14 @@ describe('reading a dump', () => {
     const path = join(await folderOf(t), 'dump.bin');
     const bytes = Buffer.concat([Buffer.from(':0123'), filler(256 * KIB)]);
     await writeFile(path, bytes);
-    assert.equal((await readDumpFile(path, never)).form, 'binary');
+    assert.equal((await readDumpFile(localFiles, path, never)).form, 'binary');
   });
 
   test('the time stamp comes with it', async (t) => {
     const path = join(await folderOf(t), 'dump.bin');
     await writeFile(path, content);
     await utimes(path, 1_700_000_000, 1_700_000_000);
-    assert.equal((await readDumpFile(path, never)).modifiedAt.toISOString(), '2023-11-14T22:13:20.000Z');
+    assert.equal((await readDumpFile(localFiles, path, never)).modifiedAt.toISOString(), '2023-11-14T22:13:20.000Z');
   });
 
   test('what is no file is refused, and nothing waits', async (t) => {
@@ -95,15 +96,15 @@ describe('reading a dump', () => {
     const server = createServer().listen(at('socket.bin'));
     await once(server, 'listening');
     t.after(() => server.close());
-    await fails(readDumpFile(at('link.bin'), never), 'input-unreadable', /symbolic link/);
-    await fails(readDumpFile(at('dangling.bin'), never), 'input-unreadable', /symbolic link/);
-    await fails(readDumpFile(at('pipe.bin'), never), 'input-unreadable', /no regular file/);
-    await fails(readDumpFile(at('folder.bin'), never), 'input-unreadable', /is a folder/);
-    await fails(readDumpFile(at('socket.bin'), never), 'input-unreadable', /no regular file/);
-    await fails(readDumpFile(at('none.bin'), never), 'input-unreadable', /is missing/);
-    await fails(readDumpFile(at('real.bin/x'), never), 'input-unreadable', /is missing/);
-    await fails(readDumpFile('/dev/null', never), 'input-unreadable', /no regular file/);
-    await fails(readDumpFile(at('x'.repeat(300)), never), 'input-unreadable', /too long/);
+    await fails(readDumpFile(localFiles, at('link.bin'), never), 'input-unreadable', /symbolic link/);
+    await fails(readDumpFile(localFiles, at('dangling.bin'), never), 'input-unreadable', /symbolic link/);
+    await fails(readDumpFile(localFiles, at('pipe.bin'), never), 'input-unreadable', /no regular file/);
+    await fails(readDumpFile(localFiles, at('folder.bin'), never), 'input-unreadable', /is a folder/);
+    await fails(readDumpFile(localFiles, at('socket.bin'), never), 'input-unreadable', /no regular file/);
+    await fails(readDumpFile(localFiles, at('none.bin'), never), 'input-unreadable', /is missing/);
+    await fails(readDumpFile(localFiles, at('real.bin/x'), never), 'input-unreadable', /is missing/);
+    await fails(readDumpFile(localFiles, '/dev/null', never), 'input-unreadable', /no regular file/);
+    await fails(readDumpFile(localFiles, at('x'.repeat(300)), never), 'input-unreadable', /too long/);
   });
 
   test('what is no dump is refused by what it begins with, before it is read to its end', async (t) => {
@@ -121,13 +122,13 @@ describe('reading a dump', () => {
     ] as const) {
       await writeFile(path, bytes);
       await (bytes.length === 0 || /empty|twice/.test(message.source)
-        ? readDumpFile(path, never).then(
+        ? readDumpFile(localFiles, path, never).then(
             // Judged with the whole image where the reader lets it pass.
             (file) =>
               fails(assembleDump('firmware.bin', [{ ...file, offset: null }], undefined), 'not-an-image', message),
             (error: unknown) => fails(Promise.reject(error as Error), 'not-an-image', message),
           )
-        : fails(readDumpFile(path, never), 'not-an-image', message));
+        : fails(readDumpFile(localFiles, path, never), 'not-an-image', message));
     }
   });
 
@@ -138,11 +139,11 @@ describe('reading a dump', () => {
     const block = deflateRawSync(Buffer.alloc(MIB, 0xa5), { finishFlush: 2 });
     await writeFile(bomb, Buffer.from('1f8b0800000000000003', 'hex'));
     for (let i = 0; i < 200; i++) await appendFile(bomb, block);
-    await fails(readDumpFile(bomb, never), 'not-an-image', /unpacks to more than 128 MB/);
+    await fails(readDumpFile(localFiles, bomb, never), 'not-an-image', /unpacks to more than 128 MB/);
     const huge = join(folder, 'huge.bin');
     await writeFile(huge, filler(8192));
     await truncate(huge, 129 * MIB);
-    await fails(readDumpFile(huge, never), 'not-an-image', /has more than 128 MB/);
+    await fails(readDumpFile(localFiles, huge, never), 'not-an-image', /has more than 128 MB/);
   });
 
   test('a file that another program is still writing', async (t) => {
@@ -159,13 +160,13 @@ describe('reading a dump', () => {
         return typeof value === 'function' ? (value.bind(target) as unknown) : value;
       },
     });
-    await fails(readDumpFile(path, signal), 'input-unreadable', /has changed while it was read/);
+    await fails(readDumpFile(localFiles, path, signal), 'input-unreadable', /has changed while it was read/);
   });
 
   test('an interruption ends it', async (t) => {
     const path = join(await folderOf(t), 'dump.bin');
     await writeFile(path, content);
-    await assert.rejects(readDumpFile(path, AbortSignal.abort()), { name: 'AbortError' });
+    await assert.rejects(readDumpFile(localFiles, path, AbortSignal.abort()), { name: 'AbortError' });
   });
 });
 
@@ -177,7 +178,7 @@ describe('which files are meant', () => {
       await writeFile(at(name), '');
     }
     await mkdir(at('500291c337a6.bin'));
-    const { dumps, passedOver } = await dumpSources([folder, '/x/y.bin'], false);
+    const { dumps, passedOver } = await dumpSources(localFiles, [folder, '/x/y.bin'], false);
     assert.deepEqual(
       dumps.map(({ files }) => files),
       [at('240ac4124556.bin.gz'), at('500291c337a5.bin'), '/x/y.bin'].map((path) => [{ path, offset: null }]),
@@ -188,9 +189,9 @@ describe('which files are meant', () => {
       'notes.txt is not called like a dump',
       'x.hex has no MAC in its name',
     ]);
-    const all = await dumpSources([folder], true);
+    const all = await dumpSources(localFiles, [folder], true);
     assert.equal(all.dumps.length, 4, 'with --mac the names need none');
-    const parts = await dumpSources(['0x1000=boot.bin', '65536=a=b.bin'], true);
+    const parts = await dumpSources(localFiles, ['0x1000=boot.bin', '65536=a=b.bin'], true);
     assert.deepEqual(parts.dumps, [
       {
         name: 'boot.bin, a=b.bin',
@@ -200,9 +201,9 @@ describe('which files are meant', () => {
         ],
       },
     ]);
-    await fails(dumpSources(['0x0=boot.bin', 'app.bin'], true), 'usage', /Some files have an offset/);
+    await fails(dumpSources(localFiles, ['0x0=boot.bin', 'app.bin'], true), 'usage', /Some files have an offset/);
     await mkdir(at('empty'));
-    await fails(dumpSources([at('empty')], false), 'input-unreadable', /holds no dump/);
+    await fails(dumpSources(localFiles, [at('empty')], false), 'input-unreadable', /holds no dump/);
   });
 });
 
