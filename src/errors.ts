@@ -85,6 +85,7 @@ export const ERROR_CODES = {
     meaning: 'A file or folder that is to be imported is missing or cannot be read',
   },
   'output-unwritable': { exit: EXIT.failed, meaning: 'The file named by --output cannot be written' },
+  'daemon-absent': { exit: EXIT.failed, meaning: 'No daemon runs that the command could ask' },
   'daemon-gone': {
     exit: EXIT.failed,
     meaning: 'The daemon, or the process in which it did the command, ended in the middle of it',

@@ -24,6 +24,7 @@ import type { PruneCommandOptions } from './prune.ts';
 import { addRestore, addUndo } from './restore-options.ts';
 import type { RestoreCommandOptions } from './restore.ts';
 import type { ShowCommandOptions } from './show.ts';
+import { type LoneRunner, addStationCommands } from './station/commands.ts';
 import { throughDaemon } from './through-daemon.ts';
 import type { UndoCommandOptions } from './undo.ts';
 import type { VerifyCommandOptions } from './verify.ts';
@@ -80,9 +81,6 @@ type Runner = (
   work: (context: CommandContext) => Promise<EspdError | undefined>,
   isService?: boolean,
 ) => Promise<void>;
-
-/** For a command that needs neither a sound config nor an archive. */
-export type LoneRunner = (command: Command, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
 
 function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (status: number) => void): Command {
   const program = new Command('espd')
@@ -241,6 +239,8 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
         return doctor({ common: command.optsWithGlobals(), host, out }, options);
       }),
   );
+
+  addStationCommands(add, runAlone, host);
 
   add('demo', 'run the real daemon and commands on simulated boards; no hardware needed').action(
     (_, command: Command) => run(command, async (context) => (await import('./demo.ts')).demo(context.out, host)),

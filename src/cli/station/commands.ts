@@ -1,0 +1,20 @@
+/** The commands that are about a running daemon: their options and help. */
+
+import type { Command } from 'commander';
+import type { EspdError } from '../../errors.ts';
+import type { Host } from '../host.ts';
+import type { Output } from '../output.ts';
+
+/** For a command that needs neither a sound config nor an archive. */
+export type LoneRunner = (command: Command, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
+
+export function addStationCommands(
+  add: (name: string, description: string) => Command,
+  runAlone: LoneRunner,
+  host: Host,
+): void {
+  add('status', 'show what the daemon does: ports, boards, jobs, last results, what needs attention').action(
+    (_, command: Command) =>
+      runAlone(command, async (out) => (await import('./status.ts')).status(command.optsWithGlobals(), host, out)),
+  );
+}
