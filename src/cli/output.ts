@@ -115,6 +115,11 @@ export class Output {
     return isTTY === true && columns ? columns : Infinity;
   }
 
+  /** Whether stdout is to have styles. */
+  get isStyled(): boolean {
+    return this.#color && this.isTerminal;
+  }
+
   /** Lines of the screen; Infinity where there is none. */
   get rows(): number {
     const { isTTY, rows } = this.#terminal.stdout;

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { EspdError } from '../../errors.ts';
 import type { Host } from '../host.ts';
 import type { Output } from '../output.ts';
+import type { WatchCommandOptions } from './watch.ts';
 
 /** For a command that needs neither a sound config nor an archive. */
 export type LoneRunner = (command: Command, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
@@ -17,4 +18,12 @@ export function addStationCommands(
     (_, command: Command) =>
       runAlone(command, async (out) => (await import('./status.ts')).status(command.optsWithGlobals(), host, out)),
   );
+
+  add('watch', 'show the ports live until Ctrl-C: what may be unplugged, what runs, what failed')
+    .option('--bell', 'ring the bell of the terminal when a board is done or has failed', false)
+    .action((options: WatchCommandOptions, command: Command) =>
+      runAlone(command, async (out) =>
+        (await import('./watch.ts')).watch(command.optsWithGlobals(), host, out, options),
+      ),
+    );
 }
