@@ -2,8 +2,10 @@
 
 import type { Command } from 'commander';
 import type { EspdError } from '../../errors.ts';
+import { NOW_HELP, countArgument } from '../arguments.ts';
 import type { Host } from '../host.ts';
 import type { Output } from '../output.ts';
+import type { HoldCommandOptions } from './hold.ts';
 import type { WatchCommandOptions } from './watch.ts';
 
 /** For a command that needs neither a sound config nor an archive. */
@@ -24,6 +26,25 @@ export function addStationCommands(
     .action((options: WatchCommandOptions, command: Command) =>
       runAlone(command, async (out) =>
         (await import('./watch.ts')).watch(command.optsWithGlobals(), host, out, options),
+      ),
+    );
+
+  const TARGET = 'address of a port, or the MAC of a board that the daemon has found';
+  add('hold', 'keep the daemon off a port, so that another program can have it')
+    .argument('<port>', TARGET)
+    .option('--for <seconds>', 'release it by itself after so many seconds', countArgument)
+    .option('--by <name>', 'who holds it, for people (default: espd hold)')
+    .option('--now', NOW_HELP, false)
+    .action((target: string, options: HoldCommandOptions, command: Command) =>
+      runAlone(command, async (out) =>
+        (await import('./hold.ts')).hold(command.optsWithGlobals(), host, out, target, options),
+      ),
+    );
+  add('release', 'give a port back to the daemon')
+    .argument('<port>', TARGET)
+    .action((target: string, _, command: Command) =>
+      runAlone(command, async (out) =>
+        (await import('./hold.ts')).release(command.optsWithGlobals(), host, out, target),
       ),
     );
 }
