@@ -91,6 +91,7 @@ export const ERROR_CODES = {
     exit: EXIT.failed,
     meaning: 'With doctor: something of the set-up of this machine keeps espd from working',
   },
+  'daemon-absent': { exit: EXIT.failed, meaning: 'No daemon runs that the command could ask' },
   'daemon-gone': {
     exit: EXIT.failed,
     meaning: 'The daemon, or the process in which it did the command, ended in the middle of it',

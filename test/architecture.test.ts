@@ -36,7 +36,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'serial',
   ],
   'cli/demo': ['simulator'],
-  client: ['config', 'control/contract/'],
+  client: ['config', 'control/contract/', 'type daemon'],
   daemon: ['config', 'plugs', 'transfer', 'esp', 'archive', 'firmware', 'serial'],
   doctor: ['config', 'transfer', 'type esp', 'archive', 'serial'],
   control: ['config', 'documents', 'doctor', 'transfer', 'archive', 'daemon', 'serial'],

@@ -1,5 +1,8 @@
 /** `espd daemon`: the service in the foreground; wires the daemon to config, clock, ports and systemd. */
 
+import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SPOOL } from '../archive/cache.ts';
 import { systemClock } from '../clock.ts';
 import type { Config } from '../config/loader.ts';
 import { retentionPolicy } from '../config/retention.ts';
@@ -16,7 +19,9 @@ import { scheduleTask } from '../daemon/schedule.ts';
 import { Scrub } from '../daemon/scrub.ts';
 import { Station } from '../daemon/station.ts';
 import { toEspdError } from '../errors.ts';
+import { startOutbound } from '../outbound/outbound.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
+import { VERSION } from '../version.ts';
 import { type CommandContext, resetModeOf } from './context.ts';
 import { openDaemonControl } from './daemon-control.ts';
 import type { Host } from './host.ts';
@@ -30,6 +35,15 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const events = new EventBus({ clock, log });
   events.subscribe(logEvents(log));
   events.subscribe(new StatusLine((status) => notifier.status(status)).onEvent);
+  const outbound = startOutbound({
+    ...{ clock, log, events, version: VERSION, config: context.config, env: host.env, random: Math.random },
+    boards: async (aborting) => (await archive.overview({ signal: aborting })).boards,
+    freeBytes: async () => {
+      const { bavail, bsize } = await statfs(archive.root);
+      return bavail * bsize;
+    },
+    spoolFolder: join(context.config.archive.statePath, SPOOL),
+  });
   const station = new Station();
   events.subscribe(station.onEvent);
   const numbers = new JobNumbers();
@@ -57,6 +71,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       log.setLevel(config.log.level);
       scrub.apply(config.schedule);
       pruning.apply(config);
+      outbound.apply(config);
       events.emit({ type: 'config-reloaded', needsRestart: needsRestart(context.config, config) });
       notifier.ready();
     },
@@ -65,7 +80,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   host.onHangup(() => void configWatch.reload());
 
   const control = await openDaemonControl(context, host, {
-    ...{ events, station, service, numbers, metrics: () => '' },
+    ...{ events, station, service, numbers, metrics: () => outbound.metrics() },
     reload: async () => {
       // Why it is not taken over is for whoever asked, also where the log has it already.
       const fault = await context.reload().then(() => undefined, toEspdError);
@@ -85,7 +100,14 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   notifier.stopping();
   fleet.stop();
   // Side by side: the boards have the 5 s to themselves.
-  await Promise.allSettled([control?.close(), service.stop(), configWatch.close(), scrub.stop(), pruning.stop()]);
+  await Promise.allSettled([
+    control?.close(),
+    service.stop(),
+    configWatch.close(),
+    scrub.stop(),
+    pruning.stop(),
+    outbound.stop(),
+  ]);
   await notifier.close();
   return undefined;
 }

@@ -115,6 +115,17 @@ export class Output {
     return isTTY === true && columns ? columns : Infinity;
   }
 
+  /** Whether stdout is to have styles. */
+  get isStyled(): boolean {
+    return this.#color && this.isTerminal;
+  }
+
+  /** Lines of the screen; Infinity where there is none. */
+  get rows(): number {
+    const { isTTY, rows } = this.#terminal.stdout;
+    return isTTY === true && rows ? rows : Infinity;
+  }
+
   /** A result in a form of its own, written as it is: its texts are printable already. Nothing with `--json`. */
   text(text: string): void {
     if (this.json) return;

@@ -24,6 +24,7 @@ import type { PruneCommandOptions } from './prune.ts';
 import { addRestore, addUndo } from './restore-options.ts';
 import type { RestoreCommandOptions } from './restore.ts';
 import type { ShowCommandOptions } from './show.ts';
+import { type LoneRunner, addStationCommands } from './station/commands.ts';
 import { throughDaemon } from './through-daemon.ts';
 import type { UndoCommandOptions } from './undo.ts';
 import type { VerifyCommandOptions } from './verify.ts';
@@ -56,8 +57,8 @@ export async function runCommandLine(args: readonly string[], host: Host): Promi
   const run: Runner = async (command, work, isService = false) => {
     status = await runCommand(args, command, host, work, isService);
   };
-  const runAlone: LoneRunner = async (options, work) => {
-    status = (await runWithoutContext(options, host, work))?.exitStatus ?? EXIT.done;
+  const runAlone: LoneRunner = async (command, work) => {
+    status = (await runWithoutContext(command.optsWithGlobals(), host, work))?.exitStatus ?? EXIT.done;
   };
   const program = buildProgram(host, run, runAlone, (ended) => (status = ended));
   try {
@@ -80,9 +81,6 @@ type Runner = (
   work: (context: CommandContext) => Promise<EspdError | undefined>,
   isService?: boolean,
 ) => Promise<void>;
-
-/** For a command that works without a sound config. */
-type LoneRunner = (options: CommonOptions, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
 
 /** The program without anything that runs: for those who only read what commands and options there are. */
 export function programForReading(): Command {
@@ -252,10 +250,12 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
       run(command, async (context) => (await import('./pin.ts')).unpin(context, text)),
     );
 
+  addStationCommands(add, runAlone, host);
+
   addDoctor(add('doctor', "check this machine's set-up; each finding with the command that mends it")).action(
     (options: DoctorCommandOptions, command: Command) => {
       const common: CommonOptions = command.optsWithGlobals();
-      return runAlone(common, async (out) => (await import('./doctor.ts')).doctor({ common, host, out }, options));
+      return runAlone(command, async (out) => (await import('./doctor.ts')).doctor({ common, host, out }, options));
     },
   );
 

@@ -33,7 +33,7 @@ const TELLING_MS = 1000;
 /** Drawn at most so often while only numbers change. */
 const REDRAW_MS = 80;
 
-const WORDS: Readonly<Record<Progress['phase'], string>> = {
+export const PHASE_WORDS: Readonly<Record<Progress['phase'], string>> = {
   connecting: 'connecting',
   identified: 'identified',
   comparing: 'comparing digests',
@@ -124,7 +124,7 @@ export class ProgressLines {
 
 /** One line of at most `width` characters; the bar takes the room that is left. */
 function describe(name: string, { mac, progress, since }: Job, nowMs: number, width: number): string {
-  const head = `${mac ?? name}: ${WORDS[progress.phase]}`;
+  const head = `${mac ?? name}: ${PHASE_WORDS[progress.phase]}`;
   const { doneBytes, totalBytes } = progress;
   if (!doneBytes || !totalBytes) return printable(head).slice(0, width);
   const share = Math.min(1, doneBytes / totalBytes);
@@ -139,13 +139,13 @@ function describe(name: string, { mac, progress, since }: Job, nowMs: number, wi
   return printable(head + bar + tail).slice(0, width);
 }
 
-function barOf(share: number, width: number): string {
+export function barOf(share: number, width: number): string {
   const full = Math.round(share * width);
   return `[${'#'.repeat(full)}${'.'.repeat(width - full)}]`;
 }
 
 /** `0:07 left`, `1:02:03 left`. */
-function timeLeft(ms: number): string {
+export function timeLeft(ms: number): string {
   const seconds = Math.ceil(ms / 1000);
   const two = (value: number) => String(value).padStart(2, '0');
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];

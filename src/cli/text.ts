@@ -87,6 +87,13 @@ const STYLES = {
   green: ['\x1b[32m', '\x1b[39m'],
   yellow: ['\x1b[33m', '\x1b[39m'],
   cyan: ['\x1b[36m', '\x1b[39m'],
+  // Bands, to be told apart by their colour from where no letter can be read: inverse (SGR 7), so that the letters in
+  // them have the ground's colour on every theme.
+  greenBand: ['\x1b[32m\x1b[7m', '\x1b[27m\x1b[39m'],
+  redBand: ['\x1b[31m\x1b[7m', '\x1b[27m\x1b[39m'],
+  yellowBand: ['\x1b[33m\x1b[7m', '\x1b[27m\x1b[39m'],
+  cyanBand: ['\x1b[36m\x1b[7m', '\x1b[27m\x1b[39m'],
+  plainBand: ['\x1b[7m', '\x1b[27m'],
 } as const;
 
 export function bold(text: string): Styled {

@@ -6,6 +6,7 @@
 
 import { access, constants } from 'node:fs/promises';
 import { type Connection, connect } from '../client/connect.ts';
+import { denied } from '../client/daemon-errors.ts';
 import { localFiles } from '../client/local-files.ts';
 import { runSession } from '../client/session.ts';
 import { systemClock } from '../clock.ts';
@@ -62,15 +63,7 @@ async function isUsable(archivePath: string): Promise<boolean> {
 }
 
 function unusable(found: Exclude<Connection, { kind: 'session' }>, path: string): EspdError {
-  if (found.kind === 'denied') {
-    return new EspdError(
-      'daemon-denied',
-      `You are not in group espd, and may not speak to the daemon at ${printable(path)}`,
-      {
-        hint: 'Let an administrator add you, then log in again: sudo usermod -aG espd $USER',
-      },
-    );
-  }
+  if (found.kind === 'denied') return denied(path);
   const version = found.kind === 'other' ? found.version : null;
   const other = version === null ? 'is none that this espd can speak to' : `is of espd ${version}`;
   return new EspdError('daemon-protocol', `The daemon at ${printable(path)} ${other}; this is espd ${VERSION}`, {

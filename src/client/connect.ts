@@ -12,6 +12,7 @@ import { type Clock, sleep } from '../clock.ts';
 import { ERROR_CODES, type ErrorCode, EspdError, systemCode } from '../errors.ts';
 import { printable } from '../printable.ts';
 import { VERSION } from '../version.ts';
+import { busy, silent } from './daemon-errors.ts';
 
 export type Connection =
   | { readonly kind: 'session'; readonly socket: Duplex; readonly head: Buffer; readonly archivePath: string | null }
@@ -23,9 +24,9 @@ export type Connection =
   | { readonly kind: 'other'; readonly version: string | null };
 
 /** A daemon answers from memory; one that is stopped (SIGSTOP) takes connections all the same. */
-const ANSWER_MS = 10_000;
+export const ANSWER_MS = 10_000;
 /** connect(2) gives EAGAIN while too many connections wait to be accepted. */
-const BACKLOG = { attempts: 20, waitMs: 100 };
+export const BACKLOG = { attempts: 20, waitMs: 100 };
 const MAX_PROBLEM_BYTES = 64 * 1024;
 
 /**
@@ -108,31 +109,24 @@ async function refusalOf(response: IncomingMessage): Promise<EspdError | undefin
     if (sizeBytes > MAX_PROBLEM_BYTES) break;
     chunks.push(chunk);
   }
+  const refusal = problemError(Buffer.concat(chunks).toString('utf8'));
+  return refusal?.code === 'daemon-protocol' ? undefined : refusal;
+}
+
+/** A problem document of espd's as the error that it tells; undefined for anything else. */
+export function problemError(text: string): EspdError | undefined {
   let problem: unknown;
   try {
-    problem = JSON.parse(Buffer.concat(chunks).toString('utf8'));
+    problem = JSON.parse(text);
   } catch {
     return undefined;
   }
   if (typeof problem !== 'object' || problem === null) return undefined;
   const { code, detail, hint } = problem as Readonly<Record<string, unknown>>;
-  if (!isErrorCode(code) || code === 'daemon-protocol' || typeof detail !== 'string') return undefined;
+  if (!isErrorCode(code) || typeof detail !== 'string') return undefined;
   return new EspdError(code, printable(detail), { hint: typeof hint === 'string' ? printable(hint) : '' });
 }
 
 function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
-}
-
-function silent(path: string): EspdError {
-  return new EspdError('daemon-gone', `The daemon at ${printable(path)} does not answer`, {
-    hint: 'See what it does: systemctl status espd. To do without it: --no-daemon',
-  });
-}
-
-function busy(cause: unknown): EspdError {
-  return new EspdError('daemon-busy', 'The daemon has more connections waiting than it takes', {
-    hint: 'Try again in a while. To do without it: --no-daemon',
-    cause,
-  });
 }

@@ -104,6 +104,20 @@ export class Station {
   #unchanged = 0;
   #failures = 0;
 
+  /** @param view of a station elsewhere, to follow its events from there on; absent = before the first event */
+  constructor(view?: StationView) {
+    if (view === undefined) return;
+    for (const port of view.ports) this.#ports.set(port.port, port);
+    for (const job of view.jobs) this.#jobs.set(job.job, job);
+    // What is told of ports is made of them.
+    this.#attention = view.attention.filter(({ about }) => about !== 'port');
+    this.#startedAt = view.startedAt;
+    this.#isStopping = view.isStopping;
+    this.#backups = view.counters.backups;
+    this.#unchanged = view.counters.unchanged;
+    this.#failures = view.counters.failures;
+  }
+
   get view(): StationView {
     return {
       startedAt: this.#startedAt,

@@ -1,0 +1,85 @@
+/**
+ * The state as a daemon tells it, read with care: it may be of another version than this espd. What it tells beyond is
+ * left as it is; what it does not tell is null; what is no state at all is none.
+ */
+
+import type { JobView, PortView } from '../daemon/station.ts';
+import type { StatusDocument } from './api.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+const PORT: Omit<PortView, 'port' | 'state' | 'since'> = {
+  ...{ usb: null, mac: null, chip: null, job: null, phase: null, doneBytes: null, totalBytes: null },
+  ...{ heldBy: null, heldUntil: null, reason: null, error: null, retryAt: null, result: null },
+};
+const JOB: Omit<JobView, 'job' | 'kind' | 'state' | 'queuedAt'> = {
+  ...{ cause: 'request', port: null, mac: null, phase: null, doneBytes: null, totalBytes: null },
+  ...{ startedAt: null, endedAt: null, result: null, error: null, failure: null },
+};
+const COUNTERS = { backups: 0, unchanged: 0, failures: 0 };
+
+/** @returns undefined where it is not the document of `/v1/status` */
+export function readStatus(document: unknown): StatusDocument | undefined {
+  if (!isFields(document)) return undefined;
+  const { ports, jobs, attention, counters } = document;
+  if (!hasTexts(document, 'version', 'instance', 'now', 'archive')) return undefined;
+  if (!Number.isSafeInteger(document['lastSeq'])) return undefined;
+  if (!isListOf(ports, isPort) || !isListOf(jobs, isJob) || !isListOf(attention, isAttention)) return undefined;
+  return {
+    startedAt: null,
+    isStopping: false,
+    ...document,
+    ports: ports.map((port) => ({ ...PORT, ...port })),
+    jobs: jobs.map((job) => ({ ...JOB, ...job })),
+    attention,
+    counters: { ...COUNTERS, ...(isFields(counters) ? counters : {}) },
+  } as unknown as StatusDocument;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function hasTexts(fields: Fields, ...names: readonly string[]): boolean {
+  return names.every((name) => typeof fields[name] === 'string');
+}
+
+function isListOf(value: unknown, isOne: (fields: Fields) => boolean): value is readonly Fields[] {
+  return Array.isArray(value) && value.every((one) => isFields(one) && isOne(one));
+}
+
+function isPort(port: Fields): boolean {
+  return hasTexts(port, 'port', 'state', 'since') && areTextsOrNone(port, PORT_TEXTS) && areParts(port);
+}
+
+function isJob(job: Fields): boolean {
+  const isWhole = hasTexts(job, 'kind', 'state', 'queuedAt') && Number.isSafeInteger(job['job']);
+  return isWhole && areTextsOrNone(job, JOB_TEXTS) && areParts(job);
+}
+
+function isAttention(one: Fields): boolean {
+  return hasTexts(one, 'at', 'about') && areTextsOrNone(one, ['port', 'mac']) && isError(one['error']);
+}
+
+const PORT_TEXTS = ['mac', 'chip', 'phase', 'heldBy', 'heldUntil', 'reason', 'retryAt'];
+const JOB_TEXTS = ['cause', 'port', 'mac', 'phase', 'startedAt', 'endedAt', 'failure'];
+
+const isNone = (value: unknown) => value === undefined || value === null;
+
+function areTextsOrNone(fields: Fields, names: readonly string[]): boolean {
+  return names.every((name) => isNone(fields[name]) || typeof fields[name] === 'string');
+}
+
+/** Numbers, results and errors that ports and jobs have alike. */
+function areParts({ doneBytes, totalBytes, error, result }: Fields): boolean {
+  const areNumbers = [doneBytes, totalBytes].every((value) => isNone(value) || typeof value === 'number');
+  return areNumbers && (isNone(error) || isError(error)) && (isNone(result) || isResult(result));
+}
+
+function isError(error: unknown): boolean {
+  return isFields(error) && hasTexts(error, 'code', 'message', 'hint');
+}
+
+function isResult(result: unknown): boolean {
+  return isFields(result) && hasTexts(result, 'id') && typeof result['seconds'] === 'number';
+}
