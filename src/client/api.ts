@@ -2,21 +2,10 @@
 
 import { type IncomingMessage, request } from 'node:http';
 import { type Clock, sleep } from '../clock.ts';
-import type { StationView } from '../daemon/station.ts';
 import { EspdError, systemCode } from '../errors.ts';
 import { ANSWER_MS, BACKLOG, problemError } from './connect.ts';
 import { absent, busy, denied, foreign, gone, silent } from './daemon-errors.ts';
-import { readStatus } from './status-document.ts';
-
-/** The document of `/v1/status`. */
-export interface StatusDocument extends StationView {
-  readonly version: string;
-  readonly instance: string;
-  readonly lastSeq: number;
-  /** The daemon's time. ISO 8601 UTC. */
-  readonly now: string;
-  readonly archive: string;
-}
+import { type StatusDocument, readStatus } from './status-document.ts';
 
 export interface ApiQuestion {
   readonly method?: 'GET' | 'PUT' | 'POST' | 'DELETE';

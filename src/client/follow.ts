@@ -8,8 +8,9 @@ import { sleep } from '../clock.ts';
 import type { ServiceEvent } from '../daemon/event-types.ts';
 import type { EspdError } from '../errors.ts';
 import { toEspdError } from '../errors.ts';
-import type { ApiClient, StatusDocument } from './api.ts';
+import type { ApiClient } from './api.ts';
 import { foreign, silent } from './daemon-errors.ts';
+import type { StatusDocument } from './status-document.ts';
 
 /** One thing that a follower learns. */
 export type Followed =

@@ -3,8 +3,17 @@
  * left as it is; what it does not tell is null; what is no state at all is none.
  */
 
-import type { JobView, PortView } from '../daemon/station.ts';
-import type { StatusDocument } from './api.ts';
+import type { JobView, PortView, StationView } from '../daemon/station.ts';
+
+/** The document of `/v1/status`. */
+export interface StatusDocument extends StationView {
+  readonly version: string;
+  readonly instance: string;
+  readonly lastSeq: number;
+  /** The daemon's time. ISO 8601 UTC. */
+  readonly now: string;
+  readonly archive: string;
+}
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
 /** `espd status` for people: what is where, what is done, what needs somebody. Pure. */
 
-import type { StatusDocument } from '../../client/api.ts';
+import type { StatusDocument } from '../../client/status-document.ts';
 import type { JobView, PortView } from '../../daemon/station.ts';
 import { formatTable, plural } from '../text.ts';
 import { clockOf, markOf, resultText } from './words.ts';
