@@ -85,21 +85,21 @@ export const ERROR_CODES = {
     meaning: 'A file or folder that is to be imported is missing or cannot be read',
   },
   'output-unwritable': { exit: EXIT.failed, meaning: 'The file named by --output cannot be written' },
-  'daemon-gone': {
-    exit: EXIT.failed,
-    meaning: 'The daemon, or the process in which it did the command, ended in the middle of it',
-  },
-  'daemon-denied': { exit: EXIT.failed, meaning: 'No permission to speak to the daemon (group espd)' },
-  'daemon-protocol': {
-    exit: EXIT.failed,
-    meaning: 'The daemon and the command do not understand each other: their versions differ',
-  },
-  'daemon-busy': { exit: EXIT.failed, meaning: 'The daemon does as much as it can at once' },
   'daemon-running': { exit: EXIT.failed, meaning: 'Another daemon of espd listens at the same socket' },
   'socket-failed': { exit: EXIT.failed, meaning: "The daemon's socket cannot be made" },
   'setup-problem': {
     exit: EXIT.failed,
     meaning: 'With doctor: something of the set-up of this machine keeps espd from working',
+  },
+  'daemon-gone': {
+    exit: EXIT.failed,
+    meaning: 'The daemon, or the process in which it did the command, ended in the middle of it',
+  },
+  'daemon-busy': { exit: EXIT.failed, meaning: 'The daemon does as many commands as it can at once' },
+  'daemon-denied': { exit: EXIT.failed, meaning: 'No permission to speak to the daemon (group espd)' },
+  'daemon-protocol': {
+    exit: EXIT.failed,
+    meaning: 'The daemon and the command do not understand each other: their versions differ',
   },
   'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo gave a wrong result' },
   internal: { exit: EXIT.failed, meaning: 'A fault of espd itself; please report it' },

@@ -3,7 +3,7 @@
 
 import './cli/small-heap.ts';
 import { findAsk } from './cli/controlling-terminal.ts';
-import { runCommandLine } from './cli/program.ts';
+import { COMPLETE } from './cli/completion/word.ts';
 import type { Terminal } from './cli/output.ts';
 import { EXIT, EspdError, systemCode } from './errors.ts';
 import { exitPastDisk } from './exit.ts';
@@ -64,6 +64,22 @@ for (const stream of [process.stdout, process.stderr]) {
   });
 }
 
+/** Loads only what is needed: a shell asks for completions while somebody waits for TAB. */
+async function run(args: readonly string[]): Promise<number> {
+  if (args[0] === COMPLETE) {
+    const { complete } = await import('./cli/completion/complete.ts');
+    return complete(args.slice(1), { env: process.env, write: (text) => void process.stdout.write(text) });
+  }
+  const { runCommandLine } = await import('./cli/program.ts');
+  return runCommandLine(args, {
+    env: process.env,
+    terminal,
+    signal: interruption.signal,
+    onHangup: (callback) => (onHangup = callback),
+    interrupt,
+  });
+}
+
 const ask = findAsk({ env: process.env, signal: interruption.signal, onInterrupt: interrupt });
 const terminal: Terminal = {
   stdout: process.stdout,
@@ -71,13 +87,7 @@ const terminal: Terminal = {
   ...(ask === undefined ? {} : { ask }),
 };
 
-const status = await runCommandLine(process.argv.slice(2), {
-  env: process.env,
-  terminal,
-  signal: interruption.signal,
-  onHangup: (callback) => (onHangup = callback),
-  interrupt,
-});
+const status = await run(process.argv.slice(2));
 // Output to a pipe is asynchronous: all of it must have left before the process ends.
 await Promise.all(
   [process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write('', resolve))),

@@ -6,16 +6,19 @@ import { retentionPolicy } from '../config/retention.ts';
 import { watchConfig } from '../config/reload.ts';
 import { CatchUp } from '../daemon/catch-up.ts';
 import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
-import { FleetView } from '../daemon/fleet-view.ts';
 import { EventBus } from '../daemon/events.ts';
+import { FleetView } from '../daemon/fleet-view.ts';
+import { JobNumbers } from '../daemon/job-numbers.ts';
 import { createNotifier } from '../daemon/notify.ts';
 import { pruneByPolicy } from '../daemon/prune-task.ts';
 import { StatusLine, logEvents } from '../daemon/report.ts';
 import { scheduleTask } from '../daemon/schedule.ts';
 import { Scrub } from '../daemon/scrub.ts';
+import { Station } from '../daemon/station.ts';
 import { toEspdError } from '../errors.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
 import { type CommandContext, resetModeOf } from './context.ts';
+import { openDaemonControl } from './daemon-control.ts';
 import type { Host } from './host.ts';
 
 /** Runs until the signal is aborted. @throws EspdError `archive-unwritable` at the start */
@@ -27,12 +30,16 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const events = new EventBus({ clock, log });
   events.subscribe(logEvents(log));
   events.subscribe(new StatusLine((status) => notifier.status(status)).onEvent);
+  const station = new Station();
+  events.subscribe(station.onEvent);
+  const numbers = new JobNumbers();
   const service = new Daemon({
     archive,
     call,
     clock,
     events,
     log,
+    numbers,
     settings: settingsOf(context.config),
     watch: (onEvent) => createPortWatcher({ folders: context.config.watch.folders, clock, log, onEvent }),
   });
@@ -57,6 +64,15 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   });
   host.onHangup(() => void configWatch.reload());
 
+  const control = await openDaemonControl(context, host, {
+    ...{ events, station, service, numbers, metrics: () => '' },
+    reload: async () => {
+      // Why it is not taken over is for whoever asked, also where the log has it already.
+      const fault = await context.reload().then(() => undefined, toEspdError);
+      await configWatch.reload();
+      return fault;
+    },
+  });
   const stopped = aborted(signal);
   // A listing that hangs must not keep the service from stopping.
   await Promise.race([service.start(), stopped]);
@@ -69,7 +85,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   notifier.stopping();
   fleet.stop();
   // Side by side: the boards have the 5 s to themselves.
-  await Promise.allSettled([service.stop(), configWatch.close(), scrub.stop(), pruning.stop()]);
+  await Promise.allSettled([control?.close(), service.stop(), configWatch.close(), scrub.stop(), pruning.stop()]);
   await notifier.close();
   return undefined;
 }
@@ -132,7 +148,8 @@ function schedulePrune(context: CommandContext, events: EventBus, catchUp: Catch
 
 /** What only a restart can change. */
 function needsRestart(before: Config, now: Config): boolean {
-  const fixed = (config: Config) => JSON.stringify([config.archive, config.watch.folders, config.log.format]);
+  const fixed = (config: Config) =>
+    JSON.stringify([config.archive, config.watch.folders, config.api, config.log.format]);
   return fixed(before) !== fixed(now);
 }
 

@@ -1,4 +1,4 @@
-/** The command line of `espd doctor`. */
+/** Options of `espd doctor`. */
 
 import type { Command } from 'commander';
 

@@ -1,21 +1,17 @@
 /** `espd doctor`: the set-up of this machine, one line a check, and what mends it; `--fix` does what is safe. */
 
-import { systemClock, unlessAborted } from '../clock.ts';
-import { SYSTEM_SOCKET_PATH } from '../config/loader.ts';
-import { PACKAGE_FOLDER, type Subject } from '../doctor/subject.ts';
+import { unlessAborted } from '../clock.ts';
+import type { Subject } from '../doctor/subject.ts';
 import { examine, reportOf } from '../doctor/doctor.ts';
 import { type PlannedFix, applyFix, planFixes } from '../doctor/fix.ts';
 import type { Outside } from '../doctor/outside.ts';
 import { systemOutside } from '../doctor/system.ts';
 import type { Check, DoctorReport } from '../doctor/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
-import { listPorts } from '../serial/listing.ts';
-import { loadNativeModules } from '../serial/native-modules.ts';
-import { PLAIN_CALL } from '../transfer/finish-command.ts';
-import { VERSION } from '../version.ts';
 import { type Consent, consentOf } from './consent.ts';
 import { openContext } from './context.ts';
 import type { DoctorCommandOptions } from './doctor-options.ts';
+import { subjectOf, subjectWithoutConfig } from './doctor-subject.ts';
 import type { CommonOptions, Host } from './host.ts';
 import type { Output } from './output.ts';
 import { type Styled, bold, cyan, green, plural, red, wrapText, yellow } from './text.ts';
@@ -76,24 +72,16 @@ async function withSubject(
   work: (subject: Subject) => Promise<EspdError | undefined>,
 ): Promise<EspdError | undefined> {
   const { common, host, out, outside } = parts;
-  const machine = {
-    ...{ outside, version: VERSION, packageFolder: PACKAGE_FOLDER, clock: systemClock },
-    loadModules: () => loadNativeModules(),
-    socketPath: host.env['ESPD_SOCKET'] || SYSTEM_SOCKET_PATH,
-  };
   try {
     const context = await openContext(common, host, out, { command: 'doctor', isService: false });
-    const { loaded, archive, lines, call } = context;
     try {
-      const ports = () => context.listPorts();
-      return await work({ ...machine, loaded, archive, lines, call, listPorts: ports, ...parts.subject });
+      return await work({ ...subjectOf(context, host.env, outside), ...parts.subject });
     } finally {
       await context.log.close();
     }
   } catch (error) {
     if (!hasCode(error, 'config-invalid', 'config-unreadable')) throw error;
-    const unknown = { loaded: error, archive: null, lines: null, call: PLAIN_CALL };
-    return work({ ...machine, ...unknown, listPorts: () => listPorts(), ...parts.subject });
+    return work({ ...subjectWithoutConfig(error, host.env, outside), ...parts.subject });
   }
 }
 

@@ -1,14 +1,15 @@
 /** The command line: options, help and errors of all commands; each command is a file of its own beside this one. */
 
-import { Command, CommanderError, Help, Option } from 'commander';
+import { Argument, Command, CommanderError, Help, Option } from 'commander';
 import { EXIT, EspdError, toEspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { FLASH_SIZE_HELP, NOW_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
 import type { BackupCommandOptions } from './backup.ts';
+import { COMPLETION_HELP, SHELLS, type Shell, completionOf } from './completion/script.ts';
 import type { CommandContext } from './context.ts';
-import { type DoctorCommandOptions, addDoctor } from './doctor-options.ts';
 import { addDiff } from './diff-options.ts';
 import type { DiffCommandOptions } from './diff.ts';
+import { type DoctorCommandOptions, addDoctor } from './doctor-options.ts';
 import type { ExportCommandOptions } from './export/export.ts';
 import { addExport } from './export/options.ts';
 import { type CommonOptions, type Host, outputOf } from './host.ts';
@@ -82,6 +83,23 @@ type Runner = (
 
 /** For a command that works without a sound config. */
 type LoneRunner = (options: CommonOptions, work: (out: Output) => Promise<EspdError | undefined>) => Promise<void>;
+
+/** The program without anything that runs: for those who only read what commands and options there are. */
+export function programForReading(): Command {
+  const silent = { write: () => undefined };
+  const host: Host = {
+    env: {},
+    terminal: { stdout: silent, stderr: silent },
+    signal: new AbortController().signal,
+    onHangup: () => undefined,
+  };
+  return buildProgram(
+    host,
+    () => Promise.resolve(),
+    () => Promise.resolve(),
+    () => undefined,
+  );
+}
 
 function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (status: number) => void): Command {
   const program = new Command('espd')
@@ -244,6 +262,11 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
     (_, command: Command) => run(command, async (context) => (await import('./demo.ts')).demo(context.out, host)),
   );
 
+  add('completion', 'print the script by which bash, zsh or fish completes this command line')
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .addHelpText('after', COMPLETION_HELP)
+    .action((shell: Shell, _, command: Command) => void host.terminal.stdout.write(completionOf(shell, command)));
+
   program.command('relay', { hidden: true }).action(async (_, command: Command) => {
     const { relay } = await import('./relay/relay.ts');
     const { config, archive }: CommonOptions = command.optsWithGlobals();
@@ -291,12 +314,6 @@ async function runCommand(
   }
 }
 
-/** Config, archive and log of a daemon are its own: whoever wants others does without it. */
-function refuseOwn({ config, archive, logLevel }: CommonOptions, { service }: Host): void {
-  if (service === undefined || (config ?? archive ?? logLevel) === undefined) return;
-  throw new EspdError('daemon-protocol', 'A daemon uses its own config, archive and log', { hint: 'Add --no-daemon' });
-}
-
 async function runWithoutContext(
   options: CommonOptions,
   host: Host,
@@ -313,6 +330,12 @@ async function runWithoutContext(
     report(failure, out);
     return failure;
   }
+}
+
+/** Config, archive and log of a daemon are its own: whoever wants others does without it. */
+function refuseOwn({ config, archive, logLevel }: CommonOptions, { service }: Host): void {
+  if (service === undefined || (config ?? archive ?? logLevel) === undefined) return;
+  throw new EspdError('daemon-protocol', 'A daemon uses its own config, archive and log', { hint: 'Add --no-daemon' });
 }
 
 /** Why the process ends, where that is a fault of its own and no signal. */

@@ -112,7 +112,7 @@ export function apiRoutes(parts: ApiParts): readonly Route<ApiHandler>[] {
     hold: async ({ params, body, signal }) => {
       const port = params['port'] ?? '';
       const { by, forSeconds, now } = validate(holdRequest, (await body()) ?? {});
-      const request = { by, signal, now, ...(forSeconds !== null && { forMs: forSeconds * 1000 }) };
+      const request = { by, signal, now, mayProlong: true, ...(forSeconds !== null && { forMs: forSeconds * 1000 }) };
       // Held from now on, whether the client still waits for the job to end or not.
       const { hold } = await daemon.take(port, request);
       return answer(hold);

@@ -1,13 +1,27 @@
-/** Command processes for the API's jobs: there is no terminal, and plan, question and document are told. */
+/** Commands that jobs of the API are: processes as those of sessions, with nobody at a terminal. */
 
-import { CommandProcess, type CommandProcessOptions } from './command-process.ts';
+import type { Clock } from '../clock.ts';
+import { EspdError, toEspdError } from '../errors.ts';
+import type { Logger } from '../log.ts';
 import type { StartCommand } from './command-jobs.ts';
+import { CommandProcess, type PortKeeper, type RelayCommand } from './command-process.ts';
+import type { Begin } from './contract/session-messages.ts';
 
-/** The command is one of the daemon's own making: it gets no files of anybody. */
-export function commandStarter(options: Omit<CommandProcessOptions, 'onMessage' | 'onProgress'>): StartCommand {
+export interface CommandStarterParts {
+  readonly command: RelayCommand;
+  readonly ports: PortKeeper;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const NO_STREAM = { isTTY: false, columns: null, rows: null };
+
+/** Starts one process for each job. Questions go to whoever confirms the job; there are no files. */
+export function commandStarter(parts: CommandStarterParts): StartCommand {
   return (args, listener) => {
-    const process = new CommandProcess({
-      ...options,
+    let error: EspdError | undefined;
+    const running = new CommandProcess({
+      ...parts,
       onProgress: (progress) => listener.onProgress(progress),
       onMessage: async ({ message }) => {
         switch (message.type) {
@@ -21,24 +35,30 @@ export function commandStarter(options: Omit<CommandProcessOptions, 'onMessage' 
             listener.onAsk(message.id, message.question);
             return;
           case 'file': {
-            const text = 'A job of the API has no files';
-            const error = { code: 'usage', message: text, hint: '' } as const;
-            await process.send({ type: 'file-reply', id: message.id, error });
+            const refusal = new EspdError('daemon-protocol', 'A job of the API has no files');
+            await running.send({ type: 'file-reply', id: message.id, error: refusal.toJSON() });
             return;
           }
           default:
-            // Texts are for people; the document says the same.
-            return;
         }
       },
     });
-    const stream = { isTTY: false, columns: null, rows: null };
-    const terminal = { stdout: stream, stderr: stream, canAsk: true };
-    void process.send({ type: 'begin', args: [...args], cwd: '/', terminal, env: {}, report: true });
+    const begin: Begin = {
+      type: 'begin',
+      args: [...args],
+      cwd: '/',
+      terminal: { stdout: NO_STREAM, stderr: NO_STREAM, canAsk: true },
+      env: {},
+      report: true,
+    };
+    running.send(begin).catch((failure: unknown) => {
+      error = toEspdError(failure);
+      running.interrupt();
+    });
     return {
-      ended: process.ended,
-      answer: (id, text) => void process.send({ type: 'answer', id, text }),
-      interrupt: () => process.interrupt(),
+      ended: running.ended.then(({ status, error: fault }) => ({ status, error: fault ?? error })),
+      answer: (id, text) => void running.send({ type: 'answer', id, text }),
+      interrupt: () => running.interrupt(),
     };
   };
 }

@@ -187,13 +187,16 @@ export class Daemon {
 
   /**
    * Takes a port for another program, which may reset its board: waits until the daemon's own job there has ended.
-   * @throws EspdError `port-busy` where somebody else holds it; the signal's reason
+   * @throws EspdError `port-busy` where it is held; the signal's reason
    */
   async take(address: string, request: TakeRequest): Promise<TakenPort> {
+    const held = this.#holds.at(address);
+    if (held !== undefined && request.mayProlong !== true) throw heldBy(held);
     const hold = this.hold(address, request);
     const job = this.#jobs.at(address);
     try {
       if (job !== undefined) {
+        request.onWait?.();
         if (request.now === true) {
           this.#owe(job.visit);
           this.#jobs.cancel(job, new EspdError('interrupted', `${address} was asked for by ${request.by}`));
@@ -205,7 +208,7 @@ export class Daemon {
       this.#holds.release(address, hold);
       throw error;
     }
-    return { hold, giveBack: () => this.#giveBack(address, hold) };
+    return { hold, giveBack: (how) => this.#giveBack(address, hold, how === 'lost') };
   }
 
   /** Ends a job, whether it runs or waits. @returns false where there is no such job */
@@ -375,10 +378,11 @@ export class Daemon {
     this.#owed.set(plugIn.port.address, { port: plugIn.port, inDownloadMode: false });
   }
 
-  #giveBack(address: string, hold: Hold): void {
+  #giveBack(address: string, hold: Hold, isLost: boolean): void {
     const { clock } = this.#parts;
     const port = this.#attached.get(address);
     if (port !== undefined) {
+      if (isLost) this.#owe({ port, inDownloadMode: false });
       this.#slots.started(port);
       this.#slots.released(port, clock.now(), 'app');
     }

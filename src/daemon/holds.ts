@@ -18,14 +18,21 @@ export interface HoldRequest {
 export interface TakeRequest extends HoldRequest {
   /** End a job of the daemon that runs there; else its end is waited for. */
   readonly now?: boolean;
+  /** Who holds the port by this name already may do so for longer, or shorter; else it is taken. */
+  readonly mayProlong?: boolean;
   readonly signal?: AbortSignal;
+  /** Called once where a job must end first. */
+  readonly onWait?: () => void;
 }
 
 /** A port that is somebody else's until it is given back. */
 export interface TakenPort {
   readonly hold: Hold;
-  /** Whoever had it may have reset the board: what comes of that is no plug-in. */
-  giveBack(): void;
+  /**
+   * Whoever had it may have reset the board: what comes of that is no plug-in.
+   * @param how `lost`: it may have left the board in download mode, which a job of the daemon then ends
+   */
+  giveBack(how?: 'closed' | 'lost'): void;
 }
 
 interface OwnHold extends Hold {

@@ -32,7 +32,7 @@ test('groups and accounts', () => {
     { name: 'dialout', gid: 20, members: ['ada', 'espd'] },
     { name: 'espd', gid: 994, members: [] },
   ]);
-  const users = 'root:x:0:0:root:/root:/bin/bash\nespd:x:994:993:espd backup service:/var/lib/espd:/sbin/nologin\n';
+  const users = 'root:x:0:0:root:/:/bin/bash\nespd:x:994:993:espd backup service:/var/lib/espd:/sbin/nologin\n';
   assert.deepEqual(parseAccount(users, 'espd'), { uid: 994, gid: 993 });
   assert.equal(parseAccount(users, 'ada'), undefined);
   assert.equal(parseAccount('espd:x:abc:1::\n', 'espd'), undefined);

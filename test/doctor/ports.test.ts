@@ -12,7 +12,7 @@ const PORT = '/dev/ttyUSB0';
 const one = { listPorts: () => Promise.resolve([usbPort(PORT)]) };
 const node = { [PORT]: { kind: 'device', gid: 20, mode: 0o660 } } as const;
 const GROUPS = 'root:x:0:\ndialout:x:20:bob\nespd:x:994:\n';
-const USERS = 'root:x:0:0::/root:/bin/sh\nespd:x:994:994::/:/bin/false\n';
+const USERS = 'root:x:0:0::/:/bin/sh\nespd:x:994:994::/:/bin/false\n';
 const service = { systemctl: { stdout: lines(RUNNING_SERVICE) } };
 const commandIn = (findings: Awaited<ReturnType<typeof checkPorts>>) =>
   findings.map(({ remedy }) => (remedy === undefined ? '' : commandOf(remedy, false)));

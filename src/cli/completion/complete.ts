@@ -1,0 +1,96 @@
+/**
+ * `espd complete boards|ports [-- WORD]`: what the shells' completions ask when somebody presses TAB. One candidate a line,
+ * behind a tab what it is. Nothing is ever said of a fault: whoever types wants no error in the middle of a line.
+ *
+ * `main.ts` calls it without loading the other commands, which would take twice as long.
+ */
+
+import { parseArgs } from 'node:util';
+import { openArchive } from '../../archive/archive.ts';
+import type { Archive } from '../../archive/types.ts';
+import { systemClock } from '../../clock.ts';
+import { loadConfig } from '../../config/loader.ts';
+import { EXIT } from '../../errors.ts';
+import { silentLogger } from '../../log.ts';
+import { printable } from '../../printable.ts';
+import { listPorts } from '../../serial/listing.ts';
+import type { PortInfo } from '../../serial/ports.ts';
+import { decide } from '../../serial/rules.ts';
+
+/** Nobody waits longer for TAB. */
+const LIMIT_MS = 2000;
+/** More than fit on a screen, and fewer than a shell takes long to sort. */
+const MAX_CANDIDATES = 500;
+
+export interface Candidate {
+  readonly value: string;
+  readonly about: string;
+}
+
+export interface CompleteHost {
+  readonly env: NodeJS.ProcessEnv;
+  readonly write: (text: string) => void;
+  /** Those of this machine, unless a test has others. */
+  readonly ports?: (folders: readonly string[]) => Promise<readonly PortInfo[]>;
+}
+
+/** @param args behind `complete`. @returns the exit status: 0, whatever happened */
+export async function complete(args: readonly string[], host: CompleteHost): Promise<number> {
+  const found = candidatesFor(args, host).catch((): Candidate[] => []);
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<Candidate[]>((resolve) => (timer = setTimeout(() => resolve([]), LIMIT_MS)));
+  const candidates = await Promise.race([found, late]);
+  clearTimeout(timer);
+  host.write(candidateLines(candidates));
+  return EXIT.done;
+}
+
+/** What cannot be printed as it is cannot be typed either, and is left out. */
+export function candidateLines(candidates: readonly Candidate[]): string {
+  return candidates
+    .filter(({ value }) => value !== '' && printable(value) === value)
+    .slice(0, MAX_CANDIDATES)
+    .map(({ value, about }) => (about === '' ? `${value}\n` : `${value}\t${printable(about)}\n`))
+    .join('');
+}
+
+async function candidatesFor(args: readonly string[], host: CompleteHost): Promise<Candidate[]> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    options: { config: { type: 'string' }, archive: { type: 'string' } },
+    allowPositionals: true,
+  });
+  const [what, word = ''] = positionals;
+  const { config } = await loadConfig({
+    path: values.config,
+    env: host.env,
+    overrides: values.archive === undefined ? {} : { archive: { path: values.archive } },
+  });
+  if (what === 'ports') {
+    const ports = host.ports ?? ((folders: readonly string[]) => listPorts({ folders, log: silentLogger }));
+    return (await ports(config.watch.folders))
+      .filter((port) => decide(port, config.watch).touch)
+      .map(({ address, usb }) => ({ value: address, about: usb?.product ?? '' }));
+  }
+  if (what !== 'boards') return [];
+  const options = { log: silentLogger, clock: systemClock, compression: 'none', createdBy: '' } as const;
+  const archive = openArchive(config.archive.path, options);
+  return word.includes('@') ? backupsOf(archive, word.slice(0, word.indexOf('@'))) : boardsOf(archive);
+}
+
+/** Labels first, as nobody types a MAC who has given a name. */
+async function boardsOf(archive: Archive): Promise<Candidate[]> {
+  const { macs } = await archive.boards();
+  const labels = await archive.marks.labels();
+  return [
+    ...Array.from(labels, ([mac, label]): Candidate => ({ value: label, about: mac })),
+    ...macs.map((mac): Candidate => ({ value: mac, about: labels.get(mac) ?? '' })),
+  ];
+}
+
+/** `BOARD@WHICH`, newest first. */
+async function backupsOf(archive: Archive, board: string): Promise<Candidate[]> {
+  const ids = await archive.backupIds(await archive.resolveBoard(board));
+  const whiches = ids.length === 0 ? [] : ['latest', 'first', ...ids.toReversed()];
+  return whiches.map((which) => ({ value: `${board}@${which}`, about: '' }));
+}

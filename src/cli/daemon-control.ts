@@ -1,0 +1,72 @@
+/** How a running daemon can be asked: its API, and processes of this installation for the commands that it does. */
+
+import { daemonSocket } from '../config/loader.ts';
+import { relayCommand } from '../control/command-process.ts';
+import { CommandJobs } from '../control/command-jobs.ts';
+import { type Control, openControl } from '../control/control.ts';
+import { portKeeperOf } from '../control/port-keeper.ts';
+import { Sessions } from '../control/session.ts';
+import { commandStarter } from '../control/start-command.ts';
+import type { Daemon } from '../daemon/daemon.ts';
+import type { EventBus } from '../daemon/events.ts';
+import type { JobNumbers } from '../daemon/job-numbers.ts';
+import type { Station } from '../daemon/station.ts';
+import { examine, reportOf } from '../doctor/doctor.ts';
+import { systemOutside } from '../doctor/system.ts';
+import { type EspdError, hasCode, toEspdError } from '../errors.ts';
+import type { CommandContext } from './context.ts';
+import { subjectOf } from './doctor-subject.ts';
+import type { Host } from './host.ts';
+
+export interface AskedDaemon {
+  readonly events: EventBus;
+  readonly station: Station;
+  readonly service: Daemon;
+  readonly numbers: JobNumbers;
+  readonly metrics: () => string;
+  /** Undefined = the config is in force. */
+  readonly reload: () => Promise<EspdError | undefined>;
+}
+
+/**
+ * Undefined where the daemon cannot be asked: the config says so, nobody has made a place for its socket, or the socket
+ * cannot be made, which is logged. Boards are backed up all the same.
+ * @throws EspdError `daemon-running`: two daemons would get in each other's way
+ */
+export async function openDaemonControl(
+  context: CommandContext,
+  host: Host,
+  asked: AskedDaemon,
+): Promise<Control | undefined> {
+  const { archive, call, clock, config, loaded, log } = context;
+  const socketPath = daemonSocket(config, host.env);
+  if (socketPath === null) {
+    log.debug('No socket: neither $RUNTIME_DIRECTORY nor api.socket names a place');
+    return undefined;
+  }
+  const { events, metrics, numbers, reload, service, station } = asked;
+  const processes = {
+    command: relayCommand({ configPath: loaded.path, archivePath: archive.root }, host.env),
+    ports: portKeeperOf(service),
+    ...{ clock, log },
+  };
+  const commands = new CommandJobs({
+    ...{ clock, numbers, emit: (event) => events.emit(event) },
+    start: commandStarter(processes),
+  });
+  const outside = systemOutside(host.env);
+  try {
+    return await openControl({
+      ...{ archive, call, clock, commands, events, log, metrics, reload, socketPath, station },
+      daemon: service,
+      doctor: async () =>
+        reportOf(await examine(subjectOf(context, host.env, outside, socketPath)), outside.person.uid === 0),
+      sessions: new Sessions({ ...processes, archivePath: archive.root }),
+    });
+  } catch (error) {
+    if (hasCode(error, 'daemon-running')) throw error;
+    const { code, hint, message } = toEspdError(error);
+    log.error(message, { code, hint });
+    return undefined;
+  }
+}
