@@ -45,7 +45,7 @@ export interface PersonFiles {
 }
 
 /** How much of a file is read in one go. */
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 256 * 1024;
 
 /** The bytes of a file from its beginning to its end. */
 export async function* chunksOf(file: OpenFile, signal?: AbortSignal): AsyncGenerator<Buffer> {

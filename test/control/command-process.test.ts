@@ -6,7 +6,10 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, describe, test } from 'node:test';
+import { systemClock } from '../../src/clock.ts';
+import { commandStarter } from '../../src/control/start-command.ts';
 import { EspdError } from '../../src/errors.ts';
+import { silentLogger } from '../../src/log.ts';
 import { OPCODE } from '../../src/simulator/index.ts';
 import { EspdProcess } from '../e2e/support.ts';
 import { Bench, type BenchBoard, checkError, until } from '../support/cli.ts';
@@ -146,6 +149,55 @@ describe('a process that does a command', () => {
     await until(() => isGivenUp, 'the daemon is told');
     assert.equal(device.board.commands.length, 0);
     assert.deepEqual(server.ports, []);
+  });
+
+  test('for the API: plan, question and document are told, and only a yes writes', async (t) => {
+    const bench = await Bench.open(t);
+    const device = await bench.addBoard({ family: 'esp8266' }, { linked: false });
+    const { mac } = device.board;
+    await bench.run(['backup', '--port', device.address]);
+    device.board.flash.load(0x40000, Buffer.alloc(4096, 0x42));
+    const start = commandStarter({
+      command: {
+        file: process.execPath,
+        args: [MAIN, 'relay', '--config', bench.configPath],
+        env: { PATH: process.env['PATH'], HOME: bench.folder },
+      },
+      ports: { take: () => Promise.resolve(() => undefined) },
+      clock: systemClock,
+      log: silentLogger,
+    });
+    for (const [answer, status] of [
+      ['n', 5],
+      ['y', 0],
+    ] as const) {
+      const told: { plans: unknown[]; documents: unknown[]; questions: string[] } = {
+        plans: [],
+        documents: [],
+        questions: [],
+      };
+      const run = start(['restore', mac, '--port', device.address], {
+        onProgress: () => undefined,
+        onPlan: (plan) => void told.plans.push(plan),
+        onResult: (document) => void told.documents.push(document),
+        onAsk: (id, question) => {
+          told.questions.push(question);
+          assert.equal(told.plans.length, 1, 'the plan comes before the question');
+          run.answer(id, answer);
+        },
+      });
+      assert.equal((await run.ended).status, status);
+      assert.match(told.questions.join(), /^1 sector of flash differs/m);
+      assert.equal(told.documents.length, 1);
+      assert.match(JSON.stringify(told.documents), status === 0 ? /"sectorsWritten":1/ : /"code":"declined"/);
+    }
+    const refused = start(['export', mac, '/tmp/x'], {
+      onProgress: () => undefined,
+      onPlan: () => undefined,
+      onResult: () => undefined,
+      onAsk: () => undefined,
+    });
+    assert.equal((await refused.ended).status, 2, 'it has no files');
   });
 
   test('one that cannot be started, or is none', async (t) => {
