@@ -151,7 +151,7 @@ export class CommandJobs {
         [lastPhase, lastMs] = [phase, nowMs];
         const known = mac === undefined ? undefined : parseMac(mac);
         if (phase === 'identified' && known !== undefined) {
-          this.#parts.emit({ type: 'identified', job: job.id, port, mac: known, chip: '' });
+          this.#parts.emit({ type: 'identified', job: job.id, port, mac: known, chip: null });
           return;
         }
         const bytes = { doneBytes: doneBytes ?? null, totalBytes: totalBytes ?? null };

@@ -44,9 +44,12 @@ export function streamEvents(
 ): () => void {
   const { format, types } = options;
   const { instance } = source;
-  const isOther = options.instance !== undefined && options.instance !== instance;
+  const { since } = options;
+  // A number that is still to come is of another instance, whether the client says so or not.
+  const isAhead = since !== undefined && since > source.lastSeq;
+  const isOther = isAhead || (options.instance !== undefined && options.instance !== instance);
   /** Number of the last event that was written. */
-  let sent = options.since === undefined && !isOther ? source.lastSeq : isOther ? -1 : (options.since ?? 0);
+  let sent = isOther ? -1 : (since ?? source.lastSeq);
   let isFull = false;
   let isOver = false;
   /** Asked as a function: both change while something is written. */

@@ -112,7 +112,8 @@ interface EventFacts {
     readonly result: 'done' | 'failed' | 'dropped';
   };
 
-  identified: { readonly job: number; readonly port: string; readonly mac: Mac; readonly chip: string };
+  /** `chip` is null where a command was told no more than the MAC. */
+  identified: { readonly job: number; readonly port: string; readonly mac: Mac; readonly chip: string | null };
   'backup-kept': KeptBackup & {
     /** The flash repeats itself from this address on; null where it does not. */
     readonly aliasedAtBytes: number | null;

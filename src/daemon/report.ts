@@ -119,7 +119,7 @@ function linesOf(event: ServiceEvent): Line[] {
     case 'port-released':
       return [line('info', 'Released', { port: event.port, by: event.by })];
     case 'identified':
-      return [line('info', 'Identified', { port: event.port, mac: event.mac, chip: event.chip })];
+      return [line('info', 'Identified', { port: event.port, mac: event.mac, chip: event.chip ?? undefined })];
     case 'backup-kept':
       return keptLines(event);
     case 'backup-unchanged':

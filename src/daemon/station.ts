@@ -185,7 +185,9 @@ export class Station {
         return;
       }
       case 'identified': {
-        this.#change(event.port, { mac: event.mac, chip: event.chip });
+        const { mac, chip, port } = event;
+        const isSame = this.#ports.get(port)?.mac === mac;
+        this.#change(port, chip !== null || !isSame ? { mac, chip } : { mac });
         return;
       }
       default:
@@ -241,7 +243,7 @@ export class Station {
         this.#changeJob(job, { state, endedAt: at, phase: null });
         const view = port === null ? undefined : this.#ports.get(port);
         if (port === null || view?.job !== job || view.state === 'held') return;
-        const error = state === 'failed' ? (view.error ?? this.#jobs.get(job)?.error ?? null) : null;
+        const error = state === 'failed' ? view.error : null;
         const { retryAt } = view;
         const next: PortState = state === 'done' ? 'done' : error === null ? 'idle' : 'failed';
         this.#change(port, { ...NOTHING, state: next, since: at, error, retryAt });

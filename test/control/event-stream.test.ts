@@ -84,6 +84,12 @@ describe('a stream of events', () => {
         ['port-detached', 3],
       ],
     );
+    const ahead = setUp(3, { since: 4 });
+    assert.deepEqual(ahead.client.objects.slice(1), [
+      { type: 'gap', instance: 'one', from: 1 },
+      ...ahead.client.objects.slice(2),
+    ]);
+    assert.equal(ahead.client.objects.length, 5);
     const late = setUp(RING_EVENTS + 10, { since: 2 });
     assert.deepEqual(late.client.objects[1], { type: 'gap', instance: 'one', from: 11 });
     assert.equal(late.client.objects.length, RING_EVENTS + 2);
