@@ -103,11 +103,13 @@ export async function findBoard(context: CommandContext, mac: Mac): Promise<Port
   const present = await context.listPorts();
   const { allow, deny } = context.config.watch;
   const byUsb = present.filter((port) => decide(port, { allow, deny }).touch && macFromUsb(port) === mac);
-  const candidates = byUsb.length > 0 ? byUsb : await askBoards(context, mac);
-  const [port, second] = candidates;
+  const asked = byUsb.length > 0 ? { ports: byUsb, closed: undefined } : await askBoards(context, mac);
+  const [port, second] = asked.ports;
   if (port === undefined) {
-    throw new EspdError('board-not-found', `No attached board answers as ${mac}`, {
-      hint: 'Plug it in; a board without auto-reset needs BOOT held while RESET is pressed',
+    const { closed } = asked;
+    const why = closed === undefined ? '' : `, and one was not asked: ${closed.message}`;
+    throw new EspdError('board-not-found', `No attached board answers as ${mac}${why}`, {
+      hint: closed?.hint ?? 'Plug it in; a board without auto-reset needs BOOT held while RESET is pressed',
     });
   }
   if (second !== undefined) {
@@ -136,11 +138,18 @@ export function claim(busyMacs: Set<Mac>, mac: Mac): void {
   busyMacs.add(mac);
 }
 
-async function askBoards(context: CommandContext, mac: Mac): Promise<Port[]> {
+/** `closed`: why a port could not even be opened, which may have that board. */
+async function askBoards(
+  context: CommandContext,
+  mac: Mac,
+): Promise<{ readonly ports: Port[]; readonly closed: EspdError | undefined }> {
   const ports = await selectPorts(context, undefined);
   const { outcomes, failures } = await onBoards(context, ports, () => Promise.resolve());
   for (const { port, error } of failures) context.log.warn(error.message, { port, code: error.code });
-  return outcomes.filter(({ identity }) => identity.mac === mac).map(({ port }) => port);
+  return {
+    ports: outcomes.filter(({ identity }) => identity.mac === mac).map(({ port }) => port),
+    closed: failures.find(({ error }) => hasCode(error, 'port-busy', 'port-denied'))?.error,
+  };
 }
 
 /** Notes what failed beside the result; what the command itself ends with is printed at its end. */

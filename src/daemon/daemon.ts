@@ -381,12 +381,13 @@ export class Daemon {
   }
 
   #giveBack(address: string, hold: Hold, isLost: boolean): void {
-    const { clock } = this.#parts;
     const port = this.#attached.get(address);
     if (port !== undefined) {
       if (isLost) this.#owe({ port, inDownloadMode: false });
+      const mac = this.#slots.macAt(port);
       this.#slots.started(port);
-      this.#slots.released(port, clock.now(), 'app');
+      if (mac !== undefined) this.#slots.identified(port, mac);
+      this.#slots.released(port, this.#parts.clock.now(), 'app');
     }
     this.#holds.release(address, hold);
   }

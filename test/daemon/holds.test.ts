@@ -70,6 +70,9 @@ describe('a port that is taken', () => {
     taken.giveBack();
     await shop.pass(60_000);
     assert.equal(shop.opensOf(device.address), 1, 'the board was backed up already');
+    // And it is still known where that board is.
+    const job = shop.daemon.requestBackup({ mac: macOf(device.board) }, { full: false, allowHalfRestored: false });
+    assert.equal((await job.ended)?.outcome?.value.unchanged, true);
   });
 
   it('now, ends that job: the board is released, and backed up afterwards', async (t) => {
@@ -141,6 +144,21 @@ describe('a port that is taken', () => {
     await shop.said('Backed up and verified');
     taken.giveBack();
     await shop.said('Backed up and verified', { port: two.address });
+  });
+});
+
+describe('a port that is lost with its holder', () => {
+  it('is visited, so that its board leaves download mode', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board();
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    await shop.idle();
+    const taken = await shop.daemon.take(device.address, { by: 'espd restore' });
+    taken.giveBack('lost');
+    await shop.said('Unchanged since its last backup');
+    await shop.idle();
+    assert.equal(device.board.mode, 'app');
   });
 });
 
