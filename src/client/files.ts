@@ -53,7 +53,8 @@ export async function* chunksOf(file: OpenFile, signal?: AbortSignal): AsyncGene
     signal?.throwIfAborted();
     const chunk = await file.read(offset, CHUNK_BYTES);
     if (chunk.length > 0) yield chunk;
-    if (chunk.length < CHUNK_BYTES) return;
+    // A short one is the end only where nothing comes behind it: the system may give less than was asked for.
+    if (chunk.length === 0) return;
     offset += chunk.length;
   }
 }

@@ -49,6 +49,8 @@ export async function planReading(question: ReadingQuestion): Promise<DigestPlan
   }
   const pace = new QuestionPace(sizeBytes);
   let isTableDue = false;
+  /** Asked as a function: it changes while the plan is made. */
+  const isDue = () => isTableDue;
   const plan = await planByDigests<Explanation>(
     sizeBytes,
     {
@@ -68,7 +70,7 @@ export async function planReading(question: ReadingQuestion): Promise<DigestPlan
     },
     { costs, budget, probed },
   );
-  return (isTableDue ? await byTable() : undefined) ?? plan;
+  return (isDue() ? await byTable() : undefined) ?? plan;
 }
 
 /** Of a chip that has not shown how fast it hashes, a table would seem to take for ever. */

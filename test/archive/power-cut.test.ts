@@ -248,10 +248,10 @@ function telling(fs: FileSystem, root: string, onOpen: (path: string) => void = 
     onOpen(path);
     const handle = await fs.open(path, ...rest);
     const stat = handle.stat.bind(handle);
-    handle.stat = (async () => marked(path, (await stat()) as Stats)) as typeof handle.stat;
+    handle.stat = (async () => marked(path, await stat())) as typeof handle.stat;
     return handle;
   };
-  const lstat = async (path: string) => marked(path, (await fs.lstat(path)) as Stats);
+  const lstat = async (path: string) => marked(path, await fs.lstat(path));
   return { ...fs, open: open as FileSystem['open'], lstat: lstat as FileSystem['lstat'] };
 }
 

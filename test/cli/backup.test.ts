@@ -93,9 +93,10 @@ describe('identify, backup, verify --device', { concurrency: 8 }, () => {
     assert.equal(first.sizeBytes, 512 * KIB);
     assert.equal(first.sha256, sha256(content));
     assert.equal(first.unchanged, false);
-    const { loader, explained, recovery, phases, plan, ...counts } = first.transfer;
+    const { loader, explained, recovery, phases, plan, ways, reader, ...counts } = first.transfer;
+    assert.equal(reader, null);
     assert.equal(loader, 'stub');
-    for (const [name, value] of Object.entries({ ...counts, ...explained, ...recovery, ...phases })) {
+    for (const [name, value] of Object.entries({ ...counts, ...explained, ...recovery, ...phases, ...ways })) {
       assert.ok(typeof value === 'number' && value >= 0, name);
     }
     const planned = plan.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);

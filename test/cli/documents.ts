@@ -20,6 +20,9 @@ export interface BackupTransferJson extends TransferJson {
   readonly explained: Readonly<Record<string, number>>;
   readonly recovery: Readonly<Record<string, number>>;
   readonly phases: Readonly<Record<string, number>>;
+  readonly ways: Readonly<Record<string, number>>;
+  /** Null where the stub alone has read. */
+  readonly reader: object | null;
   readonly plan: readonly { readonly offset: number; readonly sizeBytes: number; readonly by: string }[];
 }
 export interface BackupJson {

@@ -173,8 +173,8 @@ test('a terminal of 80 columns: labels, and the firmware in full', async (t) => 
   const { stdout, stderr } = await bench.run(['list'], { tty: true, columns: 80 });
   const lines = stdout.trimEnd().split('\n');
   for (const line of lines) assert.ok(line.length <= 80, line);
-  assert.match(lines[0] ?? '', /^MAC +LABEL +CHIP +SIZE +LAST SEEN +FIRMWARE$/);
+  assert.match(lines[0] ?? '', /^MAC +LABEL +CHIP +BACKUPS +LAST SEEN +FIRMWARE$/);
   assert.match(stdout, /kitchen .*Tasmota 12\.5\.0\n/);
   assert.match(stdout, /ESPHome 2024\.6\.1\n/);
-  assert.match(stderr, /no room for GROUP, BACKUPS; --csv and --json tell all/);
+  assert.match(stderr, /no room for GROUP, SIZE; --csv and --json tell all/);
 });

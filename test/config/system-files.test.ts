@@ -92,7 +92,7 @@ test(
     // The command must exist for `verify`, and espd is not installed here.
     writeFileSync(unit, read('espd.service').replace('ExecStart=/usr/local/bin/espd', `ExecStart=${process.execPath}`));
     const analyze = (...args: string[]) => execFileSync('systemd-analyze', args, { encoding: 'utf8', stdio: 'pipe' });
-    assert.equal(analyze('verify', '--recursive-errors=no', unit), '');
+    assert.equal(analyze('verify', '--man=no', '--recursive-errors=no', unit), '');
     const report = analyze('security', '--offline=true', '--no-pager', '--threshold=25', unit);
     const [, exposure] = /exposure level for espd\.service: ([\d.]+)/.exec(report) ?? [];
     assert.ok(Number(exposure) <= 2.5, report);

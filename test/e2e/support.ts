@@ -227,7 +227,15 @@ export async function assertOnlyPartial(bench: Bench): Promise<void> {
 
 function environment(bench: Bench, more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   const { PATH, TMPDIR } = process.env;
-  return { PATH, TMPDIR, HOME: bench.folder, ESPD_CONFIG: bench.configPath, NODE_NO_WARNINGS: '1', ESPD_NO_DAEMON: '1', ...more };
+  return {
+    PATH,
+    TMPDIR,
+    HOME: bench.folder,
+    ESPD_CONFIG: bench.configPath,
+    NODE_NO_WARNINGS: '1',
+    ESPD_NO_DAEMON: '1',
+    ...more,
+  };
 }
 
 async function ended(child: ChildProcess): Promise<{ status: number | null; signal: NodeJS.Signals | null }> {

@@ -53,7 +53,7 @@ class HookedFileSystem {
           };
         },
       });
-    const wrapped = Object.entries(hastyFileSystem).map(([name, original]) => [
+    const wrapped = Object.entries(hastyFileSystem).map(([name, original]): [string, unknown] => [
       name,
       typeof original !== 'function'
         ? original
@@ -63,7 +63,7 @@ class HookedFileSystem {
             return name === 'open' ? handleOf(result as nodeFs.FileHandle, String(args[0])) : result;
           },
     ]);
-    this.fs = Object.fromEntries(wrapped) as FileSystem;
+    this.fs = Object.fromEntries(wrapped) as unknown as FileSystem;
   }
 }
 

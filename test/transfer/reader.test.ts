@@ -55,8 +55,9 @@ describe('a backup through the reader', () => {
       assert.equal(left, 'app');
       assert.ok((await imageOf(value.backup)).equals(imageFor(family)));
       const { reader, ways, flashBytesRead } = value.transfer;
-      assert.equal(reader?.fault, null);
-      assert.equal(reader?.compressedBytes, ways.compressed);
+      assert.ok(reader !== null);
+      assert.equal(reader.fault, null);
+      assert.equal(reader.compressedBytes, ways.compressed);
       assert.equal(ways.stub + ways.plain + ways.compressed, flashBytesRead);
       assert.ok(ways.compressed > ways.stub, JSON.stringify(ways));
       assert.deepEqual(value.backup.manifest.transfer?.ways, ways);
