@@ -7,8 +7,10 @@ import { systemClock } from '../clock.ts';
 import type { Config } from '../config/loader.ts';
 import { retentionPolicy } from '../config/retention.ts';
 import { watchConfig } from '../config/reload.ts';
+import { parseSize } from '../config/size.ts';
 import { CatchUp } from '../daemon/catch-up.ts';
 import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
+import { DiskWatch } from '../daemon/disk-watch.ts';
 import { EventBus } from '../daemon/events.ts';
 import { FleetView } from '../daemon/fleet-view.ts';
 import { JobNumbers } from '../daemon/job-numbers.ts';
@@ -35,15 +37,22 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const events = new EventBus({ clock, log });
   events.subscribe(logEvents(log));
   events.subscribe(new StatusLine((status) => notifier.status(status)).onEvent);
+  const look = async () => {
+    const { bavail, blocks, bsize } = await statfs(archive.root);
+    return { freeBytes: bavail * bsize, diskBytes: blocks * bsize };
+  };
   const outbound = startOutbound({
     ...{ clock, log, events, version: VERSION, config: context.config, env: host.env, random: Math.random },
     boards: async (aborting) => (await archive.overview({ signal: aborting })).boards,
-    freeBytes: async () => {
-      const { bavail, bsize } = await statfs(archive.root);
-      return bavail * bsize;
-    },
+    freeBytes: async () => (await look()).freeBytes,
     spoolFolder: join(context.config.archive.statePath, SPOOL),
   });
+  const { minFreeBytes } = context.config.archive;
+  const disk = new DiskWatch({
+    ...{ clock, log, look, path: archive.root, emit: (event) => events.emit(event) },
+    minFreeBytes: minFreeBytes === null ? null : parseSize(minFreeBytes),
+  });
+  events.subscribe(disk.onEvent);
   const station = new Station();
   events.subscribe(station.onEvent);
   const numbers = new JobNumbers();
@@ -94,11 +103,13 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   notifier.ready();
   notifier.startWatchdog(() => true);
   fleet.start();
+  disk.start();
   void scrub.resume();
   await stopped;
   events.emit({ type: 'service-stopping', reason: null });
   notifier.stopping();
   fleet.stop();
+  disk.stop();
   // Side by side: the boards have the 5 s to themselves.
   await Promise.allSettled([
     control?.close(),

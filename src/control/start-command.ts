@@ -35,7 +35,7 @@ export function commandStarter(parts: CommandStarterParts): StartCommand {
             listener.onAsk(message.id, message.question);
             return;
           case 'file': {
-            const refusal = new EspdError('daemon-protocol', 'A job of the API has no files');
+            const refusal = new EspdError('usage', 'A job of the API has no files');
             await running.send({ type: 'file-reply', id: message.id, error: refusal.toJSON() });
             return;
           }

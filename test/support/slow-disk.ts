@@ -17,10 +17,12 @@ export class SlowDisk {
   constructor() {
     this.fs = new Proxy(nodeFs, {
       get: (target, name) => {
-        const call = Reflect.get(target, name, target) as (...args: unknown[]) => Promise<unknown>;
+        const call: unknown = Reflect.get(target, name, target);
+        // What a file system need not have (openToRead) it does not have.
+        if (typeof call !== 'function') return call;
         return async (...args: unknown[]) => {
           await this.#wait(false);
-          const result = await call(...args);
+          const result = await (call as (...args: unknown[]) => Promise<unknown>)(...args);
           return name === 'open' ? this.#slowHandle(result as nodeFs.FileHandle) : result;
         };
       },
