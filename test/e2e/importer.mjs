@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { openArchive } from '../../dist/archive/archive.js';
 import { importDumps } from '../../dist/cli/import/import.js';
 import { Output } from '../../dist/cli/output.js';
+import { localFiles } from '../../dist/client/local-files.js';
 import { systemClock } from '../../dist/clock.js';
 import { silentLogger } from '../../dist/log.js';
 
@@ -21,7 +22,7 @@ const archive = openArchive(root, {
 });
 const stdout = { write: (text) => JSON.parse(text).imported.forEach(({ id }) => say(id)) };
 const out = new Output({ stdout, stderr: process.stderr }, { json: true, color: false });
-const context = { archive, out, clock: systemClock, signal: new AbortController().signal };
+const context = { archive, out, files: localFiles, clock: systemClock, signal: new AbortController().signal };
 
 /** 256 KiB, of which no two are the same, and gzip finds nothing in them. */
 function dump(number) {
