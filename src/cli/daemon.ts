@@ -3,7 +3,7 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SPOOL } from '../archive/cache.ts';
-import { systemClock } from '../clock.ts';
+import { systemClock, whenAborted } from '../clock.ts';
 import type { Config } from '../config/loader.ts';
 import { retentionPolicy } from '../config/retention.ts';
 import { watchConfig } from '../config/reload.ts';
@@ -97,7 +97,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       return fault;
     },
   });
-  const stopped = aborted(signal);
+  const stopped = whenAborted(signal);
   // A listing that hangs must not keep the service from stopping.
   await Promise.race([service.start(), stopped]);
   notifier.ready();
@@ -185,11 +185,4 @@ function needsRestart(before: Config, now: Config): boolean {
   const fixed = (config: Config) =>
     JSON.stringify([config.archive, config.watch.folders, config.api, config.log.format]);
   return fixed(before) !== fixed(now);
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

@@ -28,7 +28,7 @@ export interface ApiParts {
   readonly clock: Clock;
   readonly events: EventSource;
   readonly station: Station;
-  readonly daemon: Pick<Daemon, 'requestBackup' | 'take' | 'hold' | 'release' | 'cancel'>;
+  readonly daemon: Pick<Daemon, 'requestBackup' | 'take' | 'release' | 'cancel'>;
   readonly commands: CommandJobs;
   /** Loads the config again; undefined = it is in force. */
   readonly reload: () => Promise<EspdError | undefined>;

@@ -9,12 +9,13 @@ import { dirname, join } from 'node:path';
 import { EspdError } from '../errors.ts';
 import type { StubStart } from './chips/chip.ts';
 import { Loader } from './loader.ts';
-import { OPCODE, dataChecksum, decodeResponse, encodeRequest, words } from './protocol.ts';
+import { OPCODE, decodeResponse, encodeRequest, words } from './protocol.ts';
+import { type RamSegment, uploadToRam } from './ram-upload.ts';
 
 export interface StubImage {
   readonly entry: number;
   /** Pieces of memory to fill before the entry is called. */
-  readonly segments: readonly { readonly address: number; readonly bytes: Buffer }[];
+  readonly segments: readonly RamSegment[];
 }
 
 /** Largest block of MEM_DATA that every ROM takes (protocol page: ESP_RAM_BLOCK). */
@@ -72,16 +73,7 @@ export interface StubOptions {
  */
 export async function startStub(rom: Loader, image: StubImage, options: StubOptions): Promise<Loader> {
   const { blockBytes, start } = options;
-  for (const { address, bytes } of image.segments) {
-    const blocks = Math.ceil(bytes.length / blockBytes);
-    await rom.command(OPCODE.MEM_BEGIN, words(bytes.length, blocks, blockBytes, address));
-    for (let sequence = 0; sequence < blocks; sequence++) {
-      const block = bytes.subarray(sequence * blockBytes, (sequence + 1) * blockBytes);
-      await rom.command(OPCODE.MEM_DATA, Buffer.concat([words(block.length, sequence, 0, 0), block]), {
-        checksum: dataChecksum(block),
-      });
-    }
-  }
+  await uploadToRam(rom, image.segments, blockBytes);
   if (start.kind === 'entry') {
     await rom.channel.send(encodeRequest(OPCODE.MEM_END, words(0, image.entry)));
     await expectGreeting(rom);

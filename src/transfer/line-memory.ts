@@ -7,17 +7,12 @@ import type { Clock } from '../clock.ts';
 import type { LineFacts, LineMemory } from '../esp/line-memory.ts';
 import type { Logger } from '../log.ts';
 import type { UsbFacts } from '../serial/link.ts';
+import { type CacheStore, RememberedDocument } from './remembered-document.ts';
 
 /** Where a board may be. */
 export interface LinePlace {
   readonly address: string;
   readonly usb: UsbFacts | null;
-}
-
-/** Named pieces of data that may be lost at any time. */
-export interface CacheStore {
-  read(name: string): Promise<Buffer | undefined>;
-  write(name: string, bytes: Buffer): Promise<void>;
 }
 
 /** The lines of one session: read before it, written after it. */
@@ -46,29 +41,11 @@ interface Entry {
 type Entries = Map<string, Entry>;
 
 export function lineMemories(store: CacheStore, { clock, log }: { clock: Clock; log: Logger }): LineMemories {
-  const readAll = async (): Promise<Entries> => {
-    try {
-      return parse(await store.read(DOCUMENT));
-    } catch (error) {
-      log.debug('What was remembered of lines cannot be read', { error: String(error) });
-      return new Map();
-    }
-  };
-  /** One after the other: each reads what the one before has written. Other processes can come between; then a line is forgotten. */
-  let last: Promise<void> = Promise.resolve();
-  const save = async (key: string, facts: LineFacts) => {
-    try {
-      const entries = await readAll();
-      entries.set(key, { usedAt: clock.date().toISOString(), facts });
-      await store.write(DOCUMENT, format(entries));
-    } catch (error) {
-      log.debug('What was learned of a line cannot be kept', { error: String(error) });
-    }
-  };
+  const document = new RememberedDocument<Entry>(store, { name: DOCUMENT, about: 'lines', parse, format }, log);
   return {
     async open(place) {
       const key = lineKey(place);
-      const recalled = (await readAll()).get(key)?.facts ?? null;
+      const recalled = (await document.read()).get(key)?.facts ?? null;
       let learned: LineFacts | null = null;
       return {
         recall: () => learned ?? recalled,
@@ -77,9 +54,7 @@ export function lineMemories(store: CacheStore, { clock, log }: { clock: Clock; 
         },
         save() {
           if (learned === null) return Promise.resolve();
-          const facts = learned;
-          last = last.then(() => save(key, facts));
-          return last;
+          return document.add(new Map([[key, { usedAt: clock.date().toISOString(), facts: learned }]]));
         },
       };
     },
@@ -98,7 +73,7 @@ export function lineKey({ address, usb }: LinePlace): string {
   return parts.join(' ').slice(0, MAX_KEY_LENGTH);
 }
 
-function format(entries: Entries): Buffer {
+function format(entries: ReadonlyMap<string, Entry>): Buffer {
   const newest = [...entries].sort(([, one], [, other]) => other.usedAt.localeCompare(one.usedAt)).slice(0, MAX_LINES);
   return Buffer.from(`${JSON.stringify({ version: VERSION, lines: Object.fromEntries(newest) }, null, 1)}\n`);
 }

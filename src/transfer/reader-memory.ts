@@ -5,7 +5,7 @@
 
 import type { ReaderFacts, ReaderMemory } from '../esp/reader/memory.ts';
 import type { Logger } from '../log.ts';
-import type { CacheStore } from './line-memory.ts';
+import { type CacheStore, RememberedDocument } from './remembered-document.ts';
 
 /** What one session needs: read before it, written after it. */
 export interface ReaderMemories {
@@ -28,28 +28,10 @@ const MAX_FAILURES = 1000;
 type Entries = Map<string, ReaderFacts>;
 
 export function readerMemories(store: CacheStore, { log }: { log: Logger }): ReaderMemories {
-  const readAll = async (): Promise<Entries> => {
-    try {
-      return parse(await store.read(DOCUMENT));
-    } catch (error) {
-      log.debug('What was remembered of readers cannot be read', { error: String(error) });
-      return new Map();
-    }
-  };
-  /** One after the other, as in `line-memory.ts`. */
-  let last: Promise<void> = Promise.resolve();
-  const save = async (learned: Entries) => {
-    try {
-      const entries = await readAll();
-      for (const [key, facts] of learned) entries.set(key, facts);
-      await store.write(DOCUMENT, format(entries));
-    } catch (error) {
-      log.debug('What was learned of a reader cannot be kept', { error: String(error) });
-    }
-  };
+  const document = new RememberedDocument<ReaderFacts>(store, { name: DOCUMENT, about: 'readers', parse, format }, log);
   return {
     async open() {
-      const known = await readAll();
+      const known = await document.read();
       const learned: Entries = new Map();
       return {
         recall: (mac, build) => known.get(keyOf(mac, build)) ?? null,
@@ -59,8 +41,7 @@ export function readerMemories(store: CacheStore, { log }: { log: Logger }): Rea
         },
         save() {
           if (learned.size === 0) return Promise.resolve();
-          last = last.then(() => save(learned));
-          return last;
+          return document.add(learned);
         },
       };
     },
@@ -71,7 +52,7 @@ function keyOf(mac: string, build: number): string {
   return `${mac} ${build.toString(16).padStart(8, '0')}`;
 }
 
-function format(entries: Entries): Buffer {
+function format(entries: ReadonlyMap<string, ReaderFacts>): Buffer {
   const newest = [...entries]
     .sort(([, one], [, other]) => other.failedAt.localeCompare(one.failedAt))
     .slice(0, MAX_ENTRIES);

@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import type { LineFacts } from '../../src/esp/line-memory.ts';
 import { silentLogger } from '../../src/log.ts';
 import { VirtualClock } from '../../src/simulator/index.ts';
-import { type CacheStore, lineKey, lineMemories } from '../../src/transfer/line-memory.ts';
+import { lineKey, lineMemories } from '../../src/transfer/line-memory.ts';
+import type { CacheStore } from '../../src/transfer/remembered-document.ts';
 import { type Session, fixedLink, withBoard } from '../../src/transfer/session.ts';
 import { BRIDGE, KIB, MIB, bench } from '../support/bench.ts';
 

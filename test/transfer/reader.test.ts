@@ -6,7 +6,8 @@ import { NOTHING_KNOWN } from '../../src/esp/line-memory.ts';
 import type { Mac } from '../../src/mac.ts';
 import { silentLogger } from '../../src/log.ts';
 import { type Family, demoImage, seededRandom } from '../../src/simulator/index.ts';
-import type { CacheStore, LineMemories } from '../../src/transfer/line-memory.ts';
+import type { LineMemories } from '../../src/transfer/line-memory.ts';
+import type { CacheStore } from '../../src/transfer/remembered-document.ts';
 import { readerMemories } from '../../src/transfer/reader-memory.ts';
 import { Bench, type BoardWishes, FAMILIES, KIB, MIB, SECTOR_BYTES, imageOf } from './support.ts';
 

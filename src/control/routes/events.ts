@@ -1,6 +1,6 @@
 /** `GET /v1/events`: bounded in number; each client reads at its own speed (event-stream.ts). */
 
-import type { Clock } from '../../clock.ts';
+import { type Clock, whenAborted } from '../../clock.ts';
 import type { EventType } from '../../daemon/event-types.ts';
 import type { EventSource } from '../../daemon/events.ts';
 import { VERSION } from '../../version.ts';
@@ -52,7 +52,7 @@ export class EventStreams {
       { clock: this.#parts.clock, version: VERSION },
     );
     try {
-      await ended(signal);
+      await whenAborted(signal);
     } finally {
       stop();
       this.#count--;
@@ -65,11 +65,4 @@ export class EventStreams {
 function lastEventId(header: string | string[] | undefined): { instance: string; seq: number } | undefined {
   const match = /^([\w-]{1,64}):(\d{1,15})$/.exec(typeof header === 'string' ? header : '');
   return match === null ? undefined : { instance: match[1] ?? '', seq: Number(match[2]) };
-}
-
-function ended(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

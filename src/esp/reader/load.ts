@@ -5,7 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { ChipRefusal, type Loader } from '../loader.ts';
-import { OPCODE, dataChecksum, words } from '../protocol.ts';
+import { uploadToRam } from '../ram-upload.ts';
 import { PROTOCOL_VERSION, type ReaderProgram } from './artefact.ts';
 import { ReaderFault, asReaderFault } from './fault.ts';
 import { inflateWhole } from './inflate.ts';
@@ -54,25 +54,12 @@ async function load(stub: Loader, program: ReaderProgram, blockBytes: number): P
   let infoMs = slot === info?.value ? await askInfo(stub, program) : undefined;
   for (let upload = 1; infoMs === undefined; upload++) {
     if (upload > UPLOADS) throw new ReaderFault('The reader does not arrive whole on the chip');
-    await putIntoRam(stub, program, blockBytes);
+    await uploadToRam(stub, program.segments, blockBytes);
     await stub.writeRegisters(program.slots.map(({ address, value }) => [address, value] as const));
     infoMs = await askInfo(stub, program);
   }
   await selfTest(stub);
   return { program, bytesPerMs: await measure(stub, infoMs) };
-}
-
-async function putIntoRam(stub: Loader, { segments }: ReaderProgram, blockBytes: number): Promise<void> {
-  for (const { address, bytes } of segments) {
-    const blocks = Math.ceil(bytes.length / blockBytes);
-    await stub.command(OPCODE.MEM_BEGIN, words(bytes.length, blocks, blockBytes, address));
-    for (let sequence = 0; sequence < blocks; sequence++) {
-      const block = bytes.subarray(sequence * blockBytes, (sequence + 1) * blockBytes);
-      await stub.command(OPCODE.MEM_DATA, Buffer.concat([words(block.length, sequence, 0, 0), block]), {
-        checksum: dataChecksum(block),
-      });
-    }
-  }
 }
 
 /**
