@@ -50,9 +50,12 @@ export class Machine {
     this.#agent = agent;
     this.qmp = qmp;
     this.#gone = new Promise((_resolve, reject) => {
-      qemu.once('exit', (status) => {
-        if (!this.#stopping) reject(new Error(`QEMU ended with status ${String(status)}\n${this.consoleTail()}`));
-      });
+      const onExit = () => {
+        const status = qemu.signalCode ?? String(qemu.exitCode);
+        if (!this.#stopping) reject(new Error(`QEMU ended with status ${status}\n${this.consoleTail()}`));
+      };
+      if (hasEnded(qemu)) onExit();
+      else qemu.once('exit', onExit);
     });
     this.#gone.catch(() => undefined);
   }
@@ -100,15 +103,17 @@ export class Machine {
     });
     closeSync(output);
     qemu.once('error', () => undefined);
-    const agent = new AgentClient(await connectWhenThere(join(folder, 'agent.sock'), qemu));
-    const qmp = await Qmp.open(await connectWhenThere(join(folder, 'qmp.sock'), qemu));
-    const machine = new Machine(folder, qemu, agent, qmp);
+    let machine: Machine | undefined;
     try {
+      const agent = new AgentClient(await connectWhenThere(join(folder, 'agent.sock'), qemu));
+      const qmp = await Qmp.open(await connectWhenThere(join(folder, 'qmp.sock'), qemu));
+      machine = new Machine(folder, qemu, agent, qmp);
       await machine.#within(BOOT_LIMIT_MS[accelerator], agent.ready, `the guest did not start (${accelerator})`);
       log(`the guest runs (${accelerator}, ${((Date.now() - started) / 1000).toFixed(0)} s)`);
       return machine;
     } catch (error) {
-      await machine.#end();
+      if (machine === undefined) await endProcess(qemu);
+      else await machine.#end();
       throw error;
     }
   }
@@ -154,7 +159,7 @@ export class Machine {
   /** When the guest has ended by itself (poweroff). */
   async ended(): Promise<void> {
     this.#stopping = true;
-    if (this.#qemu.exitCode === null) await once(this.#qemu, 'exit');
+    if (!hasEnded(this.#qemu)) await once(this.#qemu, 'exit');
   }
 
   /** Ends the guest at once, and removes what it left. */
@@ -165,9 +170,7 @@ export class Machine {
 
   async #end(): Promise<void> {
     this.#stopping = true;
-    if (this.#qemu.exitCode !== null || this.#qemu.signalCode !== null) return;
-    this.#qemu.kill('SIGKILL');
-    await once(this.#qemu, 'exit');
+    await endProcess(this.#qemu);
   }
 
   async #alive<T>(work: Promise<T>): Promise<T> {
@@ -226,6 +229,17 @@ function qemuArguments({ kernel, initrd, disk, payload, folder, accelerator }: P
   ];
 }
 
+function hasEnded(process: ChildProcess): boolean {
+  return process.exitCode !== null || process.signalCode !== null;
+}
+
+async function endProcess(process: ChildProcess): Promise<void> {
+  // Without a pid it never started.
+  if (hasEnded(process) || process.pid === undefined) return;
+  process.kill('SIGKILL');
+  await once(process, 'exit');
+}
+
 async function connectWhenThere(path: string, qemu: ChildProcess): Promise<Socket> {
   for (let attempt = 0; attempt < 100; attempt++) {
     const socket = connect(path);
@@ -233,7 +247,7 @@ async function connectWhenThere(path: string, qemu: ChildProcess): Promise<Socke
       await once(socket, 'connect');
       return socket;
     } catch {
-      if (qemu.exitCode !== null) break;
+      if (hasEnded(qemu)) break;
       await delay(100);
     }
   }

@@ -14,6 +14,7 @@ interface Message {
 interface Waiting {
   readonly wants: (message: Message) => boolean;
   readonly done: (message: Message) => void;
+  readonly failed: (reason: string) => void;
 }
 
 const ANSWER_LIMIT_MS = 60_000;
@@ -22,10 +23,16 @@ export class Qmp {
   readonly #socket: Socket;
   readonly #waiting = new Set<Waiting>();
   #nextId = 1;
+  #closed = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
     socket.on('error', () => undefined);
+    // Where KVM opens but runs no guest, QEMU ends after it has taken the connection and before it answers.
+    socket.once('close', () => {
+      this.#closed = true;
+      for (const waiting of [...this.#waiting]) waiting.failed('has closed its control channel');
+    });
     const lines = createInterface({ input: socket });
     lines.on('error', () => undefined);
     lines.on('line', (line) => {
@@ -63,20 +70,24 @@ export class Qmp {
 
   #next(what: string, wants: Waiting['wants']): Promise<Message> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const end = () => {
+        clearTimeout(timer);
         this.#waiting.delete(waiting);
-        reject(new Error(`QEMU does not answer: ${what}`));
-      }, ANSWER_LIMIT_MS);
-      timer.unref();
+      };
       const waiting: Waiting = {
         wants,
         done: (message) => {
-          clearTimeout(timer);
-          this.#waiting.delete(waiting);
+          end();
           resolve(message);
         },
+        failed: (reason) => {
+          end();
+          reject(new Error(`QEMU ${reason}: ${what}`));
+        },
       };
+      const timer = setTimeout(() => waiting.failed('does not answer'), ANSWER_LIMIT_MS);
       this.#waiting.add(waiting);
+      if (this.#closed) waiting.failed('has closed its control channel');
     });
   }
 }
