@@ -91,6 +91,7 @@ export const ERROR_CODES = {
     exit: EXIT.failed,
     meaning: 'With doctor: something of the set-up of this machine keeps espd from working',
   },
+  'wait-timeout': { exit: EXIT.failed, meaning: 'With wait: what was waited for did not happen in time' },
   'daemon-absent': { exit: EXIT.failed, meaning: 'No daemon runs that the command could ask' },
   'daemon-gone': {
     exit: EXIT.failed,

@@ -3,6 +3,7 @@
 import { InvalidArgumentError } from 'commander';
 import { checkLabel } from '../archive/marks/labels.ts';
 import type { Archive } from '../archive/types.ts';
+import { parseSpan } from '../config/span.ts';
 import { type FirmwareRange, parseFirmwareRange } from '../firmware/versions.ts';
 import { type Mac, parseMac } from '../mac.ts';
 
@@ -39,20 +40,21 @@ export function firmwareArgument(text: string): FirmwareRange {
   return range;
 }
 
-const HOUR_MS = 3_600_000;
-const SPANS_MS: Readonly<Record<string, number>> = {
-  h: HOUR_MS,
-  d: 24 * HOUR_MS,
-  w: 7 * 24 * HOUR_MS,
-  y: 365 * 24 * HOUR_MS,
-};
-
 /** Milliseconds of `12h`, `30d`, `4w`, `1y`. */
 export function spanArgument(text: string): number {
-  const match = /^(\d{1,5})([hdwy])$/i.exec(text);
-  const span = Number(match?.[1]) * (SPANS_MS[match?.[2]?.toLowerCase() ?? ''] ?? NaN);
-  if (!(span > 0)) throw new InvalidArgumentError('A span of time looks like 12h, 30d, 4w or 1y.');
-  return span;
+  const spanMs = parseSpan(text, ['h', 'd', 'w', 'y']) ?? 0;
+  if (!(spanMs > 0)) throw new InvalidArgumentError('A span of time looks like 12h, 30d, 4w or 1y.');
+  return spanMs;
+}
+
+/** What timers and holds count to: 24 days. */
+const LONGEST_TIME_MS = 24 * 86_400_000;
+
+/** How long something may take, in milliseconds: `90s`, `10m`, `2h`, `1d`, at most 24 days; a number alone is seconds. */
+export function timeArgument(text: string): number {
+  const timeMs = parseSpan(text, ['s', 'm', 'h', 'd'], 's') ?? 0;
+  if (timeMs > 0 && timeMs <= LONGEST_TIME_MS) return timeMs;
+  throw new InvalidArgumentError('A time looks like 90s, 10m, 2h or 1d, and is at most 24d.');
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1024, m: 1024 * 1024 };

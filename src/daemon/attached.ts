@@ -31,9 +31,18 @@ export class AttachedPorts {
 
   /** By any of its names. @throws EspdError `port-missing` */
   named(name: string): PortInfo {
-    const port = this.all.find(({ address, aliases }) => address === name || aliases?.includes(name) === true);
+    const port = this.#find(name);
     if (port === undefined) throw notAttached(name, this.all);
     return port;
+  }
+
+  /** The address of a port by any of its names; the name itself where no such port is there. */
+  addressOf(name: string): string {
+    return this.#find(name)?.address ?? name;
+  }
+
+  #find(name: string): PortInfo | undefined {
+    return this.all.find(({ address, aliases }) => address === name || aliases?.includes(name) === true);
   }
 
   /** Where a board was found last, or says by its USB that it is. @throws EspdError `board-not-found` */

@@ -4,7 +4,7 @@
  */
 
 import type { Archive } from '../archive/types.ts';
-import { type Clock, unlessAborted, withTimeout } from '../clock.ts';
+import { type Clock, withTimeout } from '../clock.ts';
 import { EspdError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
@@ -21,9 +21,10 @@ import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
 import { AttachedPorts } from './attached.ts';
 import { type BackupRequest, type BoardJob, BoardJobs, type JobSettings, type Visit } from './board-jobs.ts';
+import { Custody } from './custody.ts';
 import type { EventBody } from './event-types.ts';
 import type { EventBus } from './events.ts';
-import { type Hold, type HoldRequest, Holds, type TakeRequest, type TakenPort } from './holds.ts';
+import type { Hold, HoldRequest, TakeRequest, TakenPort } from './holds.ts';
 import { JobNumbers } from './job-numbers.ts';
 import { heldBy, stopping, unplugged } from './port-errors.ts';
 import { PortFailures } from './port-failures.ts';
@@ -67,13 +68,11 @@ export class Daemon {
   readonly #slots: Slots;
   readonly #ports: PortSource;
   readonly #jobs: BoardJobs;
-  readonly #holds: Holds;
+  readonly #custody: Custody;
   readonly #lines: LineMemories;
   readonly #attached = new AttachedPorts();
   /** Plugged in again while the job of the plug-in before was still ending. */
   readonly #replugged = new Map<string, Visit>();
-  /** Given up, or plugged in, while somebody held the port: considered when it is released. */
-  readonly #owed = new Map<string, PlugIn>();
   readonly #admission: Admission;
   /** Ports, by key, whose link ended when their board was let go, and whose going the listing has not shown yet. */
   readonly #wentAway = new Set<string>();
@@ -90,7 +89,6 @@ export class Daemon {
     this.#settings = parts.settings;
     this.#slots = new Slots(parts.settings.cooldownMs);
     this.#lines = lineMemories(archive.cache, parts);
-    this.#holds = new Holds({ clock, emit, onReleased: ({ port }) => this.#onReleased(port) });
     this.#jobs = new BoardJobs({
       ...{ archive, call, clock, emit, log, numbers, openLink },
       lines: this.#lines,
@@ -102,6 +100,11 @@ export class Daemon {
       onProgress: (job, progress) => this.#onProgress(job, progress),
       onDone: ({ port }) => this.#failures.forget(port.address),
       onEnd: ({ port }) => this.#onJobEnd(port.address),
+    });
+    this.#custody = new Custody({
+      ...{ attached: this.#attached, clock, emit, jobs: this.#jobs, slots: this.#slots },
+      forgetFailure: (address) => this.#failures.forget(address),
+      consider: (plugIn) => this.#consider(plugIn),
     });
     this.#admission = new Admission({
       archive,
@@ -139,7 +142,7 @@ export class Daemon {
   }
 
   get holds(): readonly Hold[] {
-    return this.#holds.all;
+    return this.#custody.all;
   }
 
   /** Takes new settings over; jobs that run keep theirs. Ports that are there are judged anew. */
@@ -162,55 +165,26 @@ export class Daemon {
   requestBackup(target: { readonly port: string } | { readonly mac: Mac }, request: BackupRequest): BoardJob {
     const port =
       'port' in target ? this.#attached.named(target.port) : this.#attached.withBoard(target.mac, this.#slots);
-    const hold = this.#holds.at(port.address);
+    const hold = this.#custody.at(port);
     if (hold !== undefined) throw heldBy(hold);
     const job = this.#jobs.at(port.address) ?? this.#jobs.add({ port, inDownloadMode: false, request });
     if (job === undefined || this.#stopping !== undefined) throw stopping();
     return job;
   }
 
-  /**
-   * Keeps the daemon off a port, which need not be there. A job that runs there goes on.
-   * @throws EspdError `port-busy` where somebody else holds it
-   */
-  hold(address: string, request: HoldRequest): Hold {
-    const hold = this.#holds.hold(address, request);
-    const job = this.#jobs.at(address);
-    if (job !== undefined && !job.isRunning) this.#owe(job.visit);
-    this.#jobs.drop(address);
-    this.#failures.forget(address);
-    return hold;
+  /** See {@link Custody.hold}. */
+  hold(name: string, request: HoldRequest): Hold {
+    return this.#custody.hold(name, request);
   }
 
-  /** @returns false where it was not held */
-  release(address: string): boolean {
-    return this.#holds.release(address);
+  /** See {@link Custody.release}. */
+  release(name: string): boolean {
+    return this.#custody.release(name);
   }
 
-  /**
-   * Takes a port for another program, which may reset its board: waits until the daemon's own job there has ended.
-   * @throws EspdError `port-busy` where it is held; the signal's reason
-   */
-  async take(address: string, request: TakeRequest): Promise<TakenPort> {
-    const held = this.#holds.at(address);
-    if (held !== undefined && request.mayProlong !== true) throw heldBy(held);
-    const hold = this.hold(address, request);
-    const job = this.#jobs.at(address);
-    try {
-      if (job !== undefined) {
-        request.onWait?.();
-        if (request.now === true) {
-          this.#owe(job.visit);
-          this.#jobs.cancel(job, new EspdError('interrupted', `${address} was asked for by ${request.by}`));
-        }
-        await unlessAborted(job.ended, request.signal);
-      }
-      request.signal?.throwIfAborted();
-    } catch (error) {
-      this.#holds.release(address, hold);
-      throw error;
-    }
-    return { hold, giveBack: (how) => this.#giveBack(address, hold, how === 'lost') };
+  /** See {@link Custody.take}. */
+  take(name: string, request: TakeRequest): Promise<TakenPort> {
+    return this.#custody.take(name, request);
   }
 
   /** Ends a job, whether it runs or waits. @returns false where there is no such job */
@@ -235,7 +209,7 @@ export class Daemon {
     this.#returns.close();
     this.#rests.close();
     const done = Promise.allSettled([this.#ports.close(), this.#jobs.close()]);
-    this.#holds.close();
+    this.#custody.close();
     try {
       await withTimeout(clock, STOP_LIMIT_MS, done, () => new Error('too slow'));
     } catch {
@@ -263,12 +237,12 @@ export class Daemon {
     const { address, key } = port;
     this.#attached.went(address);
     this.#replugged.delete(address);
-    this.#owed.delete(address);
+    this.#custody.forget(address);
     this.#admission.forget(address);
     this.#failures.forget(address);
     this.#jobs.drop(address);
     // Whoever holds it resets its board as they like.
-    if (this.#holds.at(address) !== undefined && !this.#jobs.at(address)?.isRunning) return;
+    if (this.#custody.at(port) !== undefined && !this.#jobs.at(address)?.isRunning) return;
     const into = this.#slots.detached(port, this.#parts.clock.now());
     const job = this.#jobs.at(address);
     // After its job it may be in a person's hand as well, unless its link has told.
@@ -288,9 +262,9 @@ export class Daemon {
     const { clock, events, log } = this.#parts;
     this.#attached.came(port);
     this.#returns.came(port);
-    if (this.#holds.at(port.address) !== undefined) {
+    if (this.#custody.at(port) !== undefined) {
       // A chip's own USB comes back after each reset; behind a bridge it was a person.
-      if (!isOwnUsb(port)) this.#owe({ port, inDownloadMode: false });
+      if (!isOwnUsb(port)) this.#custody.owe({ port, inDownloadMode: false });
       return;
     }
     const verdict = this.#slots.attached(port, clock.now());
@@ -329,8 +303,8 @@ export class Daemon {
     const { port } = plugIn;
     const { address } = port;
     if (this.#stopping !== undefined || !this.#admission.mayTouch(port)) return;
-    if (this.#holds.at(address) !== undefined) {
-      this.#owe(plugIn);
+    if (this.#custody.at(port) !== undefined) {
+      this.#custody.owe(plugIn);
       return;
     }
     const job = this.#jobs.at(address);
@@ -374,27 +348,5 @@ export class Daemon {
     const again = this.#replugged.get(address);
     this.#replugged.delete(address);
     if (again !== undefined) this.#consider(again);
-  }
-
-  #owe(plugIn: PlugIn): void {
-    this.#owed.set(plugIn.port.address, { port: plugIn.port, inDownloadMode: false });
-  }
-
-  #giveBack(address: string, hold: Hold, isLost: boolean): void {
-    const port = this.#attached.get(address);
-    if (port !== undefined) {
-      if (isLost) this.#owe({ port, inDownloadMode: false });
-      const mac = this.#slots.macAt(port);
-      this.#slots.started(port);
-      if (mac !== undefined) this.#slots.identified(port, mac);
-      this.#slots.released(port, this.#parts.clock.now(), 'app');
-    }
-    this.#holds.release(address, hold);
-  }
-
-  #onReleased(address: string): void {
-    const owed = this.#owed.get(address);
-    this.#owed.delete(address);
-    if (owed !== undefined && this.#attached.has(owed.port)) this.#consider(owed);
   }
 }

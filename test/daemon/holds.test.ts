@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { EspdError, hasCode } from '../../src/errors.ts';
-import { PACED, Workshop, macOf, reading } from './workshop.ts';
+import { CP2102, PACED, Workshop, macOf, reading } from './workshop.ts';
 
 describe('a port that is held', () => {
   it('is not touched when a board is plugged in, and worked on when it is released', async (t) => {
@@ -55,6 +55,46 @@ describe('a port that is held', () => {
       () => shop.daemon.requestBackup({ port: device.address }, { full: false, allowHalfRestored: false }),
       (error: unknown) => hasCode(error, 'port-busy'),
     );
+  });
+
+  it('stays held when a reset gives the board another address, and is looked at there once it is released', async (t) => {
+    const shop = await Workshop.started(t);
+    const device = shop.board({ family: 'esp32c3', usb: 'usb-serial-jtag' });
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    await shop.idle();
+    const opens = shop.opened.length;
+    shop.daemon.hold(device.address, { by: 'Ada' });
+    shop.unplug(device);
+    shop.plug(device, { address: '/dev/ttyACM9' });
+    await shop.pass(60_000);
+    assert.equal(shop.opened.length, opens);
+    assert.throws(
+      () => shop.daemon.requestBackup({ port: '/dev/ttyACM9' }, { full: false, allowHalfRestored: false }),
+      (error: unknown) => hasCode(error, 'port-busy'),
+    );
+    shop.daemon.release(device.address);
+    const { port } = shop.daemon.requestBackup({ port: '/dev/ttyACM9' }, { full: false, allowHalfRestored: false });
+    assert.equal(port.address, '/dev/ttyACM9');
+    await shop.said('Unchanged since its last backup', { port: '/dev/ttyACM9' });
+    await shop.idle();
+  });
+
+  it('is meant by any of its names, also by one that was said before it was there', async (t) => {
+    const shop = await Workshop.started(t);
+    const byId = '/dev/serial/by-id/usb-1';
+    const port = { address: '/dev/ttyUSB0', key: 'a', usb: CP2102, fromFolder: false, aliases: [byId] };
+    shop.daemon.hold(byId, { by: 'Ada' });
+    shop.fire({ kind: 'attached', port });
+    await shop.pass(60_000);
+    assert.deepEqual(shop.opened, []);
+    assert.equal(shop.daemon.release(byId), true);
+    shop.daemon.hold(byId, { by: 'Ada' });
+    assert.deepEqual(
+      shop.daemon.holds.map(({ port: held }) => held),
+      [port.address],
+    );
+    assert.equal(shop.daemon.release(port.address), true);
   });
 });
 

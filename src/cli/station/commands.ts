@@ -1,11 +1,12 @@
 /** The commands that are about a running daemon: their options and help. */
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { EspdError } from '../../errors.ts';
-import { NOW_HELP, countArgument } from '../arguments.ts';
+import { NOW_HELP, boardArgument, timeArgument } from '../arguments.ts';
 import type { Host } from '../host.ts';
 import type { Output } from '../output.ts';
 import type { HoldCommandOptions } from './hold.ts';
+import type { WaitCommandOptions } from './wait.ts';
 import type { WatchCommandOptions } from './watch.ts';
 
 /** For a command that needs neither a sound config nor an archive. */
@@ -29,10 +30,19 @@ export function addStationCommands(
       ),
     );
 
-  const TARGET = 'address of a port, or the MAC of a board that the daemon has found';
+  add('wait', 'wait until a board is backed up, or only plugged in; for scripts')
+    .requiredOption('--mac <board>', 'the board with this MAC or label', boardArgument)
+    .option('--backup', 'until the daemon has backed it up since it was plugged in (this is the default)')
+    .addOption(new Option('--plugged', 'only until the daemon sees it at a port').conflicts('backup'))
+    .option('--timeout <time>', 'give up after so long: 90s, 10m, 2h; a number alone is seconds', timeArgument)
+    .action((options: WaitCommandOptions, command: Command) =>
+      runAlone(command, async (out) => (await import('./wait.ts')).wait(command.optsWithGlobals(), host, out, options)),
+    );
+
+  const TARGET = 'address of a port; or MAC or label of a board that the daemon has found';
   add('hold', 'keep the daemon off a port, so that another program can have it')
     .argument('<port>', TARGET)
-    .option('--for <seconds>', 'release it by itself after so many seconds', countArgument)
+    .option('--for <time>', 'release it by itself after so long: 90s, 10m, 2h; a number alone is seconds', timeArgument)
     .option('--by <name>', 'who holds it, for people (default: espd hold)')
     .option('--now', NOW_HELP, false)
     .action((target: string, options: HoldCommandOptions, command: Command) =>
