@@ -46,8 +46,8 @@ export async function ensureInstalled({ dev }) {
 }
 
 /**
- * Compiles src to dist when it was not compiled from exactly these sources. dist/.stamp, written last, says from which.
- * The compiler writes to a folder beside dist that then takes its place: whoever runs from dist never meets a half of it.
+ * Compiles src to dist, and web to dist/web, when they were not made of exactly these sources. dist/.stamp, written last,
+ * says of which. The compiler writes to a folder beside dist that then takes its place: whoever runs from dist never meets a half of it.
  *
  * @throws {StepFailed} when the sources do not compile; dist stays as it was
  */
@@ -64,6 +64,10 @@ export async function ensureBuilt() {
     const tsc = at('node_modules', 'typescript', 'bin', 'tsc');
     try {
       await runStep('tsc', process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', 'dist.next']);
+      if (fs.existsSync(at('web'))) {
+        const vite = [at('node_modules', 'vite', 'bin', 'vite.js'), 'build', '--config', at('web', 'vite.config.mjs')];
+        await runStep('vite', process.execPath, [...vite, '--outDir', path.join(fresh, 'web')]);
+      }
       fs.writeFileSync(path.join(fresh, '.stamp'), fingerprint);
       const old = at('dist.old');
       fs.rmSync(old, { recursive: true, force: true });
@@ -112,8 +116,9 @@ function isBuilt() {
 /** Of the content, not of dates: those say nothing after a checkout, a copy or a restore. Some ms for this project. */
 function sourceFingerprint() {
   const hash = createHash('sha256');
-  const sources = fs
-    .readdirSync(at('src'), { recursive: true, withFileTypes: true })
+  const sources = ['src', 'web']
+    .filter((folder) => fs.existsSync(at(folder)))
+    .flatMap((folder) => fs.readdirSync(at(folder), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => path.relative(root, path.join(entry.parentPath ?? entry.path, entry.name)));
   const settings = fs.readdirSync(root).filter((name) => /^(tsconfig.*|package|package-lock)\.json$/.test(name));

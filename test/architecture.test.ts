@@ -50,6 +50,18 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   firmware: [],
   serial: [],
   simulator: ['serial/link.ts'],
+  // The page: data only by the API. What it takes as code is pure, so that page and commands say and sort alike.
+  web: [
+    'daemon/station.ts',
+    'cli/station/words.ts',
+    'cli/station/rates.ts',
+    'cli/progress.ts',
+    'cli/text.ts',
+    'cli/list-filter.ts',
+    'firmware/versions.ts',
+    'type daemon',
+    'type firmware',
+  ],
 };
 
 /** Where a third-party package may be imported: rooms, files, or folders. What is not named here may not be used at all. */
@@ -64,6 +76,9 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   zstddec: ['archive'],
   commander: ['cli'],
   koffi: ['serial', 'daemon/notify.ts', 'simulator/serve/pty', 'exit.ts'],
+  preact: ['web'],
+  '@preact/signals': ['web'],
+  vite: ['web/vite.config.mjs'],
   // Its stub images are data, read through the file system; its code is not for us.
   'esptool-js': [],
 };
@@ -79,7 +94,7 @@ const MAX_LINES = 400;
 /** Folders of somebody's machine; `~` and `$HOME` are how to say it. */
 const MACHINE_PATHS = /(?<![\w.~>)\]}*$-])\/(?:work|root|home\/\w+|Users\/\w+)(?![\w-])/;
 
-/** Files by their path inside src. */
+/** Files by their path inside src; those of the page by that inside the project, which begins with `web/`. */
 type Sources = ReadonlyMap<string, string>;
 
 interface Import {
@@ -148,6 +163,12 @@ const roomOf = (file: string) => (file.includes('/') ? file.slice(0, file.indexO
 const holds = (place: string, file: string) =>
   place.endsWith('.ts') || !place.includes('/') ? place === file || place === roomOf(file) : file.startsWith(place);
 
+/** The file that a relative import means. */
+const targetOf = (file: string, specifier: string) => {
+  const target = path.posix.join(path.posix.dirname(file), specifier);
+  return roomOf(file) === 'web' ? target.replace(/^src\//, '') : target;
+};
+
 const isBuiltIn = (specifier: string) => specifier.startsWith('node:');
 
 const packageOf = (specifier: string) =>
@@ -182,7 +203,7 @@ function check(sources: Sources): string[] {
     for (const { specifier, typeOnly, line } of imports) {
       if (isBuiltIn(specifier)) continue;
       if (specifier.startsWith('.')) {
-        const target = path.posix.join(path.posix.dirname(file), specifier);
+        const target = targetOf(file, specifier);
         if (target.startsWith('..')) report(line, `imports ${specifier}, outside src`);
         else if (!sources.has(target)) report(line, `imports ${specifier}, which does not exist`);
         else {
@@ -222,7 +243,7 @@ function reachedFrom(sources: Sources, from: string): Map<string, string[]> {
   for (const [file, way] of ways) {
     for (const { specifier, typeOnly } of readFacts(file, sources.get(file) ?? '').imports) {
       if (typeOnly || !specifier.startsWith('.')) continue;
-      const target = path.posix.join(path.posix.dirname(file), specifier);
+      const target = targetOf(file, specifier);
       if (!ways.has(target)) ways.set(target, [...way, target]);
     }
   }
@@ -290,13 +311,19 @@ function listProjectFiles(): string[] {
 function readSources(): Sources {
   const folder = path.join(root, 'src');
   const files = fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
-  return new Map(
-    files.sort().map((file) => [file.split(path.sep).join('/'), fs.readFileSync(path.join(folder, file), 'utf8')]),
-  );
+  const read = (file: string, at: string) => [file.split(path.sep).join('/'), fs.readFileSync(at, 'utf8')] as const;
+  const page = fs.readdirSync(path.join(root, 'web'), { recursive: true, encoding: 'utf8' });
+  return new Map([
+    ...files.sort().map((file) => read(file, path.join(folder, file))),
+    ...page
+      .filter((file) => /\.tsx?$/.test(file))
+      .sort()
+      .map((file) => read(path.join('web', file), path.join(root, 'web', file))),
+  ]);
 }
 
 describe('the house', () => {
-  test('src keeps the rules', () => {
+  test('src and web keep the rules', () => {
     const sources = readSources();
     assert.ok(sources.size > 5, 'src is there');
     assert.deepEqual(check(sources), []);
@@ -318,6 +345,18 @@ describe('the house', () => {
       reachedFrom(sources, 'transfer/restore/restore.ts').has('esp/flash-write.ts'),
       'the walk finds what is there',
     );
+  });
+
+  test('what the page loads runs in a browser', () => {
+    const sources = readSources();
+    const reached = reachedFrom(sources, 'web/main.tsx');
+    assert.ok(reached.has('web/app.tsx') && reached.has('daemon/station.ts'), 'the walk finds what is there');
+    for (const [file, way] of reached) {
+      const builtIns = readFacts(file, sources.get(file) ?? '').imports.filter(
+        ({ specifier, typeOnly }) => !typeOnly && isBuiltIn(specifier),
+      );
+      assert.deepEqual(builtIns, [], way.join(' -> '));
+    }
   });
 
   test('commands that erase or program flash are given in one file', () => {
@@ -342,10 +381,15 @@ describe('the house', () => {
   });
 
   test('every package of the table is a dependency, and every dependency is in the table', () => {
-    const { dependencies } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+    const { dependencies, devDependencies } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8')) as {
       dependencies: Record<string, string>;
+      devDependencies: Record<string, string>;
     };
-    assert.deepEqual(Object.keys(PACKAGES).sort(), Object.keys(dependencies).sort());
+    // What becomes part of the built page is needed at build time only.
+    const ofPage = Object.keys(PACKAGES).filter((name) => PACKAGES[name]?.some((place) => holds('web', place)));
+    const others = Object.keys(PACKAGES).filter((name) => !ofPage.includes(name));
+    assert.deepEqual(others.sort(), Object.keys(dependencies).sort());
+    for (const name of ofPage) assert.ok(name in devDependencies, name);
   });
 });
 

@@ -18,7 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { generatedFiles } from '../generated.ts';
 import { ARCHITECTURES, type Architecture, MAINTAINER, changelog, controlFile, copyrightFile } from './control.ts';
@@ -120,10 +120,11 @@ export function stageFiles(stage: string, options: BuildOptions): void {
   settle(stage, new Set([main, ...SCRIPTS.map((script) => `DEBIAN/${script}`)]), date);
 }
 
-/** What the compiler has made, without source maps: the sources that they speak of do not come along. */
+/** What was built, without source maps: the sources that they speak of do not come along. */
 function copyCompiled(dist: string, target: string): void {
   for (const file of filesOf(dist)) {
-    if (!file.endsWith('.js')) continue;
+    const isOfPage = relative(dist, file).split(sep)[0] === 'web';
+    if (!file.endsWith('.js') && !isOfPage) continue;
     const copy = join(target, relative(dist, file));
     mkdirSync(dirname(copy), { recursive: true });
     writeFileSync(copy, readFileSync(file, 'utf8').replace(/\n\/\/# sourceMappingURL=.*\n?$/, '\n'));

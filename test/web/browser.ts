@@ -1,0 +1,55 @@
+/** A real browser for the tests of the page: Debian's Chromium, one for all tests of a file. */
+
+import { existsSync } from 'node:fs';
+import { after } from 'node:test';
+import { type Browser, type BrowserContextOptions, type Page, chromium } from 'playwright-core';
+
+const CHROMIUM = '/usr/bin/chromium';
+
+/** Nothing but the page, and nothing that asks the network. */
+const ARGUMENTS = [
+  ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-dev-shm-usage'],
+  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+];
+
+/** Why the tests of the page cannot run here; undefined = they can. In CI a missing browser is a failure. */
+export function missingBrowser(): string | undefined {
+  if (existsSync(CHROMIUM)) return undefined;
+  if (process.env['CI'] === 'true') return undefined;
+  const why = `no ${CHROMIUM}: the tests of the page are skipped (apt-get install chromium)`;
+  process.stderr.write(`espd: ${why}\n`);
+  return why;
+}
+
+let running: Promise<Browser> | undefined;
+
+/** One browser for each test file; it ends with the file. */
+function browser(): Promise<Browser> {
+  running ??= chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS, timeout: 60_000 });
+  return running;
+}
+
+after(async () => {
+  await (await running)?.close();
+});
+
+export interface OpenPage {
+  readonly page: Page;
+  /** What the page complained of on its console, and errors that it did not catch. */
+  readonly complaints: string[];
+}
+
+/** A page of its own, with cookies and storage of its own. */
+export async function newPage(options: BrowserContextOptions = {}): Promise<OpenPage> {
+  const context = await (await browser()).newContext(options);
+  context.setDefaultTimeout(60_000);
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on('pageerror', (error) => complaints.push(`error: ${error.message}`));
+  page.on('console', (message) => {
+    // The browser tells of answers that are errors; the page handles those.
+    const isAnswer = /^Failed to load resource/.test(message.text());
+    if (message.type() === 'error' && !isAnswer) complaints.push(message.text());
+  });
+  return { page, complaints };
+}

@@ -1,0 +1,108 @@
+/** A real daemon with simulated boards, and its page: what the tests of the page look at. */
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { DemoHub } from '../../src/cli/demo-hub.ts';
+import { type Proxy, startProxy } from './test-proxy.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+/** For what must happen on a machine that has other things to do. */
+export const PATIENCE_MS = 90_000;
+
+export class WebStation {
+  readonly hub: DemoHub;
+  readonly folder: string;
+  readonly socketPath: string;
+  /** Of the page, with a slash at its end. */
+  url = '';
+  #daemon: ChildProcess | undefined;
+  #page: Proxy | undefined;
+
+  private constructor(folder: string, hub: DemoHub) {
+    this.folder = folder;
+    this.hub = hub;
+    this.socketPath = join(folder, 'espd.sock');
+  }
+
+  /** To be closed. @param prepare what is done to the folder before the daemon starts */
+  static async open(prepare: (hub: DemoHub) => void | Promise<void> = () => undefined): Promise<WebStation> {
+    const folder = await mkdtemp(join(tmpdir(), 'espd-web-'));
+    const hub = await DemoHub.open(folder);
+    await prepare(hub);
+    const station = new WebStation(folder, hub);
+    await station.startDaemon();
+    station.#page = await startProxy(() => station.socketPath);
+    station.url = station.#page.url;
+    return station;
+  }
+
+  async close(): Promise<void> {
+    this.#page?.server.closeAllConnections();
+    this.#page?.server.close();
+    await this.stopDaemon();
+    await this.hub.close();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  async startDaemon(): Promise<void> {
+    const child = spawn(process.execPath, [MAIN, 'daemon', '--config', this.hub.configPath], {
+      env: { ...process.env, RUNTIME_DIRECTORY: this.folder, NODE_TEST_CONTEXT: undefined },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#daemon = child;
+    let log = '';
+    await new Promise<void>((resolve, reject) => {
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        log += text;
+        if (log.includes('Watching for boards')) resolve();
+      });
+      child.once('exit', () => reject(new Error(`the daemon has ended:\n${log}`)));
+    });
+  }
+
+  async stopDaemon(): Promise<void> {
+    const child = this.#daemon;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    await exited;
+  }
+
+  /** Asks the API as any client does. */
+  async ask(path: string, method = 'GET', body?: unknown): Promise<Record<string, unknown>> {
+    const response = await fetch(new URL(path, this.url), {
+      method,
+      ...(body !== undefined && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
+    });
+    const text = await response.text();
+    assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
+    return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+  }
+
+  /** Waits until the API's answer is as wanted. */
+  async until<T>(path: string, wanted: (document: T) => boolean): Promise<T> {
+    const end = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const document = (await this.ask(path)) as T;
+      if (wanted(document)) return document;
+      assert.ok(performance.now() < end, `${path} never became as wanted: ${JSON.stringify(document)}`);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+
+  /** Plugs a board in, waits for its backup. */
+  async backedUp(index: number): Promise<string> {
+    const board = this.hub.boards[index];
+    assert.ok(board !== undefined);
+    await this.hub.plugIn(board);
+    await this.until<{ ports: { mac: string; state: string }[] }>('/v1/ports', ({ ports }) =>
+      ports.some(({ mac, state }) => mac === board.mac && state === 'done'),
+    );
+    return board.mac;
+  }
+}

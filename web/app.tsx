@@ -1,0 +1,135 @@
+/** The frame of the page: navigation, what is wrong with the connection, and the page that the address names. */
+
+import type { JSX } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { session } from './api.ts';
+import { ConnectionBanner } from './banners.tsx';
+import { BoardsPage } from './boards/boards-page.tsx';
+import { Login } from './login.tsx';
+import { about, connection } from './live.ts';
+import { Toast } from './parts/notice.tsx';
+import { PortsPage } from './ports/ports-page.tsx';
+import { linkTo, route } from './route.ts';
+import { theme } from './settings.ts';
+
+interface Page {
+  readonly name: string;
+  readonly title: string;
+  readonly render: (path: readonly string[]) => JSX.Element;
+}
+
+const PAGES: readonly Page[] = [
+  { name: 'ports', title: 'Ports', render: () => <PortsPage /> },
+  { name: 'boards', title: 'Boards', render: () => <BoardsPage /> },
+];
+
+export function App() {
+  const { value } = session;
+  if (value === 'unknown') return <Waiting />;
+  if ('missing' in value) return <Login kind={value.missing} />;
+  return <Frame />;
+}
+
+function Waiting() {
+  return (
+    <main id="main" class="narrow">
+      <h1>espd</h1>
+      <p role="status">Looking for the station…</p>
+    </main>
+  );
+}
+
+function Frame() {
+  const [name = 'ports', ...path] = route.value.path;
+  const page = PAGES.find((one) => one.name === name);
+  const title = page?.title ?? 'Not found';
+  const main = useRef<HTMLElement>(null);
+  const isFirst = useRef(true);
+  useEffect(() => {
+    document.title = `${title} · espd`;
+    // Who follows a link with the keyboard goes on reading at what it has brought.
+    if (!isFirst.current) main.current?.focus();
+    isFirst.current = false;
+    scrollTo(0, 0);
+  }, [title, path.join('/')]);
+  return (
+    <>
+      <a class="skip" href="#main" onClick={skipTo(main)}>
+        Skip to the content
+      </a>
+      <header class="top">
+        <a class="brand" href={linkTo(['ports'])}>
+          espd
+        </a>
+        <nav aria-label="Pages">
+          {PAGES.map((one) => (
+            <a key={one.name} href={linkTo([one.name])} aria-current={one === page ? 'page' : undefined}>
+              {one.title}
+            </a>
+          ))}
+        </nav>
+        <div class="tools">
+          <Lamp />
+          <ThemeSwitch />
+        </div>
+      </header>
+      <ConnectionBanner />
+      <main id="main" ref={main} tabIndex={-1}>
+        {page === undefined ? <NotFound /> : page.render(path)}
+      </main>
+      <footer>
+        {about.value !== null && (
+          <>
+            espd {about.value.version} · archive <code>{about.value.archive}</code>
+          </>
+        )}
+      </footer>
+      <Toast />
+    </>
+  );
+}
+
+function skipTo(main: { readonly current: HTMLElement | null }) {
+  return (event: Event) => {
+    // The part behind # is the page.
+    event.preventDefault();
+    main.current?.focus();
+  };
+}
+
+function Lamp() {
+  const text = { connecting: 'Connecting', live: 'Live', lost: 'No connection' }[connection.value];
+  return (
+    <span class={`lamp ${connection.value}`} role="status">
+      {text}
+    </span>
+  );
+}
+
+const THEMES = ['auto', 'light', 'dark'];
+
+function ThemeSwitch() {
+  return (
+    <label class="quiet">
+      <span class="sr">Colours</span>
+      <select value={theme.value} onChange={({ currentTarget }) => (theme.value = currentTarget.value)}>
+        {THEMES.map((name) => (
+          <option key={name} value={name}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function NotFound() {
+  return (
+    <>
+      <h1>There is no such page</h1>
+      <p>
+        <a href={linkTo(['ports'])}>To the ports</a>
+      </p>
+    </>
+  );
+}

@@ -1,0 +1,221 @@
+/** Documents of the API as far as the page uses them; docs/json.md and docs/api.md tell what each field means. */
+
+import type { FlashComparison } from '../src/firmware/compare/types.ts';
+import type { Told } from './parts/notice.tsx';
+
+export interface ChipChange {
+  readonly kind: 'chip' | 'flash';
+  readonly details: readonly string[];
+}
+
+export interface HalfRestored {
+  readonly from: { readonly mac: string; readonly id: string } | null;
+  readonly startedAt: string | null;
+  readonly snapshot: string | null;
+}
+
+export interface BoardRow {
+  readonly mac: string;
+  readonly label: string | null;
+  readonly note: string | null;
+  readonly group: string | null;
+  readonly chip: string | null;
+  readonly sizeBytes: number | null;
+  readonly backups: number;
+  readonly first: string | null;
+  readonly latest: string | null;
+  readonly lastSeen: string | null;
+  /** Name and version in one text. */
+  readonly firmware: string | null;
+  readonly chipChange: ChipChange | null;
+  readonly halfRestored: HalfRestored | null;
+  readonly isDamaged?: boolean;
+}
+
+export interface BoardsDocument {
+  readonly boards: readonly BoardRow[];
+  readonly total: number;
+  readonly problems: readonly { readonly mac: string | null; readonly file: string; readonly problem: string }[];
+}
+
+export interface Firmware {
+  readonly name: string;
+  readonly version: string | null;
+}
+
+export interface BackupRow {
+  readonly id: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  readonly createdAt: string;
+  readonly reason: string | null;
+  readonly pinned: { readonly at: string; readonly note: string | null } | null;
+  readonly confirmed: object | null;
+  readonly chipChange: ChipChange | null;
+  readonly firmware: Firmware | null;
+  readonly seenUnchanged: readonly string[];
+}
+
+export interface BoardDocument {
+  readonly board: BoardRow;
+  readonly backups: readonly BackupRow[];
+  readonly removed: readonly { readonly at: string; readonly id: string; readonly why: string }[];
+  readonly restores: readonly { readonly at?: string; readonly id?: string }[];
+  readonly problems: readonly { readonly file: string; readonly problem: string }[];
+}
+
+export interface PartitionRow {
+  readonly name: string;
+  readonly type: string;
+  readonly subtype: string;
+  readonly offset: number;
+  readonly sizeBytes: number;
+  readonly encrypted?: boolean;
+}
+
+/** A stretch of flash: all parts of an image cover it, each byte once. */
+export interface FlashPart extends PartitionRow {
+  readonly kind: 'partition' | 'bootloader' | 'partition-table' | 'gap';
+}
+
+export type MapCell = 'blank' | 'data' | 'changed' | 'erased';
+
+export interface NvsReading {
+  readonly partition: string;
+  readonly state: 'plain' | 'blank' | 'encrypted' | 'unknown';
+  readonly namespaces: readonly {
+    readonly name: string;
+    readonly keys: readonly {
+      readonly key: string;
+      readonly type: string;
+      readonly sizeBytes: number | null;
+      readonly secret: boolean;
+      readonly value: string | null;
+    }[];
+  }[];
+  readonly more: number;
+  readonly problems: readonly string[];
+}
+
+export interface FilesReading {
+  readonly partition: string;
+  readonly kind: 'spiffs' | 'littlefs' | 'fat' | null;
+  readonly entries: readonly { readonly path: string; readonly isFolder: boolean; readonly sizeBytes: number | null }[];
+  readonly more: number;
+  readonly problems: readonly string[];
+}
+
+export interface ContentsDocument {
+  readonly mac: string;
+  readonly id: string;
+  readonly sizeBytes: number;
+  readonly before: { readonly id: string } | null;
+  readonly map: { readonly blockBytes: number; readonly cells: readonly MapCell[] };
+  readonly firmware: Firmware | null;
+  readonly boots: string | null;
+  readonly opaque: 'encryption' | null;
+  readonly partitions: readonly PartitionRow[];
+  readonly parts: readonly FlashPart[];
+  readonly nvs: readonly NvsReading[];
+  readonly files: readonly FilesReading[];
+  readonly problems: readonly string[];
+}
+
+interface DiffSide {
+  readonly mac: string;
+  readonly id: string;
+  readonly createdAt: string;
+}
+
+export interface DiffDocument extends FlashComparison {
+  readonly before: DiffSide;
+  readonly after: DiffSide;
+}
+
+/** The plan of a restore. */
+export interface PlanDocument {
+  readonly sectors: number;
+  readonly bytes: number;
+  readonly parts: readonly {
+    readonly name: string;
+    readonly kind: string;
+    readonly sectors: number;
+    readonly from: number;
+    readonly to: number;
+  }[];
+  readonly scope: readonly { readonly name: string | null }[] | null;
+  readonly kept: { readonly parts: readonly { readonly name: string | null }[]; readonly notes: readonly string[] };
+  readonly backup: {
+    readonly mac: string;
+    readonly id: string;
+    readonly createdAt: string;
+    readonly why: string;
+    readonly chip: string;
+    readonly firmware: Firmware | null;
+    readonly sizeBytes: number;
+    readonly confirmed: boolean;
+  };
+  readonly board: { readonly mac: string; readonly chip: string; readonly revision: string; readonly port: string };
+  readonly estimate: { readonly seconds: number };
+  readonly risks: readonly string[];
+  readonly snapshot:
+    | { readonly kind: 'made' }
+    | { readonly kind: 'exists'; readonly id: string }
+    | { readonly kind: 'none'; readonly because: string };
+  readonly halfRestored: { readonly snapshot: string | null } | null;
+}
+
+export interface RestoreDocument {
+  readonly mac: string;
+  readonly id: string;
+  readonly sectorsWritten: number;
+  readonly verified: boolean;
+  readonly snapshot: string | null;
+  readonly finished: boolean;
+  readonly transfer?: { readonly seconds: number };
+  readonly error?: Told;
+}
+
+/** One board of a restore onto many. */
+export interface ManyBoard {
+  readonly verdict: 'pass' | 'fail' | 'skip';
+  readonly port: string | null;
+  readonly mac: string | null;
+  readonly sectorsWritten?: number;
+  readonly error?: Told | null;
+}
+
+export interface RetentionDocument {
+  readonly policy?: object | null;
+  readonly backups: readonly {
+    readonly mac: string;
+    readonly id: string;
+    readonly stays: boolean;
+    readonly reasons: readonly { readonly code: string; readonly text: string }[];
+    readonly sizeOnDiskBytes: number | null;
+  }[];
+  readonly totalBytes?: number;
+  readonly freedBytes?: number;
+  readonly overBudgetBytes?: number;
+  readonly blocked?: readonly { readonly text: string }[];
+}
+
+export interface SchedulesDocument {
+  readonly timezone: string;
+  readonly schedules: readonly {
+    readonly name: string;
+    readonly cron: string | null;
+    readonly nextRun: string | null;
+  }[];
+}
+
+export interface DoctorDocument {
+  readonly ok: boolean;
+  readonly checks: readonly {
+    readonly id: string;
+    readonly status: string;
+    readonly title: string;
+    readonly detail?: string;
+    readonly fix?: { readonly command: string; readonly safe: boolean };
+  }[];
+}
