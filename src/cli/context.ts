@@ -7,6 +7,7 @@ import type { PersonFiles } from '../client/files.ts';
 import { localFiles } from '../client/local-files.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { type Config, type LoadedConfig, loadConfig } from '../config/loader.ts';
+import { RELOAD_TIME_LIMIT_MS } from '../config/parse.ts';
 import { type ClosableLogger, createLogger } from '../config/logger.ts';
 import { parseSize } from '../config/size.ts';
 import { modeBits } from '../config/schema.ts';
@@ -65,13 +66,14 @@ export async function openContext(
 ): Promise<CommandContext> {
   const { service } = host;
   const { config: path, archive: archivePath } = service?.options ?? options;
-  const reload = () =>
+  const load = (timeLimitMs?: number) =>
     loadConfig({
       path,
+      timeLimitMs,
       env: host.env,
       overrides: archivePath === undefined ? {} : { archive: { path: archivePath } },
     });
-  const loaded = await reload();
+  const loaded = await load();
   const { config } = loaded;
   const log = createLogger({
     level: options.logLevel ?? (isService ? config.log.level : 'warn'),
@@ -94,7 +96,7 @@ export async function openContext(
   return {
     config,
     loaded,
-    reload,
+    reload: () => load(RELOAD_TIME_LIMIT_MS),
     archive,
     lines: lineMemories(archive.cache, { clock: systemClock, log }),
     readers: readerMemories(archive.cache, { log }),

@@ -36,6 +36,8 @@ export interface LoadOptions {
   /** Default: that of the process. */
   readonly cwd?: string | undefined;
   readonly systemConfigPath?: string | undefined;
+  /** How long reading the file may take; default: as {@link parseConfig} has it. */
+  readonly timeLimitMs?: number | undefined;
 }
 
 /**
@@ -65,7 +67,7 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const source = await firstReadable(candidates, named !== undefined);
 
   const folder = source === null ? cwd : dirname(source.path);
-  const file = source === null ? configSchema.parse({}) : parseConfig(source.bytes, source.path);
+  const file = source === null ? configSchema.parse({}) : parseConfig(source.bytes, source.path, options.timeLimitMs);
   const { overrides = {} } = options;
   const { archive, watch, schedule, api, ...others } = overridden(
     {

@@ -219,10 +219,23 @@ test('law: indicators in any order are read within the limit of time', () => {
   );
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 120 }), (pieces) => {
-      for (const problem of problems(pieces.join(''))) assert.doesNotMatch(problem, /takes too long/);
+      for (const problem of problems(pieces.join(''))) assert.doesNotMatch(problem, /took longer than/);
     }),
     { numRuns: 300 },
   );
+});
+
+test('a file that takes longer than the limit is refused with the limit; the limit of a start is a long one', () => {
+  const worst = Array.from({ length: 2800 }, (_, index) => `k${index}: 1\n`).join('');
+  assert.throws(
+    () => parseConfig(Buffer.from(worst), 'c.yaml', 1),
+    (error) =>
+      error instanceof EspdError &&
+      error.code === 'config-invalid' &&
+      /c\.yaml:1:1: took longer than 0\.001 s/.test(error.message),
+  );
+  const [first] = problems(worst);
+  assert.equal(first, '1:1: unknown key "k0"');
 });
 
 test('not UTF-8: the line is named', () => {
