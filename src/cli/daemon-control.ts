@@ -5,9 +5,11 @@ import { relayCommand } from '../control/command-process.ts';
 import { CommandJobs } from '../control/command-jobs.ts';
 import { type Control, openControl } from '../control/control.ts';
 import { portKeeperOf } from '../control/port-keeper.ts';
+import { Readings } from '../control/readings.ts';
 import { Sessions } from '../control/session.ts';
-import { commandStarter } from '../control/start-command.ts';
+import { commandStarter, readingStarter } from '../control/start-command.ts';
 import type { Daemon } from '../daemon/daemon.ts';
+import type { EventBody } from '../daemon/event-types.ts';
 import type { EventBus } from '../daemon/events.ts';
 import type { JobNumbers } from '../daemon/job-numbers.ts';
 import type { Station } from '../daemon/station.ts';
@@ -24,6 +26,8 @@ export interface AskedDaemon {
   readonly service: Daemon;
   readonly numbers: JobNumbers;
   readonly metrics: () => string;
+  /** What is done by the clock, as the API tells it. */
+  readonly schedules: () => object;
   /** Undefined = the config is in force. */
   readonly reload: () => Promise<EspdError | undefined>;
 }
@@ -44,20 +48,22 @@ export async function openDaemonControl(
     log.debug('No socket: neither $RUNTIME_DIRECTORY nor api.socket names a place');
     return undefined;
   }
-  const { events, metrics, numbers, reload, service, station } = asked;
+  const { events, metrics, numbers, reload, schedules, service, station } = asked;
   const processes = {
     command: relayCommand({ configPath: loaded.path, archivePath: archive.root }, host.env),
     ports: portKeeperOf(service),
     ...{ clock, log },
   };
+  const emit = (event: EventBody) => events.emit(event);
   const commands = new CommandJobs({
-    ...{ clock, numbers, emit: (event) => events.emit(event) },
+    ...{ clock, numbers, emit },
     start: commandStarter(processes),
   });
   const outside = systemOutside(host.env);
   try {
     return await openControl({
-      ...{ archive, call, clock, commands, events, log, metrics, reload, socketPath, station },
+      ...{ archive, call, clock, commands, emit, events, log, metrics, reload, schedules, socketPath, station },
+      readings: new Readings({ clock, start: readingStarter(processes) }),
       daemon: service,
       doctor: async () =>
         reportOf(await examine(subjectOf(context, host.env, outside, socketPath)), outside.person.uid === 0),

@@ -70,6 +70,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const catchUp = new CatchUp({ cache: archive.cache, clock, log, isBusy: () => service.isBusy });
   const scrub = scheduleScrub(context, events, service, catchUp);
   const pruning = schedulePrune(context, events, catchUp);
+  let zone = context.config.schedule.timezone;
   const configWatch = watchConfig({
     loaded: context.loaded,
     load: context.reload,
@@ -80,6 +81,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       log.setLevel(config.log.level);
       scrub.apply(config.schedule);
       pruning.apply(config);
+      zone = config.schedule.timezone;
       outbound.apply(config);
       events.emit({ type: 'config-reloaded', needsRestart: needsRestart(context.config, config) });
       notifier.ready();
@@ -90,6 +92,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
 
   const control = await openDaemonControl(context, host, {
     ...{ events, station, service, numbers, metrics: () => outbound.metrics() },
+    schedules: () => ({ timezone: zone, schedules: [scrub.due, pruning.due] }),
     reload: async () => {
       // Why it is not taken over is for whoever asked, also where the log has it already.
       const fault = await context.reload().then(() => undefined, toEspdError);
@@ -149,6 +152,9 @@ function scheduleScrub(context: CommandContext, events: EventBus, service: Daemo
   });
   const task = scheduleTask('verify', schedule.verify, schedule.timezone, () => scrub.run(signal), log, catchUp);
   return {
+    get due() {
+      return task.due;
+    },
     apply: (now: Config['schedule']) => {
       schedule = now;
       void task.reschedule(now.verify, now.timezone);
@@ -172,6 +178,9 @@ function schedulePrune(context: CommandContext, events: EventBus, catchUp: Catch
   const work = () => pruneByPolicy({ retention, signal, emit: (event) => events.emit(event) }, policy);
   const task = scheduleTask('prune', prune, timezone, work, log, catchUp);
   return {
+    get due() {
+      return task.due;
+    },
     apply: (now: Config) => {
       policy = retentionPolicy(now.retention);
       void task.reschedule(now.schedule.prune, now.schedule.timezone);

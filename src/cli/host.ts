@@ -56,6 +56,8 @@ export interface ServiceHost {
   readonly onProgress: (port: string, progress: Progress) => void;
   /** What a restore is about to do; the next question is about it. */
   readonly onPlan: (plan: unknown) => void;
+  /** One of many documents of a command that goes on. */
+  readonly onEvent: (event: unknown) => void;
   /** The JSON document of the command, or of its error, whatever the person sees. */
   readonly onDocument: (document: unknown) => void;
 }
@@ -63,10 +65,10 @@ export interface ServiceHost {
 export function outputOf(options: CommonOptions, host: Host): Output {
   // https://no-color.org: any value but the empty one forbids color.
   const color = options.color !== false && !host.env['NO_COLOR'] && host.env['TERM'] !== 'dumb';
-  const onDocument = host.service?.onDocument;
+  const { service } = host;
   return new Output(host.terminal, {
     json: options.json === true,
     color,
-    ...(onDocument === undefined ? {} : { onDocument }),
+    ...(service === undefined ? {} : { onDocument: service.onDocument, onEvent: service.onEvent }),
   });
 }

@@ -1,6 +1,6 @@
 /** The flash of a backup as a map: a cell for each block of 64 KiB, by the digests of its manifest. Pure. */
 
-import { createHash } from 'node:crypto';
+import { type FlashCell, flashCells } from '../documents/flash-cells.ts';
 import { BLOCK_BYTES } from '../flash.ts';
 import { replaceUnprintable } from '../printable.ts';
 import { type Span, cyan, dim, plural, yellow } from './text.ts';
@@ -8,8 +8,7 @@ import { type Span, cyan, dim, plural, yellow } from './text.ts';
 /** Cells in a row: 4 MiB. */
 const ROW_CELLS = 64;
 
-const SIGNS = { blank: '.', data: '#', changed: '*', erased: '_' } as const;
-type Cell = keyof typeof SIGNS;
+const SIGNS: Readonly<Record<FlashCell, string>> = { blank: '.', data: '#', changed: '*', erased: '_' };
 
 export interface MappedImage {
   readonly sizeBytes: number;
@@ -26,7 +25,7 @@ export interface MappedImage {
  */
 export function mapLines(image: MappedImage): Span[][] {
   const { sizeBytes, before } = image;
-  const cells = cellsOf(image);
+  const cells = flashCells(image);
   const borders = bordersOf(image);
   const digits = sizeBytes.toString(16).length;
   const lines: Span[][] = [];
@@ -52,21 +51,6 @@ export function mapLines(image: MappedImage): Span[][] {
   }
   endFold();
   return [...lines, legendOf(cells, before)];
-}
-
-function cellsOf({ sizeBytes, digests, before }: MappedImage): Cell[] {
-  const blankDigests = new Map<number, string>();
-  const blankOf = (length: number): string => {
-    const known = blankDigests.get(length) ?? createHash('sha256').update(Buffer.alloc(length, 0xff)).digest('hex');
-    blankDigests.set(length, known);
-    return known;
-  };
-  return digests.map((digest, index) => {
-    const length = Math.max(0, Math.min(BLOCK_BYTES, sizeBytes - index * BLOCK_BYTES));
-    const isBlank = digest === blankOf(length);
-    if (before === null || before.digests[index] === digest) return isBlank ? 'blank' : 'data';
-    return isBlank ? 'erased' : 'changed';
-  });
 }
 
 /** Names by the cell in which a partition begins; an empty one where one ends and none follows. */
@@ -104,11 +88,11 @@ function rulerOf(borders: ReadonlyMap<number, string>, first: number, count: num
 }
 
 interface Run {
-  readonly cell: Cell;
+  readonly cell: FlashCell;
   length: number;
 }
 
-function runsOf(row: readonly Cell[]): Run[] {
+function runsOf(row: readonly FlashCell[]): Run[] {
   const runs: Run[] = [];
   for (const cell of row) {
     const last = runs.at(-1);
@@ -125,7 +109,7 @@ function painted({ cell, length }: Run): Span {
 }
 
 /** What the signs mean that stand in the map. */
-function legendOf(cells: readonly Cell[], before: MappedImage['before']): Span[] {
+function legendOf(cells: readonly FlashCell[], before: MappedImage['before']): Span[] {
   const present = (['data', 'blank', 'changed', 'erased'] as const).filter((cell) => cells.includes(cell));
   const signs = present.flatMap((cell, index): Span[] => [
     index === 0 ? '    64 KB:  ' : '  ',

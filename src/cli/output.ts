@@ -38,6 +38,8 @@ export interface OutputOptions {
   readonly color: boolean;
   /** Gets the document of the command, whether or not somebody wants to see it. */
   readonly onDocument?: (document: unknown) => void;
+  /** Gets each of the many documents of a command that goes on, so as well. */
+  readonly onEvent?: (event: unknown) => void;
 }
 
 /** As wide as `espd: `. */
@@ -55,6 +57,7 @@ export class Output {
   readonly #terminal: Terminal;
   readonly #color: boolean;
   readonly #onDocument: ((document: unknown) => void) | undefined;
+  readonly #onEvent: ((event: unknown) => void) | undefined;
   readonly #progress: ProgressLines;
 
   constructor(terminal: Terminal, options: OutputOptions) {
@@ -62,6 +65,7 @@ export class Output {
     this.json = options.json;
     this.#color = options.color;
     this.#onDocument = options.onDocument;
+    this.#onEvent = options.onEvent;
     this.#progress = new ProgressLines(terminal.stderr);
   }
 
@@ -83,6 +87,7 @@ export class Output {
 
   /** One of many JSON objects, a line each, of a command that goes on. Nothing when the output is for people. */
   event(value: unknown): void {
+    this.#onEvent?.(value);
     if (this.json) this.#terminal.stdout.write(`${jsonLine(value)}\n`);
   }
 

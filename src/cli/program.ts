@@ -6,6 +6,7 @@ import { VERSION } from '../version.ts';
 import { FLASH_SIZE_HELP, NOW_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
 import type { BackupCommandOptions } from './backup.ts';
 import { COMPLETION_HELP, SHELLS, type Shell, completionOf } from './completion/script.ts';
+import type { ContentsCommandOptions } from './contents.ts';
 import type { CommandContext } from './context.ts';
 import { addDiff } from './diff-options.ts';
 import type { DiffCommandOptions } from './diff.ts';
@@ -195,6 +196,14 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
     .action((text: string, options: ShowCommandOptions, command: Command) => {
       const [board = '', which] = text.split(/@(.*)/s);
       return run(command, async (context) => (await import('./show.ts')).show(context, board, which, options));
+    });
+
+  add('contents', 'tell what is in a backup: NVS keys and files; values of secrets are never shown')
+    .argument('<backup>', 'MAC or label, or BOARD@WHICH (WHICH as for restore --at; default: latest)')
+    .option('--reveal', 'show the values of NVS keys, but for secrets', false)
+    .action((text: string, options: ContentsCommandOptions, command: Command) => {
+      const [board = '', which] = text.split(/@(.*)/s);
+      return run(command, async (context) => (await import('./contents.ts')).contents(context, board, which, options));
     });
 
   addDiff(add('diff', 'tell what changed between two backups, or between a backup and the attached board')).action(

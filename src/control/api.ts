@@ -4,6 +4,7 @@ import type { Archive } from '../archive/types.ts';
 import type { Clock } from '../clock.ts';
 import type { BoardJob } from '../daemon/board-jobs.ts';
 import type { Daemon } from '../daemon/daemon.ts';
+import type { EventBody } from '../daemon/event-types.ts';
 import type { EventSource } from '../daemon/events.ts';
 import type { Station } from '../daemon/station.ts';
 import { historyJson, gatherHistory } from '../documents/history.ts';
@@ -12,15 +13,18 @@ import type { EspdCall } from '../transfer/finish-command.ts';
 import { VERSION } from '../version.ts';
 import { BoardList } from './board-list.ts';
 import type { CommandJobs } from './command-jobs.ts';
-import { confirmRequest, holdRequest, jobRequest } from './contract/requests.ts';
+import { confirmRequest, holdRequest, imageQuery, jobRequest } from './contract/requests.ts';
 import { openApi } from './openapi.ts';
 import { HttpError } from './problem.ts';
 import { API_PATHS, type OperationId } from './contract/operations.ts';
+import type { Readings } from './readings.ts';
 import type { Route } from './router.ts';
 import { EventStreams } from './routes/events.ts';
 import { sendImage } from './routes/image.ts';
+import { changeLabel, changePin } from './routes/marks.ts';
+import { sendContents, sendDiff, sendPart, sendRetention } from './routes/readings.ts';
 import type { ApiAnswer, ApiHandler, ApiRequest } from './server.ts';
-import { validate } from './validate.ts';
+import { queryOf, validate } from './validate.ts';
 
 export interface ApiParts {
   readonly archive: Archive;
@@ -30,6 +34,10 @@ export interface ApiParts {
   readonly station: Station;
   readonly daemon: Pick<Daemon, 'requestBackup' | 'take' | 'release' | 'cancel'>;
   readonly commands: CommandJobs;
+  readonly readings: Readings;
+  readonly emit: (event: EventBody) => void;
+  /** What is done by the clock. */
+  readonly schedules: () => object;
   /** Loads the config again; undefined = it is in force. */
   readonly reload: () => Promise<EspdError | undefined>;
   /** The report of `espd doctor`. */
@@ -65,15 +73,25 @@ export function apiRoutes(parts: ApiParts): readonly Route<ApiHandler>[] {
       const mac = await archive.resolveBoard(params['board'] ?? '');
       return answer(historyJson(await gatherHistory({ archive, call, signal }, mac, undefined)));
     },
+    labelBoard: (request) => changeLabel(parts, request).then(answer),
     backup: async ({ params, signal }) => {
       const mac = await archive.resolveBoard(params['board'] ?? '');
       const { board, backups } = historyJson(await gatherHistory({ archive, call, signal }, mac, params['id'] ?? ''));
       return answer({ board, backup: backups[0] });
     },
-    image: async ({ params, response, signal }) => {
+    pinBackup: (request) => changePin(parts, request).then(answer),
+    contents: (request) => sendContents(parts, request),
+    diff: (request) => sendDiff(parts, request),
+    retention: (request) => sendRetention(parts, request),
+    schedules: () => answer(parts.schedules()),
+    image: async ({ params, query, response, signal }) => {
+      const wanted = validate(imageQuery, queryOf(query));
       const mac = await archive.resolveBoard(params['board'] ?? '');
       const [backup] = (await gatherHistory({ archive, call, signal }, mac, params['id'] ?? '')).backups;
       if (backup === undefined) throw new EspdError('archive-unknown-backup', `${mac} has no such backup`);
+      if (wanted.partition !== undefined || wanted.path !== undefined) {
+        return sendPart(parts.readings, backup, wanted, { response, signal });
+      }
       const image = await archive.openImage(backup);
       try {
         const fileName = `${mac.replaceAll(':', '-')}_${backup.id}.bin`;
@@ -88,9 +106,7 @@ export function apiRoutes(parts: ApiParts): readonly Route<ApiHandler>[] {
     newJob: async ({ body }) => {
       const request = validate(jobRequest, await body());
       const job =
-        request.kind === 'backup'
-          ? (await backupJob(parts, request)).id
-          : await commands.start(request, (text) => archive.resolveBoard(text));
+        request.kind === 'backup' ? (await backupJob(parts, request)).id : await commands.start(request, archive);
       return answer(jobJson(job), 202, { Location: `/v1/jobs/${job}` });
     },
     cancelJob: ({ params }) =>

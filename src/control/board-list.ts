@@ -67,6 +67,8 @@ const CHANGING: ReadonlySet<EventType> = new Set([
   'pruned',
   'job-done',
   'half-restored',
+  'board-described',
+  'clone-done',
 ]);
 
 function hasChanged(events: EventSource, seq: number): boolean {

@@ -8,7 +8,8 @@ import type { EventBody, JobKind } from '../daemon/event-types.ts';
 import type { JobNumbers } from '../daemon/job-numbers.ts';
 import { EspdError } from '../errors.ts';
 import { type Mac, parseMac } from '../mac.ts';
-import type { JobRequest } from './contract/requests.ts';
+import { type CloneFacts, CloneResults } from './clone-results.ts';
+import { type CommandRequest, type JobArchive, commandOf } from './job-commands.ts';
 
 /** A command that runs elsewhere. */
 export interface CommandRun {
@@ -26,6 +27,8 @@ export interface CommandListener {
   /** Its JSON document. */
   onResult(document: unknown): void;
   onAsk(id: number, question: string): void;
+  /** One of many documents of a command that goes on. */
+  onEvent(event: unknown): void;
 }
 
 export interface CommandProgress {
@@ -45,10 +48,8 @@ export interface CommandJobsParts {
   readonly start: StartCommand;
 }
 
-type CommandRequest = Exclude<JobRequest, { kind: 'backup' }>;
-
 /** What the API tells of such a job besides what events tell. */
-export interface CommandFacts {
+export interface CommandFacts extends Partial<CloneFacts> {
   /** Null until there is one, and for jobs that have none. */
   readonly plan: unknown;
   /** The question that waits for a yes. */
@@ -64,6 +65,8 @@ interface CommandJob {
   plan: unknown;
   question: { readonly id: number; readonly text: string } | undefined;
   document: unknown;
+  /** Undefined where it is not for many boards. */
+  readonly clones: CloneResults | undefined;
   hasEnded: boolean;
   isCancelled: boolean;
 }
@@ -84,20 +87,19 @@ export class CommandJobs {
   }
 
   /**
-   * @param resolve a MAC in any notation, or a label, to the board
    * @returns the number of the job, which runs
    * @throws EspdError `archive-unknown-board`, `usage`, `daemon-busy`
    */
-  async start(request: CommandRequest, resolve: (board: string) => Promise<Mac>): Promise<number> {
-    const { args, mac, port } = await commandOf(request, resolve);
+  async start(request: CommandRequest, archive: JobArchive): Promise<number> {
+    const { args, kind, mac, port } = await commandOf(request, archive);
     const running = [...this.#jobs.values()].filter(({ hasEnded }) => !hasEnded).length;
     if (running >= MOST_RUNNING) {
       throw new EspdError('daemon-busy', `${MOST_RUNNING} jobs of this kind run already`, { hint: 'Try again later' });
     }
     const { emit, numbers } = this.#parts;
-    const { kind } = request;
     const job: CommandJob = {
       ...{ id: numbers.next(), kind, run: undefined, plan: null, question: undefined, document: null },
+      clones: 'many' in request && request.many ? new CloneResults() : undefined,
       ...{ hasEnded: false, isCancelled: false },
     };
     this.#jobs.set(job.id, job);
@@ -112,7 +114,7 @@ export class CommandJobs {
   facts(id: number): Partial<CommandFacts> {
     const job = this.#jobs.get(id);
     if (job === undefined) return {};
-    return { plan: job.plan, question: job.question?.text ?? null, document: job.document };
+    return { plan: job.plan, question: job.question?.text ?? null, document: job.document, ...job.clones?.facts };
   }
 
   /** False where the job waits for no yes. */
@@ -163,11 +165,19 @@ export class CommandJobs {
       onResult: (document) => {
         job.document = document;
       },
+      onEvent: (event) => this.#onEvent(job, event),
       onAsk: (id, text) => {
         job.question = { id, text };
         this.#tellPhase(job, 'confirmation');
       },
     };
+  }
+
+  #onEvent(job: CommandJob, event: unknown): void {
+    const told = job.clones?.take(event);
+    if (told === undefined) return;
+    if ('report' in told) job.document = told.report;
+    else this.#parts.emit({ type: 'clone-done', job: job.id, ...told.done });
   }
 
   #tellPhase({ id }: CommandJob, phase: string): void {
@@ -202,40 +212,6 @@ export class CommandJobs {
     for (const [id, { hasEnded }] of this.#jobs) {
       if (this.#jobs.size <= MOST_KEPT) return;
       if (hasEnded) this.#jobs.delete(id);
-    }
-  }
-}
-
-interface CommandLine {
-  readonly args: readonly string[];
-  readonly mac: Mac | null;
-  readonly port: string | null;
-}
-
-async function commandOf(request: CommandRequest, resolve: (board: string) => Promise<Mac>): Promise<CommandLine> {
-  switch (request.kind) {
-    case 'identify':
-      return { args: ['identify', `--port=${request.port}`], mac: null, port: request.port };
-    case 'verify': {
-      const mac = request.board === undefined ? null : await resolve(request.board);
-      return { args: ['verify', ...(mac === null ? [] : [`--mac=${mac}`])], mac, port: null };
-    }
-    case 'prune':
-      return { args: ['prune', request.dryRun ? '--dry-run' : '--yes'], mac: null, port: null };
-    case 'restore': {
-      const mac = await resolve(request.board);
-      const { at, dryRun, port = null } = request;
-      const to = request.to === undefined ? undefined : parseMac(request.to);
-      if (request.to !== undefined && to === undefined) {
-        throw new EspdError('usage', '"to" is no MAC', { hint: 'Give it in full: 50:02:91:c3:37:a5' });
-      }
-      const args = [
-        ...['restore', `--mac=${mac}`, `--at=${at}`],
-        ...(port === null ? [] : [`--port=${port}`]),
-        ...(to === undefined ? [] : [`--to=${to}`]),
-        ...(dryRun ? ['--dry-run'] : []),
-      ];
-      return { args, mac: to ?? mac, port };
     }
   }
 }

@@ -26,7 +26,7 @@ export interface Control {
 
 /** @throws EspdError `daemon-running`, `socket-failed` */
 export async function openControl(parts: ControlParts): Promise<Control> {
-  const { commands, log, sessions, socketPath } = parts;
+  const { commands, log, readings, sessions, socketPath } = parts;
   const api = new ApiServer({
     ...{ log, routes: apiRoutes(parts) },
     onUpgrade: (socket, head, protocol) => sessions.serve(socket, head, protocol),
@@ -38,7 +38,7 @@ export async function openControl(parts: ControlParts): Promise<Control> {
     close: async () => {
       // The socket is gone first: whoever comes now does without a daemon.
       await remove().catch(() => undefined);
-      await Promise.allSettled([sessions.close(), commands.close()]);
+      await Promise.allSettled([sessions.close(), commands.close(), readings.close()]);
       await api.close();
     },
   };

@@ -2,7 +2,7 @@
 
 import { HttpError } from './problem.ts';
 
-export type Method = 'GET' | 'PUT' | 'POST' | 'DELETE';
+export type Method = 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
 
 export interface Route<T> {
   readonly method: Method;

@@ -181,7 +181,7 @@ class Session {
       ...{ command, ports, clock, log },
       onMessage: ({ line, message }) => {
         // Asked for by nobody here: the daemon reports to no person.
-        if (message.type === 'plan' || message.type === 'result') return Promise.resolve();
+        if (['plan', 'event', 'result'].includes(message.type)) return Promise.resolve();
         return this.#write(line);
       },
       ...(onProgress === undefined ? {} : { onProgress }),

@@ -140,6 +140,23 @@ interface EventFacts {
     readonly into: 'download-mode' | 'app' | 'nothing';
     readonly error: EventError;
   };
+  /** Somebody has changed by the API what the board is called, or what is noted of it. */
+  'board-described': {
+    readonly mac: Mac;
+    readonly label: string | null;
+    readonly note: string | null;
+    readonly group: string | null;
+  };
+  /** So with a pin of a backup. */
+  'backup-pinned': { readonly mac: Mac; readonly id: string; readonly pinned: boolean };
+  /** A job that writes one image to many boards is done with one of them. `skip`: refused for safety, not written to. */
+  'clone-done': {
+    readonly job: number;
+    readonly verdict: 'pass' | 'fail' | 'skip';
+    readonly port: string;
+    readonly mac: Mac | null;
+    readonly error: EventError | null;
+  };
   'half-restored': { readonly port: string; readonly mac: Mac | null; readonly error: EventError };
 
   /** `isDamage` false: it could not be read, and nothing is known of it. */

@@ -128,6 +128,15 @@ function linesOf(event: ServiceEvent): Line[] {
       return [line('info', 'A new board', { port: event.port, mac: event.mac, chip: event.chip })];
     case 'job-failed':
       return failureLines(event);
+    case 'board-described':
+      return [line('info', 'Described anew', { mac: event.mac, label: event.label, group: event.group })];
+    case 'backup-pinned':
+      return [line('info', event.pinned ? 'Pinned' : 'Unpinned', { mac: event.mac, id: event.id })];
+    case 'clone-done': {
+      const { error, mac, port, verdict } = event;
+      const fields = { port, mac: mac ?? undefined, verdict, code: error?.code, reason: error?.message };
+      return [line(verdict === 'fail' ? 'error' : 'info', 'One of many boards is done', fields)];
+    }
     case 'board-stuck':
       return [line('error', event.error.message, errorFields(event, event.error))];
     case 'board-missing':

@@ -6,6 +6,8 @@ import type { Logger } from '../log.ts';
 import type { CatchUp } from './catch-up.ts';
 
 export interface ScheduledTask {
+  /** What it runs by, and when it is due next: null = never. */
+  readonly due: { readonly name: string; readonly cron: string | null; readonly nextRun: string | null };
   /** From now on by another expression; a run that is going counts as running for it, too. Throws like the first. */
   reschedule(expression: string | null, timezone: string | null): Promise<void>;
   /** Nothing starts any more; what runs goes on. Never rejects, may be called again. */
@@ -33,6 +35,7 @@ export function scheduleTask(
   let running = false;
   let task: CronTask | undefined;
   let by = '';
+  let current = expression;
   let cancelLater: (() => void) | undefined;
   const dropLater = () => {
     cancelLater?.();
@@ -68,6 +71,7 @@ export function scheduleTask(
     });
   };
   const begin = (cron: string | null, zone: string | null) => {
+    current = cron;
     by = `${cron} ${zone ?? 'local'}`;
     if (cron === null) return undefined;
     const options = { name, logger: loggerOf(name, log), ...(zone === null ? {} : { timezone: zone }) };
@@ -87,6 +91,9 @@ export function scheduleTask(
   task = begin(expression, timezone);
   void look();
   return {
+    get due() {
+      return { name, cron: current, nextRun: task?.getNextRun()?.toISOString() ?? null };
+    },
     reschedule: async (cron, zone) => {
       const before = task;
       task = begin(cron, zone);

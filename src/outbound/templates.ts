@@ -77,6 +77,7 @@ function textOf(event: ServiceEvent): string {
     const value = facts[key];
     return typeof value === 'string' ? [`${key} ${printable(value)}`] : [];
   });
-  const why = 'error' in event ? [`${printable(event.error.message)} (${event.error.code})`] : [];
+  const why =
+    'error' in event && event.error !== null ? [`${printable(event.error.message)} (${event.error.code})`] : [];
   return [event.type.replaceAll('-', ' '), ...why, ...named].join(', ');
 }

@@ -25,7 +25,13 @@ export type Unfinished = Pick<RestoreRecord, 'from' | 'mac' | 'parts' | 'options
  * @param call how this process was called, which has found the record
  */
 export function finishCommand(unfinished: Unfinished, call: EspdCall): string {
-  const { from, mac, parts, kept = [], options, archive } = unfinished;
+  const { archive } = unfinished;
+  return commandLine(archive === null ? call : withArchive(call, archive), ...finishArguments(unfinished));
+}
+
+/** The same behind `espd`, for the archive that the image is in. */
+export function finishArguments(unfinished: Unfinished): string[] {
+  const { from, mac, parts, kept = [], options } = unfinished;
   const to = from.mac === mac ? [] : ['--to', mac];
   // Where something is kept, the parts are what lies around it.
   const confined = kept.length > 0 ? kept.flatMap(({ name }) => ['--keep', name]) : (parts ?? []).flatMap(partOptions);
@@ -35,7 +41,7 @@ export function finishCommand(unfinished: Unfinished, call: EspdCall): string {
   for (const name of options.ignore) args.push(`--ignore-${name}`);
   if (options.unconfirmed === true) args.push('--unconfirmed');
   if (options.yes) args.push('--yes');
-  return commandLine(archive === null ? call : withArchive(call, archive), ...args);
+  return args;
 }
 
 function partOptions({ name, offset, sizeBytes }: NonNullable<RestoreRecord['parts']>[number]): string[] {

@@ -321,6 +321,86 @@ describe('jobs that a process of its own does', () => {
     assert.equal((await bench.ask(second.headers.location ?? '')).json['failure'], 'stopped');
   });
 
+  it('one image on many boards: each is told and counted, and the report is the document', async (t) => {
+    const { runs, start } = runner();
+    const bench = await ApiBench.open(t, { start });
+    const mac = await boardWithBackup(bench);
+    const body = { kind: 'restore', board: mac, many: true, count: 3, keep: ['nvs'] };
+    const { status, headers, json } = await bench.ask('/v1/jobs', { method: 'POST', body });
+    assert.equal(status, 202);
+    assert.deepEqual([json['counts'], json['boards']], [{ passed: 0, failed: 0, skipped: 0 }, []]);
+    const [run] = runs;
+    assert.deepEqual(run?.args, ['restore', `--from=${mac}`, '--at=latest', '--many', '--count=3', '--keep=nvs']);
+    const error = { code: 'write-mismatch', message: 'No', hint: '' };
+    const other = '24:0a:c4:00:00:01';
+    run.listener.onEvent({ board: { verdict: 'pass', port: '/dev/ttyUSB1', mac: other, sectorsWritten: 3 } });
+    run.listener.onEvent({ board: { verdict: 'fail', port: '/dev/ttyUSB2', mac: null, error } });
+    run.listener.onEvent({ board: { verdict: 'skip', port: '/dev/ttyUSB3', mac: other, error } });
+    for (const odd of [null, 'board', {}, { board: { verdict: 'good', port: 'x', mac: null } }, { board: null }]) {
+      run.listener.onEvent(odd);
+    }
+    const path = headers.location ?? '';
+    const told = (await bench.ask(path)).json;
+    assert.deepEqual(told['counts'], { passed: 1, failed: 1, skipped: 1 });
+    assert.deepEqual(
+      (told['boards'] as { verdict: string }[]).map(({ verdict }) => verdict),
+      ['pass', 'fail', 'skip'],
+    );
+    assert.deepEqual(
+      bench.shop.eventsOf('clone-done').map(({ verdict, port: at, mac: of, error: why }) => [verdict, at, of, why]),
+      [
+        ['pass', '/dev/ttyUSB1', other, null],
+        ['fail', '/dev/ttyUSB2', null, error],
+        ['skip', '/dev/ttyUSB3', other, error],
+      ],
+    );
+    run.listener.onEvent({ report: { passed: 1 } });
+    run.end(1);
+    await bench.shop.until(() => bench.shop.eventsOf('job-ended').length === 1, 'the end');
+    assert.deepEqual((await bench.ask(path)).json['document'], { passed: 1 });
+  });
+
+  it('a restore of some partitions; an undo; one that was interrupted is finished as it was begun, but asks again', async (t) => {
+    const { runs, start } = runner();
+    const bench = await ApiBench.open(t, { start });
+    const mac = await boardWithBackup(bench);
+    const ask = (body: object) => bench.ask('/v1/jobs', { method: 'POST', body });
+    await ask({ kind: 'restore', board: mac, partitions: ['nvs', '--yes'], keep: ['phy'], port: '/dev/ttyUSB0' });
+    assert.deepEqual(runs[0]?.args, [
+      ...['restore', `--mac=${mac}`, '--at=latest', '--port=/dev/ttyUSB0'],
+      ...['--partition=nvs', '--partition=--yes', '--keep=phy'],
+    ]);
+    const undone = await ask({ kind: 'undo', board: mac });
+    assert.deepEqual([runs[1]?.args, undone.json['kind']], [['undo', mac], 'restore']);
+    const nothing = await ask({ kind: 'finish', board: mac });
+    assert.deepEqual([nothing.status, runs.length], [409, 2]);
+    const [id = ''] = await bench.shop.archive.backupIds(mac);
+    const region = { offset: 0, sizeBytes: 4096 };
+    await bench.shop.archive.beginRestore({
+      ...{ mac, from: { mac, id }, startedAt: '2026-11-26T00:00:00.000Z', why: 'latest', regions: [region] },
+      ...{ done: [{ ...region, md5: '0'.repeat(32) }], parts: [{ ...region, name: 'nvs' }] },
+      ...{ snapshot: null, snapshotIsNew: false },
+      options: { port: '/dev/ttyUSB5', ignore: ['layout'], yes: true, toldFlashBytes: null, unconfirmed: true },
+    });
+    await ask({ kind: 'finish', board: mac });
+    const finish = ['restore', '--mac', mac, '--at', id, '--partition', 'nvs'];
+    assert.deepEqual(runs[2]?.args, [...finish, '--port', '/dev/ttyUSB5', '--ignore-layout', '--unconfirmed']);
+    const { json } = await ask({ kind: 'finish', board: mac, port: '/dev/ttyUSB0' });
+    assert.deepEqual(runs[3]?.args, [...finish, '--port', '/dev/ttyUSB0', '--ignore-layout', '--unconfirmed']);
+    assert.deepEqual([json['kind'], json['mac'], json['port']], ['restore', mac, '/dev/ttyUSB0']);
+    for (const body of [
+      { kind: 'restore', board: mac, many: true, port: '/dev/ttyUSB0' },
+      { kind: 'restore', board: mac, many: true, to: mac },
+      { kind: 'restore', board: mac, many: true, dryRun: true },
+      { kind: 'restore', board: mac, many: true, partitions: ['nvs'] },
+      { kind: 'restore', board: mac, count: 3 },
+      { kind: 'restore', board: mac, many: true, count: 0 },
+    ]) {
+      assert.equal((await ask(body)).status, 400, JSON.stringify(body));
+    }
+    assert.equal(runs.length, 4);
+  });
+
   it('are started by an explicit request alone: no plug-in, and at most 8', async (t) => {
     const { runs, start } = runner();
     const bench = await ApiBench.open(t, { start });

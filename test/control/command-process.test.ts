@@ -180,6 +180,7 @@ describe('a process that does a command', () => {
         onProgress: () => undefined,
         onPlan: (plan) => void told.plans.push(plan),
         onResult: (document) => void told.documents.push(document),
+        onEvent: () => undefined,
         onAsk: (id, question) => {
           told.questions.push(question);
           assert.equal(told.plans.length, 1, 'the plan comes before the question');
@@ -195,6 +196,7 @@ describe('a process that does a command', () => {
       onProgress: () => undefined,
       onPlan: () => undefined,
       onResult: () => undefined,
+      onEvent: () => undefined,
       onAsk: () => undefined,
     });
     assert.equal((await refused.ended).status, 2, 'it has no files');

@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
 import { type StartCommand, CommandJobs } from '../../src/control/command-jobs.ts';
 import { type Control, openControl } from '../../src/control/control.ts';
+import { type StartReading, Readings } from '../../src/control/readings.ts';
 import { JobNumbers } from '../../src/daemon/job-numbers.ts';
 import { Station } from '../../src/daemon/station.ts';
 import type { EspdError } from '../../src/errors.ts';
@@ -45,7 +46,7 @@ export class ApiBench {
 
   static async open(
     t: TestContext,
-    options: WorkshopOptions & { readonly start?: StartCommand } = {},
+    options: WorkshopOptions & { readonly start?: StartCommand; readonly startReading?: StartReading } = {},
   ): Promise<ApiBench> {
     const shop = await Workshop.open(t, options);
     const station = new Station();
@@ -66,6 +67,9 @@ export class ApiBench {
         start: options.start ?? (() => assertNever()),
       }),
       daemon: shop.daemon,
+      readings: new Readings({ clock: systemClock, start: options.startReading ?? emptyReading }),
+      emit: (event) => shop.events.emit(event),
+      schedules: () => ({ timezone: null, schedules: [{ name: 'verify', cron: null, nextRun: null }] }),
       doctor: () => Promise.resolve({ checks: [], ok: true }),
       events: shop.events,
       log: silentLogger,
@@ -107,6 +111,12 @@ function numbersFrom(first: number): JobNumbers {
   for (let number = 1; number < first; number++) numbers.next();
   return numbers;
 }
+
+/** A command that writes an empty document. */
+const emptyReading: StartReading = (_args, onOutput) => ({
+  ended: onOutput(Buffer.from('{}\n')).then(() => ({ status: 0, error: undefined, document: null })),
+  interrupt: () => undefined,
+});
 
 function assertNever(): never {
   throw new Error('no command was expected');

@@ -52,7 +52,10 @@ test('what docs/json.md shows of each command is in its real document, as the sa
   const commands = documents(readPage('docs/json.md'));
   assert.deepEqual(
     commands.map(({ command }) => command.split(' ')[0]),
-    [...['identify', 'backup', 'list', 'verify', 'verify'], ...['label', 'pin', 'prune', 'diff', 'export', 'import']],
+    [
+      ...['identify', 'backup', 'list', 'contents', 'verify', 'verify'],
+      ...['label', 'pin', 'prune', 'diff', 'export', 'import'],
+    ],
   );
   await writeFile(join(bench.folder, DUMP), demoImage({ family: 'esp32', sizeBytes: 1024 * KIB, appBytes: 100 * KIB }));
   for (const { command, shown } of commands) {

@@ -3,8 +3,8 @@
 import { checkLabel } from '../../archive/marks/labels.ts';
 import { EspdError, hasCode } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
+import { checkFree } from '../../transfer/label-board.ts';
 import type { CommandContext } from '../context.ts';
-import { checkFree } from '../label.ts';
 
 /** A label that is free, and the board that gets it. */
 export interface ImportLabel {

@@ -187,13 +187,19 @@ class Relay {
       onPlan: (plan) => {
         if (isReported) void this.#send({ type: 'plan', plan });
       },
+      onEvent: (event) => {
+        if (isReported) this.#report({ type: 'event', event }, { type: 'event', event: null });
+      },
       onDocument: (document) => {
-        if (!isReported) return;
-        const message: FromCommand = { type: 'result', document };
-        const fits = Buffer.byteLength(encodeMessage(message)) <= MAX_LINE_BYTES;
-        void this.#send(fits ? message : { type: 'result', document: null });
+        if (isReported) this.#report({ type: 'result', document }, { type: 'result', document: null });
       },
     };
+  }
+
+  /** @param instead if the message is too long for a line */
+  #report(message: FromCommand, instead: FromCommand): void {
+    const fits = Buffer.byteLength(encodeMessage(message)) <= MAX_LINE_BYTES;
+    void this.#send(fits ? message : instead);
   }
 
   /** Rejects at once when the command is interrupted: whoever is asked does not answer any more. */

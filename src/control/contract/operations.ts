@@ -2,7 +2,17 @@
 
 import type { z } from 'zod';
 import type { Method } from '../router.ts';
-import { confirmRequest, eventsQuery, holdRequest, jobRequest } from './requests.ts';
+import {
+  confirmRequest,
+  contentsQuery,
+  diffQuery,
+  eventsQuery,
+  holdRequest,
+  imageQuery,
+  jobRequest,
+  labelRequest,
+  pinRequest,
+} from './requests.ts';
 
 export interface Operation {
   readonly id: OperationId;
@@ -23,8 +33,14 @@ export type OperationId =
   | 'release'
   | 'boards'
   | 'board'
+  | 'labelBoard'
   | 'backup'
+  | 'pinBackup'
+  | 'contents'
   | 'image'
+  | 'diff'
+  | 'retention'
+  | 'schedules'
   | 'jobs'
   | 'newJob'
   | 'job'
@@ -71,14 +87,49 @@ export const API_PATHS: readonly Operation[] = [
     answer: json('the board'),
   },
   {
+    ...{ id: 'labelBoard', method: 'PATCH', path: '/v1/boards/{board}' },
+    summary: 'Change label, note or group of a board, as `espd label`',
+    body: labelRequest,
+    answer: json('what is known of it now'),
+  },
+  {
     ...{ id: 'backup', method: 'GET', path: '/v1/boards/{board}/backups/{id}' },
     summary: 'One backup: by its id, or latest, first, a date',
     answer: json('the backup'),
   },
   {
+    ...{ id: 'pinBackup', method: 'PATCH', path: '/v1/boards/{board}/backups/{id}' },
+    summary: 'Pin or unpin a backup, as `espd pin`',
+    body: pinRequest,
+    answer: json('whether it is pinned'),
+  },
+  {
+    ...{ id: 'contents', method: 'GET', path: '/v1/boards/{board}/backups/{id}/contents' },
+    summary: 'What is in a backup: map, partitions, NVS keys and files, as `espd contents --json`',
+    query: contentsQuery,
+    answer: json('the contents'),
+  },
+  {
     ...{ id: 'image', method: 'GET', path: '/v1/boards/{board}/backups/{id}/image' },
-    summary: 'The flash image of a backup, whole or a range of bytes',
+    summary: 'The flash image of a backup: whole, a range of bytes, a partition, or a file in it',
+    query: imageQuery,
     answer: { status: 200, type: 'application/octet-stream', what: 'the image' },
+  },
+  {
+    ...{ id: 'diff', method: 'GET', path: '/v1/diff' },
+    summary: 'What changed between two backups, as `espd diff --json`',
+    query: diffQuery,
+    answer: json('the differences'),
+  },
+  {
+    ...{ id: 'retention', method: 'GET', path: '/v1/retention' },
+    summary: 'What the policy keeps and what it removes, as `espd prune --dry-run --json`',
+    answer: json('the plan'),
+  },
+  {
+    ...{ id: 'schedules', method: 'GET', path: '/v1/schedules' },
+    summary: 'What is done by the clock, and when it is due next',
+    answer: json('the schedules'),
   },
   {
     ...{ id: 'jobs', method: 'GET', path: '/v1/jobs' },
@@ -87,7 +138,7 @@ export const API_PATHS: readonly Operation[] = [
   },
   {
     ...{ id: 'newJob', method: 'POST', path: '/v1/jobs' },
-    summary: 'Ask for a job: backup, identify, verify, restore or prune',
+    summary: 'Ask for a job: backup, identify, verify, restore, finish, undo or prune',
     body: jobRequest,
     answer: json('the job', 202),
   },

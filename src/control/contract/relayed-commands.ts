@@ -11,6 +11,7 @@ const RELAYED = [
   'undo',
   'list',
   'show',
+  'contents',
   'diff',
   'verify',
   'export',

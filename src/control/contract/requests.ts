@@ -23,20 +23,34 @@ const backup = z
   });
 const identify = z.strictObject({ kind: z.literal('identify'), port });
 const verify = z.strictObject({ kind: z.literal('verify'), board: board.optional() });
-const restore = z.strictObject({
-  kind: z.literal('restore'),
-  board,
-  at: which.default('latest'),
-  port: port.optional(),
-  to: z.string().max(32).optional().describe('MAC of another board that is meant on purpose.'),
-  dryRun: z.boolean().default(false).describe('Only the plan.'),
-});
+const partitions = z.array(z.string().min(1).max(200)).max(100).default([]);
+/** The most boards that one job writes an image to. */
+const MOST_CLONES = 100_000;
+const restore = z
+  .strictObject({
+    kind: z.literal('restore'),
+    board,
+    at: which.default('latest'),
+    port: port.optional(),
+    to: z.string().max(32).optional().describe('MAC of another board that is meant on purpose.'),
+    partitions: partitions.describe('Only these partitions of the image.'),
+    keep: partitions.describe('These partitions of the board stay as they are.'),
+    dryRun: z.boolean().default(false).describe('Only the plan.'),
+    many: z.boolean().default(false).describe('Each board that is plugged in from now on, until the job is ended.'),
+    count: z.int().min(1).max(MOST_CLONES).optional().describe('With many: ends after so many boards.'),
+  })
+  .refine(({ many, port: at, to, dryRun, partitions: only }) => !many || !(at ?? to ?? (dryRun || only.length > 0)), {
+    message: 'many goes together with neither port, to, partitions nor dryRun',
+  })
+  .refine(({ many, count }) => many || count === undefined, { message: 'count goes together with many' });
+const finish = z.strictObject({ kind: z.literal('finish'), board, port: port.optional() });
+const undo = z.strictObject({ kind: z.literal('undo'), board, port: port.optional() });
 const prune = z.strictObject({
   kind: z.literal('prune'),
   dryRun: z.boolean().default(true).describe('Only the plan.'),
 });
 
-export const jobRequest = z.discriminatedUnion('kind', [backup, identify, verify, restore, prune]);
+export const jobRequest = z.discriminatedUnion('kind', [backup, identify, verify, restore, finish, undo, prune]);
 export type JobRequest = z.output<typeof jobRequest>;
 
 /** The longest hold that ends by itself, in seconds: 24 days. */
@@ -62,4 +76,31 @@ export const eventsQuery = z.strictObject({
   since: z.coerce.number().int().min(0).optional().describe('Go on after the event with this number.'),
   instance: z.string().max(64).optional().describe('The instance of the service that the number is of.'),
   types: z.string().max(4096).optional().describe('Only these types of events, separated by commas.'),
+});
+
+const wanted = (what: string) =>
+  z.string().max(4096).nullable().optional().describe(`${what}; null or empty clears it.`);
+export const labelRequest = z
+  .strictObject({ label: wanted('What the board is called'), note: wanted('A note'), group: wanted('Its group') })
+  .refine((value) => Object.values(value).some((text) => text !== undefined), {
+    message: 'wants one of label, note and group',
+  });
+
+export const pinRequest = z.strictObject({
+  pinned: z.boolean().describe('A pinned backup is never removed by a policy.'),
+  note: z.string().max(4096).nullable().default(null).describe('Why.'),
+});
+
+const reveal = z
+  .enum(['true', 'false'])
+  .default('false')
+  .describe('Values of NVS keys as well; of those that name a secret never.');
+export const contentsQuery = z.strictObject({ reveal });
+
+const side = z.string().min(1).max(400).describe('BOARD@WHICH: a MAC or label, and which of its backups.');
+export const diffQuery = z.strictObject({ from: side, to: side, reveal });
+
+export const imageQuery = z.strictObject({
+  partition: z.string().min(1).max(200).optional().describe('Only this partition of the image.'),
+  path: z.string().min(1).max(4096).optional().describe('Only this file of a file system in it: /wifi.json.'),
 });

@@ -35,7 +35,8 @@ const id = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 const name = z.string().max(4096);
 const text = z.string().max(MAX_LINE_BYTES);
 const size = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
-const errorSchema = z.object({
+/** An error as it is told. */
+export const errorSchema = z.object({
   code: z.string().refine((code): code is ErrorCode => Object.hasOwn(ERROR_CODES, code)),
   message: text,
   hint: text,
@@ -62,7 +63,7 @@ const begin = z.object({
   cwd: name,
   terminal: z.object({ stdout: streamFacts, stderr: streamFacts, canAsk: z.boolean() }),
   env: z.partialRecord(z.enum(TOLD_VARIABLES), z.string().max(MAX_VARIABLE_UNITS)),
-  /** Whether `plan` and `result` are wanted: the daemon's to say. */
+  /** Whether `plan`, `event` and `result` are wanted: the daemon's to say. */
   report: z.boolean().default(false),
 });
 export type Begin = z.output<typeof begin>;
@@ -160,6 +161,8 @@ const toDaemonSchemas = [
   }),
   /** What a restore is about to do; the next question is about it. */
   z.object({ type: z.literal('plan'), plan: z.unknown() }),
+  /** One of many documents of a command that goes on: what became of a board. */
+  z.object({ type: z.literal('event'), event: z.unknown() }),
   /** The JSON document of the command, whatever the person sees; null where it was too long for a line. */
   z.object({ type: z.literal('result'), document: z.unknown() }),
 ] as const;

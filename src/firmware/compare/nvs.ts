@@ -21,7 +21,7 @@ export function compareNvs(
 ): NvsContent {
   const twice = new Set([...keysTwice(before), ...keysTwice(after)]);
   const [old, now] = [byKey(before, twice), byKey(after, twice)];
-  const told = (entry: NvsEntry | undefined) => (entry === undefined ? null : valueOf(entry, reveal));
+  const told = (entry: NvsEntry | undefined) => (entry === undefined ? null : nvsValue(entry, reveal));
   const added: NvsKeyChange[] = [];
   const changed: NvsKeyChange[] = [];
   const removed: NvsKeyChange[] = [];
@@ -67,7 +67,8 @@ function isSameValue(one: NvsEntry, other: NvsEntry): boolean {
   return Buffer.from(one.value).equals(other.value);
 }
 
-function valueOf(entry: NvsEntry, reveal: boolean): NvsValue {
+/** As it is told: nothing of a secret but its type. */
+export function nvsValue(entry: NvsEntry, reveal: boolean): NvsValue {
   const { type, value } = entry;
   const secret = isSecretKey(entry.namespace, entry.key);
   const length = typeof value === 'string' ? Buffer.byteLength(value) : typeof value === 'bigint' ? 8 : value.length;
