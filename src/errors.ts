@@ -103,6 +103,23 @@ export const ERROR_CODES = {
     exit: EXIT.failed,
     meaning: 'The daemon and the command do not understand each other: their versions differ',
   },
+  'store-off': { exit: EXIT.usage, meaning: 'The config has no section `store`, so there is no store to ask' },
+  'store-key': {
+    exit: EXIT.failed,
+    meaning: 'The key for encryption is missing or malformed, or an object was encrypted with another one',
+  },
+  'store-unreachable': { exit: EXIT.failed, meaning: 'The object store does not answer, or the connection was cut' },
+  'store-busy': { exit: EXIT.failed, meaning: 'The object store answers that it cannot serve now (503 and the like)' },
+  'store-credentials': {
+    exit: EXIT.failed,
+    meaning: 'The credentials for the object store are missing, unreadable, wrong or expired',
+  },
+  'store-denied': { exit: EXIT.failed, meaning: 'The credentials do not allow this at the object store' },
+  'store-missing': { exit: EXIT.failed, meaning: 'The object store has no such bucket' },
+  'store-region': { exit: EXIT.failed, meaning: 'The bucket is in another region, or at another endpoint' },
+  'store-clock': { exit: EXIT.failed, meaning: 'The clock of this machine is too wrong for the object store' },
+  'store-full': { exit: EXIT.failed, meaning: 'The object store has no room left, or its quota is used up' },
+  'store-failed': { exit: EXIT.failed, meaning: 'The object store answers something that espd cannot use' },
   'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo gave a wrong result' },
   internal: { exit: EXIT.failed, meaning: 'A fault of espd itself; please report it' },
 
@@ -113,6 +130,10 @@ export const ERROR_CODES = {
   'digest-mismatch': {
     exit: EXIT.damaged,
     meaning: 'The digest of the chip differs from that of the bytes that were read',
+  },
+  'store-damaged': {
+    exit: EXIT.damaged,
+    meaning: 'The object store gave other bytes than were put there, or confirmed others than were sent',
   },
   differs: { exit: EXIT.damaged, meaning: 'With diff --exit-code: the two sides differ' },
   'write-mismatch': { exit: EXIT.damaged, meaning: 'After writing, the flash does not hold the image' },

@@ -48,6 +48,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   esp: ['serial/link.ts'],
   archive: [],
   firmware: [],
+  store: [],
   serial: [],
   simulator: ['serial/link.ts'],
   // The page: data only by the API. What it takes as code is pure, so that page and commands say and sort alike.
@@ -73,6 +74,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   winston: ['config/logger.ts', 'log'],
   yaml: ['config'],
   zod: ['config', 'archive', 'control', 'outbound/spool.ts'],
+  aws4fetch: ['store/signed-http.ts'],
   zstddec: ['archive'],
   commander: ['cli'],
   koffi: ['serial', 'daemon/notify.ts', 'simulator/serve/pty', 'exit.ts'],

@@ -1,0 +1,92 @@
+/**
+ * Objects under keys on a server: as little of S3 as espd needs, so that everything above it can be held against a fake.
+ * Wrappers of this interface (retries) behave as it does; `test/store/conformance.ts` is its contract in full.
+ *
+ * All calls reject with an EspdError of a code `store-...`, or with the reason of the signal. `store-unreachable` and
+ * `store-busy` may pass by themselves; the others want a person.
+ */
+
+export interface ObjectFacts {
+  readonly key: string;
+  readonly sizeBytes: number;
+  /** Without quotes. Of an object that was put in one piece it is the MD5 in most stores, in hex. */
+  readonly etag: string;
+}
+
+/** `if-absent`: only where nothing has the key. `ifMatch`: only over the object with that ETag. */
+export type Condition = 'if-absent' | { readonly ifMatch: string };
+
+export interface Cancel {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Upload {
+  readonly key: string;
+  readonly id: string;
+}
+
+export interface UploadedPart {
+  /** From 1 to 10,000. */
+  readonly number: number;
+  readonly etag: string;
+  readonly sizeBytes: number;
+}
+
+export interface ListedPage {
+  readonly objects: readonly ObjectFacts[];
+  /** With `folders`: what stands before the next slash behind the prefix, slash included, once each. */
+  readonly folders: readonly string[];
+  /** To be given as `from` for the next page; null = this was the last one. */
+  readonly next: string | null;
+}
+
+export interface ListOptions extends Cancel {
+  readonly prefix: string;
+  /** What lies deeper than the next slash is told as a folder. */
+  readonly folders?: boolean;
+  readonly from?: string | null;
+  /** At most so many entries; the server may give fewer. Absent = as the server likes, at most 1,000. */
+  readonly limit?: number;
+}
+
+/** Bytes of one call are in memory, so more than so many are put in parts and read by ranges. */
+export const MAX_PIECE_BYTES = 8 * 1024 * 1024;
+/** S3's own limit: only the last part may be smaller. */
+export const MIN_PART_BYTES = 5 * 1024 * 1024;
+
+export interface ObjectStore {
+  /** For messages: `bucket at host`. Without secrets. */
+  readonly place: string;
+  /**
+   * Puts an object of at most {@link MAX_PIECE_BYTES}, whole or not at all. Undefined: the condition did not hold, and
+   * nothing was changed.
+   */
+  put(
+    key: string,
+    bytes: Uint8Array,
+    options?: Cancel & { readonly condition?: Condition | undefined },
+  ): Promise<{ readonly etag: string } | undefined>;
+  /**
+   * An object, or `length` bytes of it from `offset` (fewer at its end). Undefined where there is none.
+   * @throws EspdError `store-failed` where it has more than {@link MAX_PIECE_BYTES}
+   */
+  get(
+    key: string,
+    options?: Cancel & { readonly range?: { readonly offset: number; readonly length: number } | undefined },
+  ): Promise<(ObjectFacts & { readonly bytes: Buffer }) | undefined>;
+  head(key: string, options?: Cancel): Promise<ObjectFacts | undefined>;
+  /** One page of what begins with `prefix`, in the order of the keys' bytes. */
+  list(options: ListOptions): Promise<ListedPage>;
+  /** Nothing where there is no such object. */
+  remove(key: string, options?: Cancel): Promise<void>;
+
+  /** An object in parts becomes visible by {@link completeUpload}, in the place of what is there. */
+  beginUpload(key: string, options?: Cancel): Promise<Upload>;
+  /** The same number again replaces the part. */
+  putPart(upload: Upload, number: number, bytes: Uint8Array, options?: Cancel): Promise<UploadedPart>;
+  /** What the server has of it, in order; undefined where it knows no such upload. */
+  parts(upload: Upload, options?: Cancel): Promise<readonly UploadedPart[] | undefined>;
+  completeUpload(upload: Upload, parts: readonly UploadedPart[], options?: Cancel): Promise<{ readonly etag: string }>;
+  /** Nothing where the server knows no such upload. */
+  abandonUpload(upload: Upload, options?: Cancel): Promise<void>;
+}
