@@ -170,7 +170,7 @@ const transferSchema = z.strictObject({
     .describe('true: every byte of flash is read; blank or already archived flash is not skipped by its digest.'),
   reader: z
     .enum(['auto', 'always', 'never'])
-    .default('never')
+    .default('auto')
     .describe(
       "Whether espd's own reader may be put into the RAM of a chip, which sends flash compressed. auto: on chips where it " +
         'was shown to work. always: on every chip that it was built for.',

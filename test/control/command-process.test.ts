@@ -10,15 +10,15 @@ import { systemClock } from '../../src/clock.ts';
 import { commandStarter } from '../../src/control/start-command.ts';
 import { EspdError } from '../../src/errors.ts';
 import { silentLogger } from '../../src/log.ts';
-import { OPCODE } from '../../src/simulator/index.ts';
 import { EspdProcess } from '../e2e/support.ts';
 import { Bench, type BenchBoard, checkError, until } from '../support/cli.ts';
+import { isRead } from '../support/flash-reads.ts';
 import { MAIN, startRelayServer } from '../support/relay-server.ts';
 
 const SLOW = { family: 'esp32', line: { latencyMs: 0 } } as const;
 const PATIENCE_MS = 120_000;
 
-const reads = ({ board }: BenchBoard) => board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
+const reads = ({ board }: BenchBoard) => isRead(board);
 
 async function slowScene(t: TestContext, options: Parameters<typeof startRelayServer>[2] = {}) {
   const bench = await Bench.open(t);

@@ -10,7 +10,6 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { encodeMessage } from '../../src/control/contract/session-messages.ts';
 import { EspdError } from '../../src/errors.ts';
 import { parseMac } from '../../src/mac.ts';
-import { OPCODE } from '../../src/simulator/index.ts';
 import {
   Bench,
   type BenchBoard,
@@ -21,6 +20,7 @@ import {
   screenOf,
   until,
 } from '../support/cli.ts';
+import { isRead } from '../support/flash-reads.ts';
 import { type RelayServer, startRelayServer } from '../support/relay-server.ts';
 
 const MAC = '50:02:91:c3:37:a5';
@@ -78,7 +78,7 @@ function change({ board }: BenchBoard, offset: number, value = 0x42): void {
   board.flash.load(offset, Buffer.alloc(4096, value));
 }
 
-const reads = ({ board }: BenchBoard) => board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
+const reads = ({ board }: BenchBoard) => isRead(board);
 
 describe('a command that the daemon does', () => {
   test('reading the archive: byte for byte what it says by itself, in each form', async (t) => {

@@ -4,17 +4,18 @@ import assert from 'node:assert/strict';
 import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { createBoard, OPCODE, type SimulatedBoard } from '../../src/simulator/index.ts';
+import { createBoard, type SimulatedBoard } from '../../src/simulator/index.ts';
 import { servePty } from '../../src/simulator/serve/pty.ts';
 import { backUp, image } from '../archive/support.ts';
 import { Bench, KIB, archiveEntries, checkError, parseJson, until } from '../support/cli.ts';
+import { isRead } from '../support/flash-reads.ts';
 import { EspdProcess, assertOnlyPartial } from './support.ts';
 
 /** A line at 115200 baud: reading the flash takes so long that something can happen in the middle of it. */
 const slow = { line: { latencyMs: 0 } } as const;
 
 function reads(board: SimulatedBoard): boolean {
-  return board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
+  return isRead(board);
 }
 
 describe('commands', { concurrency: 4, timeout: 180_000 }, () => {

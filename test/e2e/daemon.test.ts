@@ -4,9 +4,10 @@ import assert from 'node:assert/strict';
 import { readFile, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { createBoard, demoImage, OPCODE } from '../../src/simulator/index.ts';
+import { createBoard, demoImage } from '../../src/simulator/index.ts';
 import { servePty } from '../../src/simulator/serve/pty.ts';
 import { Bench, type BenchBoard, KIB, archiveEntries, until } from '../support/cli.ts';
+import { isRead } from '../support/flash-reads.ts';
 import { EspdProcess, assertOnlyPartial, startDaemon } from './support.ts';
 
 const BACKED_UP = 'Backed up and verified';
@@ -25,7 +26,7 @@ function plugIn(bench: Bench, { board, address }: BenchBoard): Promise<void> {
 }
 
 function reads({ board }: BenchBoard): boolean {
-  return board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
+  return isRead(board);
 }
 
 async function archivedImage(bench: Bench, mac: string, id: string | undefined): Promise<Buffer> {

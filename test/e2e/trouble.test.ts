@@ -5,8 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, describe, test } from 'node:test';
-import { OPCODE } from '../../src/simulator/index.ts';
 import { Bench, type BenchBoard, until } from '../support/cli.ts';
+import { isRead } from '../support/flash-reads.ts';
 import { EspdProcess, startDaemon } from './support.ts';
 
 const PRELOAD = new URL('./trouble.mjs', import.meta.url).href;
@@ -34,7 +34,7 @@ function plugIn(bench: Bench, { board, address }: BenchBoard): Promise<void> {
 }
 
 function reads({ board }: BenchBoard): boolean {
-  return board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
+  return isRead(board);
 }
 
 function isReleased(device: BenchBoard): boolean {
