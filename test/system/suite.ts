@@ -8,6 +8,7 @@ import './cases/reenumeration.ts';
 import './cases/unplug.ts';
 import './cases/not-ours.ts';
 import './cases/service.ts';
+import './cases/members.ts';
 import './cases/many-boards.ts';
 import './cases/existing.ts';
 import './cases/by-hand.ts';
