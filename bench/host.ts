@@ -44,7 +44,7 @@ class Daemon {
     }
   }
 
-  static async start(full: boolean): Promise<Daemon> {
+  static async start(full: boolean, reader: 'auto' | 'never' = 'auto'): Promise<Daemon> {
     const folder = await mkdtemp(join(tmpdir(), 'espd-bench-'));
     await mkdir(join(folder, 'ports'));
     const config = [
@@ -52,7 +52,7 @@ class Daemon {
       `watch: { folders: [${JSON.stringify(join(folder, 'ports'))}], deny: [{ path: '/dev/*' }] }`,
       'serial: { baudRate: 2000000 }',
       'jobs: { parallel: 32 }',
-      `transfer: { full: ${String(full)} }`,
+      `transfer: { full: ${String(full)}, reader: ${reader} }`,
       'log: { format: json }',
       '',
     ];
@@ -188,6 +188,25 @@ async function atOnce(name: string, boards: { count: number; sizeMib: number; ap
   });
 }
 
+/** What the daemon's own work on a board costs through the stub alone and through the reader, the same boards each time. */
+async function byReader(name: string, appBytes: number): Promise<void> {
+  const boards = { count: 4, sizeMib: 4, appBytes };
+  const seconds: Record<string, number> = {};
+  for (const reader of ['never', 'auto'] as const) {
+    seconds[reader] = await withBoards(boards, async (addresses) => {
+      const daemon = await Daemon.start(true, reader);
+      const before = daemon.usage();
+      await daemon.backUp(addresses);
+      const after = daemon.usage();
+      await daemon.stop();
+      return after.cpuSeconds - before.cpuSeconds;
+    });
+  }
+  const { never = NaN, auto = NaN } = seconds;
+  const each = (cpuSeconds: number) => `${((cpuSeconds * 1000) / (boards.count * boards.sizeMib)).toFixed(0)} ms a MiB`;
+  say(name, `CPU ${each(never)} by the stub, ${each(auto)} by the reader: ${(auto / never).toFixed(2)}`);
+}
+
 function say(name: string, text: string): void {
   process.stdout.write(`${name}: ${text}\n`);
 }
@@ -203,3 +222,5 @@ const many = await atOnce('16 boards, 4 MB, --full, 2000000 baud', { count: 16, 
 say('throughput of each of 16 against one alone', many.map((seconds) => (single / seconds).toFixed(2)).join(' '));
 await atOnce('1 board, 16 MB', { count: 1, sizeMib: 16, appBytes: 1_150_000 }, false);
 await atOnce('32 boards, 16 MB', { count: 32, sizeMib: 16, appBytes: 1_150_000 }, false);
+await byReader('4 boards, 4 MB of firmware, --full', 0);
+await byReader('4 boards, 4 MB, half of it noise, --full', 2 * 1024 * 1024);

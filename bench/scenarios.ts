@@ -13,19 +13,13 @@ import { hasCode } from '../src/errors.ts';
 import type { ReaderMode } from '../src/esp/reader/trust.ts';
 import { encodeFrame } from '../src/esp/slip.ts';
 import { silentLogger } from '../src/log.ts';
-import {
-  TYPICAL_SPEEDS,
-  VirtualClock,
-  createBoard,
-  demoImage,
-  memoryLink,
-  seededRandom,
-} from '../src/simulator/index.ts';
+import { TYPICAL_SPEEDS, VirtualClock, createBoard, memoryLink, seededRandom } from '../src/simulator/index.ts';
 import type { SimulatedBoard } from '../src/simulator/index.ts';
 import { type BackupOutcome, readFlash } from '../src/transfer/backup.ts';
 import { type LineMemories, lineMemories } from '../src/transfer/line-memory.ts';
 import { type RestoreOutcome, restoreBoard } from '../src/transfer/restore/restore.ts';
 import { type Progress, type Session, type SessionResult, fixedLink, withBoard } from '../src/transfer/session.ts';
+import { firmware } from './firmware.ts';
 
 export interface Line {
   readonly baudRate: number;
@@ -51,6 +45,9 @@ export interface Result {
 
 const MIB = 1024 * 1024;
 const SECTOR_BYTES = 4096;
+const NVS_OFFSET = 0x9000;
+/** In the app, where nobody looks first. */
+const ELSEWHERE_OFFSET = 0x80000;
 /** The digest is set to what the marks assume; a packet of 4 KiB takes the stub 1 ms, as on silicon. */
 const SPEEDS = {
   digestBytesPerSecond: 8 * MIB,
@@ -60,10 +57,6 @@ const SPEEDS = {
   eraseBlockMs: TYPICAL_SPEEDS.eraseBlockMs,
   programPageMs: TYPICAL_SPEEDS.programPageMs,
 };
-/** 4 MiB of which 1.2 MB are in use: bootloader, table, NVS and an app. */
-const APP_BYTES = 1_150_000;
-/** Of the app's code, behind its headers and its description. */
-const APP_OFFSET = 0x10400;
 
 /** The same work without the reader on the chip, and flash that nothing makes smaller: what the marks compare. */
 export async function compare(line: Line, onResult: (result: Result) => void): Promise<void> {
@@ -77,23 +70,12 @@ export async function compare(line: Line, onResult: (result: Result) => void): P
       await bench.backup('16 MB', large);
       changeSectors(large, 3, 1);
       onResult(await bench.backup(`16 MB, 3 sectors changed, ${by}`, large));
+      changeSectors(large, 3, 1, ELSEWHERE_OFFSET);
+      onResult(await bench.backup(`16 MB, 3 other sectors, ${by}`, large));
     } finally {
       await bench.close();
     }
   }
-}
-
-/** A demo board's flash with an app that zlib deflates to 0.61, as it does the average of 13 real images. */
-function firmware(seed: number, sizeBytes = 4 * MIB): Buffer {
-  const content = demoImage({ family: 'esp32', seed, sizeBytes, appBytes: APP_BYTES });
-  const random = seededRandom(1);
-  const vocabulary = Uint32Array.from({ length: 512 }, () => random.word());
-  const app = new Uint32Array(APP_BYTES / 4 - 1024);
-  for (let word = 0; word < app.length; word++) {
-    app[word] = random.below(100) < 22 ? random.word() : (vocabulary[random.below(512)] ?? 0);
-  }
-  Buffer.from(app.buffer).copy(content, APP_OFFSET);
-  return content;
 }
 
 export async function measure(line: Line, reader: ReaderMode, onResult: (result: Result) => void): Promise<void> {
@@ -104,6 +86,8 @@ export async function measure(line: Line, reader: ReaderMode, onResult: (result:
     onResult(await bench.backup('unchanged', board));
     changeSectors(board, 3, 1);
     onResult(await bench.backup('3 sectors changed', board));
+    changeSectors(board, 3, 1, ELSEWHERE_OFFSET);
+    onResult(await bench.backup('3 other sectors changed', board));
     onResult(await bench.backup('--full', board, true));
     changeSectors(board, 1, 2);
     onResult(await bench.restore('restore, 1 sector differs', board));
@@ -117,12 +101,12 @@ export async function measure(line: Line, reader: ReaderMode, onResult: (result:
   }
 }
 
-/** Content that compresses badly, in sectors that NVS uses. */
-function changeSectors(board: SimulatedBoard, count: number, seed: number): void {
+/** Content that compresses badly, in sectors that NVS uses, or elsewhere. */
+function changeSectors(board: SimulatedBoard, count: number, seed: number, offset = NVS_OFFSET): void {
   const bytes = Buffer.alloc(count * SECTOR_BYTES);
   for (let at = 0; at < bytes.length; at++) bytes[at] = Math.imul(at + seed * 7919, 2654435761) >>> 24;
-  board.flash.erase(0x9000, bytes.length);
-  board.flash.program(0x9000, bytes);
+  board.flash.erase(offset, bytes.length);
+  board.flash.program(offset, bytes);
 }
 
 class Bench {
@@ -152,7 +136,7 @@ class Bench {
   }
 
   /** @param number last byte of the MAC */
-  board(number: number, content = firmware(number)): SimulatedBoard {
+  board(number: number, content = firmware(number, 4 * MIB)): SimulatedBoard {
     return createBoard({
       family: 'esp32',
       mac: `24:0a:c4:00:00:${number.toString(16).padStart(2, '0')}`,
@@ -166,7 +150,7 @@ class Bench {
 
   /** The firmware of board 1, with settings and calibration of its own: 24 KB. */
   fleetBoard(number: number): SimulatedBoard {
-    const content = firmware(1);
+    const content = firmware(1, 4 * MIB);
     seededRandom(number)
       .bytes(5 * SECTOR_BYTES)
       .copy(content, 0x9000);

@@ -193,6 +193,11 @@ export class Board {
     await this.#chipReader.consider();
   }
 
+  /** The reader is not put on this chip: where flash is to be written, nothing of ours runs beside the stub. */
+  withoutReader(): void {
+    this.#chipReader.forbid();
+  }
+
   /** Whether the chip has shown how fast it hashes. */
   get knowsDigests(): boolean {
     return this.#line.knowsDigests;
@@ -299,8 +304,6 @@ export class Board {
       if (isLineFault(error)) this.#line.erred();
       throw error;
     }
-    // On an ESP8266 it lies where the stub inflates what it writes.
-    this.#chipReader.forget();
     this.#moved(sizeBytes);
   }
 

@@ -44,12 +44,12 @@ export function sessionFacts(facts: {
   readonly session: Session;
   readonly reason: Reason;
   /** Of the whole flash, by the chip. */
-  readonly md5: string;
+  readonly confirmed: { readonly by: 'stub' | 'rom'; readonly md5: string };
   readonly flash: ManifestContent['flash'];
   readonly efuses: Readonly<Record<string, readonly string[]>>;
   readonly transfer: TransferReport;
 }): SessionFacts {
-  const { md5, flash, efuses } = facts;
+  const { confirmed, flash, efuses } = facts;
   const { board, link, options, port, startedAtMs } = facts.session;
   const { identity } = board;
   const now = options.clock.date().toISOString();
@@ -69,7 +69,7 @@ export function sessionFacts(facts: {
     flash,
     security: identity.security,
     efuses: Object.fromEntries(Object.entries(efuses).map(([name, content]) => [name, [...content]])),
-    confirmed: { by: board.loaderKind, md5, at: now },
+    confirmed: { ...confirmed, at: now },
     source: { port: port.address, file: null, usb: port.usb, host: hostname() },
     transfer: {
       loader,

@@ -9,6 +9,7 @@ import type { Reason } from '../archive/manifest.ts';
 import type { Archive, Backup, Candidate, Candidates, Draft, ImageReader } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
+import { mapFlash } from '../firmware/index.ts';
 import { Budget } from './asking.ts';
 import { attachedChip, changedSince } from './attached-chip.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
@@ -19,6 +20,7 @@ import { differingRegions, restOf } from './flash-compare.ts';
 import { guardHalfRestored } from './half-restored.ts';
 import { type Explanation, KnownContent } from './known-content.ts';
 import { LastBackup } from './last-backup.ts';
+import { likelyChanges, likelyToChange } from './likely-changes.ts';
 import { Phases } from './phases.ts';
 import { guardToldSize } from './told-size.ts';
 import { type Session, whileHeld } from './session.ts';
@@ -45,7 +47,7 @@ export interface BackupOptions {
 
 export interface Likeness {
   readonly image: Pick<ImageReader, 'sizeBytes' | 'read'>;
-  readonly by: 'olderBackup' | 'fleet';
+  readonly by: 'sameAsBackup' | 'olderBackup' | 'fleet';
   /** Where the flash is otherwise, whole sectors in order. */
   readonly differing: readonly Region[];
 }
@@ -95,6 +97,8 @@ class FlashReading {
   #plan = NOTHING_ASKED;
   #flashBytesRead = 0;
   #digestsAsked = 0;
+  /** Who has hashed the whole flash last; undefined where that was before this backup. */
+  #hashedBy: Board['loaderKind'] | undefined;
   #doneBytes = 0;
 
   constructor(session: Session, options: BackupOptions, flash: FlashFacts, last: LastBackup) {
@@ -125,11 +129,11 @@ class FlashReading {
       if (like !== undefined && this.#paysToTake(like)) {
         const draft = await whileHeld(this.#session, this.#openDraft(true));
         await this.#fillLike(draft, like);
-        return await this.#confirmAndDescribe(draft, flashMd5);
+        return await this.#confirmAndDescribe(draft, md5);
       }
       const draft = await whileHeld(this.#session, this.#openDraft(full));
-      await this.#fill(draft, full);
-      return await this.#confirmAndDescribe(draft, flashMd5);
+      await this.#fill(draft, full, md5);
+      return await this.#confirmAndDescribe(draft, md5);
     } catch (error) {
       this.#breakOff(error);
       throw error;
@@ -176,7 +180,8 @@ class FlashReading {
     const transfer = this.#report();
     const flash = { ...this.#flash, aliasedAtBytes };
     const { reason } = this.#options;
-    const facts = sessionFacts({ session: this.#session, reason, md5, flash, efuses, transfer });
+    const confirmed = { by: this.#hashedBy ?? this.#board.loaderKind, md5 };
+    const facts = sessionFacts({ session: this.#session, reason, confirmed, flash, efuses, transfer });
     const { newest, isFirst } = this.#last;
     return newBackup(draft, facts, transfer, { chipChange: change, before: newest ?? null, isFirst });
   }
@@ -210,19 +215,26 @@ class FlashReading {
     this.#session.options.signal.throwIfAborted();
     this.#digestsAsked++;
     this.#session.options.onProgress?.({ phase: 'comparing', doneBytes: offset, totalBytes: this.#flash.sizeBytes });
-    return this.#board.digest(offset, sizeBytes);
+    const digest = await this.#board.digest(offset, sizeBytes);
+    if (sizeBytes === this.#flash.sizeBytes) this.#hashedBy = this.#board.loaderKind;
+    return digest;
   }
 
-  /** Fills the draft: known regions from what they are known by, the rest over the wire. */
-  async #fill(draft: Draft, full: boolean): Promise<void> {
+  /**
+   * Fills the draft: known regions from what they are known by, the rest over the wire.
+   * @param flashMd5 as the chip has given it, if it has
+   */
+  async #fill(draft: Draft, full: boolean, flashMd5: string | undefined): Promise<void> {
     if (full) {
       await this.#read(draft, [{ offset: 0, sizeBytes: this.#flash.sizeBytes }]);
       return;
     }
     const { list } = this.#candidates === undefined ? { list: [] } : await whileHeld(this.#session, this.#candidates);
-    this.#plan = await this.#planReading(draft, list);
+    const isGuessed = flashMd5 !== undefined && (await this.#fillByGuess(draft, list[0], flashMd5));
+    if (!isGuessed) this.#plan = await this.#planReading(draft, list);
     const closed = this.#candidates?.then((candidates) => candidates.close());
     if (closed !== undefined) this.#session.afterwards(closed);
+    if (isGuessed) return;
     const { explained, unexplained } = this.#plan;
     this.#session.options.log.debug('plan', {
       toRead: bytesIn(unexplained),
@@ -238,6 +250,28 @@ class FlashReading {
     const { sizeBytes } = this.#flash;
     const { costs } = this.#board;
     return image.sizeBytes === sizeBytes && costs.readMs(bytesIn(differing)) <= costs.digestMs(sizeBytes);
+  }
+
+  /**
+   * Settings change more often than anything else: the last backup with what is new of them, and nothing is searched.
+   * @returns whether that is what the chip has hashed; else it stands in the draft, and proves nothing
+   */
+  async #fillByGuess(draft: Draft, newest: Candidate | undefined, flashMd5: string): Promise<boolean> {
+    const { base } = this.#last;
+    const session = this.#session;
+    // Who knows an image that the flash is like has looked for changes already.
+    if (base === undefined || newest?.id !== base.id || this.#options.like !== undefined) return false;
+    // One that cannot be read has no bytes, and is then not what the chip has hashed.
+    const read = async (offset: number, length: number) =>
+      (await whileHeld(session, newest.read(offset, length))) ?? Buffer.alloc(0);
+    const { sizeBytes } = this.#flash;
+    const { family } = this.#board.identity;
+    const likely = likelyToChange(mapFlash(base.manifest.contents.partitions, null, { sizeBytes, family }));
+    const guess = { within: { offset: 0, sizeBytes }, likely };
+    const differing = await likelyChanges(guess, { read }, this.#board, (region) => this.#digest(region));
+    if (differing === undefined) return false;
+    await this.#fillLike(draft, { image: { sizeBytes, read }, by: 'sameAsBackup', differing });
+    return (await whileHeld(session, draft.digests())).md5 === flashMd5;
   }
 
   async #fillLike(draft: Draft, { image, by, differing }: Likeness): Promise<void> {

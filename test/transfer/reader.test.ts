@@ -66,8 +66,11 @@ describe('a backup through the reader', () => {
 
       board.flash.erase(0, SIZE_BYTES);
       board.flash.program(0x20000, seededRandom(3).bytes(64 * KIB));
+      const before = board.commands.length;
       const restored = await bench.restore(board, value.backup, { ...options, snapshot: true });
       assert.equal(restored.value.verified, true);
+      // Nothing but the stub runs where flash is written.
+      assert.ok(board.commands.slice(before).every(({ opcode }) => opcode < 0xe0));
       assert.ok(board.flash.snapshot().equals(imageFor(family)));
     });
   }
@@ -96,7 +99,8 @@ describe('a backup through the reader', () => {
     const { value } = await bench.backup(board, options);
     assert.equal(value.transfer.reader?.tables, 1);
     assert.ok((await imageOf(value.backup)).equals(board.flash.snapshot()));
-    assert.ok(value.transfer.flashBytesRead <= 23 * SECTOR_BYTES, `${value.transfer.flashBytesRead}`);
+    // The one among the settings was guessed first, and is read again.
+    assert.ok(value.transfer.flashBytesRead <= 24 * SECTOR_BYTES, `${value.transfer.flashBytesRead}`);
   });
 
   it('asks no table where digests of a few regions cost less', async (t) => {

@@ -150,9 +150,9 @@ export class ChipReader {
     return true;
   }
 
-  /** Something else may have been put in its place. */
-  forget(): void {
-    this.#loadedBeside = undefined;
+  /** It is not loaded on this board. To be called before it is. */
+  forbid(): void {
+    this.#program = null;
   }
 
   /**

@@ -25,11 +25,11 @@ const PRIOR_BYTES = 16 * 1024;
 const CHIP_BOUND = 1.1;
 /** Less than that says nothing of a chip's speed: caches, a first block that has nothing to look back at. */
 const TELLING_BYTES = 16 * 1024;
-/** Request and answers around a program that is loaded: READ_REG, two segments, WRITE_REG, INFO, two tests. */
-const LOAD_ROUND_TRIPS = 11;
+/** Request and answers around a program that is loaded: READ_REG, two segments, WRITE_REG, INFO, the test. */
+const LOAD_ROUND_TRIPS = 10;
 const LOAD_BYTES = 10 * 1024;
-/** Both tests, and what the first one sends. */
-const TEST_BYTES = 2 * 16384;
+/** The self-test, and what it sends. */
+const TEST_BYTES = 16384;
 const TEST_SENT_BYTES = 7 * 1024;
 const TABLE_BYTES_PER_SECTOR = 8;
 const SECTOR_BYTES = 4096;

@@ -14,7 +14,10 @@ import { FLAG, READER_OPCODE, runStream, streamRequest } from './stream.ts';
 
 export interface LoadedReader {
   readonly program: ReaderProgram;
-  /** Bytes of the test pattern that the chip compresses in a ms at its present clock. */
+  /**
+   * Bytes of the test pattern that the chip has compressed and sent in a ms: as fast as it can at its present clock, or as
+   * fast as the line let it, which is then the slower of the two.
+   */
   readonly bytesPerMs: number;
 }
 
@@ -58,8 +61,9 @@ async function load(stub: Loader, program: ReaderProgram, blockBytes: number): P
     await stub.writeRegisters(program.slots.map(({ address, value }) => [address, value] as const));
     infoMs = await askInfo(stub, program);
   }
-  await selfTest(stub);
-  return { program, bytesPerMs: await measure(stub, infoMs) };
+  const testMs = await selfTest(stub);
+  // A clock's resolution must not make a chip infinitely fast.
+  return { program, bytesPerMs: SELF_TEST_BYTES / Math.max(testMs - infoMs, 1) };
 }
 
 /**
@@ -82,32 +86,26 @@ async function askInfo(stub: Loader, program: ReaderProgram): Promise<number | u
   throw new ReaderFault('Another program answers in place of the reader');
 }
 
-/** @throws ReaderFault where what comes is not the pattern, or is not said to be */
-async function selfTest(stub: Loader): Promise<void> {
+/**
+ * @returns how long it took the chip, in ms
+ * @throws ReaderFault where what comes is not the pattern, or is not said to be
+ */
+async function selfTest(stub: Loader): Promise<number> {
+  const { clock } = stub.context;
   const parts: Buffer[] = [];
-  const end = await runStream(stub, patternRequest(FLAG.pattern), (payload) => {
+  const request = streamRequest({
+    ...{ level: SELF_TEST_LEVEL, windowFrames: SELF_TEST_WINDOW, flags: FLAG.pattern, offset: 0 },
+    ...{ sizeBytes: SELF_TEST_BYTES, frameLimitMs: SELF_TEST_LIMIT_MS },
+  });
+  const startedAt = clock.now();
+  const end = await runStream(stub, request, (payload) => {
     parts.push(payload);
     return undefined;
   });
+  const ms = clock.now() - startedAt;
   const pattern = testPattern(SELF_TEST_BYTES);
   const isRight = inflateWhole(Buffer.concat(parts), SELF_TEST_BYTES).equals(pattern);
   const isSaid = end.bytesRead === SELF_TEST_BYTES && end.digest.equals(createHash('md5').update(pattern).digest());
   if (!isRight || !isSaid) throw new ReaderFault('The reader has failed its self-test');
-}
-
-/** How fast the chip compresses. @param infoMs what an answer takes without any work */
-async function measure(stub: Loader, infoMs: number): Promise<number> {
-  const { clock } = stub.context;
-  const startedAt = clock.now();
-  await runStream(stub, patternRequest(FLAG.pattern | FLAG.measure), () => undefined);
-  const workMs = clock.now() - startedAt - infoMs;
-  // A clock's resolution must not make a chip infinitely fast.
-  return SELF_TEST_BYTES / Math.max(workMs, 1);
-}
-
-function patternRequest(flags: number) {
-  return streamRequest({
-    ...{ level: SELF_TEST_LEVEL, windowFrames: SELF_TEST_WINDOW, flags, offset: 0 },
-    ...{ sizeBytes: SELF_TEST_BYTES, frameLimitMs: SELF_TEST_LIMIT_MS },
-  });
+  return ms;
 }

@@ -13,7 +13,7 @@ export const READER_OPCODE = { INFO: 0xe0, TABLE: 0xe1, STREAM: 0xe2 } as const;
 /** How hard the chip looks for matches; 0 sends bytes as they are. */
 export type Level = 0 | 1 | 2 | 3;
 
-export const FLAG = { pattern: 2, measure: 4 } as const;
+export const FLAG = { pattern: 2 } as const;
 
 /** Ends a stream at once, also in the middle of a frame. */
 const ABORT = 0xff;
@@ -106,7 +106,7 @@ export async function runStream(
       if (frame === null) throw new ReaderFault(`Frame ${sequence.frames} of the reader did not come`);
       const taken = sequence.take(frame);
       if (!Buffer.isBuffer(taken)) {
-        if (taken.bytesSent !== sequence.bytes && !isMeasuring(request)) {
+        if (taken.bytesSent !== sequence.bytes) {
           throw new ReaderFault(`The reader has sent ${taken.bytesSent} bytes, and ${sequence.bytes} came`);
         }
         stub.isStreaming = false;
@@ -118,10 +118,6 @@ export async function runStream(
   } catch (error) {
     throw asReaderFault(error);
   }
-}
-
-function isMeasuring({ opcode, payload }: StreamRequest): boolean {
-  return opcode === READER_OPCODE.STREAM && (payload.readUInt32LE(8) & FLAG.measure) !== 0;
 }
 
 /**

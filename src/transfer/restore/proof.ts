@@ -6,7 +6,7 @@ import { EspdError } from '../../errors.ts';
 import { BLANK, uniformDigest } from '../digests.ts';
 import { differingRegions, imageDigest, restOf, usedSectors } from '../flash-compare.ts';
 import type { AskedDigests } from './asked.ts';
-import { guessChanges } from './likely-changes.ts';
+import { guessChanges } from '../likely-changes.ts';
 import type { Session } from '../session.ts';
 
 /** Answers carry no checksum: one that says "different" may have suffered on the line. */

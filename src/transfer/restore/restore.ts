@@ -20,6 +20,7 @@ import type { Likeness } from '../backup.ts';
 import { overlap, restOf } from '../flash-compare.ts';
 import { PLAIN_CALL, finishCommand } from '../finish-command.ts';
 import { halfRestoredText } from '../half-restored.ts';
+import { likelyToChange } from '../likely-changes.ts';
 import { AskedDigests } from './asked.ts';
 import {
   NO_OVERRIDES,
@@ -30,7 +31,6 @@ import {
   guardWriteProtection,
   namesOf,
 } from './guards.ts';
-import { likelyToChange } from './likely-changes.ts';
 import { type Kept, KEEP_NOTHING, keptParts } from './keep.ts';
 import { type LayoutFacts, guardLayout } from './layout.ts';
 import { changeSince, checkImage, readerWhileHeld } from './open-image.ts';
@@ -57,6 +57,7 @@ export type { RestoreOptions, RestoreOutcome } from './options.ts';
 export async function restoreBoard(session: Session, options: RestoreOptions): Promise<RestoreOutcome> {
   const { board } = session;
   const { archive, backup } = options;
+  board.withoutReader();
   const flash = await board.openFlash();
   const overrides = { ...NO_OVERRIDES, ...options.overrides };
   const change = await changeSince(backup, board, flash);

@@ -4,12 +4,12 @@
  */
 
 import { createHash } from 'node:crypto';
-import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../../flash.ts';
-import type { ImageReader } from '../../archive/types.ts';
-import type { Board } from '../../esp/board.ts';
-import type { FlashPart } from '../../firmware/index.ts';
-import { type AskDigest, imageDigest } from '../flash-compare.ts';
-import { piecesOf } from '../pieces.ts';
+import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
+import type { Board } from '../esp/board.ts';
+import type { FlashPart } from '../firmware/index.ts';
+import { inOrder } from './digest-plan.ts';
+import { type AskDigest, imageDigest } from './flash-compare.ts';
+import { type Readable, piecesOf } from './pieces.ts';
 
 /** Larger parts are file systems: looking for a change there takes as long as anywhere. */
 const MAX_PART_BYTES = BLOCK_BYTES;
@@ -30,13 +30,12 @@ export interface Guess {
 }
 
 /**
- * The sectors within `guess.within` that the flash holds otherwise than the image, when all of them are in likely places:
- * the image with these sectors as they are read has the MD5 that the chip gave. Undefined where that is not so, or would
- * take longer to find out than to search.
+ * The sectors in likely places that the flash holds otherwise than the image, neighbours merged, by digests of the chip.
+ * That there are no others is still to be proven. Undefined where there are none.
  */
-export async function guessChanges(
-  { md5, within, likely }: Guess,
-  image: Pick<ImageReader, 'read'>,
+export async function likelyChanges(
+  { within, likely }: Pick<Guess, 'within' | 'likely'>,
+  image: Readable,
   board: Board,
   ask: AskDigest,
 ): Promise<Region[] | undefined> {
@@ -50,25 +49,40 @@ export async function guessChanges(
       const sector = { offset, sizeBytes: SECTOR_BYTES };
       if (part.sizeBytes === SECTOR_BYTES || (await isOther(sector))) changed.push(sector);
     }
-    const bytes = changed.length * SECTOR_BYTES;
-    if (board.costs.readMs(bytes) > board.costs.digestMs(within.sizeBytes)) return undefined;
   }
-  if (changed.length === 0) return undefined;
-  changed.sort((a, b) => a.offset - b.offset);
+  return changed.length === 0 ? undefined : inOrder(changed);
+}
+
+/**
+ * What {@link likelyChanges} finds, where that is all: the image with these sectors as they are read has the MD5 that the
+ * chip gave. Undefined where that is not so, or where reading them would take longer than to search.
+ */
+export async function guessChanges(
+  guess: Guess,
+  image: Readable,
+  board: Board,
+  ask: AskDigest,
+): Promise<Region[] | undefined> {
+  const changed = await likelyChanges(guess, image, board, ask);
+  if (changed === undefined) return undefined;
+  const bytes = changed.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  if (board.costs.readMs(bytes) > board.costs.digestMs(guess.within.sizeBytes)) return undefined;
   const found = new Map<number, Buffer>();
-  board.expect(changed.length * SECTOR_BYTES);
+  board.expect(bytes);
   for (const { offset, sizeBytes } of changed) {
-    const sector = Buffer.alloc(sizeBytes);
+    const read = Buffer.alloc(sizeBytes);
     await board.read(offset, sizeBytes, (at, bytes) => {
-      sector.set(bytes, at - offset);
+      read.set(bytes, at - offset);
     });
-    found.set(offset, sector);
+    for (let at = 0; at < sizeBytes; at += SECTOR_BYTES) {
+      found.set(offset + at, read.subarray(at, at + SECTOR_BYTES));
+    }
   }
   const hash = createHash('md5');
-  for await (const { offset: at, bytes } of piecesOf(image, within, BLOCK_BYTES)) {
+  for await (const { offset: at, bytes } of piecesOf(image, guess.within, BLOCK_BYTES)) {
     const block = Buffer.from(bytes);
     for (let start = 0; start < block.length; start += SECTOR_BYTES) block.set(found.get(at + start) ?? [], start);
     hash.update(block);
   }
-  return hash.digest('hex') === md5 ? changed : undefined;
+  return hash.digest('hex') === guess.md5 ? changed : undefined;
 }
