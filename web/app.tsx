@@ -3,25 +3,42 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { session } from './api.ts';
-import { ConnectionBanner } from './banners.tsx';
+import { ActivityPage } from './activity/activity-page.tsx';
+import { DoctorPage } from './activity/doctor-page.tsx';
+import { ConnectionBanner, RestoreBanner } from './banners.tsx';
+import { BoardPage } from './board/board-page.tsx';
 import { BoardsPage } from './boards/boards-page.tsx';
 import { Login } from './login.tsx';
 import { about, connection } from './live.ts';
 import { Toast } from './parts/notice.tsx';
 import { PortsPage } from './ports/ports-page.tsx';
+import { ChooseRestorePage } from './restore/choose-page.tsx';
+import { JobPage } from './restore/job-page.tsx';
+import { ProductionPage } from './restore/production-page.tsx';
 import { linkTo, route } from './route.ts';
 import { theme } from './settings.ts';
 
 interface Page {
   readonly name: string;
   readonly title: string;
+  /** Pages that one comes to from others are in no menu. */
+  readonly isInMenu: boolean;
   readonly render: (path: readonly string[]) => JSX.Element;
 }
 
 const PAGES: readonly Page[] = [
-  { name: 'ports', title: 'Ports', render: () => <PortsPage /> },
-  { name: 'boards', title: 'Boards', render: () => <BoardsPage /> },
+  { name: 'ports', title: 'Ports', isInMenu: true, render: () => <PortsPage /> },
+  { name: 'boards', title: 'Boards', isInMenu: true, render: (path) => <Boards path={path} /> },
+  { name: 'production', title: 'Production', isInMenu: true, render: () => <ProductionPage /> },
+  { name: 'activity', title: 'Activity', isInMenu: true, render: () => <ActivityPage /> },
+  { name: 'doctor', title: 'Doctor', isInMenu: true, render: () => <DoctorPage /> },
+  { name: 'jobs', title: 'Job', isInMenu: false, render: ([id]) => <JobPage key={id} id={Number(id)} /> },
 ];
+
+function Boards({ path: [mac, what] }: { path: readonly string[] }) {
+  if (mac === undefined) return <BoardsPage />;
+  return what === 'restore' ? <ChooseRestorePage key={mac} mac={mac} /> : <BoardPage key={mac} mac={mac} />;
+}
 
 export function App() {
   const { value } = session;
@@ -62,7 +79,7 @@ function Frame() {
           espd
         </a>
         <nav aria-label="Pages">
-          {PAGES.map((one) => (
+          {PAGES.filter(({ isInMenu }) => isInMenu).map((one) => (
             <a key={one.name} href={linkTo([one.name])} aria-current={one === page ? 'page' : undefined}>
               {one.title}
             </a>
@@ -74,6 +91,7 @@ function Frame() {
         </div>
       </header>
       <ConnectionBanner />
+      <RestoreBanner />
       <main id="main" ref={main} tabIndex={-1}>
         {page === undefined ? <NotFound /> : page.render(path)}
       </main>

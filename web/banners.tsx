@@ -1,6 +1,10 @@
 /** What everybody should know, whatever they look at: the connection, and what was missed. */
 
-import { connection, missed, trouble } from './live.ts';
+import { printable } from '../src/printable.ts';
+import { boardsDocument } from './board-names.ts';
+import { connection, missed, trouble, view } from './live.ts';
+import { linkTo, route } from './route.ts';
+import { FinishButton } from './restore/finish-button.tsx';
 
 export function ConnectionBanner() {
   const { value: error } = trouble;
@@ -22,6 +26,43 @@ export function ConnectionBanner() {
           </button>
         </div>
       )}
+    </>
+  );
+}
+
+/** Restores that wait for somebody: for a yes, or to be finished. */
+export function RestoreBanner() {
+  const { path } = route.value;
+  const isShown = (job: number) => path[0] === 'jobs' && path[1] === String(job);
+  const asking = view.value.jobs.filter(({ phase, job }) => phase === 'confirmation' && !isShown(job));
+  const running = new Set<string | null>(
+    view.value.jobs.filter(({ kind, endedAt }) => kind === 'restore' && endedAt === null).map(({ mac }) => mac),
+  );
+  const half = boardsDocument.value?.boards.filter(
+    ({ halfRestored, mac }) => halfRestored !== null && !running.has(mac),
+  );
+  return (
+    <>
+      {asking.map(({ job, mac }) => (
+        <div key={job} class="banner warn" role="status">
+          <p>
+            <strong>A restore waits for your answer</strong>
+            {mac === null ? '' : ` (${mac})`}. Until then its board stays in download mode.
+          </p>
+          <a class="button" href={linkTo(['jobs', String(job)])}>
+            Look at its plan
+          </a>
+        </div>
+      ))}
+      {half?.map(({ mac, label }) => (
+        <div key={mac} class="banner bad" role="status">
+          <p>
+            <strong>The restore of {printable(label ?? mac)} was interrupted.</strong> The board does not start before
+            it is finished. Plug it in.
+          </p>
+          <FinishButton mac={mac} />
+        </div>
+      ))}
     </>
   );
 }

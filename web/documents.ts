@@ -53,6 +53,7 @@ export interface BackupRow {
   readonly confirmed: object | null;
   readonly chipChange: ChipChange | null;
   readonly firmware: Firmware | null;
+  readonly partitions: readonly PartitionRow[] | null;
   readonly seenUnchanged: readonly string[];
 }
 

@@ -53,3 +53,13 @@ export async function newPage(options: BrowserContextOptions = {}): Promise<Open
   });
   return { page, complaints };
 }
+/** Waits until nothing that the page shows is being looked for; the stream of events never ends. */
+export async function settled(page: Page): Promise<void> {
+  await page.locator('h1').waitFor();
+  for (let tries = 0; tries < 600; tries++) {
+    const text = (await page.locator('#app').innerText()).trim();
+    if (!/…\s*$/m.test(text)) return;
+    await page.waitForTimeout(100);
+  }
+  throw new Error(`the page never settled: ${await page.locator('#app').innerText()}`);
+}

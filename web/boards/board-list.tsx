@@ -5,6 +5,7 @@ import { formatSize, plural } from '../../src/cli/text.ts';
 import type { PortView } from '../../src/daemon/station.ts';
 import { printable } from '../../src/printable.ts';
 import { view } from '../live.ts';
+import { momentOf } from '../backup-id.ts';
 import { VirtualRows } from '../parts/virtual-rows.tsx';
 import { When } from '../parts/when.tsx';
 import { linkTo } from '../route.ts';
@@ -169,8 +170,4 @@ function PortBadge({ port: { state } }: { port: PortView }) {
 /** A backup id is its time. */
 function LastBackup({ board: { row } }: { board: ShownBoard }) {
   return <When at={row.latest === null ? null : momentOf(row.latest)} />;
-}
-
-export function momentOf(id: string): string {
-  return id.replace(/T(\d\d)-(\d\d)-(\d\d)/, 'T$1:$2:$3');
 }

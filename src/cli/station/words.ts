@@ -47,7 +47,8 @@ export function percentOf({ doneBytes, totalBytes }: PortView): number | null {
   return Math.floor(Math.min(1, Math.max(0, doneBytes / totalBytes)) * 100);
 }
 
-function phaseWord(phase: string | null): string {
+/** `connecting` where none is told yet; one of a newer daemon stands as it came. */
+export function phaseWord(phase: string | null): string {
   if (phase === null) return 'connecting';
   return Object.hasOwn(PHASE_WORDS, phase) ? PHASE_WORDS[phase as keyof typeof PHASE_WORDS] : phase;
 }

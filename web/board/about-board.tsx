@@ -1,0 +1,100 @@
+/** What a person calls a board and notes about it, edited in place. */
+
+import type { ComponentChildren } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { formatSize, plural } from '../../src/cli/text.ts';
+import { printable } from '../../src/printable.ts';
+import { ask } from '../api.ts';
+import type { BoardRow } from '../documents.ts';
+import { ErrorNotice, type Told, tell } from '../parts/notice.tsx';
+import { When } from '../parts/when.tsx';
+import { asApiError } from '../use-document.ts';
+
+export function AboutBoard({ board, children }: { board: BoardRow; children: ComponentChildren }) {
+  const [isEditing, setEditing] = useState(false);
+  if (isEditing) return <Form board={board} onEnd={() => setEditing(false)} />;
+  const facts = [
+    board.chip,
+    board.sizeBytes === null ? null : `${formatSize(board.sizeBytes)} flash`,
+    board.firmware,
+    plural(board.backups, 'backup'),
+  ];
+  return (
+    <header class="stack">
+      <div class="heading">
+        <h1>{printable(board.label ?? board.mac)}</h1>
+        {board.group !== null && <span class="badge">{printable(board.group)}</span>}
+        <button type="button" class="plain" onClick={() => setEditing(true)}>
+          Edit label and note
+        </button>
+        {children}
+      </div>
+      <p class="detail">
+        {board.label !== null && <span class="mono">{board.mac} · </span>}
+        {facts
+          .filter((fact) => fact !== null)
+          .map(printable)
+          .join(' · ')}{' '}
+        · seen <When at={board.lastSeen} />
+      </p>
+      {board.note !== null && <p class="note">{printable(board.note)}</p>}
+    </header>
+  );
+}
+
+function Form({ board, onEnd }: { board: BoardRow; onEnd: () => void }) {
+  const [label, setLabel] = useState(board.label ?? '');
+  const [note, setNote] = useState(board.note ?? '');
+  const [group, setGroup] = useState(board.group ?? '');
+  const [error, setError] = useState<Told | null>(null);
+  const [isBusy, setBusy] = useState(false);
+  const first = useRef<HTMLInputElement>(null);
+  useEffect(() => first.current?.focus(), []);
+  const save = async () => {
+    setBusy(true);
+    try {
+      const body = { label: label || null, note: note || null, group: group || null };
+      await ask(`/v1/boards/${encodeURIComponent(board.mac)}`, { method: 'PATCH', body });
+      tell('Saved');
+      onEnd();
+    } catch (failure) {
+      setError(asApiError(failure));
+      setBusy(false);
+    }
+  };
+  return (
+    <form
+      class="card"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void save();
+      }}
+      onKeyDown={({ key }) => {
+        if (key === 'Escape') onEnd();
+      }}
+    >
+      <h1 class="mono">{board.mac}</h1>
+      <label class="field">
+        Label
+        <input ref={first} value={label} onInput={({ currentTarget }) => setLabel(currentTarget.value)} />
+      </label>
+      <label class="field">
+        Group
+        <input value={group} onInput={({ currentTarget }) => setGroup(currentTarget.value)} />
+      </label>
+      <label class="field">
+        Note
+        <input value={note} onInput={({ currentTarget }) => setNote(currentTarget.value)} />
+      </label>
+      {error !== null && <ErrorNotice error={error} />}
+      <div class="actions">
+        <button type="submit" class="primary" disabled={isBusy}>
+          Save
+        </button>
+        <button type="button" onClick={onEnd}>
+          Cancel
+        </button>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,134 @@
+/** The backups of a board, the newest first: why each was made, what changed with it, what is pinned. */
+
+import { formatSize, plural } from '../../src/cli/text.ts';
+import { printable } from '../../src/printable.ts';
+import { ask } from '../api.ts';
+import type { BackupRow, BoardDocument, Firmware } from '../documents.ts';
+import { attempt } from '../parts/notice.tsx';
+import { Exactly, When } from '../parts/when.tsx';
+
+interface TimeLineProps {
+  readonly document: BoardDocument;
+  readonly chosen: string | undefined;
+  /** Ids, at most two. */
+  readonly compared: readonly string[];
+  readonly onChoose: (id: string) => void;
+  readonly onCompare: (ids: readonly string[]) => void;
+}
+
+export function TimeLine({ document, chosen, compared, onChoose, onCompare }: TimeLineProps) {
+  const { board, backups, removed } = document;
+  const toggle = (id: string) =>
+    onCompare(compared.includes(id) ? compared.filter((one) => one !== id) : [...compared, id].slice(-2));
+  const isPair = compared.length === 2;
+  return (
+    <section aria-labelledby="time-line" class="stack">
+      <h2 id="time-line">Backups</h2>
+      {backups.length > 1 && (
+        <p class="detail" role="status">
+          {compared.length === 1 ? 'Tick one more to compare both.' : 'Tick two to compare them.'}
+        </p>
+      )}
+      {backups.length === 0 && <p>There is no sound backup of this board.</p>}
+      <ol class="time-line" reversed>
+        {backups
+          .map((backup, index) => (
+            <li key={backup.id} class={backup.id === chosen && !isPair ? 'chosen' : ''}>
+              <div class="row">
+                {backups.length > 1 && (
+                  <input
+                    type="checkbox"
+                    checked={compared.includes(backup.id)}
+                    aria-label={`Compare ${backup.id}`}
+                    onChange={() => toggle(backup.id)}
+                  />
+                )}
+                <button
+                  type="button"
+                  class="plain moment"
+                  aria-pressed={backup.id === chosen && !isPair}
+                  aria-label={`Show ${backup.id}`}
+                  onClick={() => onChoose(backup.id)}
+                >
+                  <Exactly at={backup.createdAt} />
+                </button>
+              </div>
+              <Facts backup={backup} before={backups[index - 1]} isFirst={index === 0} />
+              <Pin mac={board.mac} backup={backup} />
+            </li>
+          ))
+          .toReversed()}
+      </ol>
+      {removed.length > 0 && (
+        <details>
+          <summary>{plural(removed.length, 'backup')} removed</summary>
+          <ul>
+            {removed.map(({ id, at, why }) => (
+              <li key={id}>
+                <span class="mono">{id}</span> <When at={at} />: {printable(why)}
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
+    </section>
+  );
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  'plug-in': 'plugged in',
+  'by-hand': 'asked for',
+  'before-restore': 'before a restore',
+  imported: 'imported',
+};
+
+function Facts({ backup, before, isFirst }: { backup: BackupRow; before: BackupRow | undefined; isFirst: boolean }) {
+  const { reason, sizeBytes, seenUnchanged, firmware } = backup;
+  const facts = [
+    reason === null ? null : (REASONS[reason] ?? reason),
+    formatSize(sizeBytes),
+    seenUnchanged.length === 0 ? null : `seen unchanged ${plural(seenUnchanged.length, 'time')}`,
+  ];
+  const isOther = before !== undefined && firmwareText(before.firmware) !== firmwareText(firmware);
+  return (
+    <>
+      <p class="detail">{facts.filter((fact) => fact !== null).join(' · ')}</p>
+      {isOther ? (
+        <p class="detail changed-firmware">
+          {printable(firmwareText(before.firmware))} → <strong>{printable(firmwareText(firmware))}</strong>
+        </p>
+      ) : (
+        <p class="detail cut">{printable(firmwareText(firmware))}</p>
+      )}
+      <p>
+        {isFirst && <span class="badge good">First</span>}
+        {backup.pinned !== null && (
+          <span class="badge good" title={printable(backup.pinned.note ?? '')}>
+            Pinned
+          </span>
+        )}
+        {backup.confirmed === null && <span class="badge warn">No chip has confirmed it</span>}
+        {backup.chipChange !== null && <span class="badge warn">Another chip</span>}
+      </p>
+    </>
+  );
+}
+
+export function firmwareText(firmware: Firmware | null): string {
+  return firmware === null ? 'Firmware unknown' : [firmware.name, firmware.version ?? ''].join(' ').trim();
+}
+
+function Pin({ mac, backup: { id, pinned } }: { mac: string; backup: BackupRow }) {
+  const path = `/v1/boards/${encodeURIComponent(mac)}/backups/${encodeURIComponent(id)}`;
+  const isPinned = pinned !== null;
+  return (
+    <button
+      type="button"
+      class="plain"
+      aria-label={`${isPinned ? 'Unpin' : 'Pin'} ${id}`}
+      onClick={() => void attempt(() => ask(path, { method: 'PATCH', body: { pinned: !isPinned } }))}
+    >
+      {isPinned ? 'Unpin' : 'Pin: never remove'}
+    </button>
+  );
+}
