@@ -28,6 +28,8 @@ describe('a restore', { skip }, () => {
     const opened = await newPage();
     const { page } = opened;
     await page.goto(`${station.url}#/boards/${board.mac}/restore`);
+    // The first one: what stood there before a restore is a backup of its own by then, and the latest.
+    await page.getByRole('group', { name: 'Which backup' }).getByRole('radio').last().check();
     await page.getByRole('button', { name: 'See the plan' }).click();
     await page.getByLabel(/^Type the last four digits/).waitFor({ timeout: PATIENCE_MS });
     return opened;

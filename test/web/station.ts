@@ -88,8 +88,9 @@ export class WebStation {
   async until<T>(path: string, wanted: (document: T) => boolean): Promise<T> {
     const end = performance.now() + PATIENCE_MS;
     for (;;) {
-      const document = (await this.ask(path)) as T;
-      if (wanted(document)) return document;
+      // What is asked for may not be there yet.
+      const document = await this.ask(path).catch((error: unknown) => String(error));
+      if (typeof document !== 'string' && wanted(document as T)) return document as T;
       assert.ok(performance.now() < end, `${path} never became as wanted: ${JSON.stringify(document)}`);
       await new Promise((resolve) => setTimeout(resolve, 200));
     }

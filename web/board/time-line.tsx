@@ -47,7 +47,6 @@ export function TimeLine({ document, chosen, compared, onChoose, onCompare }: Ti
                   type="button"
                   class="plain moment"
                   aria-pressed={backup.id === chosen && !isPair}
-                  aria-label={`Show ${backup.id}`}
                   onClick={() => onChoose(backup.id)}
                 >
                   <Exactly at={backup.createdAt} />
@@ -121,14 +120,15 @@ export function firmwareText(firmware: Firmware | null): string {
 function Pin({ mac, backup: { id, pinned } }: { mac: string; backup: BackupRow }) {
   const path = `/v1/boards/${encodeURIComponent(mac)}/backups/${encodeURIComponent(id)}`;
   const isPinned = pinned !== null;
+  const text = isPinned ? 'Unpin' : 'Pin: never remove';
   return (
     <button
       type="button"
       class="plain"
-      aria-label={`${isPinned ? 'Unpin' : 'Pin'} ${id}`}
+      aria-label={`${text} (${id})`}
       onClick={() => void attempt(() => ask(path, { method: 'PATCH', body: { pinned: !isPinned } }))}
     >
-      {isPinned ? 'Unpin' : 'Pin: never remove'}
+      {text}
     </button>
   );
 }
