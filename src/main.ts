@@ -15,6 +15,7 @@ const interruption = new AbortController();
 let signals = 0;
 let fault: EspdError | undefined;
 let onHangup: (() => void) | undefined;
+let passSignal: ((signal: NodeJS.Signals) => void) | undefined;
 
 function interrupt(): void {
   signals++;
@@ -51,10 +52,16 @@ function onFault(error: unknown): void {
 }
 process.on('uncaughtException', onFault);
 process.on('unhandledRejection', onFault);
-process.on('SIGINT', interrupt);
-process.on('SIGTERM', interrupt);
+process.on('SIGINT', () => onSignal('SIGINT', interrupt));
+process.on('SIGTERM', () => onSignal('SIGTERM', interrupt));
 // The terminal is closed, or the connection to it lost: a board must not be left in download mode because of that.
-process.on('SIGHUP', () => (onHangup ?? interrupt)());
+process.on('SIGHUP', () => onSignal('SIGHUP', onHangup ?? interrupt));
+
+/** While another program does the work, signals are for that one. */
+function onSignal(signal: NodeJS.Signals, act: () => void): void {
+  if (passSignal === undefined) act();
+  else passSignal(signal);
+}
 
 let outputFault: Error | undefined;
 for (const stream of [process.stdout, process.stderr]) {
@@ -76,6 +83,10 @@ async function run(args: readonly string[]): Promise<number> {
     terminal,
     signal: interruption.signal,
     onHangup: (callback) => (onHangup = callback),
+    passSignals: (take) => {
+      passSignal = take;
+      return () => (passSignal = undefined);
+    },
     interrupt,
   });
 }

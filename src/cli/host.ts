@@ -25,6 +25,11 @@ export interface Host {
   readonly signal: AbortSignal;
   /** Calls back at each SIGHUP, which from now on does not interrupt. */
   readonly onHangup: (callback: () => void) => void;
+  /**
+   * From now on signals that would end this process (SIGINT, SIGTERM, SIGHUP) are handed to `take` instead.
+   * @returns ends that
+   */
+  readonly passSignals?: (take: (signal: NodeJS.Signals) => void) => () => void;
   /** The same as a Ctrl-C. */
   readonly interrupt?: () => void;
   /** The command is done for a person by a process of the daemon's. */

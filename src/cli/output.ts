@@ -187,9 +187,14 @@ export class Output {
     return /^\s*y(es)?\s*$/i.test(answer ?? '');
   }
 
+  /** A document that goes elsewhere leaves the terminal free for progress. */
+  get #showsProgress(): boolean {
+    return !this.json || !this.isTerminal;
+  }
+
   /** Shows what the job at `name` is doing, in place; nothing where stderr is no terminal. */
   progress(name: string, progress: Progress): void {
-    if (!this.json) this.#progress.update(name, progress);
+    if (this.#showsProgress) this.#progress.update(name, progress);
   }
 
   /** The job at `name` has ended, one way or the other. */
@@ -199,7 +204,7 @@ export class Output {
 
   /** What a command without boards is doing, in place, as {@link progress}; empty = nothing any more. */
   status(text: string): void {
-    if (!this.json) this.#progress.status(text);
+    if (this.#showsProgress) this.#progress.status(text);
   }
 
   /** stdout and stderr for a log: the line of progress is taken away before a line comes. */

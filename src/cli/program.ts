@@ -25,6 +25,7 @@ import type { PruneCommandOptions } from './prune.ts';
 import { addRestore, addUndo } from './restore-options.ts';
 import type { RestoreCommandOptions } from './restore.ts';
 import type { ShowCommandOptions } from './show.ts';
+import { type RunCommandOptions, addRun } from './run/options.ts';
 import { type LoneRunner, addStationCommands } from './station/commands.ts';
 import { throughDaemon } from './through-daemon.ts';
 import type { UndoCommandOptions } from './undo.ts';
@@ -258,6 +259,19 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
     .action((text: string, _, command: Command) =>
       run(command, async (context) => (await import('./pin.ts')).unpin(context, text)),
     );
+
+  addRun(add('run', 'back a board up, run a command that has its port, and tell what that changed')).action(
+    async (words: string[], _: RunCommandOptions, command: Command) => {
+      const options = command.optsWithGlobals<CommonOptions & RunCommandOptions>();
+      let ended: number | undefined;
+      await runAlone(command, async (out) => {
+        const result = await (await import('./run/run.ts')).run(words, options, { host, out, runCommandLine });
+        ended = result.status;
+        return result.error;
+      });
+      if (ended !== undefined) onStatus(ended);
+    },
+  );
 
   addStationCommands(add, runAlone, host);
 

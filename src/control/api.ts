@@ -21,6 +21,7 @@ import type { Readings } from './readings.ts';
 import type { Route } from './router.ts';
 import { EventStreams } from './routes/events.ts';
 import { sendImage } from './routes/image.ts';
+import { serveLease } from './routes/lease.ts';
 import { changeLabel, changePin } from './routes/marks.ts';
 import { sendContents, sendDiff, sendPart, sendRetention } from './routes/readings.ts';
 import type { ApiAnswer, ApiHandler, ApiRequest } from './server.ts';
@@ -139,6 +140,7 @@ export function apiRoutes(parts: ApiParts): readonly Route<ApiHandler>[] {
         if (!daemon.release(port)) throw new HttpError(404, `${port} is not held`);
         return { status: 204, document: undefined };
       }),
+    lease: (request) => serveLease(parts, request),
     events: (request) => streams.serve(request),
     doctor: () => parts.doctor().then(answer),
     reload: async () => {

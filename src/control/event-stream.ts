@@ -28,7 +28,7 @@ export interface StreamTarget {
 }
 
 /** Without events a client hears something this often, so that both sides notice when the other is gone. */
-const HEARTBEAT_MS = 15_000;
+export const HEARTBEAT_MS = 15_000;
 
 /**
  * Writes events until the function that is returned is called.

@@ -11,6 +11,7 @@ import {
   imageQuery,
   jobRequest,
   labelRequest,
+  leaseRequest,
   pinRequest,
 } from './requests.ts';
 
@@ -31,6 +32,7 @@ export type OperationId =
   | 'ports'
   | 'hold'
   | 'release'
+  | 'lease'
   | 'boards'
   | 'board'
   | 'labelBoard'
@@ -75,6 +77,12 @@ export const API_PATHS: readonly Operation[] = [
     ...{ id: 'release', method: 'DELETE', path: '/v1/ports/{port}/hold' },
     summary: 'Give a port back to the daemon',
     answer: { status: 204, type: '', what: 'nothing' },
+  },
+  {
+    ...{ id: 'lease', method: 'POST', path: '/v1/ports/{port}/lease' },
+    summary: 'Keep the daemon off a port for as long as this request stays open, whatever becomes of the client',
+    body: leaseRequest,
+    answer: { status: 200, type: 'application/x-ndjson', what: 'the hold, then a sign of life from time to time' },
   },
   {
     ...{ id: 'boards', method: 'GET', path: '/v1/boards' },

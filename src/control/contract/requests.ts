@@ -68,6 +68,9 @@ export const holdRequest = z.strictObject({
   now: z.boolean().default(false).describe('End a job of the daemon that runs there; else its end is waited for.'),
 });
 
+/** A hold that ends with its connection. */
+export const leaseRequest = holdRequest.omit({ forSeconds: true });
+
 export const confirmRequest = z.strictObject({
   confirm: z.literal(true).describe('The plan of the job has been seen, and is what is wanted.'),
 });
