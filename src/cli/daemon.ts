@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { SPOOL } from '../archive/cache.ts';
 import { systemClock, whenAborted } from '../clock.ts';
 import type { Config } from '../config/loader.ts';
+import { parseQuietHours } from '../config/quiet-hours.ts';
 import { retentionPolicy } from '../config/retention.ts';
 import { watchConfig } from '../config/reload.ts';
 import { parseSize } from '../config/size.ts';
+import { parseSpan } from '../config/span.ts';
 import { CatchUp } from '../daemon/catch-up.ts';
 import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
 import { DiskWatch } from '../daemon/disk-watch.ts';
@@ -137,6 +139,13 @@ function settingsOf(config: Config): DaemonSettings {
     reset: resetModeOf(config),
     full: config.transfer.full,
     reader: config.transfer.reader,
+    afterRelease: config.watch.afterRelease,
+    timing: {
+      graceMs: config.watch.graceSeconds * 1000,
+      quietHours: config.watch.quietHours === null ? null : parseQuietHours(config.watch.quietHours),
+      timezone: config.schedule.timezone,
+      dueMs: parseSpan(config.watch.due, ['m', 'h', 'd']),
+    },
   };
 }
 

@@ -7,6 +7,7 @@ export const SENT_EVENTS = [
   'port-attached',
   'port-detached',
   'port-left-alone',
+  'port-postponed',
   'port-flapping',
   'port-held',
   'port-released',

@@ -10,7 +10,9 @@
 import { z } from 'zod';
 import { cronProblem } from './cron.ts';
 import { hooksSchema, metricsSchema, webhooksSchema } from './outbound.ts';
+import { parseQuietHours } from './quiet-hours.ts';
 import { retentionSchema } from './retention.ts';
+import { parseSpan } from './span.ts';
 import { parseSize } from './size.ts';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -120,6 +122,37 @@ const watchSchema = z.strictObject({
     .enum(['known', 'all', 'none'])
     .default('known')
     .describe('Which ports present at the start are touched: those known to be ESP boards, all that match, or none.'),
+  graceSeconds: z
+    .number()
+    .min(0)
+    .max(3600)
+    .default(0)
+    .describe('From a plug-in until the board is touched, in seconds: time to begin something else with it.'),
+  quietHours: z
+    .string()
+    .max(32)
+    .refine((value) => parseQuietHours(value) !== null, { message: 'wants hours of the day such as 22:00-06:30' })
+    .nullable()
+    .default(null)
+    .describe(
+      'Hours of each day, such as 22:00-06:30, in which no board is touched by itself: what is plugged in then waits ' +
+        'for their end. In the time zone of `schedule.timezone`. null: none.',
+    ),
+  due: z
+    .string()
+    .max(32)
+    .refine((value) => value === 'always' || (parseSpan(value, ['m', 'h', 'd']) ?? 0) > 0, {
+      message: 'wants always, or a time such as 30m, 12h or 7d',
+    })
+    .default('always')
+    .describe(
+      'always: a board is looked at each time that it is plugged in. 12h: not if its last backup or look is younger. Only ' +
+        'of boards whose USB serial number is their MAC; behind a bridge, who it is shows only after a reset.',
+    ),
+  afterRelease: z
+    .boolean()
+    .default(false)
+    .describe('true: a board is looked at again when another program (a flasher, a monitor) has closed its port.'),
 });
 
 const jobsSchema = z.strictObject({

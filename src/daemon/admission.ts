@@ -9,6 +9,8 @@ import { type ExistingPolicy, type PortRules, decide, touchExisting } from '../s
 export interface AdmissionParts {
   readonly archive: Archive;
   readonly settings: () => { readonly rules: PortRules; readonly existing: ExistingPolicy };
+  /** The daemon before this one had begun with it: it is a board, and may be in download mode. */
+  readonly isUnfinished: (port: PortInfo) => boolean;
   readonly onFailure: (port: PortInfo, error: EspdError) => void;
   /** Told once for each port and reason. */
   readonly onLeftAlone: (left: LeftAlone) => void;
@@ -60,7 +62,8 @@ export class Admission {
     // Noted before the archive is asked: the port may go meanwhile.
     const left: LeftAlone = { port, isExisting: true, reason: NOT_KNOWN, by: 'existing' };
     this.#leaveAlone(left, false);
-    if (touchExisting(decision, existing) || (await this.#isArchived(port))) return true;
+    const isKnown = touchExisting(decision, existing) || this.#parts.isUnfinished(port);
+    if (isKnown || (await this.#isArchived(port))) return true;
     if (this.#leftAlone.get(port.address)?.port === port) this.#parts.onLeftAlone(left);
     return false;
   }

@@ -44,6 +44,8 @@ export interface BackupRequest {
 export interface Visit extends PlugIn {
   readonly retry?: Retry;
   readonly request?: BackupRequest;
+  /** Another program has had the port, and has closed it. */
+  readonly isAfterRelease?: boolean;
 }
 
 /** What came of a job; undefined where it was dropped before it began. */
@@ -290,8 +292,9 @@ export class BoardJobs {
   }
 }
 
-function causeOf({ request, retry }: Visit): JobCause {
+function causeOf({ isAfterRelease, request, retry }: Visit): JobCause {
   if (request !== undefined) return 'request';
+  if (isAfterRelease === true) return 'after-release';
   return retry === undefined ? 'plug-in' : 'retry';
 }
 

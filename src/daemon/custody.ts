@@ -17,8 +17,8 @@ export interface CustodyParts {
   readonly jobs: BoardJobs;
   readonly slots: Slots;
   readonly attached: AttachedPorts;
-  /** What was to be tried again there is not any more. */
-  readonly forgetFailure: (address: string) => void;
+  /** Nothing waits for the port any more, nor is tried again there. @returns what was yet to come */
+  readonly giveUp: (address: string) => PlugIn | undefined;
   /** A port is free again, and is to be looked at. */
   readonly consider: (plugIn: PlugIn) => void;
 }
@@ -58,15 +58,13 @@ export class Custody {
    * @throws EspdError `port-busy` where somebody else holds it
    */
   hold(name: string, request: HoldRequest): Hold {
-    const { attached, forgetFailure, jobs } = this.#parts;
+    const { attached, giveUp } = this.#parts;
     const address = this.#addressOf(name);
     const hold = this.#holds.hold(address, request);
     const port = attached.get(address);
     if (port !== undefined) this.#places.set(address, slotKey(port));
-    const job = jobs.at(address);
-    if (job !== undefined && !job.isRunning) this.owe(job.visit);
-    jobs.drop(address);
-    forgetFailure(address);
+    const waiting = giveUp(address);
+    if (waiting !== undefined) this.owe(waiting);
     return hold;
   }
 

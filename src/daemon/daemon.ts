@@ -8,9 +8,10 @@ import { type Clock, withTimeout } from '../clock.ts';
 import { EspdError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
-import { type PlugIn, lastReset } from '../plugs/job.ts';
+import { lastReset } from '../plugs/job.ts';
 import type { Retry } from '../plugs/retry.ts';
-import { Slots, isOwnUsb } from '../plugs/slots.ts';
+import { Slots, isOwnUsb, ownUsbMac } from '../plugs/slots.ts';
+import { type UseLook, createUseLook } from '../serial/port-use.ts';
 import type { PortEvent, PortInfo } from '../serial/ports.ts';
 import type { ExistingPolicy, PortRules } from '../serial/rules.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
@@ -19,6 +20,8 @@ import { readerMemories } from '../transfer/reader-memory.ts';
 import type { LinkOpener, Progress } from '../transfer/session.ts';
 import { VERSION } from '../version.ts';
 import { Admission } from './admission.ts';
+import { AfterRelease } from './after-release.ts';
+import { Arrivals } from './arrivals.ts';
 import { AttachedPorts } from './attached.ts';
 import { type BackupRequest, type BoardJob, BoardJobs, type JobSettings, type Visit } from './board-jobs.ts';
 import { Custody } from './custody.ts';
@@ -26,16 +29,20 @@ import type { EventBody } from './event-types.ts';
 import type { EventBus } from './events.ts';
 import type { Hold, HoldRequest, TakeRequest, TakenPort } from './holds.ts';
 import { JobNumbers } from './job-numbers.ts';
-import { heldBy, stopping, unplugged } from './port-errors.ts';
+import { heldBy, stopping } from './port-errors.ts';
 import { PortFailures } from './port-failures.ts';
-import { Rests } from './rests.ts';
-import { Returns } from './returns.ts';
+import { AT_ONCE, Timing, type TimingSettings } from './timing.ts';
+import { Unfinished } from './unfinished.ts';
 
 /** What of the config the daemon acts by; may change while it runs. */
 export interface DaemonSettings extends JobSettings {
   readonly rules: PortRules;
   readonly existing: ExistingPolicy;
   readonly cooldownMs: number;
+  /** Default: at once. */
+  readonly timing?: TimingSettings;
+  /** Look at a board again when another program has closed its port. Default: no. */
+  readonly afterRelease?: boolean;
 }
 
 /** The watcher as the daemon uses it. */
@@ -58,6 +65,8 @@ export interface DaemonParts {
   readonly call?: EspdCall;
   /** Default: its own. */
   readonly numbers?: JobNumbers;
+  /** Default: as the system tells it. */
+  readonly portUse?: UseLook;
 }
 
 /** A stop waits so long, first for boards to be released, then for disks; the contract is 5 s in all. */
@@ -74,16 +83,16 @@ export class Daemon {
   /** Plugged in again while the job of the plug-in before was still ending. */
   readonly #replugged = new Map<string, Visit>();
   readonly #admission: Admission;
-  /** Ports, by key, whose link ended when their board was let go, and whose going the listing has not shown yet. */
-  readonly #wentAway = new Set<string>();
   readonly #failures: PortFailures;
-  readonly #returns: Returns;
-  readonly #rests: Rests;
+  readonly #arrivals: Arrivals;
+  readonly #timing: Timing;
+  readonly #unfinished: Unfinished;
+  readonly #afterRelease: AfterRelease;
   #settings: DaemonSettings;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: DaemonParts) {
-    const { archive, call, clock, events, log, numbers = new JobNumbers(), openLink } = parts;
+    const { archive, call, clock, events, log, numbers = new JobNumbers(), openLink, portUse } = parts;
     const emit = (event: EventBody) => events.emit(event);
     this.#parts = parts;
     this.#settings = parts.settings;
@@ -99,16 +108,17 @@ export class Daemon {
       onError: (job, error) => this.#onJobError(job, error),
       onProgress: (job, progress) => this.#onProgress(job, progress),
       onDone: ({ port }) => this.#failures.forget(port.address),
-      onEnd: ({ port }) => this.#onJobEnd(port.address),
+      onEnd: ({ port }) => this.#onJobEnd(port),
     });
     this.#custody = new Custody({
       ...{ attached: this.#attached, clock, emit, jobs: this.#jobs, slots: this.#slots },
-      forgetFailure: (address) => this.#failures.forget(address),
+      giveUp: (address) => this.#giveUp(address),
       consider: (plugIn) => this.#consider(plugIn),
     });
     this.#admission = new Admission({
       archive,
       settings: () => this.#settings,
+      isUnfinished: (port) => this.#unfinished.isLeft(port),
       onFailure: (port, error) => this.#failures.tell(port, null, undefined, error),
       onLeftAlone: ({ port: { address: port }, isExisting: existing, reason, by }) =>
         emit({ type: 'port-left-alone', port, reason, by, existing }),
@@ -119,16 +129,41 @@ export class Daemon {
       isThere: (port) => this.#attached.has(port),
       again: (port, retry) => this.#retry(port, retry),
     });
-    this.#rests = new Rests(clock, (key) => this.#onRested(key));
-    this.#returns = new Returns(clock, (port, into) =>
-      this.#failures.missing(port, this.#slots.macAt(port), into, this.#settings.cooldownMs),
-    );
-    this.#ports = parts.watch((event) => this.#onPortEvent(event));
+    this.#timing = new Timing({
+      ...{ archive, clock, emit },
+      settings: () => this.#settings.timing ?? AT_ONCE,
+      isThere: (port) => this.#attached.has(port),
+      start: (visit) => this.#begin(visit),
+    });
+    this.#unfinished = new Unfinished(archive.cache, log);
+    this.#afterRelease = new AfterRelease({
+      clock,
+      isOn: () => this.#settings.afterRelease === true,
+      ports: () => this.#attached.all.filter((port) => this.#isIdleBoard(port)),
+      inUse: portUse ?? createUseLook(),
+      onReleased: (port) => this.#consider({ port, inDownloadMode: false, isAfterRelease: true }),
+    });
+    this.#arrivals = new Arrivals({
+      ...{ attached: this.#attached, clock, emit, log, slots: this.#slots },
+      cooldownMs: () => this.#settings.cooldownMs,
+      jobAt: (address) => this.#jobs.at(address),
+      isHeld: (port) => this.#custody.at(port) !== undefined,
+      onPlugIn: (plugIn) => this.#consider(plugIn),
+      onPresent: (port) => void this.#onPresent(port),
+      onPlugInWhileHeld: (plugIn) => this.#custody.owe(plugIn),
+      onGone: (port) => this.#onGone(port),
+      onMissing: (port, into, waitedMs) => this.#failures.missing(port, this.#slots.macAt(port), into, waitedMs),
+    });
+    this.#ports = parts.watch((event) => {
+      if (this.#stopping === undefined) this.#arrivals.onPortEvent(event);
+    });
   }
 
   async start(): Promise<void> {
+    await this.#unfinished.load();
     await this.#ports.start();
     if (this.#stopping !== undefined) return;
+    this.#afterRelease.start();
     this.#parts.events.emit({ type: 'service-started', version: VERSION, archive: this.#parts.archive.root });
   }
 
@@ -151,6 +186,7 @@ export class Daemon {
     this.#slots.cooldownMs = settings.cooldownMs;
     this.#jobs.parallel = settings.parallel;
     if (this.#stopping !== undefined) return;
+    this.#timing.applied();
     for (const { port, isExisting } of this.#admission.leftAlone) {
       if (isExisting) void this.#onPresent(port);
       else this.#consider({ port, inDownloadMode: false });
@@ -167,6 +203,7 @@ export class Daemon {
       'port' in target ? this.#attached.named(target.port) : this.#attached.withBoard(target.mac, this.#slots);
     const hold = this.#custody.at(port);
     if (hold !== undefined) throw heldBy(hold);
+    this.#timing.forget(port.address);
     const job = this.#jobs.at(port.address) ?? this.#jobs.add({ port, inDownloadMode: false, request });
     if (job === undefined || this.#stopping !== undefined) throw stopping();
     return job;
@@ -206,9 +243,10 @@ export class Daemon {
   async #stop(): Promise<void> {
     const { clock, log } = this.#parts;
     this.#failures.close();
-    this.#returns.close();
-    this.#rests.close();
-    const done = Promise.allSettled([this.#ports.close(), this.#jobs.close()]);
+    this.#arrivals.close();
+    this.#timing.close();
+    this.#afterRelease.close();
+    const done = Promise.allSettled([this.#ports.close(), this.#unfinished.close(), this.#jobs.close()]);
     this.#custody.close();
     try {
       await withTimeout(clock, STOP_LIMIT_MS, done, () => new Error('too slow'));
@@ -219,77 +257,15 @@ export class Daemon {
     }
   }
 
-  #onPortEvent({ kind, port, existing }: PortEvent): void {
-    if (this.#stopping !== undefined) return;
-    const { address, usb } = port;
-    const { events } = this.#parts;
-    if (kind === 'detached') {
-      events.emit({ type: 'port-detached', port: address });
-      this.#onDetached(port);
-      return;
-    }
-    events.emit({ type: 'port-attached', port: address, usb, existing: existing === true });
-    if (existing === true) void this.#onPresent(port);
-    else this.#onAttached(port);
-  }
-
-  #onDetached(port: PortInfo): void {
-    const { address, key } = port;
-    this.#attached.went(address);
+  #onGone(port: PortInfo): void {
+    const { address } = port;
     this.#replugged.delete(address);
     this.#custody.forget(address);
+    this.#timing.forget(address);
+    this.#unfinished.ended(port);
     this.#admission.forget(address);
     this.#failures.forget(address);
     this.#jobs.drop(address);
-    // Whoever holds it resets its board as they like.
-    if (this.#custody.at(port) !== undefined && !this.#jobs.at(address)?.isRunning) return;
-    const into = this.#slots.detached(port, this.#parts.clock.now());
-    const job = this.#jobs.at(address);
-    // After its job it may be in a person's hand as well, unless its link has told.
-    const isHeld = job !== undefined && !job.trace.isReleased;
-    const isSure = isHeld || into === 'download-mode' || this.#wentAway.delete(key);
-    if (into !== 'nothing' && isSure) this.#returns.expect(port, into, this.#settings.cooldownMs);
-    // A board that was released may go: what was read of it is being kept.
-    if (!isHeld) return;
-    // A device that is gone does not always fail its reads and writes. But a port of which more is known by now is
-    // reported as gone and come, both in one step: then it is still the same.
-    queueMicrotask(() => {
-      if (!this.#attached.has(port)) job.abort.abort(unplugged(address));
-    });
-  }
-
-  #onAttached(port: PortInfo): void {
-    const { clock, events, log } = this.#parts;
-    this.#attached.came(port);
-    this.#returns.came(port);
-    if (this.#custody.at(port) !== undefined) {
-      // A chip's own USB comes back after each reset; behind a bridge it was a person.
-      if (!isOwnUsb(port)) this.#custody.owe({ port, inDownloadMode: false });
-      return;
-    }
-    const verdict = this.#slots.attached(port, clock.now());
-    switch (verdict) {
-      case 'real':
-      case 'in-download-mode':
-        this.#consider({ port, inDownloadMode: verdict === 'in-download-mode' });
-        return;
-      case 'loop':
-        events.emit({ type: 'port-flapping', port: port.address, restMs: this.#rests.begin(port) });
-        return;
-      case 'resting':
-        log.debug('Left alone: its rest is not over', { port: port.address });
-        return;
-      case 'own-reset':
-        log.debug("Came back after espd's own reset", { port: port.address });
-    }
-  }
-
-  /** The rest of a slot is over: a port that is there gets one try. */
-  #onRested(key: string): void {
-    const port = this.#attached.inSlot(key);
-    if (port === undefined) return;
-    this.#slots.rested(port);
-    this.#consider({ port, inDownloadMode: false });
   }
 
   async #onPresent(port: PortInfo): Promise<void> {
@@ -299,23 +275,45 @@ export class Daemon {
     if (isAdmitted && this.#attached.get(port.address) === port) this.#consider({ port, inDownloadMode: false });
   }
 
-  #consider(plugIn: PlugIn): void {
-    const { port } = plugIn;
-    const { address } = port;
+  #consider(visit: Visit): void {
+    const { port } = visit;
     if (this.#stopping !== undefined || !this.#admission.mayTouch(port)) return;
     if (this.#custody.at(port) !== undefined) {
-      this.#custody.owe(plugIn);
+      this.#custody.owe(visit);
       return;
     }
+    this.#unfinished.began(port);
+    this.#timing.admit(visit);
+  }
+
+  /** Its time has come. */
+  #begin(visit: Visit): void {
+    const { address, key } = visit.port;
+    if (this.#stopping !== undefined || !this.#attached.has(visit.port)) return;
     const job = this.#jobs.at(address);
-    if (job === undefined) this.#jobs.add(plugIn);
-    else if (!job.isRunning || job.port.key !== port.key) this.#replugged.set(address, plugIn);
+    if (job === undefined) this.#jobs.add(visit);
+    else if (!job.isRunning || job.port.key !== key) this.#replugged.set(address, visit);
+  }
+
+  /** Somebody else has the port from now on: nothing is tried there. @returns what was yet to come */
+  #giveUp(address: string): Visit | undefined {
+    this.#failures.forget(address);
+    const job = this.#jobs.at(address);
+    const visit = job !== undefined && !job.isRunning ? job.visit : undefined;
+    this.#jobs.drop(address);
+    return this.#timing.forget(address) ?? visit;
+  }
+
+  /** A board of ours, at which no job works, and which nobody holds. */
+  #isIdleBoard(port: PortInfo): boolean {
+    const isBoard = (ownUsbMac(port) ?? this.#slots.macAt(port)) !== undefined;
+    return isBoard && this.#jobs.at(port.address) === undefined && this.#custody.at(port) === undefined;
   }
 
   /** A port whose failure may have passed. */
   #retry(port: PortInfo, retry: Retry): void {
     if (this.#stopping !== undefined || !this.#attached.has(port)) return;
-    this.#jobs.add({ port, inDownloadMode: false, retry });
+    this.#timing.admit({ port, inDownloadMode: false, retry });
   }
 
   #mayStart({ port, request }: Visit): boolean {
@@ -326,27 +324,26 @@ export class Daemon {
   }
 
   #onProgress({ port }: BoardJob, { phase, wentAway }: Progress): void {
-    if (phase === 'released' && wentAway === true && this.#attached.has(port)) this.#wentAway.add(port.key);
+    if (phase === 'released' && wentAway === true) this.#arrivals.linkEnded(port);
   }
 
   #onJobError(job: BoardJob, error: EspdError): void {
     const { id, port, trace, resets, visit } = job;
-    const { events } = this.#parts;
-    const isThere = this.#attached.has(port);
     if (lastReset(trace, resets, error) === 'download-mode' && isOwnUsb(port)) {
-      events.emit({ type: 'board-away', port: port.address });
-      // The listing may be late.
-      if (isThere) this.#returns.expect(port, 'download-mode', this.#settings.cooldownMs);
+      this.#arrivals.expectInDownloadMode(port);
       return;
     }
+    const isThere = this.#attached.has(port);
     const isFinal = this.#stopping !== undefined || !isThere || visit.request !== undefined || job.abort.signal.aborted;
     if (isFinal) this.#failures.tell(port, id, trace.mac, error);
     else this.#failures.mayPass(port, id, trace, error);
   }
 
-  #onJobEnd(address: string): void {
-    const again = this.#replugged.get(address);
-    this.#replugged.delete(address);
+  #onJobEnd(port: PortInfo): void {
+    const again = this.#replugged.get(port.address);
+    this.#replugged.delete(port.address);
+    // What a stop has ended is looked at by the next daemon.
+    if (this.#stopping === undefined) this.#unfinished.ended(port);
     if (again !== undefined) this.#consider(again);
   }
 }

@@ -15,8 +15,8 @@ export interface EventError {
   readonly hint: string;
 }
 
-/** Why a job began: a board was plugged in, a failure may have passed, or somebody asked. */
-export type JobCause = 'plug-in' | 'retry' | 'request';
+/** Why a job began: a board was plugged in, a failure may have passed, another program has closed its port, or somebody asked. */
+export type JobCause = 'plug-in' | 'retry' | 'after-release' | 'request';
 export type JobKind = 'backup' | 'identify' | 'verify' | 'restore' | 'prune' | 'command';
 
 /** What a command outside of the service's own jobs is doing with a port, or a person with a hold. */
@@ -58,13 +58,15 @@ interface EventFacts {
   /** `existing`: it was there before the service. */
   'port-attached': { readonly port: string; readonly usb: UsbFacts | null; readonly existing: boolean };
   'port-detached': { readonly port: string };
-  /** It is not touched, because the rules or `watch.existing` say so. `existing`: it was there before the service. */
+  /** It is not touched, because the rules, `watch.existing` or `watch.due` say so. `existing`: it was there before the service. */
   'port-left-alone': {
     readonly port: string;
     readonly reason: string;
-    readonly by: 'rules' | 'existing';
+    readonly by: 'rules' | 'existing' | 'due';
     readonly existing: boolean;
   };
+  /** It is to be touched, but not yet: `watch.graceSeconds` or `watch.quietHours` say so. `until`: ISO 8601 UTC. */
+  'port-postponed': { readonly port: string; readonly why: 'grace' | 'quiet-hours'; readonly until: string };
   /** It comes and goes by itself, and is left alone for `restMs`. */
   'port-flapping': { readonly port: string; readonly restMs: number };
   'port-held': HoldFacts;

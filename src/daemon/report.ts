@@ -106,6 +106,11 @@ function linesOf(event: ServiceEvent): Line[] {
       return [line('info', 'Watching for boards', { archive: event.archive })];
     case 'port-left-alone':
       return leftAloneLines(event);
+    case 'port-postponed': {
+      const { port, until, why } = event;
+      if (why === 'grace') return [line('debug', 'Waits for its grace', { port, until })];
+      return [line('info', 'Waits for the end of the quiet hours', { port, until })];
+    }
     case 'job-queued':
       return queuedLines(event);
     case 'board-away': {
@@ -193,7 +198,9 @@ function leftAloneLines({ port, reason, by, existing }: EventOf<'port-left-alone
 function queuedLines({ port, product, cause }: EventOf<'job-queued'>): Line[] {
   if (port === null) return [];
   if (cause === 'plug-in') return [line('info', 'Plugged in', { port, product: product ?? undefined })];
-  return [cause === 'retry' ? line('debug', 'Trying again', { port }) : line('info', 'Asked for', { port })];
+  if (cause === 'retry') return [line('debug', 'Trying again', { port })];
+  const message = cause === 'after-release' ? 'Another program has closed the port' : 'Asked for';
+  return [line('info', message, { port })];
 }
 
 function keptFields({ port, mac, id, sizeBytes, flashBytesRead, wireBytes, seconds }: KeptBackup): LogFields {

@@ -29,7 +29,7 @@ export interface PortView {
   readonly totalBytes: number | null;
   readonly heldBy: string | null;
   readonly heldUntil: string | null;
-  /** Why it is left alone. */
+  /** Why it is left alone, or for what it waits. */
   readonly reason: string | null;
   readonly error: EventError | null;
   /** When it is tried again by itself. ISO 8601 UTC. */
@@ -161,6 +161,11 @@ export class Station {
         return;
       case 'port-left-alone': {
         this.#change(event.port, { ...NOTHING, state: 'left-alone', since: at, reason: event.reason });
+        return;
+      }
+      case 'port-postponed': {
+        const reason = event.why === 'grace' ? 'grace' : 'quiet hours';
+        this.#change(event.port, { ...NOTHING, state: 'idle', since: at, reason, retryAt: event.until });
         return;
       }
       case 'port-flapping': {

@@ -117,6 +117,8 @@ export class Workshop {
   afterDetach: (device: Device) => void = () => undefined;
   /** What is there at the start. */
   readonly present: Device[] = [];
+  /** Ports that other programs have. */
+  readonly inUse = new Set<string>();
   portsClosed = 0;
   /** How long a link takes to close. */
   closeMs = 0;
@@ -151,6 +153,7 @@ export class Workshop {
       log,
       settings: { ...SETTINGS, ...options.settings },
       openLink: this.#open,
+      portUse: () => Promise.resolve(new Set(this.inUse)),
       watch: (listener) => {
         onEvent = listener;
         return {

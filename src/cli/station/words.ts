@@ -34,7 +34,10 @@ export function markOf(view: PortView): Mark {
     case 'idle':
       return retryAt === null
         ? { mark: 'IDLE', why: '' }
-        : { mark: 'WAITING', why: `tried again at ${clockOf(retryAt)}` };
+        : {
+            mark: 'WAITING',
+            why: reason === null ? `tried again at ${clockOf(retryAt)}` : `${reason}, until ${clockOf(retryAt)}`,
+          };
     default:
       // Of a newer daemon.
       return { mark: String(state).toUpperCase(), why: '' };

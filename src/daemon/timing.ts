@@ -1,0 +1,142 @@
+/** When a port that may be touched is worked on: after its grace, outside of quiet hours, and where its board is due. */
+
+import type { Archive } from '../archive/types.ts';
+import { idToDate } from '../archive/ids.ts';
+import type { Clock } from '../clock.ts';
+import { type QuietHours, quietMs } from '../config/quiet-hours.ts';
+import type { Mac } from '../mac.ts';
+import { ownUsbMac } from '../plugs/slots.ts';
+import type { PortInfo } from '../serial/ports.ts';
+import type { Visit } from './board-jobs.ts';
+import type { EventBody } from './event-types.ts';
+
+export interface TimingSettings {
+  /** From a plug-in until the board is touched, in milliseconds. */
+  readonly graceMs: number;
+  readonly quietHours: QuietHours | null;
+  /** Of the quiet hours; null = that of the machine. */
+  readonly timezone: string | null;
+  /** A board whose last look is younger is left alone; null = none is. */
+  readonly dueMs: number | null;
+}
+
+export const AT_ONCE: TimingSettings = { graceMs: 0, quietHours: null, timezone: null, dueMs: null };
+
+export interface TimingParts {
+  readonly archive: Pick<Archive, 'history'>;
+  readonly clock: Clock;
+  readonly emit: (event: EventBody) => void;
+  readonly settings: () => TimingSettings;
+  readonly isThere: (port: PortInfo) => boolean;
+  /** The time has come. */
+  readonly start: (visit: Visit) => void;
+}
+
+interface Waiting {
+  readonly visit: Visit;
+  readonly sinceMs: number;
+  cancel: () => void;
+}
+
+/** What a timer counts to, and after which it is looked at the clock of the day again: that may have been set. */
+const LONGEST_WAIT_MS = 15 * 60_000;
+
+export class Timing {
+  readonly #parts: TimingParts;
+  /** By the address of their port. */
+  readonly #waiting = new Map<string, Waiting>();
+
+  constructor(parts: TimingParts) {
+    this.#parts = parts;
+  }
+
+  /** A port that may be touched; what waits there already stays. */
+  admit(visit: Visit): void {
+    const { address } = visit.port;
+    const before = this.#waiting.get(address);
+    if (before?.visit.port.key === visit.port.key) return;
+    before?.cancel();
+    const waiting: Waiting = { visit, sinceMs: this.#parts.clock.now(), cancel: () => undefined };
+    this.#waiting.set(address, waiting);
+    this.#look(waiting, undefined);
+  }
+
+  /** It is gone, or somebody else has it. @returns what waited there */
+  forget(address: string): Visit | undefined {
+    const waiting = this.#waiting.get(address);
+    waiting?.cancel();
+    this.#waiting.delete(address);
+    return waiting?.visit;
+  }
+
+  /** The settings are others: what waits is judged anew. */
+  applied(): void {
+    for (const waiting of [...this.#waiting.values()]) {
+      waiting.cancel();
+      this.#look(waiting, undefined);
+    }
+  }
+
+  close(): void {
+    for (const address of [...this.#waiting.keys()]) this.forget(address);
+  }
+
+  #look(waiting: Waiting, told: string | undefined): void {
+    const { clock, emit } = this.#parts;
+    const { port } = waiting.visit;
+    const { why, waitMs } = this.#waitOf(waiting);
+    if (waitMs <= 0) {
+      this.#startIfDue(waiting);
+      return;
+    }
+    const until = new Date(clock.date().getTime() + waitMs).toISOString();
+    if (told !== why) emit({ type: 'port-postponed', port: port.address, why, until });
+    waiting.cancel = clock.schedule(Math.min(waitMs, LONGEST_WAIT_MS), () => this.#look(waiting, why));
+  }
+
+  #waitOf({ sinceMs, visit }: Waiting): { readonly why: 'grace' | 'quiet-hours'; readonly waitMs: number } {
+    const { clock, settings } = this.#parts;
+    const { graceMs, quietHours, timezone } = settings();
+    const quiet = quietHours === null ? 0 : quietMs(clock.date(), quietHours, timezone);
+    if (quiet > 0) return { why: 'quiet-hours', waitMs: quiet };
+    // A board that our own reset has sent away is in download mode, and waits for us.
+    const hasGrace = !visit.inDownloadMode && visit.retry === undefined;
+    return { why: 'grace', waitMs: hasGrace ? sinceMs + graceMs - clock.now() : 0 };
+  }
+
+  #startIfDue(waiting: Waiting): void {
+    const { dueMs } = this.#parts.settings();
+    const { port, inDownloadMode, retry, isAfterRelease } = waiting.visit;
+    const mac = ownUsbMac(port);
+    // Who cannot be known without a reset is asked.
+    const isDue = dueMs === null || mac === undefined || inDownloadMode || retry !== undefined;
+    if (isDue || isAfterRelease === true) this.#start(waiting);
+    else void this.#startUnlessSeen(waiting, mac, dueMs);
+  }
+
+  async #startUnlessSeen(waiting: Waiting, mac: Mac, dueMs: number): Promise<void> {
+    const { archive, clock, emit, isThere } = this.#parts;
+    const { address } = waiting.visit.port;
+    // An archive that cannot be read is told of by the job.
+    const seenAtMs = await archive.history(mac).then(lastSeenMs, () => -Infinity);
+    if (this.#waiting.get(address) !== waiting || !isThere(waiting.visit.port)) return;
+    const ageMs = clock.date().getTime() - seenAtMs;
+    // From the future: a clock was wrong.
+    if (ageMs < 0 || ageMs >= dueMs) {
+      this.#start(waiting);
+      return;
+    }
+    const reason = `Its last backup or look is younger than ${Math.round(dueMs / 60_000)} min (watch.due)`;
+    emit({ type: 'port-left-alone', port: address, reason, by: 'due', existing: false });
+  }
+
+  #start(waiting: Waiting): void {
+    this.forget(waiting.visit.port.address);
+    this.#parts.start(waiting.visit);
+  }
+}
+
+function lastSeenMs(history: Awaited<ReturnType<Archive['history']>>): number {
+  const backups = history.backups.map(({ id }) => idToDate(id)?.getTime() ?? -Infinity);
+  return Math.max(-Infinity, ...backups, ...history.sightings.map(({ at }) => Date.parse(at)));
+}
