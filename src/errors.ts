@@ -52,6 +52,7 @@ export const ERROR_CODES = {
   'port-busy': { exit: EXIT.failed, meaning: 'Another program has the port open' },
   'port-denied': { exit: EXIT.failed, meaning: 'No permission to open the port' },
   'port-vanished': { exit: EXIT.failed, meaning: 'The port went away while it was in use (cable pulled, board reset)' },
+  'bad-line': { exit: EXIT.failed, meaning: 'The line at a USB socket loses data, or its port comes and goes' },
   'port-failed': { exit: EXIT.failed, meaning: 'The operating system reports a fault of the port' },
   'no-answer': { exit: EXIT.failed, meaning: 'Nothing that looks like an ESP bootloader answers on the port' },
   'port-flooded': { exit: EXIT.failed, meaning: 'The device sends without pause and never answers' },

@@ -15,6 +15,7 @@ import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
 import { DiskWatch } from '../daemon/disk-watch.ts';
 import { EventBus } from '../daemon/events.ts';
 import { FleetView } from '../daemon/fleet-view.ts';
+import { LineBook } from '../daemon/line-book.ts';
 import { JobNumbers } from '../daemon/job-numbers.ts';
 import { createNotifier } from '../daemon/notify.ts';
 import { pruneByPolicy } from '../daemon/prune-task.ts';
@@ -57,6 +58,9 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   events.subscribe(disk.onEvent);
   const station = new Station();
   events.subscribe(station.onEvent);
+  const lineBook = new LineBook({ cache: archive.cache, log, emit: (event) => events.emit(event) });
+  events.subscribe(lineBook.onEvent);
+  await lineBook.load();
   const numbers = new JobNumbers();
   const service = new Daemon({
     archive,
@@ -123,6 +127,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     scrub.stop(),
     pruning.stop(),
     outbound.stop(),
+    lineBook.close(),
   ]);
   await notifier.close();
   return undefined;

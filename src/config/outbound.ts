@@ -9,6 +9,8 @@ export const SENT_EVENTS = [
   'port-left-alone',
   'port-postponed',
   'port-flapping',
+  'line-bad',
+  'line-good',
   'port-held',
   'port-released',
   'job-queued',

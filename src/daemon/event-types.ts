@@ -69,6 +69,15 @@ interface EventFacts {
   'port-postponed': { readonly port: string; readonly why: 'grace' | 'quiet-hours'; readonly until: string };
   /** It comes and goes by itself, and is left alone for `restMs`. */
   'port-flapping': { readonly port: string; readonly restMs: number };
+  /** The line at a USB socket loses data or its port: `score` 0 to 100 of its last jobs; see transfer/line-scores.ts. */
+  'line-bad': {
+    readonly socket: string;
+    readonly port: string;
+    readonly score: number;
+    readonly blame: 'socket' | 'board' | 'unknown';
+    readonly error: EventError;
+  };
+  'line-good': { readonly socket: string; readonly port: string; readonly score: number };
   'port-held': HoldFacts;
   'port-released': { readonly port: string; readonly by: string };
 

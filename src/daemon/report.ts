@@ -119,6 +119,10 @@ function linesOf(event: ServiceEvent): Line[] {
     }
     case 'port-flapping':
       return [line('warn', 'Left alone for some minutes: it comes and goes by itself', { port: event.port })];
+    case 'line-bad':
+      return [line('warn', event.error.message, { port: event.port, hint: event.error.hint })];
+    case 'line-good':
+      return [line('info', 'The line is good again', { port: event.port, score: event.score })];
     case 'port-held':
       return [line('info', 'Held: not touched until it is released', { port: event.port, by: event.by })];
     case 'port-released':

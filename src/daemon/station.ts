@@ -68,7 +68,7 @@ export interface JobView {
 /** What somebody has to do something about. */
 export interface Attention {
   readonly at: string;
-  readonly about: 'port' | 'board' | 'archive' | 'disk' | 'config';
+  readonly about: 'port' | 'line' | 'board' | 'archive' | 'disk' | 'config';
   readonly port: string | null;
   readonly mac: Mac | null;
   readonly error: EventError;
@@ -296,6 +296,24 @@ export class Station {
         this.#attend({ at, about: 'archive', port: null, mac: null, error: event.error });
         return;
       }
+      case 'line-bad': {
+        this.#leaveLine(event.port);
+        this.#attend({ at, about: 'line', port: event.port, mac: null, error: event.error });
+        return;
+      }
+      case 'line-good':
+        this.#leaveLine(event.port);
+        return;
+      case 'port-flapping': {
+        const error = {
+          code: 'bad-line',
+          message: `${event.port} comes and goes by itself`,
+          hint: `It is left alone for ${Math.round(event.restMs / 60_000)} min, then tried once. Try another cable or socket`,
+        } as const;
+        this.#leaveLine(event.port);
+        this.#attend({ at, about: 'line', port: event.port, mac: null, error });
+        return;
+      }
       case 'config-rejected': {
         const error = {
           code: 'config-invalid',
@@ -324,6 +342,10 @@ export class Station {
       other.port === one.port &&
       other.error.message === one.error.message;
     this.#attention = [...this.#attention.filter((other) => !isSame(other)), one].slice(-MOST_ATTENTION);
+  }
+
+  #leaveLine(port: string): void {
+    this.#attention = this.#attention.filter((one) => one.about !== 'line' || one.port !== port);
   }
 
   #change(port: string, change: Partial<PortView>): void {

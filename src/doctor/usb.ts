@@ -1,6 +1,14 @@
 /** What lies between the boards and this machine: hubs, power, and rates that a line was seen to lose. */
 
 import type { LineFacts } from '../esp/line-memory.ts';
+import {
+  type LineScore,
+  adviceFor,
+  allScores,
+  readLineResults,
+  scoreText,
+  socketText,
+} from '../transfer/line-scores.ts';
 import { BRIDGES } from '../serial/usb-ids.ts';
 import type { Facts } from './facts.ts';
 import { type Finding, cannotCheck, note, ok, some } from './types.ts';
@@ -34,7 +42,22 @@ export async function checkUsb(facts: Facts): Promise<Finding[]> {
   const devices = await readUsbDevices(facts.outside);
   const found =
     devices.length === 0 ? [cannotCheck('usb-hubs', 'USB hubs', 'sysfs does not tell')] : judgeHubs(lines, devices);
-  return [...found, ...judgeRates(lines)];
+  return [...found, ...judgeRates(lines), ...(await checkScores(facts))];
+}
+
+async function checkScores(facts: Facts): Promise<Finding[]> {
+  if (facts.archive === null) return [];
+  return judgeScores(allScores(await readLineResults(facts.archive.cache)));
+}
+
+/** Sockets whose last jobs had retries and losses: espd goes on there, so this is no problem. */
+export function judgeScores(scores: readonly LineScore[]): Finding[] {
+  const bad = scores.filter(({ isBad }) => isBad);
+  if (bad.length > 0) return bad.map((score) => note('usb-lines', scoreText(score), { detail: adviceFor(score) }));
+  const told = scores.map(({ score, socket }) => `${socketText(socket)} ${score}`);
+  return [
+    ok('usb-lines', 'No socket or cable is known to be bad', told.length === 0 ? undefined : `Scores: ${some(told)}`),
+  ];
 }
 
 export function judgeHubs(lines: readonly Line[], devices: readonly UsbDevice[]): Finding[] {

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkUsb, judgeRates } from '../../src/doctor/usb.ts';
+import { checkUsb, judgeRates, judgeScores } from '../../src/doctor/usb.ts';
+import { allScores } from '../../src/transfer/line-scores.ts';
 import { USB_FOLDER, deviceOf, hubOf, readUsbDevices } from '../../src/doctor/usb-devices.ts';
 import { NOTHING_KNOWN } from '../../src/esp/line-memory.ts';
 import { machineOf, usbPort } from './machine.ts';
@@ -119,4 +120,19 @@ test('what is remembered of a line is asked for by its port', async () => {
   const findings = await checkUsb(factsOf({}, { lines, listPorts: () => Promise.resolve([usbPort('/dev/ttyUSB7')]) }));
   assert.deepEqual(asked, ['/dev/ttyUSB7']);
   assert.match(said(findings).at(-1) ?? '', /^note usb-rates: \/dev\/ttyUSB7 .* loses 230400 baud/);
+});
+
+test('sockets whose last jobs had trouble are named, each with what speaks for cable, socket or board', () => {
+  const lost = { mac: null, retries: 0, isLost: true };
+  const good = { mac: null, retries: 0, isLost: false };
+  const results = new Map([
+    ['usb 1-1.4:1.0', [lost, lost, lost]],
+    ['usb 1-2:1.0', [good]],
+  ]);
+  assert.deepEqual(said(judgeScores(allScores(results))), [
+    'note usb-lines: The line at USB 1-1.4 was lost 3 times in its last 3 jobs: score 0 of 100',
+  ]);
+  results.delete('usb 1-1.4:1.0');
+  assert.deepEqual(said(judgeScores(allScores(results))), ['ok usb-lines: No socket or cable is known to be bad']);
+  assert.deepEqual(said(judgeScores([])), ['ok usb-lines: No socket or cable is known to be bad']);
 });
