@@ -25,6 +25,7 @@ export const SENT_EVENTS = [
   'firmware-changed',
   'board-stuck',
   'board-away',
+  'board-back',
   'board-missing',
   'half-restored',
   'board-described',

@@ -122,6 +122,7 @@ export class Arrivals {
         return;
       case 'own-reset':
         log.debug("Came back after espd's own reset", { port: port.address });
+        emit({ type: 'board-back', port: port.address, mac: slots.macAt(port) ?? null });
     }
   }
 

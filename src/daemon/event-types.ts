@@ -144,6 +144,8 @@ interface EventFacts {
   'board-stuck': { readonly port: string; readonly mac: Mac; readonly error: EventError };
   /** It went away when it was reset into download mode, as boards on their own USB do, and is waited for. */
   'board-away': { readonly port: string };
+  /** It was reset into its app, went away, and is back: what was known of it still holds. */
+  'board-back': { readonly port: string; readonly mac: Mac | null };
   /** It was reset and did not come back to its port. */
   'board-missing': {
     readonly port: string;

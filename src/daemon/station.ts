@@ -5,6 +5,7 @@
 
 import type { Mac } from '../mac.ts';
 import type { UsbFacts } from '../serial/link.ts';
+import { type Attention, AttentionList } from './attention.ts';
 import type { EventError, EventOf, FailureKind, JobCause, JobKind, ServiceEvent } from './event-types.ts';
 
 /**
@@ -65,15 +66,6 @@ export interface JobView {
   readonly failure: FailureKind | null;
 }
 
-/** What somebody has to do something about. */
-export interface Attention {
-  readonly at: string;
-  readonly about: 'port' | 'line' | 'board' | 'archive' | 'disk' | 'config';
-  readonly port: string | null;
-  readonly mac: Mac | null;
-  readonly error: EventError;
-}
-
 export interface StationView {
   readonly startedAt: string | null;
   readonly isStopping: boolean;
@@ -86,8 +78,8 @@ export interface StationView {
 
 /** Jobs that have ended are forgotten beyond so many. */
 export const MOST_JOBS = 200;
-/** What needs attention and is of no port: so many are kept. */
-const MOST_ATTENTION = 50;
+/** A hub full of boards that are reset at once. */
+const MOST_GONE = 256;
 /** Ports that are gone: their last state is kept for none. */
 const NOTHING = {
   ...{ job: null, phase: null, doneBytes: null, totalBytes: null, heldBy: null, heldUntil: null },
@@ -97,7 +89,9 @@ const NOTHING = {
 export class Station {
   readonly #ports = new Map<string, PortView>();
   readonly #jobs = new Map<number, JobView>();
-  #attention: Attention[] = [];
+  /** Boards that have gone, by MAC: one that its own reset took away comes back as it was. */
+  readonly #gone = new Map<Mac, PortView>();
+  readonly #attention: AttentionList;
   #startedAt: string | null = null;
   #isStopping = false;
   #backups = 0;
@@ -106,11 +100,11 @@ export class Station {
 
   /** @param view of a station elsewhere, to follow its events from there on; absent = before the first event */
   constructor(view?: StationView) {
+    // What is told of ports is made of them.
+    this.#attention = new AttentionList(view?.attention.filter(({ about }) => about !== 'port'));
     if (view === undefined) return;
     for (const port of view.ports) this.#ports.set(port.port, port);
     for (const job of view.jobs) this.#jobs.set(job.job, job);
-    // What is told of ports is made of them.
-    this.#attention = view.attention.filter(({ about }) => about !== 'port');
     this.#startedAt = view.startedAt;
     this.#isStopping = view.isStopping;
     this.#backups = view.counters.backups;
@@ -124,7 +118,7 @@ export class Station {
       isStopping: this.#isStopping,
       ports: [...this.#ports.values()],
       jobs: [...this.#jobs.values()],
-      attention: [...this.#attention, ...[...this.#ports.values()].flatMap(attentionOf)],
+      attention: [...this.#attention.all, ...[...this.#ports.values()].flatMap(attentionOf)],
       counters: { backups: this.#backups, unchanged: this.#unchanged, failures: this.#failures },
     };
   }
@@ -157,8 +151,17 @@ export class Station {
       }
       case 'port-detached':
         // A hold outlives the board.
-        if (this.#ports.get(event.port)?.state !== 'held') this.#ports.delete(event.port);
+        {
+          const view = this.#ports.get(event.port);
+          if (view?.mac) this.#remember(view.mac, view);
+          if (view?.state !== 'held') this.#ports.delete(event.port);
+        }
         return;
+      case 'board-back': {
+        const view = event.mac === null ? undefined : this.#gone.get(event.mac);
+        if (view !== undefined) this.#comeBack(event.port, view);
+        return;
+      }
       case 'port-left-alone': {
         this.#change(event.port, { ...NOTHING, state: 'left-alone', since: at, reason: event.reason });
         return;
@@ -268,84 +271,36 @@ export class Station {
   }
 
   #onRest(event: ServiceEvent): void {
-    const { at } = event;
+    this.#attention.onEvent(event);
     switch (event.type) {
       case 'service-started':
-        this.#startedAt = at;
+        this.#startedAt = event.at;
         return;
       case 'service-stopping':
         this.#isStopping = true;
         return;
       case 'board-stuck':
         this.#failures++;
-        {
-          this.#attend({ at, about: 'board', port: event.port, mac: event.mac, error: event.error });
-          return;
-        }
+        return;
       case 'board-missing':
         if (event.into === 'download-mode') this.#failures++;
-        {
-          this.#attend({ at, about: 'board', port: event.port, mac: event.mac, error: event.error });
-          return;
-        }
-      case 'half-restored': {
-        this.#attend({ at, about: 'board', port: event.port, mac: event.mac, error: event.error });
-        return;
-      }
-      case 'archive-damaged': {
-        this.#attend({ at, about: 'archive', port: null, mac: null, error: event.error });
-        return;
-      }
-      case 'line-bad': {
-        this.#leaveLine(event.port);
-        this.#attend({ at, about: 'line', port: event.port, mac: null, error: event.error });
-        return;
-      }
-      case 'line-good':
-        this.#leaveLine(event.port);
-        return;
-      case 'port-flapping': {
-        const error = {
-          code: 'bad-line',
-          message: `${event.port} comes and goes by itself`,
-          hint: `It is left alone for ${Math.round(event.restMs / 60_000)} min, then tried once. Try another cable or socket`,
-        } as const;
-        this.#leaveLine(event.port);
-        this.#attend({ at, about: 'line', port: event.port, mac: null, error });
-        return;
-      }
-      case 'config-rejected': {
-        const error = {
-          code: 'config-invalid',
-          message: event.problem,
-          hint: 'The old config stays in force',
-        } as const;
-        this.#attend({ at, about: 'config', port: null, mac: null, error });
-        return;
-      }
-      case 'config-reloaded':
-        this.#attention = this.#attention.filter(({ about }) => about !== 'config');
-        return;
-      case 'backup-kept':
-      case 'backup-unchanged':
-        // The board answers, and is as it should be.
-        this.#attention = this.#attention.filter(({ about, mac }) => about !== 'board' || mac !== event.mac);
         return;
       default:
     }
   }
 
-  #attend(one: Attention): void {
-    const isSame = (other: Attention) =>
-      other.about === one.about &&
-      other.mac === one.mac &&
-      other.port === one.port &&
-      other.error.message === one.error.message;
-    this.#attention = [...this.#attention.filter((other) => !isSame(other)), one].slice(-MOST_ATTENTION);
+  /** Its job may have ended while the board was away. */
+  #comeBack(port: string, { chip, job: id, mac, phase, result, state }: PortView): void {
+    const job = id === null ? undefined : this.#jobs.get(id);
+    if (job === undefined || job.endedAt === null) this.#change(port, { chip, mac, job: id, phase, result, state });
+    else this.#change(port, { chip, mac, result: job.result, state: job.state === 'done' ? 'done' : 'idle' });
   }
 
-  #leaveLine(port: string): void {
-    this.#attention = this.#attention.filter((one) => one.about !== 'line' || one.port !== port);
+  #remember(mac: Mac, view: PortView): void {
+    this.#gone.delete(mac);
+    this.#gone.set(mac, view);
+    const [oldest] = this.#gone.keys();
+    if (this.#gone.size > MOST_GONE && oldest !== undefined) this.#gone.delete(oldest);
   }
 
   #change(port: string, change: Partial<PortView>): void {

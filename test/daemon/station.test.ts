@@ -123,3 +123,27 @@ describe('the state of the station', () => {
     );
   });
 });
+
+describe('a board that its own reset has taken away', () => {
+  const back = { type: 'board-back', port: PORT, mac: MAC } as const;
+  const detached = { type: 'port-detached', port: PORT } as const;
+  const identified = { type: 'identified', job: 1, port: PORT, mac: MAC, chip: 'ESP32-S2' } as const;
+  const stateOf = (...bodies: EventBody[]) => {
+    const [view] = stationOf(attached, queued(1), started(1), identified, ...bodies).view.ports;
+    return [view?.state, view?.mac, view?.result?.id ?? null];
+  };
+
+  it('is done when it comes back, whenever its backup was kept', () => {
+    const done = ['done', MAC, 'x'];
+    assert.deepEqual(stateOf(kept(1), ended(1, 'done'), detached, attached, back), done);
+    assert.deepEqual(stateOf(detached, kept(1), ended(1, 'done'), attached, back), done);
+    assert.deepEqual(stateOf(detached, attached, back, kept(1), ended(1, 'done')), done);
+  });
+
+  it('is what it was while its job goes on, and nothing is known of another board there', () => {
+    assert.deepEqual(stateOf(detached, attached, back), ['working', MAC, null]);
+    assert.deepEqual(stateOf(kept(1), ended(1, 'done'), detached, attached), ['idle', null, null]);
+    const other = { ...back, mac: null };
+    assert.deepEqual(stateOf(kept(1), ended(1, 'done'), detached, attached, other), ['idle', null, null]);
+  });
+});

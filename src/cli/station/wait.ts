@@ -51,7 +51,7 @@ export async function wait(
     const found = await follow(client, AbortSignal.any([host.signal, tooLate.signal]), watch, out);
     out.document({ mac, port: found.port, backup: found.backup });
     const what = found.backup === null ? 'is plugged in' : resultText(found.backup);
-    out.line(`${mac}  ${what}, at ${found.port}`);
+    out.paragraph(`${mac}  ${what}, at ${found.port}`, '  ');
   } finally {
     cancel();
   }
