@@ -10,7 +10,7 @@ import type { Mac } from '../mac.ts';
 import { BlockIndex } from './block-index.ts';
 import { judgeBackup, listBoard } from './board-folder.ts';
 import type { Judged } from './board-folder.ts';
-import { CACHE, FolderCache, SPOOL } from './cache.ts';
+import { CACHE, FolderCache, REPLICATION, SPOOL } from './cache.ts';
 import { makeCandidates } from './candidates.ts';
 import { type Compression, usableCompression } from './compression.ts';
 import { Disk, readFault, toWriteError } from './disk.ts';
@@ -137,7 +137,7 @@ class FolderArchive implements Archive {
       const mac = macFromFolder(entry.name) ?? null;
       if (mac !== null && entry.isDirectory()) macs.push(mac);
       else if (mac !== null) problems.push(toProblem(mac, null, entry.name, notAFolder(entry.isSymbolicLink())));
-      else if ([CACHE, SPOOL].includes(entry.name) && entry.isDirectory()) continue;
+      else if ([CACHE, SPOOL, REPLICATION].includes(entry.name) && entry.isDirectory()) continue;
       // What mkfs leaves at the top of a file system that is the archive as a whole.
       else if (entry.name !== 'lost+found') others.push(entry.name);
     }

@@ -13,6 +13,8 @@ import type { ArchiveCache } from './types.ts';
 export const CACHE = 'cache';
 /** Where the service's state directory is the archive, its webhooks wait in this folder: it is nobody's else. */
 export const SPOOL = 'spool';
+/** So it is with what is known of an object store. */
+export const REPLICATION = 'replication';
 export const MAX_CACHED_BYTES = 64 * 1024 * 1024;
 
 const NAME = /^[a-z0-9][a-z0-9.-]{0,99}$/;

@@ -29,6 +29,7 @@ import { createPortWatcher } from '../serial/watcher.ts';
 import { VERSION } from '../version.ts';
 import { type CommandContext, resetModeOf } from './context.ts';
 import { openDaemonControl } from './daemon-control.ts';
+import { makeReplicator } from './fleet/replication.ts';
 import type { Host } from './host.ts';
 
 /** Runs until the signal is aborted. @throws EspdError `archive-unwritable` at the start */
@@ -74,6 +75,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   });
   const fleet = new FleetView({ archive, clock, log });
   const catchUp = new CatchUp({ cache: archive.cache, clock, log, isBusy: () => service.isBusy });
+  const replication = makeReplicator(context, events, host);
   const scrub = scheduleScrub(context, events, service, catchUp);
   const pruning = schedulePrune(context, events, catchUp);
   let zone = context.config.schedule.timezone;
@@ -112,6 +114,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   notifier.ready();
   notifier.startWatchdog(() => true);
   fleet.start();
+  replication?.start();
   disk.start();
   void scrub.resume();
   await stopped;
@@ -128,6 +131,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     pruning.stop(),
     outbound.stop(),
     lineBook.close(),
+    replication?.stop(),
   ]);
   await notifier.close();
   return undefined;
@@ -206,6 +210,6 @@ function schedulePrune(context: CommandContext, events: EventBus, catchUp: Catch
 /** What only a restart can change. */
 function needsRestart(before: Config, now: Config): boolean {
   const fixed = (config: Config) =>
-    JSON.stringify([config.archive, config.watch.folders, config.api, config.log.format]);
+    JSON.stringify([config.archive, config.watch.folders, config.api, config.log.format, config.store]);
   return fixed(before) !== fixed(now);
 }

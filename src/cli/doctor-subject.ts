@@ -10,6 +10,7 @@ import { loadNativeModules } from '../serial/native-modules.ts';
 import { PLAIN_CALL } from '../transfer/finish-command.ts';
 import { VERSION } from '../version.ts';
 import type { CommandContext } from './context.ts';
+import { storeCheckOf } from './fleet/replication.ts';
 
 /** @param socketPath where the service itself listens; default: where commands look for it */
 export function subjectOf(
@@ -19,13 +20,17 @@ export function subjectOf(
   socketPath = commandSocket(context.config, env) ?? SYSTEM_SOCKET_PATH,
 ): Subject {
   const { loaded, archive, lines, call } = context;
-  return { ...machine(outside), socketPath, loaded, archive, lines, call, listPorts: () => context.listPorts() };
+  return {
+    ...{ ...machine(outside), socketPath, loaded, archive, lines, call },
+    listPorts: () => context.listPorts(),
+    checkStore: storeCheckOf(context, env),
+  };
 }
 
 /** Where the config has a fault. */
 export function subjectWithoutConfig(fault: EspdError, env: NodeJS.ProcessEnv, outside: Outside): Subject {
   const socketPath = env['ESPD_SOCKET'] || SYSTEM_SOCKET_PATH;
-  const unknown = { loaded: fault, archive: null, lines: null, call: PLAIN_CALL };
+  const unknown = { loaded: fault, archive: null, lines: null, call: PLAIN_CALL, checkStore: null };
   return { ...machine(outside), socketPath, ...unknown, listPorts: () => listPorts() };
 }
 

@@ -37,6 +37,8 @@ export const SENT_EVENTS = [
   'backup-removed',
   'backup-spared',
   'pruned',
+  'backup-pushed',
+  'push-failed',
   'config-reloaded',
   'config-rejected',
   'service-started',

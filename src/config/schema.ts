@@ -14,6 +14,7 @@ import { parseQuietHours } from './quiet-hours.ts';
 import { retentionSchema } from './retention.ts';
 import { parseSpan } from './span.ts';
 import { parseSize } from './size.ts';
+import { storeSchema } from './store.ts';
 
 export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -280,6 +281,10 @@ export const configSchema = z
     retention: retentionSchema
       .prefault({})
       .describe('Which backups are kept. Without any of its keys all are, for ever.'),
+    store: storeSchema
+      .nullable()
+      .default(null)
+      .describe('An object store into which every complete backup is copied; null: none.'),
     schedule: scheduleSchema.prefault({}).describe('What the daemon does by the clock.'),
     api: apiSchema.prefault({}).describe('How a running daemon is asked.'),
     log: logSchema.prefault({}).describe('What is logged, always on stderr.'),

@@ -199,6 +199,22 @@ interface EventFacts {
     readonly overBudgetBytes: number;
   };
 
+  /** A backup is complete in the object store. `waiting`: how many are not there yet. */
+  'backup-pushed': {
+    readonly mac: Mac;
+    readonly id: string;
+    /** That were sent; 0 where all of it was there already. */
+    readonly sentBytes: number;
+    readonly waiting: number;
+  };
+  /** Told once until it goes well again. `mac` and `id` are null where the store is the matter, and no single backup. */
+  'push-failed': {
+    readonly mac: Mac | null;
+    readonly id: string | null;
+    readonly error: EventError;
+    readonly waiting: number;
+  };
+
   'config-reloaded': { readonly needsRestart: boolean };
   'config-rejected': { readonly problem: string };
   'service-started': { readonly version: string; readonly archive: string };

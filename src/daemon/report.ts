@@ -169,13 +169,22 @@ function linesOf(event: ServiceEvent): Line[] {
       return [line('info', 'Backup not removed after all', { mac: event.mac, id: event.id, why: event.why })];
     case 'pruned':
       return prunedLines(event);
+    case 'backup-pushed': {
+      const { mac, id, sentBytes, waiting } = event;
+      return [line('info', 'In the object store', { mac, id, sentBytes, waiting })];
+    }
+    case 'push-failed': {
+      const { mac, id, error, waiting } = event;
+      const fields = { mac: mac ?? undefined, id: id ?? undefined, code: error.code, hint: error.hint, waiting };
+      return [line('warn', error.message, fields)];
+    }
     case 'config-reloaded':
       return [
         ...(event.needsRestart
           ? [
               line(
                 'warn',
-                'A change of archive, watch.folders, api or log.format takes effect when the daemon is started again',
+                'A change of archive, store, watch.folders, api or log.format takes effect when the daemon is started again',
               ),
             ]
           : []),

@@ -13,6 +13,7 @@ import { checkPorts } from './ports.ts';
 import { checkProgram } from './program.ts';
 import { checkService } from './service.ts';
 import { checkSocket } from './socket.ts';
+import { checkStore } from './store.ts';
 import type { Subject } from './subject.ts';
 import { type DoctorReport, type Finding, cannotCheck, toCheck } from './types.ts';
 import { checkUdev } from './udev.ts';
@@ -36,6 +37,7 @@ const GROUPS: readonly CheckGroup[] = [
   { id: 'archive', what: 'The archive', check: checkArchive },
   { id: 'archive-sample', what: 'What is in the archive', check: checkHealth },
   { id: 'disk-space', what: 'Room on the disk', check: checkSpace },
+  { id: 'store', what: 'The object store', check: checkStore },
   { id: 'port-rights', what: 'Rights on ports', check: checkPorts },
   { id: 'groups', what: 'Groups', check: checkGroups },
   { id: 'udev-rules', what: 'udev rules', check: checkUdev },

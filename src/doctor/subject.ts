@@ -11,6 +11,16 @@ import type { EspdCall } from '../transfer/finish-command.ts';
 import type { LineMemories } from '../transfer/line-memory.ts';
 import type { Outside } from './outside.ts';
 
+/** What a test of the object store has found. */
+export interface StoreCheck {
+  /** For people. */
+  readonly place: string;
+  /** In words; empty = it does what it should. */
+  readonly troubles: readonly string[];
+  /** What is done in their place; null = nothing. */
+  readonly instead: string | null;
+}
+
 export interface Subject {
   readonly outside: Outside;
   readonly clock: Clock;
@@ -26,6 +36,8 @@ export interface Subject {
   readonly packageFolder: string;
   /** Of the daemon's API. */
   readonly socketPath: string;
+  /** Tests the object store of the config; null where there is none. Rejects with an EspdError. */
+  readonly checkStore: ((signal: AbortSignal) => Promise<StoreCheck>) | null;
   /** How espd was called, for commands that are shown. */
   readonly call: EspdCall;
 }

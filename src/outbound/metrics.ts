@@ -49,6 +49,8 @@ export class Metrics {
   readonly #held = new Set<string>();
   #verifiedSeconds: number | undefined;
   #isConfigGood = true;
+  /** Undefined: nothing is pushed. */
+  #waiting: number | undefined;
 
   constructor(parts: MetricsParts) {
     this.#parts = parts;
@@ -96,6 +98,15 @@ export class Metrics {
       case 'backup-removed':
         this.#sums.add({ name: 'espd_pruned_backups_total' });
         this.#sums.add({ name: 'espd_pruned_bytes_total' }, event.sizeBytes);
+        return;
+      case 'backup-pushed':
+        this.#sums.add({ name: 'espd_pushed_backups_total' });
+        this.#sums.add({ name: 'espd_pushed_bytes_total' }, event.sentBytes);
+        this.#waiting = event.waiting;
+        return;
+      case 'push-failed':
+        this.#sums.add({ name: 'espd_push_failures_total' });
+        this.#waiting = event.waiting;
         return;
       case 'config-reloaded':
       case 'config-rejected':
@@ -166,6 +177,11 @@ export class Metrics {
         'Whether the config file was sound when it was last read.',
         this.#isConfigGood ? 1 : 0,
       ),
+      gauge(
+        'espd_store_waiting',
+        'Backups that were not in the object store yet, when it was last told.',
+        this.#waiting,
+      ),
       counter('espd_sent_total', 'Runs of hooks, and deliveries of webhooks.', this.#sent.samples),
       gauge('espd_webhook_spooled', 'Deliveries of webhooks that wait.', waiting),
       ...(this.perBoard ? boardFamilies(boards.slice(-MAX_BOARD_SERIES)) : []),
@@ -224,6 +240,9 @@ const SUMS: Readonly<Record<string, string>> = {
   espd_archive_damaged_total: 'Damaged parts of the archive that were found.',
   espd_pruned_backups_total: 'Backups that the retention policy removed.',
   espd_pruned_bytes_total: 'Bytes that these backups took.',
+  espd_pushed_backups_total: 'Backups that came into the object store.',
+  espd_pushed_bytes_total: 'Bytes that were sent for them.',
+  espd_push_failures_total: 'Failures of that which were told.',
 };
 
 const JOB_AFTER: Partial<Record<EventType, 'none' | 'waiting' | 'working'>> = {

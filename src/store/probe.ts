@@ -23,7 +23,7 @@ const WRITERS = 6;
 const ROUNDS = 8;
 
 /**
- * @param store one try each: what a retry would hide is the question
+ * @param store may try again by itself: each writer puts bytes of its own, so that a retry hides nothing
  * @throws EspdError where the store cannot be used at all: no rights to put or read, no ranges, other bytes than were put
  */
 export async function probeStore(

@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto';
 import { EspdError } from '../errors.ts';
 import { printable } from '../printable.ts';
+import { md5Of, sha256Of } from './digests.ts';
 import { faultOf, s3Code } from './faults.ts';
 import type { HttpAnswer } from './http.ts';
 import type { SignedHttp } from './signed-http.ts';
@@ -47,7 +48,7 @@ class S3Store implements ObjectStore {
     { condition, signal }: Parameters<ObjectStore['put']>[2] = {},
   ): ReturnType<ObjectStore['put']> {
     checkPiece(bytes);
-    const { md5, headers } = digestsOf(bytes);
+    const { md5, headers } = await digestsOf(bytes);
     for (const conditional of conditionHeaders(condition)) {
       const all = { ...headers, ...conditional };
       const answer = await this.#http.send({ method: 'PUT', key, headers: all, body: bytes, signal });
@@ -71,7 +72,7 @@ class S3Store implements ObjectStore {
     this.#check(answer, 'the download of an object');
     const etag = etagOf(answer);
     if (range === undefined) {
-      if (isMd5(answer, etag) && md5Of(answer.body) !== etag) {
+      if (isMd5(answer, etag) && (await md5Of(answer.body)) !== etag) {
         throw this.#damaged(`the bytes of ${key} are not those that its ETag stands for`);
       }
       return { key, etag, bytes: answer.body, sizeBytes: answer.body.length };
@@ -142,7 +143,7 @@ class S3Store implements ObjectStore {
     { signal }: Cancel = {},
   ): Promise<UploadedPart> {
     checkPiece(bytes);
-    const { md5, headers } = digestsOf(bytes);
+    const { md5, headers } = await digestsOf(bytes);
     // Only an upload that was begun with an algorithm takes checksums of its parts.
     delete headers['x-amz-checksum-sha256'];
     const query = { partNumber: String(number), uploadId: id };
@@ -246,25 +247,26 @@ function checkPiece(bytes: Uint8Array): void {
   if (bytes.length > MAX_PIECE_BYTES) throw new RangeError(`${bytes.length} bytes at once`);
 }
 
-function digestsOf(bytes: Uint8Array): { readonly md5: string; readonly headers: Record<string, string> } {
-  const md5 = createHash('md5').update(bytes).digest();
-  const sha256 = createHash('sha256').update(bytes).digest();
+async function digestsOf(
+  bytes: Uint8Array,
+): Promise<{ readonly md5: string; readonly headers: Record<string, string> }> {
+  const md5 = await md5Of(bytes);
+  const sha256 = await sha256Of(bytes);
   return {
-    md5: md5.toString('hex'),
+    md5,
     headers: {
-      'content-md5': md5.toString('base64'),
+      'content-md5': Buffer.from(md5, 'hex').toString('base64'),
       'x-amz-content-sha256': sha256.toString('hex'),
       'x-amz-checksum-sha256': sha256.toString('base64'),
     },
   };
 }
 
-const md5Of = (bytes: Uint8Array) => createHash('md5').update(bytes).digest('hex');
-
 /** The ETag of an object made of these parts: AWS's, which others follow. Undefined where theirs are no MD5s. */
 function etagOfParts(parts: readonly UploadedPart[]): string | undefined {
   if (parts.some(({ etag }) => !/^[0-9a-f]{32}$/.test(etag))) return undefined;
-  return `${md5Of(Buffer.from(parts.map(({ etag }) => etag).join(''), 'hex'))}-${parts.length}`;
+  const together = Buffer.from(parts.map(({ etag }) => etag).join(''), 'hex');
+  return `${createHash('md5').update(together).digest('hex')}-${parts.length}`;
 }
 
 function etagOf({ headers }: HttpAnswer): string {

@@ -36,6 +36,7 @@ export function subjectOf(machine: Machine, others: Partial<Subject> = {}): Subj
     packageFolder: PACKAGE,
     socketPath: '/run/espd/espd.sock',
     call: ['espd'],
+    checkStore: null,
     ...others,
   };
 }

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { hasCode } from '../../src/errors.ts';
 import { probeStore } from '../../src/store/probe.ts';
+import { describeStations } from '../replication/stations.ts';
 import { describeStoreConformance } from './conformance.ts';
 import { type RealStore, startRealStore, whyNoRealStore } from './real-store.ts';
 import { clientOf } from './support.ts';
@@ -53,6 +54,8 @@ describe('a real radosgw', { skip: skip ?? false }, () => {
   });
 
   describeStoreConformance(() => client().store);
+
+  describeStations({ kills: 3, prefix: 'many', endpoint: () => real.endpoint, store: () => client().store });
 
   test('digests: a wrong MD5 and a body that is not the signed one are refused', async () => {
     const { http } = client();

@@ -20,6 +20,7 @@ const RELAYED = [
   'pin',
   'unpin',
   'prune',
+  'push',
 ] as const;
 
 /** These choose another config or archive than the daemon's, or speak of a log that is not the person's. */

@@ -1,0 +1,120 @@
+/** `espd push`: what is not in the object store yet, now; or, with `--dry-run`, what that would be. */
+
+import { type EspdError, toEspdError } from '../../errors.ts';
+import { type Fleet, judge } from '../../replication/open.ts';
+import type { Bucket } from '../../replication/push-backup.ts';
+import { type Waiting, findWaiting, isOfOneBackup, pushOne } from '../../replication/replicator.ts';
+import type { KeptFacts } from '../../replication/state.ts';
+import type { CommandContext } from '../context.ts';
+import { plural, printable } from '../text.ts';
+import { fleetOf } from './replication.ts';
+
+export interface PushCommandOptions {
+  /** As typed; empty = all boards. */
+  readonly boards: readonly string[];
+  readonly dryRun: boolean;
+  readonly probe: boolean;
+}
+
+/** So many are named in text; `--json` has all. */
+const MAX_NAMED = 20;
+
+export async function push(
+  context: CommandContext,
+  options: PushCommandOptions,
+  env: NodeJS.ProcessEnv,
+): Promise<EspdError | undefined> {
+  const { archive, out } = context;
+  const fleet = fleetOf(context, env);
+  try {
+    await archive.checkReadable();
+    const waiting = await waitingOf(context, fleet, options.boards);
+    if (options.probe) await fleet.probe(context.signal);
+    return await (options.dryRun ? tell(context, fleet, waiting) : pushAll(context, fleet, waiting));
+  } finally {
+    out.status('');
+    fleet.close();
+  }
+}
+
+async function waitingOf({ archive }: CommandContext, fleet: Fleet, boards: readonly string[]): Promise<Waiting[]> {
+  if (boards.length === 0) return findWaiting(archive, fleet);
+  const all: Waiting[] = [];
+  for (const mac of new Set(await Promise.all(boards.map((text) => archive.resolveBoard(text))))) {
+    all.push(...(await findWaiting(archive, fleet, mac)));
+  }
+  return all;
+}
+
+async function tell({ out }: CommandContext, fleet: Fleet, waiting: readonly Waiting[]): Promise<undefined> {
+  const facts = (await fleet.state.facts()) ?? null;
+  const place = printable(fleet.place);
+  if (waiting.length === 0) out.line(`Every backup is in the object store, ${place}`);
+  else out.line(`Not in the object store yet (${place}): ${plural(waiting.length, 'backup')}`);
+  for (const { mac, id } of waiting.slice(0, MAX_NAMED)) out.line(`  ${mac}  ${id}`);
+  if (waiting.length > MAX_NAMED) out.line(`  and ${waiting.length - MAX_NAMED} more`);
+  noteFacts(out, facts);
+  out.document({ store: fleet.place, station: await fleet.state.station(), facts: factsJson(facts), waiting });
+  return undefined;
+}
+
+async function pushAll(
+  context: CommandContext,
+  fleet: Fleet,
+  waiting: readonly Waiting[],
+): Promise<EspdError | undefined> {
+  const { archive, out, signal } = context;
+  const pushed: (Waiting & { readonly place: string; readonly sentBytes: number })[] = [];
+  const failures: (Waiting & { readonly error: EspdError })[] = [];
+  let fault: EspdError | undefined;
+  let bucket: (Bucket & { readonly facts: KeptFacts }) | undefined;
+  try {
+    bucket = await fleet.open(signal);
+    noteFacts(out, bucket.facts);
+    for (const [index, backup] of waiting.entries()) {
+      out.status(`Pushing ${backup.mac} ${backup.id} (${index + 1} of ${waiting.length})`);
+      try {
+        pushed.push({ ...backup, ...(await pushOne(archive, fleet, bucket, backup, signal)) });
+      } catch (error) {
+        signal.throwIfAborted();
+        const failure = toEspdError(error);
+        if (!isOfOneBackup(failure)) throw failure;
+        failures.push({ ...backup, error: failure });
+      }
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    fault = toEspdError(error);
+  }
+  out.status('');
+  for (const { mac, id, error } of failures) out.line(`FAILED  ${mac} ${id}: ${printable(error.message)}`);
+  const left = waiting.length - pushed.length;
+  if (left > 0) out.line(`${plural(pushed.length, 'backup')} pushed, ${left} not`);
+  else if (pushed.length === 0) out.line(`Every backup is in the object store, ${printable(fleet.place)}`);
+  else out.line(`${plural(pushed.length, 'backup')} pushed: complete in the object store, ${printable(fleet.place)}`);
+  const apart = pushed.filter(({ place }) => place === 'station').length;
+  if (apart > 0 && bucket?.hasConditions === true) {
+    out.note(`${apart} of them in this station's own folder: another station has a backup of that name`);
+  }
+  const error = fault ?? failures[0]?.error;
+  out.document({
+    store: fleet.place,
+    station: await fleet.state.station(),
+    facts: factsJson(bucket?.facts ?? null),
+    pushed,
+    failures,
+    ...(error === undefined ? {} : { error }),
+  });
+  return error;
+}
+
+function noteFacts(out: CommandContext['out'], facts: KeptFacts | null): void {
+  if (facts === null) return;
+  const { troubles, instead } = judge(facts);
+  for (const trouble of troubles) out.note(`About this object store: ${trouble}`);
+  if (instead !== null) out.note(`So ${instead}`);
+}
+
+function factsJson(facts: KeptFacts | null): object | null {
+  return facts && { ...facts, instead: judge(facts).instead };
+}

@@ -1,0 +1,79 @@
+/** The section `store`: the bucket into which complete backups are copied. Pure. */
+
+import { z } from 'zod';
+import { parseSize } from './size.ts';
+
+const RATE_WANTED = 'wants bytes a second, such as 500K or 2M: at least 10K';
+const MIN_RATE = 10 * 1024;
+
+const text = (maxLength: number) => z.string().min(1).max(maxLength);
+
+const secretPlace = () =>
+  z.union(
+    [
+      z.strictObject({
+        file: text(4096)
+          .regex(/^\//, 'wants an absolute path')
+          .describe('A file that its owner alone may read (mode 0600); absolute path.'),
+      }),
+      z.strictObject({
+        systemdCredential: text(255)
+          .regex(/^[A-Za-z0-9._-]+$/, 'wants the name of a credential')
+          .describe("The name of a credential that the service's unit loads (LoadCredential=)."),
+      }),
+    ],
+    { error: 'wants either file: /path or systemdCredential: NAME' },
+  );
+
+export const storeSchema = z.strictObject({
+  endpoint: text(2048)
+    .refine(isEndpoint, {
+      message: 'wants a URL that begins with https:// or http://, without user, query or fragment',
+    })
+    .describe('Where the S3 interface is, such as https://s3.eu-central-1.amazonaws.com.'),
+  bucket: text(63)
+    .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'wants the name of a bucket: 3 to 63 of a-z, 0-9, dot and dash')
+    .describe('The bucket; espd makes none.'),
+  prefix: z
+    .string()
+    .max(256)
+    .regex(/^(?:[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*)?\/?$/, 'wants a folder such as espd/berlin')
+    .default('')
+    .describe('Folder in the bucket; empty: the bucket is for espd alone.'),
+  region: text(64)
+    .regex(/^[a-z0-9-]+$/, 'wants a region such as eu-central-1')
+    .default('us-east-1')
+    .describe('Region that requests are signed for; us-east-1 where a store has none.'),
+  addressing: z
+    .enum(['path', 'host'])
+    .default('path')
+    .describe('path: https://host/bucket/key. host: https://bucket.host/key.'),
+  credentials: secretPlace()
+    .nullable()
+    .default(null)
+    .describe(
+      'A file as AWS has it (aws_access_key_id = ..., aws_secret_access_key = ...); null: AWS_ACCESS_KEY_ID and the ' +
+        'like in the environment.',
+    ),
+  encryption: z
+    .union([z.literal('none'), secretPlace()], {
+      error: 'wants a key file (file: /path), or none: whoever may read the bucket then reads Wi-Fi passwords and keys',
+    })
+    .describe(
+      'File with the key of the fleet, 64 hex digits a line, the first one encrypts. none: images lie there readable.',
+    ),
+  bandwidth: z
+    .union([z.int(), z.string().max(32)], { error: RATE_WANTED })
+    .refine((value) => (parseSize(value) ?? 0) >= MIN_RATE, { message: RATE_WANTED })
+    .nullable()
+    .default(null)
+    .describe('Bytes a second that uploads may take, such as 2M; null: no bound.'),
+});
+
+export type StoreConfig = z.output<typeof storeSchema>;
+
+function isEndpoint(endpoint: string): boolean {
+  if (!URL.canParse(endpoint)) return false;
+  const { protocol, username, password, search, hash } = new URL(endpoint);
+  return ['http:', 'https:'].includes(protocol) && [username, password, search, hash].every((part) => part === '');
+}

@@ -1,0 +1,40 @@
+/** The object store: whether it can be used with this config, and does what it should. Small objects are put and removed. */
+
+import { hasCode, systemCode, toEspdError } from '../errors.ts';
+import type { Facts } from './facts.ts';
+import type { StoreCheck } from './subject.ts';
+import { type Finding, cannotCheck, note, ok, problem } from './types.ts';
+
+/** Below the limit of a check, so that what was put can be removed. */
+const LIMIT_MS = 12_000;
+const ID = 'store';
+
+/** Nothing where the config names no store. */
+export async function checkStore({ clock, checkStore: check }: Facts): Promise<Finding[]> {
+  if (check === null) return [];
+  const limit = new AbortController();
+  const cancel = clock.schedule(LIMIT_MS, () => limit.abort());
+  try {
+    return [judgeStore(await check(limit.signal))];
+  } catch (error) {
+    if (limit.signal.aborted) return [cannotCheck(ID, 'The object store', `it took more than ${LIMIT_MS / 1000} s`)];
+    return [judgeFault(error)];
+  } finally {
+    cancel();
+  }
+}
+
+export function judgeStore({ place, troubles, instead }: StoreCheck): Finding {
+  if (troubles.length === 0) return ok(ID, `The object store does what it should: ${place}`);
+  const detail = instead === null ? undefined : `So ${instead}`;
+  return note(ID, `The object store (${place}): ${troubles.join('; ')}`, { detail });
+}
+
+export function judgeFault(error: unknown): Finding {
+  const fault = toEspdError(error);
+  // The service may read what is not for everybody.
+  if (hasCode(fault, 'store-credentials', 'store-key') && ['EACCES', 'EPERM'].includes(systemCode(fault.cause) ?? '')) {
+    return cannotCheck(ID, 'The object store', fault.message);
+  }
+  return problem(ID, fault.message, { detail: fault.hint });
+}

@@ -1,0 +1,96 @@
+/** From the section `store` of the config to a bucket that was probed: the one way to it. */
+
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { REPLICATION } from '../archive/cache.ts';
+import type { Clock } from '../clock.ts';
+import type { StoreConfig } from '../config/store.ts';
+import type { Logger } from '../log.ts';
+import { paceTo } from '../store/pace.ts';
+import { type StoreFacts, probeStore, troublesOf } from '../store/probe.ts';
+import { withRetries } from '../store/retry.ts';
+import { openS3 } from '../store/s3.ts';
+import { SignedHttp } from '../store/signed-http.ts';
+import { readKeys } from './keys.ts';
+import { PROBES } from './layout.ts';
+import type { Bucket } from './push-backup.ts';
+import { type KeptFacts, ReplicationState, stateName } from './state.ts';
+
+export interface FleetParts {
+  readonly config: StoreConfig;
+  /** As a number of bytes a second; null = no bound. */
+  readonly bandwidth: number | null;
+  readonly statePath: string;
+  /** Root of the archive: another archive has its own state. */
+  readonly archive: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly env: NodeJS.ProcessEnv;
+  readonly random: () => number;
+}
+
+export interface Fleet {
+  /** For messages. */
+  readonly place: string;
+  readonly state: ReplicationState;
+  /** Reads the keys, and probes the store where that was not done before. @throws EspdError `store-...` */
+  open(signal: AbortSignal): Promise<Bucket & { readonly facts: KeptFacts }>;
+  /** Probes it in any case, and keeps the answer. */
+  probe(signal: AbortSignal): Promise<KeptFacts>;
+  /** As {@link probe}, but nothing is kept: whoever asks may not be the one who pushes. */
+  examine(signal: AbortSignal): Promise<StoreFacts>;
+  close(): void;
+}
+
+export function openFleet({ config, bandwidth, statePath, archive, clock, log, env, random }: FleetParts): Fleet {
+  const { endpoint, bucket, region, addressing, credentials, encryption } = config;
+  const prefix = config.prefix === '' ? '' : `${config.prefix.replace(/\/+$/, '')}/`;
+  const http = new SignedHttp(
+    { endpoint, bucket, region, addressing, credentials },
+    { clock, log, env, pace: paceTo(bandwidth, clock) },
+  );
+  const store = withRetries(openS3(http), { clock, random });
+  const state = new ReplicationState(join(statePath, REPLICATION), stateName(endpoint, bucket, prefix, archive));
+
+  const probe = async (signal: AbortSignal): Promise<KeptFacts> => {
+    const station = await state.station();
+    const found = await probeStore(store, `${prefix}${PROBES}${station}/`, { signal });
+    const facts = { ...found, at: clock.date().toISOString() };
+    await state.keepFacts(facts);
+    const { troubles, instead } = judge(facts);
+    if (troubles.length > 0) {
+      const fields = { store: http.place, troubles, instead: instead ?? undefined };
+      log.warn('The object store does not do all that it should', fields);
+    }
+    return facts;
+  };
+
+  return {
+    place: http.place,
+    state,
+    probe,
+    async open(signal) {
+      const key = encryption === 'none' ? null : (await readKeys(encryption, env))[0];
+      const facts = (await state.facts()) ?? (await probe(signal));
+      const layout = { prefix, station: await state.station() };
+      return { store, layout, state, key, facts, hasConditions: facts.conditions === 'honoured' };
+    },
+    async examine(signal) {
+      if (encryption !== 'none') await readKeys(encryption, env);
+      return probeStore(store, `${prefix}${PROBES}doctor-${randomBytes(6).toString('hex')}/`, { signal });
+    },
+    close: () => http.close(),
+  };
+}
+
+export interface Judgement {
+  /** What the store does not do, in words; empty = it does what it should. */
+  readonly troubles: readonly string[];
+  /** What is done in the place of that; null = nothing. */
+  readonly instead: string | null;
+}
+
+export function judge(facts: StoreFacts): Judgement {
+  const instead = 'each station writes in a folder of its own, stations/NAME, where no other writes';
+  return { troubles: troublesOf(facts), instead: facts.conditions === 'honoured' ? null : instead };
+}

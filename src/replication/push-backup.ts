@@ -1,0 +1,138 @@
+/**
+ * One backup into the bucket. Its manifest claims the name, its image follows, and SHA256SUMS comes last: with it the
+ * backup exists there. The order, and what it proves, is FORMAT.md's (In a bucket).
+ */
+
+import { createHash } from 'node:crypto';
+import { formatChecksums } from '../archive/checksums.ts';
+import type { Backup } from '../archive/types.ts';
+import { EspdError } from '../errors.ts';
+import type { ObjectStore } from '../store/types.ts';
+import { type FleetKey, encrypt } from './encryption.ts';
+import { ENCRYPTED, type Layout, type Place, boundName, folderKey } from './layout.ts';
+import { CHECKSUMS, type LocalBackup, MANIFEST, openLocalBackup } from './local-backup.ts';
+import { type Digests, type Source, digest, gather, putImage } from './put-image.ts';
+import type { ReplicationState } from './state.ts';
+
+export interface Bucket {
+  readonly store: ObjectStore;
+  readonly layout: Layout;
+  readonly state: ReplicationState;
+  /** Whether of two writers of one name only one wins; else each station writes in its own folder. */
+  readonly hasConditions: boolean;
+  /** Null: nothing is encrypted. */
+  readonly key: FleetKey | null;
+}
+
+export interface Pushed {
+  readonly place: Place;
+  /** That went up; 0 where all of it was there. */
+  readonly sentBytes: number;
+}
+
+/** One object to be: its name in the folder of the backup, and its bytes. */
+interface Prepared {
+  readonly name: string;
+  readonly source: Source;
+  readonly digests: Digests;
+}
+
+/** @throws EspdError `archive-...` where the backup itself is the matter; `store-...` */
+export async function pushBackup(bucket: Bucket, backup: Backup, signal: AbortSignal): Promise<Pushed> {
+  const local = await openLocalBackup(backup);
+  try {
+    const image = await prepareImage(bucket, backup, local);
+    const manifest = await prepareSmall(bucket, backup, MANIFEST, local.manifest);
+    const checksums = bucket.key === null ? local.checksums : Buffer.from(formatChecksums(sumsOf([image, manifest])));
+    const places: readonly Place[] = bucket.hasConditions ? ['shared', 'station'] : ['station'];
+    for (const place of places) {
+      const folder = folderKey(bucket.layout, place, backup.mac, backup.id);
+      const put = { bucket, folder, manifest, image, checksums, signal };
+      const sentBytes = await putInto(put, place);
+      if (sentBytes !== undefined) return { place, sentBytes };
+    }
+    throw new EspdError('internal', `Backup ${backup.id} of ${backup.mac} found no place in the object store`);
+  } finally {
+    await local.close();
+  }
+}
+
+interface PutInto {
+  readonly bucket: Bucket;
+  readonly folder: string;
+  readonly manifest: Prepared;
+  readonly image: Prepared;
+  readonly checksums: Buffer;
+  readonly signal: AbortSignal;
+}
+
+/** Undefined: another station has this name. */
+async function putInto(put: PutInto, place: Place): Promise<number | undefined> {
+  const { bucket, folder, manifest, image, checksums, signal } = put;
+  const { store, state } = bucket;
+  const text = await gather(manifest.source());
+  const manifestKey = folder + manifest.name;
+  const known = await store.get(manifestKey, { signal });
+  if (known === undefined) {
+    const condition = place === 'shared' ? 'if-absent' : undefined;
+    const claimed = await store.put(manifestKey, text, { condition, signal });
+    if (claimed === undefined && !(await isThere(store, manifestKey, text, signal))) return undefined;
+  } else if (!known.bytes.equals(text)) {
+    if (place === 'shared') return undefined;
+    throw otherContent(manifestKey);
+  }
+  const sumsKey = folder + CHECKSUMS;
+  const sums = await store.get(sumsKey, { signal });
+  if (sums !== undefined && !sums.bytes.equals(checksums)) throw otherContent(sumsKey);
+  const key = folder + image.name;
+  const sentBytes = await putImage({ store, state, key, signal, ...image });
+  if (sums === undefined) {
+    await store.put(sumsKey, checksums, { condition: bucket.hasConditions ? 'if-absent' : undefined, signal });
+    if (!(await isThere(store, sumsKey, checksums, signal))) throw otherContent(sumsKey);
+  }
+  return sentBytes;
+}
+
+async function isThere(store: ObjectStore, key: string, bytes: Buffer, signal: AbortSignal): Promise<boolean> {
+  return (await store.get(key, { signal }))?.bytes.equals(bytes) === true;
+}
+
+/** Of a name that is this backup's alone: somebody has written there who is no espd, or the store has lost bytes. */
+function otherContent(key: string): EspdError {
+  return new EspdError('store-damaged', `${key} in the object store is another than it should be`, {
+    hint: 'Nothing is overwritten: look at it, and remove it there if it is of no use',
+  });
+}
+
+async function prepareImage({ key }: Bucket, { mac, id }: Backup, local: LocalBackup): Promise<Prepared> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  for await (const piece of local.imagePieces()) {
+    hash.update(piece);
+    sizeBytes += piece.length;
+  }
+  const sha256 = hash.digest('hex');
+  // Before anything of it is encrypted or sent: the archive's own word decides what the backup is.
+  if (sha256 !== local.imageSha256) {
+    throw new EspdError('archive-damaged', `The image of backup ${id} of ${mac} differs from its digest`, {
+      hint: `It is not put into the object store. espd verify ${mac} says what is damaged`,
+    });
+  }
+  const plain = { name: boundName(mac, id, local.imageFile), sizeBytes, sha256 };
+  const source: Source = key === null ? () => local.imagePieces() : () => encrypt(key, plain, local.imagePieces());
+  return { name: nameOf(key, local.imageFile), source, digests: await digest(source) };
+}
+
+async function prepareSmall({ key }: Bucket, { mac, id }: Backup, file: string, bytes: Buffer): Promise<Prepared> {
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const plain = { name: boundName(mac, id, file), sizeBytes: bytes.length, sha256 };
+  const source: Source = async function* () {
+    if (key === null) yield bytes;
+    else yield* encrypt(key, plain, [bytes]);
+  };
+  return { name: nameOf(key, file), source, digests: await digest(source) };
+}
+
+const nameOf = (key: FleetKey | null, file: string) => (key === null ? file : file + ENCRYPTED);
+
+const sumsOf = (objects: readonly Prepared[]) => new Map(objects.map(({ name, digests }) => [name, digests.sha256]));

@@ -1,0 +1,173 @@
+/**
+ * Brings every complete backup of the archive into the bucket, sooner or later. What waits is no list that could be lost:
+ * it is what the archive has and what is not noted as done. So a kill costs nothing but a look.
+ */
+
+import type { Archive } from '../archive/types.ts';
+import { type Clock, sleep } from '../clock.ts';
+import { type EspdError, toEspdError } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import type { Fleet } from './open.ts';
+import { type Bucket, type Pushed, pushBackup } from './push-backup.ts';
+
+/** The archive is looked at again so often: commands add backups as well. */
+export const LOOK_MS = 10 * 60_000;
+const FIRST_RETRY_MS = 15_000;
+const MAX_RETRY_MS = 15 * 60_000;
+
+export interface Waiting {
+  readonly mac: Mac;
+  readonly id: string;
+}
+
+export interface ReplicatorParts {
+  readonly archive: Archive;
+  readonly fleet: Fleet;
+  readonly clock: Clock;
+  /** From 0 to 1. */
+  readonly random: () => number;
+  readonly onPushed: (backup: Waiting, pushed: Pushed, waiting: number) => void;
+  /** `backup` is null where the store is the matter. Told once until something has changed. */
+  readonly onFailed: (backup: Waiting | null, error: EspdError, waiting: number) => void;
+}
+
+/** What the archive has and the bucket not, as far as this station knows; oldest first. */
+export async function findWaiting(archive: Archive, fleet: Fleet, only?: Mac): Promise<Waiting[]> {
+  const done = new Set((await fleet.state.done()).map(nameOf));
+  const waiting: Waiting[] = [];
+  const macs = only === undefined ? (await archive.boards()).macs : [only];
+  for (const mac of macs) {
+    // A board that cannot be read now is looked at again later.
+    const ids = await archive.backupIds(mac).catch(() => []);
+    for (const id of ids) if (!done.has(nameOf({ mac, id }))) waiting.push({ mac, id });
+  }
+  return waiting.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
+}
+
+/** One backup, and the note that it is done. */
+export async function pushOne(
+  archive: Archive,
+  fleet: Fleet,
+  bucket: Bucket,
+  { mac, id }: Waiting,
+  signal: AbortSignal,
+): Promise<Pushed> {
+  const backup = await archive.resolveBackup(mac, id);
+  const pushed = await pushBackup(bucket, backup, signal);
+  await fleet.state.addDone({ mac, id, place: pushed.place });
+  return pushed;
+}
+
+/** Whether an error speaks of one backup; the others may go well. */
+export function isOfOneBackup(error: EspdError): boolean {
+  const { code } = error;
+  return (
+    (code.startsWith('archive-') && code !== 'archive-unwritable') || code === 'store-damaged' || code === 'internal'
+  );
+}
+
+export class Replicator {
+  readonly #parts: ReplicatorParts;
+  readonly #stop = new AbortController();
+  #waiting: Waiting[] = [];
+  /** Left alone until the next look, with why. */
+  readonly #failed = new Map<string, string>();
+  #outage: string | undefined;
+  #wake = new AbortController();
+  #working: Promise<void> | undefined;
+
+  constructor(parts: ReplicatorParts) {
+    this.#parts = parts;
+  }
+
+  /** Backups that are not in the bucket yet. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  start(): void {
+    this.#working ??= this.#work().catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) this.#parts.onFailed(null, toEspdError(error), this.waiting);
+    });
+  }
+
+  /** A backup was made just now. Never waits. */
+  add(backup: Waiting): void {
+    if (this.#waiting.some((each) => nameOf(each) === nameOf(backup))) return;
+    this.#waiting.push(backup);
+    this.#wake.abort();
+  }
+
+  /** Ends what is under way; it goes on at the next start. Never rejects. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#working;
+    this.#parts.fleet.close();
+  }
+
+  #isStopped(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  async #work(): Promise<void> {
+    const { archive, fleet, onFailed } = this.#parts;
+    const { signal } = this.#stop;
+    let retryMs = 0;
+    while (!this.#isStopped()) {
+      // What is added from here on ends the rest.
+      this.#wake = new AbortController();
+      try {
+        this.#waiting = await findWaiting(archive, fleet);
+        if (this.#waiting.length > 0) await this.#pushAll(await fleet.open(signal));
+        retryMs = 0;
+        this.#outage = undefined;
+        await this.#rest(LOOK_MS, true);
+      } catch (error) {
+        if (this.#isStopped()) return;
+        const fault = toEspdError(error);
+        if (this.#outage !== fault.code) onFailed(null, fault, this.waiting);
+        this.#outage = fault.code;
+        retryMs = Math.min(MAX_RETRY_MS, retryMs === 0 ? FIRST_RETRY_MS : retryMs * 2);
+        // Not all stations of a store that is back at the same moment.
+        await this.#rest(retryMs * (0.5 + this.#parts.random() / 2), false);
+      }
+    }
+  }
+
+  async #pushAll(bucket: Bucket): Promise<void> {
+    const { archive, fleet, onPushed, onFailed } = this.#parts;
+    const { signal } = this.#stop;
+    const later: Waiting[] = [];
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      try {
+        const pushed = await pushOne(archive, fleet, bucket, next, signal);
+        this.#failed.delete(nameOf(next));
+        this.#outage = undefined;
+        onPushed(next, pushed, this.#waiting.length + later.length);
+      } catch (error) {
+        const fault = toEspdError(error);
+        // Removed meanwhile: there is nothing to be done.
+        if (['archive-unknown-backup', 'archive-unknown-board'].includes(fault.code)) continue;
+        if (signal.aborted || !isOfOneBackup(fault)) {
+          this.#waiting.unshift(next);
+          throw error;
+        }
+        later.push(next);
+        if (this.#failed.get(nameOf(next)) !== fault.code) onFailed(next, fault, this.#waiting.length + later.length);
+        this.#failed.set(nameOf(next), fault.code);
+      }
+    }
+    this.#waiting.push(...later);
+  }
+
+  /** @param endsEarly by a new backup */
+  async #rest(ms: number, endsEarly: boolean): Promise<void> {
+    const { signal } = this.#stop;
+    const either = endsEarly ? AbortSignal.any([signal, this.#wake.signal]) : signal;
+    await sleep(this.#parts.clock, ms, either).catch(() => undefined);
+  }
+}
+
+function nameOf({ mac, id }: Waiting): string {
+  return `${mac} ${id}`;
+}

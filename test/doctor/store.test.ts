@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { systemClock } from '../../src/clock.ts';
+import { checkStore } from '../../src/doctor/store.ts';
+import type { Subject } from '../../src/doctor/subject.ts';
+import { EspdError } from '../../src/errors.ts';
+import { FakeS3 } from '../store/fake-s3.ts';
+import { Bench } from '../support/cli.ts';
+import { factsOf, said } from './subject.ts';
+
+const find = async (check: Subject['checkStore'], clock = systemClock) =>
+  said(await checkStore(factsOf({}, { checkStore: check, clock })));
+const fail = (error: Error) => () => Promise.reject(error);
+
+describe('the object store', () => {
+  test('without one in the config nothing is said of it', async () => {
+    assert.deepEqual(await find(null), []);
+  });
+
+  test('good, wanting, out of order, not to be seen by this user, too slow', async () => {
+    const facts = { place: 'boards at s3', troubles: [], instead: null };
+    assert.deepEqual(await find(() => Promise.resolve(facts)), [
+      'ok store: The object store does what it should: boards at s3',
+    ]);
+    const wanting = { ...facts, troubles: ['it lies'], instead: 'each has its own' };
+    assert.deepEqual(await find(() => Promise.resolve(wanting)), [
+      'note store: The object store (boards at s3): it lies',
+    ]);
+    assert.deepEqual(await find(fail(new EspdError('store-missing', 'No bucket', { hint: 'Make it' }))), [
+      'problem store: No bucket',
+    ]);
+    const denied = Object.assign(new Error('no'), { code: 'EACCES' });
+    const [line = ''] = await find(fail(new EspdError('store-credentials', '/k may not be read', { cause: denied })));
+    assert.match(line, /^note store: .*cannot be checked/);
+    const at = { ...systemClock, schedule: (_: number, call: () => void) => (setImmediate(call), () => undefined) };
+    const hangs = (signal: AbortSignal) =>
+      new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(new Error('late'))));
+    assert.match((await find(hangs, at))[0] ?? '', /^note store: .*more than 12 s/);
+  });
+
+  test('espd doctor tests a real one, leaves nothing there and writes no state', async (t) => {
+    const fake = new FakeS3();
+    const endpoint = await fake.start();
+    t.after(() => fake.stop());
+    const bench = await Bench.open(t);
+    await bench.configure({ store: { endpoint, bucket: 'boards', encryption: 'none' } });
+    const env = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
+    const checkOf = async () => {
+      const { stdout } = await bench.run(['doctor', '--json'], { env });
+      const { checks } = JSON.parse(stdout) as { checks: { id: string; status: string; title: string }[] };
+      return checks.filter(({ id }) => id === 'store').map(({ status, title }) => `${status} ${title}`);
+    };
+    assert.match((await checkOf())[0] ?? '', /^ok The object store does what it should/);
+    assert.equal(fake.objects.size, 0);
+    fake.quirks = { ignoresConditions: true };
+    assert.match((await checkOf())[0] ?? '', /^note .*ignores their conditions/);
+    fake.bucket = 'other';
+    assert.match((await checkOf())[0] ?? '', /^problem .*no bucket of this name/);
+  });
+});
