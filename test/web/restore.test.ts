@@ -1,6 +1,7 @@
 /** A restore as a walk, on a simulated board, through the daemon and a process of its own. */
 
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import type { DemoBoard } from '../../src/cli/demo-hub.ts';
 import { missingBrowser, newPage } from './browser.ts';
@@ -8,6 +9,7 @@ import { PATIENCE_MS, WebStation } from './station.ts';
 
 const skip = missingBrowser() ?? false;
 const SECTOR = 0x9000;
+const IN_APP = 0x10000;
 
 describe('a restore', { skip }, () => {
   let station: WebStation;
@@ -52,7 +54,7 @@ describe('a restore', { skip }, () => {
     assert.ok(!board.board.flash.snapshot().equals(factory), 'nothing is written without the digits');
     await digits.fill('45:56');
     await write.click();
-    await page.getByText('CONFIRMED').waitFor({ timeout: PATIENCE_MS });
+    await page.getByText('CONFIRMED', { exact: true }).waitFor({ timeout: PATIENCE_MS });
     assert.match(await page.locator('.outcome').innerText(), /Written: 1 sector, 4 KB/);
     assert.ok(board.board.flash.snapshot().equals(factory), 'the flash is that of the backup');
     assert.deepEqual(complaints, []);
@@ -83,6 +85,57 @@ describe('a restore', { skip }, () => {
     const told = await page.getByRole('alert').innerText();
     assert.match(told, new RegExp(`${mac}|${board.mac}`));
     assert.ok(station.hub.boards[2]!.board.flash.snapshot().equals(flash));
+  });
+
+  test('pulled out in the middle: offered at the top of every page, and finished', async () => {
+    await station.hub.unplug(board);
+    board.board.flash.load(IN_APP, randomBytes(1024 * 1024));
+    await station.hub.plugIn(board);
+    await station.until<{ ports: { mac: string; state: string }[] }>('/v1/ports', ({ ports }) =>
+      ports.some(({ mac, state }) => mac === board.mac && state === 'done'),
+    );
+    const { page, complaints } = await toThePlan();
+    await page.getByLabel(/^Type the last four digits/).fill('4556');
+    await page.getByRole('button', { name: /^Write / }).click();
+    await page.getByText(/^writing/).waitFor({ timeout: PATIENCE_MS });
+    await station.hub.unplug(board);
+    await page.getByRole('heading', { name: 'Not restored' }).waitFor({ timeout: PATIENCE_MS });
+    assert.ok(!board.board.flash.snapshot().equals(factory));
+
+    await station.hub.plugIn(board);
+    const other = await newPage();
+    await other.page.goto(`${station.url}#/doctor`);
+    const banner = other.page.getByText(/^The restore of .* was interrupted\.$/);
+    await banner.waitFor({ timeout: PATIENCE_MS });
+    await other.page.getByRole('button', { name: 'Finish the restore' }).first().click();
+    await other.page.getByLabel(/^Type the last four digits/).waitFor({ timeout: PATIENCE_MS });
+    await other.page.getByLabel(/^Type the last four digits/).fill('4556');
+    await other.page.getByRole('button', { name: /^Write / }).click();
+    await other.page.getByText('CONFIRMED', { exact: true }).waitFor({ timeout: PATIENCE_MS });
+    assert.ok(board.board.flash.snapshot().equals(factory));
+    await banner.waitFor({ state: 'detached', timeout: PATIENCE_MS });
+    assert.deepEqual([...complaints, ...other.complaints], []);
+  });
+
+  test('one image onto each board that is plugged in, counted', async () => {
+    await station.hub.unplug(board);
+    spoil();
+    const { page, complaints } = await newPage();
+    await page.goto(`${station.url}#/production`);
+    await page.getByLabel(/^Image of the board/).fill(board.mac);
+    await page.getByLabel(/^Backup:/).fill('first');
+    await page.getByRole('button', { name: 'See what it does' }).click();
+    await page.getByLabel(/^Type the last four digits/).fill('4556', { timeout: PATIENCE_MS });
+    await page.getByRole('button', { name: 'Begin' }).click();
+    await page.getByText('PLUG IN THE FIRST BOARD').waitFor({ timeout: PATIENCE_MS });
+    await station.hub.plugIn(board);
+    await page.getByText('PASS', { exact: true }).first().waitFor({ timeout: PATIENCE_MS });
+    assert.match(await page.locator('.counters').innerText(), /1\s+passed\s+0\s+failed/);
+    assert.match(await page.getByRole('table').innerText(), /PASS\s+24:0a:c4:12:45:56/);
+    assert.ok(board.board.flash.snapshot().equals(factory));
+    await page.getByRole('button', { name: 'End it' }).click();
+    await page.getByText(/^It has ended: 1 board/).waitFor({ timeout: PATIENCE_MS });
+    assert.deepEqual(complaints, []);
   });
 
   test('a job that is not known any more is told of, and so is nonsense', async () => {

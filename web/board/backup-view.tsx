@@ -85,7 +85,9 @@ function Map({ contents, path }: { contents: ContentsDocument; path: string }) {
           <thead>
             <tr>
               <th scope="col">Part</th>
-              <th scope="col">Type</th>
+              <th scope="col" class="roomy">
+                Type
+              </th>
               <th scope="col">Offset</th>
               <th scope="col" class="number">
                 Size
@@ -101,7 +103,7 @@ function Map({ contents, path }: { contents: ContentsDocument; path: string }) {
                   <td>
                     <Swatch colour={part.colour} /> {printable(part.name)}
                   </td>
-                  <td>{printable([part.type, part.subtype].filter(Boolean).join(' '))}</td>
+                  <td class="roomy">{printable([part.type, part.subtype].filter(Boolean).join(' '))}</td>
                   <td class="mono">0x{part.offset.toString(16)}</td>
                   <td class="number">{formatSize(part.sizeBytes)}</td>
                   <td>

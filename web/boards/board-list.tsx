@@ -90,10 +90,13 @@ function Row({ board, port, index }: OneProps & { readonly index: number }) {
   return (
     <div class="board-row" role="row" aria-rowindex={index}>
       <span role="cell" class="board-cell">
-        <Name board={board} />
-        <span class="cut detail">
-          {row.label !== null && <span class="mono">{row.mac} </span>}
+        <span class="board-line">
+          <Name board={board} />
           <Badges board={board} port={port} />
+        </span>
+        <span class="cut detail">
+          {row.label !== null && <span class="mono">{row.mac}</span>}
+          {row.group !== null && ` ${printable(row.group)}`}
         </span>
       </span>
       <span role="cell" class="cut">
@@ -156,14 +159,13 @@ function Badges({ board, port }: OneProps) {
         </span>
       ))}
       {port !== undefined && <PortBadge port={port} />}
-      {board.group !== null && <span class="badge">{printable(board.group)}</span>}
     </>
   );
 }
 
 function PortBadge({ port: { state } }: { port: PortView }) {
   if (state === 'working' || state === 'waiting') return <span class="badge busy">Working</span>;
-  if (state === 'done') return <span class="badge good">Plugged in, done</span>;
+  if (state === 'done') return <span class="badge good">Done</span>;
   return <span class="badge">Plugged in</span>;
 }
 

@@ -20,7 +20,8 @@ const exact = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle:
 export function agoText(atMs: number, nowMs: number): string {
   const past = nowMs - atMs;
   for (const [unit, ms] of UNITS) if (Math.abs(past) >= ms) return relative.format(-Math.round(past / ms), unit);
-  return past < -1000 ? 'in a moment' : 'just now';
+  // The clock here moves on in steps.
+  return past < -30_000 ? 'in a moment' : 'just now';
 }
 
 export function When({ at }: { at: string | null }) {

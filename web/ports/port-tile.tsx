@@ -16,11 +16,13 @@ import { forgetPlace, type Place } from './places.ts';
 export function PortTile({ place }: { place: Place }) {
   const { port, view } = place;
   if (view === undefined) return <EmptyTile port={port} />;
-  const { mark, why } = markOf(view);
+  const { why } = markOf(view);
   const location = view.usb?.location ?? null;
   return (
     <li class={`tile ${view.state}`}>
-      <p class="mark">{mark}</p>
+      <p class="mark">
+        <Mark view={view} />
+      </p>
       <Who view={view} />
       {view.state === 'working' ? <Progress view={view} phase={why} /> : <Why view={view} why={why} />}
       <Actions view={view} />
@@ -47,9 +49,21 @@ function EmptyTile({ port }: { port: string }) {
   );
 }
 
+/** Of a board that is worked at, how far it is: the colour says the rest, and a screen reader is told. */
+function Mark({ view }: { view: PortView }) {
+  const percent = view.state === 'working' ? percentOf(view) : null;
+  if (percent === null) return <>{markOf(view).mark}</>;
+  return (
+    <>
+      <span class="sr">Working </span>
+      {percent} %
+    </>
+  );
+}
+
 function Who({ view }: { view: PortView }) {
   const { mac, chip, usb } = view;
-  if (mac === null) return <h2 class="who">{printable(usb?.product ?? 'Unknown device')}</h2>;
+  if (mac === null) return <h2 class="who">{printable(usb?.product ?? 'Board not known yet')}</h2>;
   const label = boardOf(mac)?.label ?? null;
   return (
     <>

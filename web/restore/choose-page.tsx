@@ -36,12 +36,10 @@ function Choice({ document: { board, backups } }: { document: BoardDocument }) {
   const [extent, setExtent] = useState<Extent>('all');
   const [names, setNames] = useState<readonly string[]>([]);
   const [port, setPort] = useState(() => view.value.ports.find((one) => one.mac === board.mac)?.port ?? '');
-  const [isUnconfirmedFine, setUnconfirmedFine] = useState(false);
   const [error, setError] = useState<Told | null>(null);
   const [isBusy, setBusy] = useState(false);
   const backup = backups.find((one) => one.id === id);
   const partitions = backup?.partitions ?? [];
-  const isUnconfirmed = backup?.confirmed === null;
 
   const begin = async () => {
     setBusy(true);
@@ -51,7 +49,6 @@ function Choice({ document: { board, backups } }: { document: BoardDocument }) {
         ...(port !== '' && { port }),
         ...(extent === 'only' && { partitions: names }),
         ...(extent === 'but' && { keep: names }),
-        ...(isUnconfirmed && { unconfirmed: true }),
       };
       const { job } = await ask<{ job: number }>('/v1/jobs', { method: 'POST', body });
       goTo(linkTo(['jobs', String(job)]));
@@ -117,19 +114,12 @@ function Choice({ document: { board, backups } }: { document: BoardDocument }) {
           </select>
         </label>
       </fieldset>
-      {isUnconfirmed && (
-        <label class="choice notice warn">
-          <input type="checkbox" checked={isUnconfirmedFine} onChange={() => setUnconfirmedFine(!isUnconfirmedFine)} />
-          No chip has confirmed this image: nobody knows whether it is whole. Restore it all the same.
-        </label>
+      {backup?.confirmed === null && (
+        <p class="notice warn">No chip has confirmed this image: nobody knows whether it is whole.</p>
       )}
       {error !== null && <ErrorNotice error={error} />}
       <div class="actions">
-        <button
-          type="submit"
-          class="primary"
-          disabled={isBusy || (extent !== 'all' && names.length === 0) || (isUnconfirmed && !isUnconfirmedFine)}
-        >
+        <button type="submit" class="primary" disabled={isBusy || (extent !== 'all' && names.length === 0)}>
           {isBusy ? 'Asking…' : 'See the plan'}
         </button>
         <a class="button" href={linkTo(['boards', board.mac])}>
