@@ -1,7 +1,13 @@
 /** Documents of the API as far as the page uses them; docs/json.md and docs/api.md tell what each field means. */
 
 import type { FlashComparison } from '../src/firmware/compare/types.ts';
-import type { Told } from './parts/notice.tsx';
+
+/** An error as the API and events have it. */
+export interface Told {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
 
 export interface ChipChange {
   readonly kind: 'chip' | 'flash';

@@ -2,7 +2,8 @@
 
 import { useState } from 'preact/hooks';
 import { type LoginKind, logIn } from './api.ts';
-import { ErrorNotice, type Told } from './parts/notice.tsx';
+import type { Told } from './documents.ts';
+import { ErrorNotice } from './parts/notice.tsx';
 import { asApiError } from './use-document.ts';
 
 export function Login({ kind }: { kind: LoginKind }) {

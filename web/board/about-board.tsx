@@ -5,8 +5,8 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { formatSize, plural } from '../../src/cli/text.ts';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
-import type { BoardRow } from '../documents.ts';
-import { ErrorNotice, type Told, tell } from '../parts/notice.tsx';
+import type { BoardRow, Told } from '../documents.ts';
+import { ErrorNotice, tell } from '../parts/notice.tsx';
 import { When } from '../parts/when.tsx';
 import { asApiError } from '../use-document.ts';
 

@@ -1,6 +1,6 @@
 /** Search, filters and order of the boards: those of `espd list`, and the search over all texts of a board. Pure. */
 
-import { type ListFilter, type ListedBoard, type SortKey, fits, sorted } from '../../src/cli/list-filter.ts';
+import { type ListFilter, type ListedBoard, SORT_KEYS, type SortKey, fits, sorted } from '../../src/cli/list-filter.ts';
 import { parseFirmwareRange } from '../../src/firmware/versions.ts';
 import type { StationView } from '../../src/daemon/station.ts';
 import type { BoardRow } from '../documents.ts';
@@ -58,9 +58,14 @@ export function chosenBoards(
 
 function inOrder(boards: readonly ShownBoard[], sort: string): readonly ShownBoard[] {
   // Seen and size are looked for from their large end.
-  if (sort !== 'needs') return sorted(boards, sort as SortKey, ['seen', 'size', 'backups'].includes(sort));
+  if (isSortKey(sort)) return sorted(boards, sort, ['seen', 'size', 'backups'].includes(sort));
   const byLabel = sorted(boards, 'label', false);
   return byLabel.toSorted((a, b) => urgencyOf(b.needs) - urgencyOf(a.needs));
+}
+
+/** The address may say anything. */
+function isSortKey(text: string): text is SortKey {
+  return (SORT_KEYS as readonly string[]).includes(text);
 }
 
 function listed(row: BoardRow, needs: readonly Need[]): ShownBoard {

@@ -3,14 +3,8 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { printable } from '../../src/printable.ts';
+import type { Told } from '../documents.ts';
 import { asApiError } from '../use-document.ts';
-
-/** An error as the API and events have it. */
-export interface Told {
-  readonly code: string;
-  readonly message: string;
-  readonly hint: string;
-}
 
 export function ErrorNotice({ error, children }: { error: Told; children?: ComponentChildren }) {
   return (

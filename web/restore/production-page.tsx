@@ -4,7 +4,8 @@ import { useState } from 'preact/hooks';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
 import { boardsDocument } from '../board-names.ts';
-import { ErrorNotice, type Told } from '../parts/notice.tsx';
+import type { Told } from '../documents.ts';
+import { ErrorNotice } from '../parts/notice.tsx';
 import { goTo, linkTo, route } from '../route.ts';
 import { asApiError } from '../use-document.ts';
 
