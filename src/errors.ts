@@ -93,6 +93,14 @@ export const ERROR_CODES = {
     meaning: 'With doctor: something of the set-up of this machine keeps espd from working',
   },
   'wait-timeout': { exit: EXIT.failed, meaning: 'With wait: what was waited for did not happen in time' },
+  'listen-refused': {
+    exit: EXIT.failed,
+    meaning: 'The page in the browser cannot be served: no password, or no such port',
+  },
+  'login-needed': { exit: EXIT.failed, meaning: 'The page in the browser: nobody has logged in' },
+  'login-refused': { exit: EXIT.failed, meaning: 'The page in the browser: a wrong password, token or link' },
+  'login-limited': { exit: EXIT.failed, meaning: 'The page in the browser: too many wrong passwords or tokens' },
+  forbidden: { exit: EXIT.failed, meaning: 'The page in the browser: a request that is not from the page itself' },
   'daemon-absent': { exit: EXIT.failed, meaning: 'No daemon runs that the command could ask' },
   'daemon-gone': {
     exit: EXIT.failed,

@@ -7,6 +7,7 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import { createInterface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
 import { ReadStream, WriteStream } from 'node:tty';
 import { EspdError } from '../errors.ts';
 
@@ -22,7 +23,12 @@ export interface AskOptions {
 }
 
 /** Asks one question, and resolves to the line that is typed; the end of the input (Ctrl-D) is an empty answer. */
-export type Ask = (question: string) => Promise<string>;
+export type Ask = (question: string, how?: AskHow) => Promise<string>;
+
+export interface AskHow {
+  /** A secret: what is typed is not shown. */
+  readonly hidden?: boolean;
+}
 
 /** How this process asks; undefined where nobody is there to answer. */
 export function findAsk(options: AskOptions): Ask | undefined {
@@ -31,10 +37,10 @@ export function findAsk(options: AskOptions): Ask | undefined {
   // Windows has no /dev/tty: there only streams that are not redirected are a person's.
   if (process.platform === 'win32') {
     if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined;
-    return (question) => readAnswer(process.stdin, process.stderr, question, options);
+    return (question, how) => readAnswer(process.stdin, process.stderr, question, { ...options, ...how });
   }
   if (!canBeAsked()) return undefined;
-  return async (question) => {
+  return async (question, how) => {
     if (!canBeAsked()) {
       throw new EspdError('declined', 'espd runs in the background, where nobody can answer. Nothing was written', {
         hint: 'Run it in the foreground, or add --yes',
@@ -44,7 +50,7 @@ export function findAsk(options: AskOptions): Ask | undefined {
     const input = new ReadStream(openTerminal());
     const output = new WriteStream(openTerminal());
     try {
-      return await readAnswer(input, output, question, options);
+      return await readAnswer(input, output, question, { ...options, ...how });
     } finally {
       input.destroy();
       output.destroy();
@@ -56,9 +62,9 @@ async function readAnswer(
   input: NodeJS.ReadStream,
   output: NodeJS.WriteStream,
   question: string,
-  { signal, onInterrupt }: AskOptions,
+  { signal, onInterrupt, hidden = false }: AskOptions & AskHow,
 ): Promise<string> {
-  const reader = createInterface({ input, output, terminal: true });
+  const reader = createInterface({ input, output: hidden ? nowhere() : output, terminal: true });
   reader.on('SIGINT', onInterrupt);
   const ended = new Promise<string>((resolve) => {
     reader.once('close', () => resolve(''));
@@ -68,11 +74,17 @@ async function readAnswer(
   try {
     // What stands above the question is no prompt: that is drawn again with every key.
     const last = question.lastIndexOf('\n') + 1;
-    output.write(question.slice(0, last));
-    return await Promise.race([reader.question(question.slice(last), { signal }), ended]);
+    output.write(hidden ? question : question.slice(0, last));
+    return await Promise.race([reader.question(hidden ? '' : question.slice(last), { signal }), ended]);
   } finally {
     reader.close();
+    // The key that ended the line was not shown either.
+    if (hidden) output.write('\n');
   }
+}
+
+function nowhere(): Writable {
+  return new Writable({ write: (_chunk, _encoding, done) => done() });
 }
 
 function openTerminal(): number {

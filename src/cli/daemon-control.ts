@@ -19,6 +19,7 @@ import { type EspdError, hasCode, toEspdError } from '../errors.ts';
 import type { CommandContext } from './context.ts';
 import { subjectOf } from './doctor-subject.ts';
 import type { Host } from './host.ts';
+import { openDaemonPage } from './web/daemon-page.ts';
 
 export interface AskedDaemon {
   readonly events: EventBus;
@@ -46,6 +47,7 @@ export async function openDaemonControl(
   const socketPath = daemonSocket(config, host.env);
   if (socketPath === null) {
     log.debug('No socket: neither $RUNTIME_DIRECTORY nor api.socket names a place');
+    if (config.api.listen !== null) log.error('No page: api.listen needs api.socket, which names no place');
     return undefined;
   }
   const { events, metrics, numbers, reload, schedules, service, station } = asked;
@@ -61,7 +63,7 @@ export async function openDaemonControl(
   });
   const outside = systemOutside(host.env);
   try {
-    return await openControl({
+    const control = await openControl({
       ...{ archive, call, clock, commands, emit, events, log, metrics, reload, schedules, socketPath, station },
       readings: new Readings({ clock, start: readingStarter(processes) }),
       daemon: service,
@@ -69,10 +71,18 @@ export async function openDaemonControl(
         reportOf(await examine(subjectOf(context, host.env, outside, socketPath)), outside.person.uid === 0),
       sessions: new Sessions({ ...processes, archivePath: archive.root }),
     });
+    const page = await openDaemonPage(context, control);
+    return page === undefined ? control : { ...control, close: () => closeBoth(page, control) };
   } catch (error) {
     if (hasCode(error, 'daemon-running')) throw error;
     const { code, hint, message } = toEspdError(error);
     log.error(message, { code, hint });
     return undefined;
   }
+}
+
+/** Browsers are sent away first: what they wait for ends with the other. */
+async function closeBoth(page: Pick<Control, 'close'>, control: Control): Promise<void> {
+  await page.close();
+  await control.close();
 }

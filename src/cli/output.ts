@@ -29,7 +29,7 @@ export interface Terminal {
   readonly stdout: TerminalStream;
   readonly stderr: TerminalStream;
   /** Asks a question on the terminal; undefined when nobody is there to answer. */
-  readonly ask?: (question: string) => Promise<string>;
+  readonly ask?: (question: string, how?: { readonly hidden?: boolean }) => Promise<string>;
 }
 
 export interface OutputOptions {

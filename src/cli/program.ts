@@ -29,6 +29,7 @@ import type { RestoreCommandOptions } from './restore.ts';
 import type { ShowCommandOptions } from './show.ts';
 import { type RunCommandOptions, addRun } from './run/options.ts';
 import { type LoneRunner, addStationCommands } from './station/commands.ts';
+import { addWeb } from './web/command.ts';
 import { throughDaemon } from './through-daemon.ts';
 import type { UndoCommandOptions } from './undo.ts';
 import type { VerifyCommandOptions } from './verify.ts';
@@ -283,6 +284,7 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
   );
 
   addStationCommands(add, runAlone, host);
+  addWeb(add, runAlone, host);
 
   addDoctor(add('doctor', "check this machine's set-up; each finding with the command that mends it")).action(
     (options: DoctorCommandOptions, command: Command) => {

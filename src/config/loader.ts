@@ -78,7 +78,7 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
         statePath: file.archive.statePath === null ? null : absolute(file.archive.statePath, folder),
       },
       watch: { ...file.watch, folders: file.watch.folders.map((path) => absolute(path, folder)) },
-      api: { socket: socketPath(file.api.socket, (path) => absolute(path, folder)) },
+      api: { ...file.api, socket: socketPath(file.api.socket, (path) => absolute(path, folder)) },
     },
     overrides,
   );
@@ -103,7 +103,7 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
         statePath: archive.statePath === null ? defaultStatePath : absolute(archive.statePath, cwd),
       },
       watch: { ...watch, folders: watch.folders.map((path) => absolute(path, cwd)) },
-      api: { socket: socketPath(api.socket, (path) => absolute(path, cwd)) },
+      api: { ...api, socket: socketPath(api.socket, (path) => absolute(path, cwd)) },
       schedule: { ...schedule, verify: unlessOff(schedule.verify), prune: unlessOff(schedule.prune) },
     },
   };

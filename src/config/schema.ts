@@ -9,6 +9,7 @@
 
 import { z } from 'zod';
 import { cronProblem } from './cron.ts';
+import { parseListen } from './listen.ts';
 import { hooksSchema, metricsSchema, webhooksSchema } from './outbound.ts';
 import { parseQuietHours } from './quiet-hours.ts';
 import { retentionSchema } from './retention.ts';
@@ -261,6 +262,21 @@ const apiSchema = z.strictObject({
       'Unix socket at which the daemon can be asked, and which commands look for. auto: espd.sock in $RUNTIME_DIRECTORY ' +
         'of systemd for the daemon, /run/espd/espd.sock for commands. null: the daemon cannot be asked, and commands ask none.',
     ),
+  listen: text(100)
+    .refine((place) => parseListen(place) !== undefined, {
+      message: 'wants an address in numbers and a port, such as 127.0.0.1:8266 or [::]:8266',
+    })
+    .nullable()
+    .default(null)
+    .describe(
+      'Address and port at which the daemon serves its page for browsers; only with a password (espd web set-password). ' +
+        'null: nowhere.',
+    ),
+  names: z
+    .array(text(253).regex(/^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/, 'wants the name of a host, without port'))
+    .max(100)
+    .default([])
+    .describe('Names by which the page is opened, besides localhost and addresses: station.local.'),
 });
 
 const logSchema = z.strictObject({

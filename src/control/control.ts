@@ -1,5 +1,6 @@
 /** The daemon's ear: the API on its unix socket, and the sessions of commands that people have it do. */
 
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from '../log.ts';
 import { type ApiParts, apiRoutes } from './api.ts';
@@ -20,6 +21,8 @@ export interface ControlParts extends ApiParts {
 }
 
 export interface Control {
+  /** Answers a request of the API that came by another way than the socket; its sender has been checked. Never rejects. */
+  serve(request: IncomingMessage, response: ServerResponse): Promise<void>;
   /** Commands that run are ended as Ctrl-C does, clients are sent away, the socket is gone. Never rejects. */
   close(): Promise<void>;
 }
@@ -35,6 +38,7 @@ export async function openControl(parts: ControlParts): Promise<Control> {
   api.server.on('error', (error) => log.error('The API has a fault', { reason: error.message }));
   log.debug('Can be asked', { socket: socketPath });
   return {
+    serve: (request, response) => api.serve(request, response),
     close: async () => {
       // The socket is gone first: whoever comes now does without a daemon.
       await remove().catch(() => undefined);

@@ -40,6 +40,13 @@ export function problemOf(error: EspdError): Problem {
 export function statusOf(error: EspdError): number {
   if (error instanceof HttpError) return error.status;
   switch (error.code) {
+    case 'login-needed':
+    case 'login-refused':
+      return 401;
+    case 'forbidden':
+      return 403;
+    case 'login-limited':
+      return 429;
     case 'port-busy':
     case 'label-taken':
       return 409;

@@ -54,7 +54,7 @@ export class ApiServer {
     this.#parts = parts;
     this.server = createServer(
       { headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, maxHeaderSize: 16 * 1024, keepAliveTimeout: 5000 },
-      (request, response) => void this.#serve(request, response),
+      (request, response) => void this.serve(request, response),
     );
     this.server.maxConnections = MAX_CONNECTIONS;
     this.server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -79,7 +79,8 @@ export class ApiServer {
     return closed;
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Never rejects. */
+  async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
     response.once('close', () => gone.abort(new EspdError('interrupted', 'The client has gone')));
     // A client that vanishes is no news.
