@@ -40,7 +40,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'cli/demo': ['simulator'],
   client: ['config', 'control/contract/', 'type daemon'],
   daemon: ['config', 'plugs', 'transfer', 'esp', 'archive', 'firmware', 'serial'],
-  doctor: ['config', 'transfer', 'type esp', 'archive', 'serial'],
+  doctor: ['config', 'front/credentials.ts', 'transfer', 'type esp', 'archive', 'serial'],
   control: ['config', 'documents', 'doctor', 'transfer', 'archive', 'daemon', 'serial'],
   front: ['client/daemon-errors.ts', 'control/problem.ts'],
   outbound: ['type config', 'type daemon', 'type archive'],

@@ -1,6 +1,6 @@
 /** Address and port of `api.listen`. Pure. */
 
-import { isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 
 export interface ListenPlace {
   readonly host: string;
@@ -14,4 +14,13 @@ export function parseListen(text: string): ListenPlace | undefined {
   const port = Number(match?.[3]);
   const isAddress = match?.[1] === undefined ? isIP(host) === 4 : isIP(host) === 6;
   return isAddress && port >= 1 && port <= 65_535 ? { host, port } : undefined;
+}
+
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK.addAddress('::1', 'ipv6');
+
+/** Whether an address in numbers is reached from this machine alone. */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
 }

@@ -9,6 +9,7 @@ import { type Facts, factsAbout } from './facts.ts';
 import { checkBrltty, checkModemManager } from './grabbers.ts';
 import { checkGroups } from './groups.ts';
 import { checkNetwork } from './network.ts';
+import { checkPage } from './page.ts';
 import { checkPorts } from './ports.ts';
 import { checkProgram } from './program.ts';
 import { checkService } from './service.ts';
@@ -46,6 +47,7 @@ const GROUPS: readonly CheckGroup[] = [
   { id: 'usb', what: 'USB', check: checkUsb },
   { id: 'service', what: 'The service', check: checkService },
   { id: 'service-network', what: 'The network of the service', check: checkNetwork },
+  { id: 'page-password', what: 'The page of the daemon', check: checkPage },
   { id: 'socket', what: "The daemon's socket", check: checkSocket },
 ];
 

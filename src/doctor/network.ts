@@ -1,6 +1,8 @@
-/** Boards over the network: the service may use it only after a drop-in has said so. */
+/** Boards over the network, and browsers: the service may use it only after a drop-in has said so. */
 
 import { BlockList, isIP } from 'node:net';
+import { isLoopback, parseListen } from '../config/listen.ts';
+import { EspdError } from '../errors.ts';
 import { parseAddress } from '../serial/address.ts';
 import type { Facts } from './facts.ts';
 import { type Finding, type Remedy, asRoot, byHand, note, ok, problem, safely, some } from './types.ts';
@@ -11,12 +13,25 @@ export async function checkNetwork(facts: Facts): Promise<Finding[]> {
   const service = await facts.service();
   const ports = await facts.networkPorts();
   if (!service.known || !(await facts.isInstalled())) return [];
-  if (ports.length === 0) return [ok('service-network', 'No board is on the network: the service needs none')];
-  if (!(await facts.isServiceConfig())) {
-    const detail = 'Its watched folders are not those of the service, which is not asked';
-    return [note('service-network', 'Boards on the network: this config is not that of the service', { detail })];
+  const { loaded } = facts;
+  const clients = clientsOf(loaded instanceof EspdError ? null : loaded.config.api.listen);
+  if (ports.length + clients.length === 0) {
+    return [ok('service-network', 'No board is on the network: the service needs none')];
   }
-  return judgeNetwork(hostsOf(ports.map(({ address }) => address)), service.properties);
+  if (!(await facts.isServiceConfig())) {
+    const detail = 'What it names is not what the service uses, which is not asked';
+    return [
+      note('service-network', 'Boards or browsers on the network: this config is not that of the service', { detail }),
+    ];
+  }
+  return judgeNetwork([...hostsOf(ports.map(({ address }) => address)), ...clients], service.properties);
+}
+
+/** Who connects to the page at `api.listen`: this machine alone, or whoever reaches it. */
+export function clientsOf(listen: string | null): string[] {
+  const place = listen === null ? undefined : parseListen(listen);
+  if (place === undefined) return [];
+  return isLoopback(place.host) ? [place.host] : [`browsers at ${listen}`];
 }
 
 /** Hosts of addresses, each once; what is none is passed over. */

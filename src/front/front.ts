@@ -38,6 +38,9 @@ const HEADERS_MS = 10_000;
 const REQUEST_MS = 30_000;
 const IDLE_MS = 120_000;
 
+/** How often it is looked whether whoever listens to events may still do so. */
+const RECHECK_MS = 30_000;
+
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']);
 /** Of the daemon behind this server. */
 const UNREACHABLE: readonly ErrorCode[] = ['daemon-absent', 'daemon-denied', 'daemon-gone'];
@@ -127,7 +130,25 @@ export class Front {
     }
     if (path.startsWith('/web/')) return this.#web(path, request, response);
     await this.#authorize(request);
-    await this.#parts.backend(request, response);
+    const forget = this.#recheck(request, response);
+    try {
+      await this.#parts.backend(request, response);
+    } finally {
+      forget();
+    }
+  }
+
+  /** An answer without end (events) ends soon after its session: by logging out, or another password. */
+  #recheck(request: IncomingMessage, response: ServerResponse): () => void {
+    const { clock } = this.#parts;
+    const again = () => {
+      cancel = clock.schedule(RECHECK_MS, again);
+      this.#authorize(request).catch(() => response.destroy());
+    };
+    let cancel = clock.schedule(RECHECK_MS, again);
+    const forget = () => cancel();
+    response.once('close', forget);
+    return forget;
   }
 
   /** The token leaves the address bar, and with it the history. */
@@ -140,7 +161,7 @@ export class Front {
         hint: 'Run espd web again: each link opens the page once',
       });
     }
-    response.writeHead(303, { Location: '/' }).end();
+    response.writeHead(303, { Location: '/', 'Content-Length': 0 }).end();
   }
 
   async #web(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {

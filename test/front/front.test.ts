@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
+import type { Backend } from '../../src/front/backend.ts';
 import { randomSecret } from '../../src/front/sessions.ts';
 import { StaticFiles } from '../../src/front/static-files.ts';
 import { FrontBench, PAGE, cookieOf } from './support.ts';
@@ -162,6 +163,45 @@ describe('the API behind it', () => {
     }
     busy.clock.advance(1);
     assert.equal((await busy.askAsPage('/v1/status')).status, 401);
+  });
+});
+
+describe('an answer without end', () => {
+  const endless = () => {
+    let onClosed: () => void = () => undefined;
+    const closed = new Promise<void>((resolve) => (onClosed = resolve));
+    const backend: Backend = (_request, response) => {
+      response.writeHead(200).write('first\n');
+      response.on('close', onClosed);
+      return closed;
+    };
+    return { backend, closed };
+  };
+  const listen = async (bench: FrontBench) => {
+    const text = `GET /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: ${bench.cookie}\r\n\r\n`;
+    const socket = connect(bench.port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.write(text);
+    await new Promise((resolve) => socket.once('data', resolve));
+    return socket;
+  };
+
+  it('goes on while its session does, and ends soon after it', async (t) => {
+    const { backend, closed } = endless();
+    const bench = await FrontBench.open(t, { backend });
+    await bench.openLink();
+    const socket = await listen(bench);
+    for (let minute = 0; minute < 20; minute++) {
+      bench.clock.advance(60_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.equal(socket.destroyed, false);
+    assert.equal(bench.clock.pending, 1);
+    await bench.askAsPage('/web/logout', { method: 'POST' });
+    bench.clock.advance(30_000);
+    await closed;
+    socket.destroy();
+    assert.equal(bench.clock.pending, 0);
   });
 });
 

@@ -1,7 +1,6 @@
 /** The page that the daemon serves by itself, at `api.listen`. */
 
-import { BlockList } from 'node:net';
-import { parseListen } from '../../config/listen.ts';
+import { isLoopback, parseListen } from '../../config/listen.ts';
 import type { Control } from '../../control/control.ts';
 import { EspdError, toEspdError } from '../../errors.ts';
 import { CredentialsFile } from '../../front/credentials.ts';
@@ -48,12 +47,4 @@ export async function openDaemonPage(
     log.error(message, { code, hint });
     return undefined;
   }
-}
-
-const LOOPBACK = new BlockList();
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
-LOOPBACK.addAddress('::1', 'ipv6');
-
-function isLoopback(host: string): boolean {
-  return LOOPBACK.check(host, host.includes(':') ? 'ipv6' : 'ipv4');
 }
