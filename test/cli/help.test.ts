@@ -54,15 +54,3 @@ test('the version is that of the package', async (t) => {
   }
 });
 
-test('commands of the future are unknown ones today', async (t) => {
-  const bench = await Bench.open(t);
-  for (const command of ['web']) {
-    const { message } = await bench.fails([command], 'usage');
-    assert.match(message, new RegExp(`unknown command '${command}'`));
-  }
-});
-
-function exitStatuses(help: string): number[] {
-  const list = /Exit status:\n((?: +\d+ +\S.*\n)+)/.exec(help)?.[1] ?? '';
-  return [...list.matchAll(/^ +(\d+) /gm)].map(([, status]) => Number(status));
-}
