@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, describe, test } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
@@ -29,6 +29,20 @@ async function slowScene(t: TestContext, options: Parameters<typeof startRelaySe
   const args = ['backup', '--full', '--port', slow.address];
   const pid = async () => Number(await readFile(pidFile, 'utf8'));
   return { bench, slow, server, args, pid };
+}
+
+/** Jobs of the API, in real processes. */
+function starterOf(bench: Bench) {
+  return commandStarter({
+    command: {
+      file: process.execPath,
+      args: [MAIN, 'relay', '--config', bench.configPath],
+      env: { PATH: process.env['PATH'], HOME: bench.folder },
+    },
+    ports: { take: () => Promise.resolve(() => undefined) },
+    clock: systemClock,
+    log: silentLogger,
+  });
 }
 
 describe('a process that does a command', () => {
@@ -151,22 +165,54 @@ describe('a process that does a command', () => {
     assert.deepEqual(server.ports, []);
   });
 
+  test('for the API: one image on many boards is agreed to once, and each board is told as it is done', async (t) => {
+    const bench = await Bench.open(t);
+    const family = 'esp8266';
+    const source = await bench.addBoard({ family, mac: '50:02:91:c3:37:a5' }, { linked: false });
+    await bench.run(['backup', '--port', source.address]);
+    const twin = await bench.addBoard({ family, mac: '50:02:91:c3:37:a6' }, { linked: false });
+    const other = await bench.addBoard({ family: 'esp32', mac: '50:02:91:c3:37:a7' }, { linked: false });
+    twin.board.flash.load(0x40000, Buffer.alloc(4096, 0x42));
+    const events: unknown[] = [];
+    const port = async ({ address }: BenchBoard, name: string) => symlink(address, join(bench.portsPath, name));
+    const verdicts = () => events.map((event) => (event as { board?: { verdict: string } }).board?.verdict);
+    const run = starterOf(bench)(['restore', `--from=${source.board.mac}`, '--many'], {
+      onProgress: () => undefined,
+      onPlan: () => undefined,
+      onResult: () => undefined,
+      onEvent: (event) => void events.push(event),
+      onAsk: (id, question) => {
+        assert.match(question, /^Every ESP8266/);
+        run.answer(id, 'yes');
+        // Those that are plugged in before it looks are left alone: it tells nobody when it has.
+        void plugUntilSeen();
+      },
+    });
+    const isTold = () => events.length > 0;
+    const plugUntilSeen = async () => {
+      for (let name = 0; !isTold(); name++) {
+        await port(other, `other-${name}`);
+        await until(isTold, 'the first board is told', 5000).catch(() => undefined);
+        if (!isTold()) await rm(join(bench.portsPath, `other-${name}`), { force: true });
+      }
+    };
+    await until(isTold, 'a board of another kind is told', PATIENCE_MS);
+    await port(twin, 'twin');
+    await until(() => events.length > 1, 'the twin is told', PATIENCE_MS);
+    run.interrupt();
+    await run.ended;
+    assert.deepEqual(verdicts(), ['skip', 'pass', undefined]);
+    assert.equal((events[2] as { report: { passed: number } }).report.passed, 1);
+    assert.ok(twin.board.flash.snapshot().equals(source.board.flash.snapshot()));
+  });
+
   test('for the API: plan, question and document are told, and only a yes writes', async (t) => {
     const bench = await Bench.open(t);
     const device = await bench.addBoard({ family: 'esp8266' }, { linked: false });
     const { mac } = device.board;
     await bench.run(['backup', '--port', device.address]);
     device.board.flash.load(0x40000, Buffer.alloc(4096, 0x42));
-    const start = commandStarter({
-      command: {
-        file: process.execPath,
-        args: [MAIN, 'relay', '--config', bench.configPath],
-        env: { PATH: process.env['PATH'], HOME: bench.folder },
-      },
-      ports: { take: () => Promise.resolve(() => undefined) },
-      clock: systemClock,
-      log: silentLogger,
-    });
+    const start = starterOf(bench);
     for (const [answer, status] of [
       ['n', 5],
       ['y', 0],
