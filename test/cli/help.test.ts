@@ -8,7 +8,21 @@ import { Bench, assertPlain } from '../support/cli.ts';
 
 const COMMANDS = [
   ...['daemon', 'identify', 'backup', 'restore', 'undo', 'list', 'label', 'show', 'diff', 'verify'],
-  ...['export', 'import', 'prune', 'pin', 'unpin', 'doctor', 'demo', 'hold', 'release', 'wait', 'run'],
+  ...[
+    'export',
+    'import',
+    'prune',
+    'pin',
+    'unpin',
+    'doctor',
+    'demo',
+    'hold',
+    'release',
+    'wait',
+    'run',
+    'web',
+    'contents',
+  ],
 ];
 const NOT_THERE = /\b(mqtt|dashboard|bucket|S3)\b/i;
 
@@ -54,3 +68,7 @@ test('the version is that of the package', async (t) => {
   }
 });
 
+function exitStatuses(help: string): number[] {
+  const list = /Exit status:\n((?: +\d+ +\S.*\n)+)/.exec(help)?.[1] ?? '';
+  return [...list.matchAll(/^ +(\d+) /gm)].map(([, status]) => Number(status));
+}
