@@ -7,12 +7,12 @@ import type { LoneRunner } from '../station/commands.ts';
 
 const HELP = `
 espd web serves the page at 127.0.0.1 until Ctrl-C, and opens the browser where
-there is one. The link that it prints opens the page once. All that the page does
-is done with your rights: group espd, as for every command.
+there is one. The link that it prints opens the page once. All that the page
+does is done with your rights: group espd, as for every command.
 
 espd web set-password is for a page that the daemon itself serves (api.listen in
-the config). The password is asked for, or read from stdin. As root it is set for
-the service.`;
+the config). The password is asked for, or read from stdin. As root it is set
+for the service.`;
 
 interface Options {
   readonly port?: number;
