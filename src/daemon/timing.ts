@@ -50,11 +50,12 @@ export class Timing {
     this.#parts = parts;
   }
 
-  /** A port that may be touched; what waits there already stays. */
+  /** A port that may be touched; a plug-in that waits there already stays, also one that is not due. */
   admit(visit: Visit): void {
     const { address } = visit.port;
     const before = this.#waiting.get(address);
-    if (before?.visit.port.key === visit.port.key) return;
+    const hasNews = visit.isAfterRelease === true || visit.retry !== undefined;
+    if (before?.visit.port.key === visit.port.key && !hasNews) return;
     before?.cancel();
     const waiting: Waiting = { visit, sinceMs: this.#parts.clock.now(), cancel: () => undefined };
     this.#waiting.set(address, waiting);

@@ -140,4 +140,24 @@ describe('a board that is not due', () => {
     await shop.said('Unchanged since its last backup', { mac: macOf(native.board) });
     await shop.idle();
   });
+
+  it('is due when another program has had its port', async (t) => {
+    const settings = { ...timing({ dueMs: 12 * HOUR_MS }), afterRelease: true };
+    const shop = await Workshop.started(t, { settings });
+    const device = shop.board({ family: 'esp32c3', usb: 'usb-serial-jtag' });
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    await shop.idle();
+    shop.unplug(device);
+    await shop.pass(60_000);
+    shop.plug(device);
+    await shop.pass(60_000);
+    assert.equal(shop.eventsOf('port-left-alone').length, 1);
+    shop.inUse.add(device.address);
+    await shop.pass(20_000);
+    shop.inUse.clear();
+    await shop.said('Unchanged since its last backup');
+    await shop.idle();
+    assert.equal(shop.opensOf(device.address), 2);
+  });
 });
