@@ -7,6 +7,7 @@ import { parseDocument } from 'yaml';
 import { cronProblem } from '../../src/config/cron.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import { configJsonSchema, configSchema, modeBits } from '../../src/config/schema.ts';
+import { storeSchema } from '../../src/config/store.ts';
 
 const EXAMPLE = new URL('../../config.example.yaml', import.meta.url);
 
@@ -37,14 +38,21 @@ test('config.example.yaml holds exactly the defaults', async () => {
 
 test('config.example.yaml names every key of the schema, and no other', async () => {
   const source = await readFile(EXAMPLE, 'utf8');
-  const example = parseDocument(source).toJS() as Record<string, Record<string, unknown>>;
+  const example = parseDocument(source).toJS() as Record<string, Record<string, unknown> | null>;
   const written = Object.entries(example).flatMap(([section, keys]) => [
     section,
-    ...Object.keys(keys).map((key) => `${section}.${key}`),
+    ...Object.keys(keys ?? {}).map((key) => `${section}.${key}`),
   ]);
   const names = [...nodes(configJsonSchema() as JsonSchema)].map(([name]) => name);
   const known = names.filter((name) => name !== '' && !name.includes('[]'));
   assert.deepEqual(written.sort(), known.sort());
+
+  // A section that is null by default is shown in its comments, and what they show is one that espd takes.
+  const [, comments = ''] = /((?:^#.*\n)+)store: null$/m.exec(source) ?? [];
+  const lines = [...comments.matchAll(/^#( {3}(?: {2})*\w+:.*)$/gm)].map(([, line = '']) => line);
+  const { store } = parseConfig(Buffer.from(`store:\n${lines.join('\n')}\n`), 'x');
+  assert.deepEqual(Object.keys(store ?? {}).sort(), Object.keys(storeSchema.shape).sort());
+  for (const key of Object.keys(storeSchema.shape)) assert.ok(comments.includes(`#   ${key}:`), `store.${key}`);
 
   const matcherKeys = names.flatMap((name) => /^watch\.allow\[\]\.(\w+)$/.exec(name)?.[1] ?? []);
   assert.equal(matcherKeys.length, 7);
@@ -72,7 +80,9 @@ test('the JSON Schema requires nothing outside of lists, describes every key and
       );
     }
   }
-  assert.equal(objects, 1 + Object.keys(configSchema.shape).length + 2 + 4);
+  // Sections that are null by default are null or an object.
+  const sections = Object.values(configSchema.parse({})).filter((section) => section !== null);
+  assert.equal(objects, 1 + sections.length + 2 + 4);
 });
 
 test('defaults are made anew each time', () => {
