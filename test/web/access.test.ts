@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import axe from 'axe-core';
 import type { Page } from 'playwright-core';
-import { missingBrowser, newPage, settled } from './browser.ts';
+import { missingBrowser, settled } from './browser.ts';
 import { WebStation } from './station.ts';
 
 const skip = missingBrowser() ?? false;
@@ -47,7 +47,7 @@ describe('access', { skip }, () => {
 
   for (const colorScheme of ['light', 'dark'] as const) {
     test(`axe finds nothing serious on any page, ${colorScheme}`, async () => {
-      const { page } = await newPage({ colorScheme });
+      const { page } = await station.newPage({ colorScheme });
       for (const path of pages()) {
         await page.goto(`${station.url}#/${path}`);
         await settled(page);
@@ -57,7 +57,7 @@ describe('access', { skip }, () => {
   }
 
   test('every page fits a phone of 390 px', async () => {
-    const { page } = await newPage({ viewport: { width: 390, height: 844 } });
+    const { page } = await station.newPage({ viewport: { width: 390, height: 844 } });
     for (const path of pages()) {
       await page.goto(`${station.url}#/${path}`);
       await settled(page);
@@ -66,7 +66,7 @@ describe('access', { skip }, () => {
   });
 
   test('by keyboard alone: past the navigation, to a board, to its restore', async () => {
-    const { page, complaints } = await newPage();
+    const { page, complaints } = await station.newPage();
     await page.goto(`${station.url}#/boards`);
     await page.getByRole('link', { name: mac, exact: true }).waitFor();
     await page.keyboard.press('Tab');
@@ -87,7 +87,7 @@ describe('access', { skip }, () => {
   });
 
   test('dark and light by hand, remembered by the browser', async () => {
-    const { page } = await newPage({ colorScheme: 'light' });
+    const { page } = await station.newPage({ colorScheme: 'light' });
     await page.goto(station.url);
     const ground = () => page.evaluate('getComputedStyle(document.documentElement).backgroundColor');
     await page.locator('h1').waitFor();

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { appendFile, readFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import type { DemoBoard } from '../../src/cli/demo-hub.ts';
-import { missingBrowser, newPage, settled } from './browser.ts';
+import { missingBrowser, settled } from './browser.ts';
 import { PATIENCE_MS, WebStation } from './station.ts';
 
 const skip = missingBrowser() ?? false;
@@ -38,7 +38,7 @@ describe('a board', { skip }, () => {
   after(() => station.close());
 
   test('its time line, the map of its flash, and what can be downloaded', async () => {
-    const { page, complaints } = await newPage();
+    const { page, complaints } = await station.newPage();
     await page.goto(link);
     await settled(page);
     assert.equal(await page.locator('.time-line > li').count(), 3);
@@ -58,7 +58,7 @@ describe('a board', { skip }, () => {
   });
 
   test('two that are ticked are compared, whichever is ticked first', async () => {
-    const { page, complaints } = await newPage();
+    const { page, complaints } = await station.newPage();
     await page.goto(link);
     await page.getByLabel(`Compare ${ids[2]!}`).check();
     await page.getByText('Tick one more').waitFor();
@@ -77,7 +77,7 @@ describe('a board', { skip }, () => {
   });
 
   test('label, group and note, edited in place: another browser sees them, and a wrong label is told of', async () => {
-    const [first, second] = [await newPage(), await newPage()];
+    const [first, second] = [await station.newPage(), await station.newPage()];
     await first.page.goto(link);
     await second.page.goto(`${station.url}#/boards`);
     await first.page.getByRole('button', { name: 'Edit label and note' }).click();
@@ -95,13 +95,13 @@ describe('a board', { skip }, () => {
   });
 
   test('what a policy would remove is shown, and a pin takes a backup out of it', async () => {
-    const { page } = await newPage();
+    const { page } = await station.newPage();
     await page.goto(`${station.url}#/activity`);
     const section = page.getByRole('region', { name: 'What the policy would remove' });
     await section.getByText(/^1 backup, /).waitFor({ timeout: PATIENCE_MS });
     await section.getByText('Each of them, and why').click();
     assert.match(await section.innerText(), new RegExp(ids[1]!));
-    const other = await newPage();
+    const other = await station.newPage();
     await other.page.goto(link);
     await other.page.getByRole('button', { name: `(${ids[1]!})` }).click();
     await other.page.getByText('Pinned').waitFor();
@@ -109,7 +109,7 @@ describe('a board', { skip }, () => {
   });
 
   test('the events of all that, filtered by topic and by text', async () => {
-    const { page, complaints } = await newPage();
+    const { page, complaints } = await station.newPage();
     await page.goto(`${station.url}#/activity`);
     const events = page.getByRole('region', { name: 'Events' });
     await events.getByText('Job ended').first().waitFor();
@@ -125,7 +125,7 @@ describe('a board', { skip }, () => {
   });
 
   test('a board that the archive does not know', async () => {
-    const { page } = await newPage();
+    const { page } = await station.newPage();
     await page.goto(`${station.url}#/boards/nobody`);
     await page.getByRole('alert').getByText('archive-unknown-board').waitFor();
   });

@@ -39,9 +39,16 @@ export interface OpenPage {
   readonly complaints: string[];
 }
 
-/** A page of its own, with cookies and storage of its own. */
-export async function newPage(options: BrowserContextOptions = {}): Promise<OpenPage> {
+/**
+ * A page of its own, with storage of its own.
+ * @param session a cookie of the server at `url`; absent = nobody has logged in
+ */
+export async function newPage(
+  options: BrowserContextOptions = {},
+  session?: { readonly url: string; readonly name: string; readonly value: string },
+): Promise<OpenPage> {
   const context = await (await browser()).newContext(options);
+  if (session !== undefined) await context.addCookies([session]);
   context.setDefaultTimeout(60_000);
   const page = await context.newPage();
   const complaints: string[] = [];

@@ -5,23 +5,21 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, describe, test } from 'node:test';
-import type { Page } from 'playwright-core';
+import type { BrowserContextOptions, Page } from 'playwright-core';
 import { demoImage } from '../../src/simulator/index.ts';
 import { ApiBench } from '../control/support.ts';
 import { KIB } from '../daemon/workshop.ts';
 import { boardMac, fillArchive } from '../support/fill-archive.ts';
 import { missingBrowser, newPage, settled } from './browser.ts';
-import { startProxy } from './test-proxy.ts';
+import { openSession, servePage } from './page-server.ts';
 
 const skip = missingBrowser() ?? false;
 
-async function urlOf(t: TestContext, bench: ApiBench): Promise<string> {
-  const { server, url } = await startProxy(() => bench.socketPath);
-  t.after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return url;
+async function pageOf(t: TestContext, bench: ApiBench, options: BrowserContextOptions = {}) {
+  const server = await servePage(bench.socketPath);
+  t.after(() => server.close());
+  const { url } = server;
+  return { url, ...(await newPage(options, { url, ...(await openSession(server)) })) };
 }
 
 /** Nothing sticks out to the right: on a phone a page that has to be dragged sideways cannot be read. */
@@ -37,8 +35,8 @@ describe('a fleet of 2,000 boards', { skip }, () => {
     t.after(() => rm(root, { recursive: true, force: true }));
     fillArchive(root, BOARDS, 1, 4 * KIB);
     const bench = await ApiBench.open(t, { root });
-    const { page, complaints } = await newPage();
-    await page.goto(`${await urlOf(t, bench)}#/boards?sort=mac`);
+    const { page, complaints, url } = await pageOf(t, bench);
+    await page.goto(`${url}#/boards?sort=mac`);
     const table = page.getByRole('table', { name: 'Boards' });
     await table.waitFor();
     await page.getByText('2000 boards').waitFor();
@@ -105,8 +103,7 @@ describe('hostile names', { skip }, () => {
     await bench.shop.until(() => bench.shop.eventsOf('job-done').length === 1, 'the backup');
     bench.shop.beforeOpen = () => Promise.reject(new Error(SCRIPT + RIGHT_TO_LEFT + LONG));
     bench.shop.plug(silent);
-    const url = await urlOf(t, bench);
-    const { page, complaints } = await newPage({ viewport: { width: 390, height: 844 } });
+    const { page, complaints, url } = await pageOf(t, bench, { viewport: { width: 390, height: 844 } });
     // In the bench no process reads images; what one would tell of this one is as bad as the rest.
     await page.route('**/contents', (asked) => asked.fulfill({ json: hostileContents() }));
     await page.route('**/v1/retention', (asked) => asked.fulfill({ json: { policy: null, backups: [] } }));

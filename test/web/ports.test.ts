@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { missingBrowser, newPage } from './browser.ts';
+import { missingBrowser } from './browser.ts';
 import { PATIENCE_MS, WebStation } from './station.ts';
 
 const skip = missingBrowser() ?? false;
@@ -15,7 +15,7 @@ describe('the page of the ports', { skip }, () => {
   after(() => station.close());
 
   test('a board is plugged in, worked at, done, and pulled out: its place stays, empty', async () => {
-    const { page, complaints } = await newPage();
+    const { page, complaints } = await station.newPage();
     await page.goto(station.url);
     await page.getByText('Nothing is plugged in.').waitFor();
     const board = station.hub.boards[1]!;
@@ -33,7 +33,7 @@ describe('the page of the ports', { skip }, () => {
   });
 
   test('pulled out in the middle: nothing is left that works, and the next plug-in ends well', async () => {
-    const { page, complaints } = await newPage();
+    const { page, complaints } = await station.newPage();
     await page.goto(station.url);
     const board = station.hub.boards[0]!;
     await station.hub.plugIn(board);
@@ -49,7 +49,7 @@ describe('the page of the ports', { skip }, () => {
   });
 
   test('held and released by its buttons, in two browsers at once', async () => {
-    const [first, second] = [await newPage(), await newPage()];
+    const [first, second] = [await station.newPage(), await station.newPage()];
     await station.backedUp(2);
     for (const { page } of [first, second]) {
       await page.goto(station.url);
@@ -67,7 +67,7 @@ describe('the page of the ports', { skip }, () => {
   });
 
   test('the daemon ends and begins again: the page says so, and goes on by itself', async () => {
-    const { page } = await newPage();
+    const { page } = await station.newPage();
     await page.goto(station.url);
     await page.getByText('Live', { exact: true }).waitFor();
     await station.stopDaemon();

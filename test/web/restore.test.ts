@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import type { DemoBoard } from '../../src/cli/demo-hub.ts';
-import { missingBrowser, newPage } from './browser.ts';
+import { missingBrowser } from './browser.ts';
 import { PATIENCE_MS, WebStation } from './station.ts';
 
 const skip = missingBrowser() ?? false;
@@ -27,7 +27,7 @@ describe('a restore', { skip }, () => {
   const spoil = () => board.board.flash.load(SECTOR, Buffer.alloc(64, 0x5a));
 
   async function toThePlan() {
-    const opened = await newPage();
+    const opened = await station.newPage();
     const { page } = opened;
     await page.goto(`${station.url}#/boards/${board.mac}/restore`);
     // The first one: what stood there before a restore is a backup of its own by then, and the latest.
@@ -64,7 +64,7 @@ describe('a restore', { skip }, () => {
     spoil();
     const before = board.board.flash.snapshot();
     const { page } = await toThePlan();
-    const other = await newPage();
+    const other = await station.newPage();
     await other.page.goto(station.url);
     await other.page.getByText('A restore waits for your answer').waitFor();
     await page.getByRole('button', { name: /^No, leave/ }).click();
@@ -76,7 +76,7 @@ describe('a restore', { skip }, () => {
   test('refused: another board is at the port that was named', async () => {
     const mac = await station.backedUp(2);
     const { ports } = (await station.ask('/v1/ports')) as { ports: { mac: string; port: string }[] };
-    const { page } = await newPage();
+    const { page } = await station.newPage();
     await page.goto(`${station.url}#/boards/${board.mac}/restore`);
     await page.getByLabel('Port').selectOption(ports.find((port) => port.mac === mac)!.port);
     const flash = station.hub.boards[2]!.board.flash.snapshot();
@@ -103,7 +103,7 @@ describe('a restore', { skip }, () => {
     assert.ok(!board.board.flash.snapshot().equals(factory));
 
     await station.hub.plugIn(board);
-    const other = await newPage();
+    const other = await station.newPage();
     await other.page.goto(`${station.url}#/doctor`);
     const banner = other.page.getByText(/^The restore of .* was interrupted\.$/);
     await banner.waitFor({ timeout: PATIENCE_MS });
@@ -120,7 +120,7 @@ describe('a restore', { skip }, () => {
   test('one image onto each board that is plugged in, counted', async () => {
     await station.hub.unplug(board);
     spoil();
-    const { page, complaints } = await newPage();
+    const { page, complaints } = await station.newPage();
     await page.goto(`${station.url}#/production`);
     await page.getByLabel(/^Image of the board/).fill(board.mac);
     await page.getByLabel(/^Backup:/).fill('first');
@@ -139,7 +139,7 @@ describe('a restore', { skip }, () => {
   });
 
   test('a job that is not known any more is told of, and so is nonsense', async () => {
-    const { page } = await newPage();
+    const { page } = await station.newPage();
     for (const id of ['999999', 'abc']) {
       await page.goto(`${station.url}#/jobs/${id}`);
       await page.getByRole('alert').waitFor();

@@ -4,11 +4,14 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { BrowserContextOptions } from 'playwright-core';
 import { DemoHub } from '../../src/cli/demo-hub.ts';
-import { type Proxy, startProxy } from './test-proxy.ts';
+import { type OpenPage, newPage } from './browser.ts';
+import { type PageServer, openSession, servePage } from './page-server.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 /** For what must happen on a machine that has other things to do. */
@@ -21,7 +24,8 @@ export class WebStation {
   /** Of the page, with a slash at its end. */
   url = '';
   #daemon: ChildProcess | undefined;
-  #page: Proxy | undefined;
+  #page: PageServer | undefined;
+  #session = { name: '', value: '' };
 
   private constructor(folder: string, hub: DemoHub) {
     this.folder = folder;
@@ -36,14 +40,14 @@ export class WebStation {
     await prepare(hub);
     const station = new WebStation(folder, hub);
     await station.startDaemon();
-    station.#page = await startProxy(() => station.socketPath);
+    station.#page = await servePage(station.socketPath);
+    station.#session = await openSession(station.#page);
     station.url = station.#page.url;
     return station;
   }
 
   async close(): Promise<void> {
-    this.#page?.server.closeAllConnections();
-    this.#page?.server.close();
+    await this.#page?.close();
     await this.stopDaemon();
     await this.hub.close();
     await rm(this.folder, { recursive: true, force: true });
@@ -73,15 +77,21 @@ export class WebStation {
     await exited;
   }
 
-  /** Asks the API as any client does. */
-  async ask(path: string, method = 'GET', body?: unknown): Promise<Record<string, unknown>> {
-    const response = await fetch(new URL(path, this.url), {
-      method,
-      ...(body !== undefined && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
+  /** A browser of somebody who has opened the link. */
+  newPage(options: BrowserContextOptions = {}): Promise<OpenPage> {
+    return newPage(options, { url: this.url, ...this.#session });
+  }
+
+  /** Reads from the API at the daemon's socket. */
+  async ask(path: string): Promise<Record<string, unknown>> {
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      request({ socketPath: this.socketPath, path }, resolve).on('error', reject).end();
     });
-    const text = await response.text();
-    assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
-    return text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+    const chunks: Buffer[] = [];
+    for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
+    const text = Buffer.concat(chunks).toString('utf8');
+    assert.equal(response.statusCode, 200, `${path}: ${text}`);
+    return JSON.parse(text) as Record<string, unknown>;
   }
 
   /** Waits until the API's answer is as wanted. */
