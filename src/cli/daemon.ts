@@ -59,7 +59,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   events.subscribe(disk.onEvent);
   const station = new Station();
   events.subscribe(station.onEvent);
-  const lineBook = new LineBook({ cache: archive.cache, log, emit: (event) => events.emit(event) });
+  const lineBook = new LineBook({ archive, log, emit: (event) => events.emit(event) });
   events.subscribe(lineBook.onEvent);
   await lineBook.load();
   const numbers = new JobNumbers();

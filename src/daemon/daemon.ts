@@ -135,7 +135,7 @@ export class Daemon {
       isThere: (port) => this.#attached.has(port),
       start: (visit) => this.#begin(visit),
     });
-    this.#unfinished = new Unfinished(archive.cache, log);
+    this.#unfinished = new Unfinished(archive, log);
     this.#afterRelease = new AfterRelease({
       clock,
       isOn: () => this.#settings.afterRelease === true,

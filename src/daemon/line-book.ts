@@ -2,7 +2,6 @@
 
 import type { Logger } from '../log.ts';
 import { slotKey } from '../plugs/slots.ts';
-import type { CacheStore } from '../transfer/remembered-document.ts';
 import {
   type LineResult,
   type LineResults,
@@ -14,6 +13,7 @@ import {
   writeLineResults,
 } from '../transfer/line-scores.ts';
 import type { EventBody, ServiceEvent } from './event-types.ts';
+import type { RecordStore } from './unfinished.ts';
 
 /** What the wire can be the cause of. */
 const LINE_CODES: readonly string[] = [
@@ -25,7 +25,7 @@ const LINE_CODES: readonly string[] = [
 ];
 
 export class LineBook {
-  readonly #store: CacheStore;
+  readonly #archive: RecordStore;
   readonly #emit: (event: EventBody) => void;
   #results: LineResults = new Map();
   /** By port: the place that it is plugged in. */
@@ -33,14 +33,18 @@ export class LineBook {
   readonly #bad = new Set<string>();
   #last: Promise<void> = Promise.resolve();
 
-  constructor(parts: { readonly cache: CacheStore; readonly emit: (event: EventBody) => void; readonly log: Logger }) {
-    this.#store = parts.cache;
+  constructor(parts: {
+    readonly archive: RecordStore;
+    readonly emit: (event: EventBody) => void;
+    readonly log: Logger;
+  }) {
+    this.#archive = parts.archive;
     this.#emit = parts.emit;
   }
 
   /** What the daemon before has learned; never rejects. */
   async load(): Promise<void> {
-    const before = await readLineResults(this.#store);
+    const before = await readLineResults(this.#archive.cache);
     let all = before;
     // Should something have happened already.
     for (const [socket, list] of this.#results) for (const result of list) all = addResult(all, socket, result);
@@ -83,7 +87,13 @@ export class LineBook {
     if (socket === undefined) return;
     this.#results = addResult(this.#results, socket, result);
     const results = this.#results;
-    this.#last = this.#last.then(() => writeLineResults(this.#store, results));
+    // Where the archive's disk is not mounted, nothing may begin in its mount point.
+    this.#last = this.#last.then(() =>
+      this.#archive.checkReadable().then(
+        () => writeLineResults(this.#archive.cache, results),
+        () => undefined,
+      ),
+    );
     const score = scoreOf(results, socket);
     if (score === undefined || score.isBad === this.#bad.has(socket)) return;
     if (!score.isBad) {

@@ -4,7 +4,7 @@
  * restart; so a board that was plugged in anew meanwhile is judged as any other.
  */
 
-import type { ArchiveCache } from '../archive/types.ts';
+import type { Archive } from '../archive/types.ts';
 import type { Logger } from '../log.ts';
 import type { PortInfo } from '../serial/ports.ts';
 
@@ -13,23 +13,27 @@ const VERSION = 1;
 const MOST_ENTRIES = 256;
 const MAX_KEY = 4096;
 
+/** As much of the archive as the record needs. */
+export type RecordStore = Pick<Archive, 'cache' | 'checkReadable'>;
+
 export class Unfinished {
-  readonly #cache: ArchiveCache;
+  readonly #archive: RecordStore;
   readonly #log: Logger;
   /** Of the daemon before. */
   #left: ReadonlySet<string> = new Set();
   readonly #open = new Set<string>();
   #last: Promise<void> = Promise.resolve();
   #isClosed = false;
+  #hasBegun = false;
 
-  constructor(cache: ArchiveCache, log: Logger) {
-    this.#cache = cache;
+  constructor(archive: RecordStore, log: Logger) {
+    this.#archive = archive;
     this.#log = log;
   }
 
   /** Never rejects. */
   async load(): Promise<void> {
-    this.#left = new Set(parse(await this.#cache.read(DOCUMENT)));
+    this.#left = new Set(parse(await this.#archive.cache.read(DOCUMENT)));
     if (this.#left.size > 0) this.#log.debug('Some jobs had not ended', { count: this.#left.size });
   }
 
@@ -41,24 +45,30 @@ export class Unfinished {
   began({ key }: PortInfo): void {
     if (this.#isClosed || this.#open.has(key)) return;
     this.#open.add(key);
+    this.#hasBegun = true;
     this.#write();
   }
 
+  /** Written with what comes next: a board that is looked at once too often costs a digest. */
   ended({ key }: PortInfo): void {
-    if (this.#isClosed || !this.#open.delete(key)) return;
-    this.#write();
+    if (!this.#isClosed) this.#open.delete(key);
   }
 
   /** What is open now stays on record. Resolves when that is written. */
   close(): Promise<void> {
+    if (!this.#isClosed && this.#hasBegun) this.#write();
     this.#isClosed = true;
     return this.#last;
   }
 
   #write(): void {
-    this.#last = this.#last.then(() => {
+    this.#last = this.#last.then(async () => {
       const keys = [...this.#open].slice(-MOST_ENTRIES);
-      return this.#cache.write(DOCUMENT, `${JSON.stringify({ version: VERSION, keys })}\n`);
+      // Where the archive's disk is not mounted, nothing may begin in its mount point.
+      await this.#archive.checkReadable().then(
+        () => this.#archive.cache.write(DOCUMENT, `${JSON.stringify({ version: VERSION, keys })}\n`),
+        () => undefined,
+      );
     });
   }
 }

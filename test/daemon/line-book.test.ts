@@ -10,7 +10,7 @@ import { readLineResults } from '../../src/transfer/line-scores.ts';
 import { Workshop } from './workshop.ts';
 
 function watched(shop: Workshop): { station: Station; book: LineBook } {
-  const book = new LineBook({ cache: shop.archive.cache, log: silentLogger, emit: (event) => shop.events.emit(event) });
+  const book = new LineBook({ archive: shop.archive, log: silentLogger, emit: (event) => shop.events.emit(event) });
   const station = new Station();
   shop.events.subscribe(book.onEvent);
   shop.events.subscribe(station.onEvent);
@@ -65,7 +65,7 @@ describe('the line at a socket', () => {
     await shop.said('Backed up and verified');
     await shop.idle();
     await first.close();
-    const next = new LineBook({ cache: shop.archive.cache, log: silentLogger, emit: () => undefined });
+    const next = new LineBook({ archive: shop.archive, log: silentLogger, emit: () => undefined });
     await next.load();
     next.onEvent({
       seq: 1,
@@ -86,7 +86,7 @@ describe('the line at a socket', () => {
 
   it('of a port that flaps needs attention at once', async (t) => {
     const shop = await Workshop.started(t);
-    const { station } = watched(shop);
+    const { station, book } = watched(shop);
     const device = shop.board({ family: 'esp32c3', usb: 'usb-serial-jtag' });
     // It goes away whenever it is touched.
     shop.beforeOpen = () => {
@@ -99,5 +99,7 @@ describe('the line at a socket', () => {
     const [one] = lineAttention(station);
     assert.deepEqual([one?.port, one?.error.code], [device.address, 'bad-line']);
     assert.match(one?.error.message ?? '', /comes and goes by itself/);
+    await shop.daemon.stop();
+    await book.close();
   });
 });

@@ -61,18 +61,27 @@ describe('a restart in the middle of a backup', () => {
 describe('the record of plug-ins whose job has not ended', () => {
   it('is what a process that was killed has left', async () => {
     const cache = new MemoryCache();
-    const killed = new Unfinished(cache, silentLogger);
+    const killed = new Unfinished({ cache, checkReadable: () => Promise.resolve() }, silentLogger);
     await killed.load();
     for (const key of ['a', 'b', 'c']) killed.began(port(key));
     killed.ended(port('b'));
     await killed.close();
     killed.ended(port('a'));
-    const next = new Unfinished(cache, silentLogger);
+    const next = new Unfinished({ cache, checkReadable: () => Promise.resolve() }, silentLogger);
     await next.load();
     assert.deepEqual(
       ['a', 'b', 'c', 'd'].map((key) => next.isLeft(port(key))),
       [true, false, true, false],
     );
+  });
+
+  it('is not begun where the archive is not there', async () => {
+    const cache = new MemoryCache();
+    const missing = () => Promise.reject(new Error('not mounted'));
+    const unfinished = new Unfinished({ cache, checkReadable: missing }, silentLogger);
+    unfinished.began(port('a'));
+    await unfinished.close();
+    assert.equal(cache.content, undefined);
   });
 
   it('is nothing where the cache holds anything else', async () => {
@@ -88,7 +97,7 @@ describe('the record of plug-ins whose job has not ended', () => {
     for (const content of contents) {
       const cache = new MemoryCache();
       cache.content = Buffer.from(content);
-      const unfinished = new Unfinished(cache, silentLogger);
+      const unfinished = new Unfinished({ cache, checkReadable: () => Promise.resolve() }, silentLogger);
       await unfinished.load();
       assert.equal(unfinished.isLeft(port('a')), false, content);
     }

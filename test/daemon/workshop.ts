@@ -176,12 +176,15 @@ export class Workshop {
     const clock = new VirtualClock();
     const archiveOptions = { clock, ...options.archive };
     const { root } = options;
-    const archive = root === undefined ? await newArchive(t, archiveOptions) : archiveAt(root, archiveOptions);
-    const workshop = new Workshop(archive, clock, options);
+    const holder: { workshop?: Workshop } = {};
+    // Before the archive's own: what the daemon still writes is written before the folder is removed.
     t.after(async () => {
-      await workshop.daemon.stop();
+      await holder.workshop?.daemon.stop();
       clock.clear();
     });
+    const archive = root === undefined ? await newArchive(t, archiveOptions) : archiveAt(root, archiveOptions);
+    const workshop = new Workshop(archive, clock, options);
+    holder.workshop = workshop;
     return workshop;
   }
 
