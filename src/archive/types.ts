@@ -56,6 +56,14 @@ export interface BackupGlance extends Omit<Backup, 'manifest'> {
   };
 }
 
+export interface OverviewOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** After each board. */
+  readonly onProgress?: ((done: number, of: number) => void) | undefined;
+  /** Takes all threads of Node's pool: sooner done, for a process that has no port open, which would wait for one. */
+  readonly allThreads?: boolean | undefined;
+}
+
 /** A board at a glance: {@link Archive.overview}. */
 export interface BoardOverview {
   readonly mac: Mac;
@@ -256,10 +264,9 @@ export interface Archive {
    * All boards at a glance, sorted by MAC; reads the newest two manifests of each, and of the older backups only the
    * names. A board that cannot be read, or was removed meanwhile, has no ids; problems and foreign entries of the archive's own
    * folder stand beside.
-   * @param options.onProgress after each board
    * @throws EspdError as {@link Archive.checkReadable}; the signal's reason, at once
    */
-  overview(options?: { signal?: AbortSignal; onProgress?: (done: number, of: number) => void }): Promise<{
+  overview(options?: OverviewOptions): Promise<{
     boards: BoardOverview[];
     problems: readonly ArchiveProblem[];
     foreign: readonly ForeignEntry[];

@@ -113,6 +113,8 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   await Promise.race([service.start(), stopped]);
   notifier.ready();
   notifier.startWatchdog(() => true);
+  // All that goes through the archive begins now: of 2,000 boards it would keep the first one waiting for seconds.
+  outbound.readBoards();
   fleet.start();
   replication?.start();
   disk.start();

@@ -41,7 +41,7 @@ export async function list(context: CommandContext, options: ListCommandOptions)
   const onProgress = (done: number, of: number) => {
     if (done % PROGRESS_STEP === 0) out.status(`Reading the archive: ${done} of ${plural(of, 'board')}`);
   };
-  const overview = await archive.overview({ signal, onProgress }).finally(() => out.status(''));
+  const overview = await archive.overview({ signal, onProgress, allThreads: true }).finally(() => out.status(''));
   const all: Row[] = [];
   for (const board of overview.boards) all.push(await rowOf(context, board));
   const now = clock.date().getTime();

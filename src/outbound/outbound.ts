@@ -25,7 +25,7 @@ export interface OutboundParts {
   readonly spoolFolder: string;
   /** From 0 to 1. */
   readonly random: () => number;
-  /** All boards of the archive, as `Archive.overview` gives them; asked once, at the start. */
+  /** All boards of the archive, as `Archive.overview` gives them. */
   readonly boards: (signal: AbortSignal) => Promise<readonly BoardOverview[]>;
   /** Free bytes on the archive's disk; asked at each scrape, which gets the answer before. */
   readonly freeBytes: () => Promise<number>;
@@ -34,6 +34,8 @@ export interface OutboundParts {
 export interface Outbound {
   /** The text of `/metrics`. */
   metrics(): string;
+  /** Asks what the archive knows; to be called once, when the service is ready for boards. Nobody waits for it. */
+  readBoards(): void;
   /** Takes over a config that was read anew. */
   apply(config: OutboundConfig): void;
   /** Ends everything within some seconds. Never rejects. */
@@ -65,13 +67,16 @@ export function startOutbound(parts: OutboundParts): Outbound {
   );
 
   disk.refresh();
-  boards(stopping.signal).then(
-    (all) => book.seed(all),
-    (error: unknown) => {
-      if (!stopping.signal.aborted) log.debug('Metrics know no boards of the archive', { error: String(error) });
-    },
-  );
+  const readBoards = () => {
+    boards(stopping.signal).then(
+      (all) => book.seed(all),
+      (error: unknown) => {
+        if (!stopping.signal.aborted) log.debug('Metrics know no boards of the archive', { error: String(error) });
+      },
+    );
+  };
   return {
+    readBoards,
     metrics: () => {
       disk.refresh();
       return metrics.render();

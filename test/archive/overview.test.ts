@@ -66,6 +66,29 @@ test('of each board the newest two manifests are read and no other, some boards 
   );
 });
 
+test('leaves a thread of the pool to ports, unless it is told that there are none', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  fillArchive(root, 40, 1, 300);
+  const real = watchedFileSystem(() => undefined);
+  for (const allThreads of [false, true]) {
+    let underWay = 0;
+    let most = 0;
+    const counted = <T>(work: () => Promise<T>) => {
+      most = Math.max(most, ++underWay);
+      return work().finally(() => underWay--);
+    };
+    const fs = {
+      ...real,
+      lstat: (...args: [string]) => counted(() => real.lstat(...args)),
+      readdir: (...args: [string]) => counted(() => real.readdir(...args)),
+    } as FileSystem;
+    await archiveAt(root, { fs }).overview({ allThreads });
+    const threads = Number(process.env['UV_THREADPOOL_SIZE']) || 4;
+    if (allThreads) assert.ok(most > threads, `${most} at a time`);
+    else assert.ok(most <= Math.max(1, threads - 1), `${most} at a time`);
+  }
+});
+
 test('ends at once when it is told to, even where the disk answers no more', async (t) => {
   const root = join(await temporaryFolder(t), 'archive');
   fillArchive(root, 20, 1, 300);

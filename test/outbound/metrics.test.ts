@@ -187,6 +187,7 @@ describe('what the config can name', () => {
 describe('all that tells others', () => {
   it('takes a new config without a restart, and does not wait for a disk that hangs', async () => {
     const { bus, clock } = newBus();
+    let asked = 0;
     const outbound = startOutbound({
       ...{
         clock,
@@ -198,9 +199,15 @@ describe('all that tells others', () => {
         spoolFolder: '/nonexistent',
       },
       config: { metrics: { perBoard: true }, hooks: [], webhooks: [] },
-      boards: () => Promise.reject(new Error('no archive')),
+      boards: () => {
+        asked++;
+        return Promise.reject(new Error('no archive'));
+      },
       freeBytes: () => new Promise(() => undefined),
     });
+    assert.equal(asked, 0, 'the archive is not read while the service starts');
+    outbound.readBoards();
+    assert.equal(asked, 1);
     bus.emit(keptEvent());
     assert.ok(outbound.metrics().includes('espd_board_problem{'));
     assert.ok(!outbound.metrics().includes('espd_disk_free_bytes'));

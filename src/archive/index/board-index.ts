@@ -15,7 +15,7 @@ import type { Mac } from '../../mac.ts';
 import { forEachAtOnce } from '../at-once.ts';
 import type { FolderCache } from '../cache.ts';
 import type { Disk } from '../disk.ts';
-import type { BoardOverview } from '../types.ts';
+import type { BoardOverview, OverviewOptions } from '../types.ts';
 import { EVIDENCE_NUMBERS, isSame, isSettled, writeEvidence } from './evidence.ts';
 import { type Glance, witnessesOf } from './glance.ts';
 import { BOARDS, type Entry, type GlanceIndex, decodeGlances, encodeGlances } from './glance-file.ts';
@@ -36,11 +36,6 @@ export interface BoardIndexParts {
   readonly indexFrom?: number | undefined;
 }
 
-export interface ListingOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((done: number, of: number) => void) | undefined;
-}
-
 /**
  * In the order of `macs`.
  * @param look reads a board; rejects for nothing in the archive
@@ -51,7 +46,7 @@ export async function glanceAtAll(
   macs: readonly Mac[],
   look: (mac: Mac) => Promise<Glance>,
   isUnsure: (mac: Mac) => boolean,
-  { signal, onProgress }: ListingOptions,
+  { signal, onProgress }: OverviewOptions,
 ): Promise<BoardOverview[]> {
   const isWorth = macs.length >= (parts.indexFrom ?? WORTH_BOARDS);
   const index = isWorth ? await load(parts) : NONE;
