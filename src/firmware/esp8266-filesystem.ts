@@ -3,6 +3,8 @@
 import { SECTOR_BYTES } from '../flash.ts';
 import type { BoundedFlash } from './bytes.ts';
 import { dataArea, type Area } from './esp8266.ts';
+import { findSuperblock } from './filesystems/littlefs-superblock.ts';
+import { findSpiffsGeometry } from './filesystems/spiffs-geometry.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -23,6 +25,9 @@ const PLACES: ReadonlyMap<number, { readonly starts: readonly number[]; readonly
 const LARGE_FS_BYTES = 400 * KIB;
 const LARGE_BLOCK_BYTES = 2 * SECTOR_BYTES;
 
+/** 16 bits of magic a block prove little, those of four blocks enough. */
+const SPIFFS_BLOCKS = 4;
+
 /** The one file system at a place of the scripts for `linkedSizeBytes`; none where several could be meant. */
 export async function arduinoFileSystem(flash: BoundedFlash, linkedSizeBytes: number): Promise<Area[]> {
   const { starts, end } = PLACES.get(linkedSizeBytes) ?? { starts: [], end: 0 };
@@ -30,42 +35,25 @@ export async function arduinoFileSystem(flash: BoundedFlash, linkedSizeBytes: nu
   for (const start of starts) {
     const blockBytes = end - start >= LARGE_FS_BYTES ? LARGE_BLOCK_BYTES : SECTOR_BYTES;
     const room = end - start;
-    const littleFs = await littleFsBytes(flash, start, blockBytes);
-    if (littleFs !== null && littleFs <= room) {
-      found.push(dataArea('fs', start, littleFs, 'littlefs'));
+    const wholeBlocks = room - (room % blockBytes);
+    // By the same marks as the readers of what is in it; of a place only the first blocks are read here.
+    const superblock = findSuperblock(await flash.read(start, 2 * blockBytes));
+    if (superblock !== undefined) {
+      const littleFs = superblock.problem === null ? littleFsBytes(superblock, blockBytes) : wholeBlocks;
+      if (littleFs !== null && littleFs <= room) found.push(dataArea('fs', start, littleFs, 'littlefs'));
     } else if (await isSpiffs(flash, start, blockBytes)) {
-      found.push(dataArea('fs', start, room - (room % blockBytes), 'spiffs'));
+      found.push(dataArea('fs', start, wholeBlocks, 'spiffs'));
     }
   }
   return found.length === 1 ? found : [];
 }
 
-/**
- * The size that littlefs wrote in its superblock, which lies in the first two blocks; null where there is none.
- * https://github.com/littlefs-project/littlefs/blob/v2.9.3/SPEC.md ("0x0ff LFS_TYPE_SUPERBLOCK")
- */
-async function littleFsBytes(flash: BoundedFlash, start: number, blockBytes: number): Promise<number | null> {
-  for (const at of [start, start + blockBytes]) {
-    const head = await flash.read(at, 32);
-    if (head.length < 32 || head.toString('latin1', 8, 16) !== 'littlefs') continue;
-    if (head.readUInt32LE(24) !== blockBytes) continue;
-    return blockBytes * head.readUInt32LE(28);
-  }
-  return null;
+/** Null for blocks of a size that no script for this place has. */
+function littleFsBytes(superblock: { blockSizeBytes: number; blockCount: number }, blockBytes: number): number | null {
+  return superblock.blockSizeBytes === blockBytes ? blockBytes * superblock.blockCount : null;
 }
 
-const SPIFFS_PAGE_BYTES = 256;
-/** SPIFFS_MAGIC of spiffs_nucleus.h for pages of 256 bytes, without the length: the lower half of 0x20140529 ^ 256. */
-const SPIFFS_MAGIC = 0x0429;
-/** Of the magic, from the start of every block: the last but one entry of its lookup page (SPIFFS_MAGIC_PADDR). */
-const SPIFFS_MAGIC_OFFSET = SPIFFS_PAGE_BYTES - 4;
-/** 16 bits a block prove little, those of four blocks enough. */
-const SPIFFS_BLOCKS = 4;
-
 async function isSpiffs(flash: BoundedFlash, start: number, blockBytes: number): Promise<boolean> {
-  for (let block = 0; block < SPIFFS_BLOCKS; block++) {
-    const magic = await flash.read(start + block * blockBytes + SPIFFS_MAGIC_OFFSET, 2);
-    if (magic.length < 2 || magic.readUInt16LE(0) !== SPIFFS_MAGIC) return false;
-  }
-  return true;
+  const geometry = findSpiffsGeometry(await flash.read(start, SPIFFS_BLOCKS * blockBytes));
+  return geometry?.blockBytes === blockBytes && geometry.blockCount === SPIFFS_BLOCKS;
 }

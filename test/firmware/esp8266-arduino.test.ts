@@ -2,9 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { crc32 } from 'node:zlib';
 
 import { describeFirmware } from '../../src/firmware/describe.ts';
+import { readFileSystem } from '../../src/firmware/filesystems/index.ts';
 import { esp8266Image, esp8266ImageV2, filler, flashWith, KIB, MIB, readerOf, u16, u32 } from './builder.ts';
+import { fixtureImage } from './filesystems/fixtures.ts';
 
 type Parts = [offset: number, bytes: Buffer][];
 
@@ -113,17 +116,18 @@ describe("Arduino's layout", () => {
 });
 
 describe("an Arduino app's file system", () => {
-  /** A superblock of littlefs. */
-  const littleFs = (blockBytes: number, blocks: number) =>
-    Buffer.concat([
-      u32(1),
-      u32(0xf0ff0ff7),
-      Buffer.from('littlefs'),
-      u32(0x2fe00030),
-      u32(0x00020001),
-      u32(blockBytes),
-      u32(blocks),
+  /** A superblock of littlefs in a commit: each tag is XORed with the one before, and a CRC ends it (SPEC.md). */
+  const littleFs = (blockBytes: number, blocks: number) => {
+    const tag = (value: number) => u32(value).reverse();
+    const [name, struct, end] = [0x0ff00008, 0x20100018, 0x500ffc04];
+    const commit = Buffer.concat([
+      ...[u32(1), tag(~name >>> 0), Buffer.from('littlefs'), tag((name ^ struct) >>> 0)],
+      ...[u32(0x00020001), u32(blockBytes), u32(blocks), u32(255), u32(0x7fffffff), u32(1022)],
+      tag((struct ^ end) >>> 0),
     ]);
+    // littlefs leaves out the last step of the usual CRC-32.
+    return Buffer.concat([commit, u32(~crc32(commit) >>> 0)]);
+  };
   const spiffs = (blockBytes: number, blocks: number) =>
     Array.from({ length: blocks }, (_, block): Buffer => {
       const bytes = Buffer.alloc(blockBytes, 0xff);
@@ -135,6 +139,31 @@ describe("an Arduino app's file system", () => {
     const app = arduino([0x40500000, 0x405fb000], 4 * MIB);
     for (const at of [0x300000, 0x302000]) {
       assert.equal((await places([...app, [at, littleFs(0x2000, 125)]]))['fs'], 'littlefs 300000+fa000');
+    }
+  });
+
+  test('a damaged littlefs has all the room that the script gives it, as for those who read its files', async () => {
+    const app = arduino([0x405fb000], 4 * MIB);
+    const rotten = littleFs(0x2000, 125);
+    rotten[30] = 0;
+    for (const bytes of [rotten, littleFs(0x2000, 125).subarray(0, 24)]) {
+      assert.equal((await places([...app, [0x300000, bytes]]))['fs'], 'littlefs 300000+fa000');
+      assert.equal(readFileSystem(flashWith(0xfa000, [[0, bytes]]))?.kind, 'littlefs');
+    }
+  });
+
+  test('images of other programs, in the blocks of the script and in no others', async () => {
+    for (const [image, kind] of [
+      ['littlefs-2.0-8192.bin', 'littlefs'],
+      ['spiffs-esp8266-8192.bin', 'spiffs'],
+      ['littlefs-2.0-4096.bin', undefined],
+      ['spiffs-esp8266-4096.bin', undefined],
+      ['spiffs-esp32.bin', undefined],
+    ] as const) {
+      const bytes = fixtureImage(image);
+      const found = await places([...arduino([0x405fb000], 4 * MIB), [0x300000, bytes]]);
+      assert.equal(found['fs']?.split(' ')[0], kind, image);
+      if (kind !== undefined) assert.equal(readFileSystem(bytes)?.kind, kind);
     }
   });
 
@@ -154,7 +183,6 @@ describe("an Arduino app's file system", () => {
     for (const parts of [
       [[0x300000, littleFs(0x2000, 126)]],
       [[0x300000, littleFs(0x1000, 250)]],
-      [[0x300000, littleFs(0x2000, 125).subarray(0, 24)]],
       [
         [0x300000, littleFs(0x2000, 125)],
         [0x200000, littleFs(0x2000, 253)],
