@@ -37,7 +37,7 @@ import {
   type Partition,
   type PartitionTable,
 } from './partitions.ts';
-import { tasmotaSettings } from './tasmota.ts';
+import { tasmotaNvsVersion, tasmotaSettings } from './tasmota.ts';
 
 export type { FirmwareName } from './app-name.ts';
 
@@ -133,8 +133,10 @@ async function describeEspIdf(
   const partitions = table?.partitions ?? [];
   const active = await findActiveApp(flash, partitions, family, problems);
   const app = active && parseAppDescription(await firstSegment(flash, active.image));
+  const firmware = active && nameByDescription(await scanApp(flash, active.image), app, family);
+  const isUnclear = firmware?.name === 'Tasmota' && firmware.version === null;
   return {
-    firmware: active && nameByDescription(await scanApp(flash, active.image), app, family),
+    firmware: isUnclear ? { ...firmware, version: await tasmotaNvsVersion(flash, partitions) } : firmware,
     partitions: partitions.map(({ name, type, subtype, offset, sizeBytes, encrypted }) => {
       return { name, type, subtype, offset, sizeBytes, encrypted };
     }),

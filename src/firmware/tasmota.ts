@@ -1,12 +1,17 @@
 /**
- * Tasmota's settings on an ESP8266: which sectors they rotate through, and the version that they were written by, which
- * is no text in the app. Layout: the comment at the head of
+ * Tasmota's settings: where they are, and the version that they were written by, which is no text in the app.
+ *
+ * On an ESP8266 they rotate through sectors; layout: the comment at the head of
  * https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/tasmota_support/settings.ino
+ * On the ESP32 family they are a blob in NVS, and in a file that is written with it (`SettingsWrite`):
+ * https://github.com/arendst/Tasmota/blob/098e29d7e07d00f3aae0814229c037d56c4911d9/tasmota/tasmota_support/support_esp32.ino
  */
 
 import { SECTOR_BYTES } from '../flash.ts';
 import type { BoundedFlash } from './bytes.ts';
 import { dataArea, type Area } from './esp8266.ts';
+import { readNvs } from './nvs.ts';
+import type { Partition } from './partitions.ts';
 
 /** `cfg_holder` unless the builder changed it: https://github.com/arendst/Tasmota/blob/v14.0.0/tasmota/my_user_config.h */
 const CFG_HOLDER = 4617;
@@ -55,25 +60,46 @@ export async function tasmotaSettings(flash: BoundedFlash, mapSizeBytes: number)
   };
 }
 
+/** struct TSettings begins with holder, size, save counter, version: tasmota/include/tasmota_types.h. */
 interface SettingsHeader {
   readonly saves: number;
   readonly version: number;
 }
 
-/** struct TSettings begins with holder, size, save counter, version: tasmota/include/tasmota_types.h. */
 async function settingsIn(
   flash: BoundedFlash,
   { offset, end }: { offset: number; end: number },
 ): Promise<SettingsHeader[]> {
   const found: SettingsHeader[] = [];
   for (let at = offset; at < end; at += SECTOR_BYTES) {
-    const header = await flash.read(at, HEADER_BYTES);
-    if (header.length < HEADER_BYTES || header.readUInt16LE(0) !== CFG_HOLDER) continue;
-    if (header.readUInt16LE(2) > SECTOR_BYTES) continue;
-    const saves = header.readUInt32LE(4);
-    if (saves !== 0xffffffff) found.push({ saves, version: header.readUInt32LE(8) });
+    const header = parseHeader(await flash.read(at, HEADER_BYTES));
+    if (header !== null) found.push(header);
   }
   return found;
+}
+
+function parseHeader(start: Buffer): SettingsHeader | null {
+  if (start.length < HEADER_BYTES || start.readUInt16LE(0) !== CFG_HOLDER) return null;
+  if (start.readUInt16LE(2) > SECTOR_BYTES) return null;
+  const saves = start.readUInt32LE(4);
+  return saves === 0xffffffff ? null : { saves, version: start.readUInt32LE(8) };
+}
+
+const NVS_NAMESPACE = 'main';
+const NVS_KEY = 'Settings';
+/** Its own tables have 20 KiB; more is not read. */
+const MAX_NVS_BYTES = 256 * 1024;
+
+/** The version on the ESP32 family; null where NVS is blank, encrypted or without settings of Tasmota. */
+export async function tasmotaNvsVersion(flash: BoundedFlash, partitions: readonly Partition[]): Promise<string | null> {
+  const partition = partitions.find(({ type, subtype }) => type === 'data' && subtype === 'nvs');
+  if (partition === undefined || partition.sizeBytes > MAX_NVS_BYTES) return null;
+  const { entries } = readNvs(await flash.read(partition.offset, partition.sizeBytes));
+  const blob = entries.find(
+    ({ namespace, key, type }) => namespace === NVS_NAMESPACE && key === NVS_KEY && type === 'blob',
+  )?.value;
+  const header = blob instanceof Uint8Array ? parseHeader(Buffer.from(blob)) : null;
+  return header === null ? null : versionText(header.version);
 }
 
 function versionText(version: number): string {

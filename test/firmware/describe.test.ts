@@ -25,6 +25,7 @@ import {
   wledDescription,
   type Row,
 } from './builder.ts';
+import * as nvs from './nvs-builder.ts';
 
 type Parts = readonly (readonly [offset: number, bytes: Buffer])[];
 
@@ -182,6 +183,40 @@ describe('describeFirmware on the ESP32 family', () => {
       for (const [extra, name, version] of cases) assert.deepEqual(await named(extra), { name, version, sdk });
     });
   }
+
+  test("Tasmota's version comes out of its settings in NVS, and out of nothing else", async () => {
+    const texts = { project: 'esp32-arduino-lib-builder', version: 'esp-idf: v4.4.6 3572900934', idf: 'v4.4.6' };
+    const extra = Buffer.from('|Upgrade|Upload|OtaUrl|SerialLog|Restart|\0Tasmota %s\0');
+    const version = async (nvsPage: Buffer, app = esp32App(texts, { extra })) => {
+      const { firmware } = await summary([...BASE, [0x10000, app], [0x9000, nvsPage]]);
+      return firmware?.version;
+    };
+    const settings = (holder: number, sizeBytes: number, saves: number) =>
+      Buffer.concat([u16(holder), u16(sizeBytes), u32(saves), u32(0x0e060001), filler(1500)]);
+    const stored = (blob: Buffer, space = 'main', key = 'Settings') =>
+      nvs.page([
+        ...nvs.namespace(1, space),
+        ...nvs.chunk(1, key, 0, blob),
+        ...nvs.blobIndex(1, key, blob.length, 1, 0),
+      ]);
+    const real = settings(4617, 4096, 12);
+    assert.equal(await version(stored(real)), '14.6.0.1');
+    for (const [what, bytes] of [
+      ['blank', Buffer.alloc(0)],
+      ['no NVS', filler(4096)],
+      ['another namespace', stored(real, 'upg')],
+      ['another key', stored(real, 'main', 'settings')],
+      ['a text', nvs.page([...nvs.namespace(1, 'main'), ...nvs.string(1, 'Settings', 'Tasmota 14.6.0')])],
+      ['another holder', stored(settings(4618, 4096, 12))],
+      ['a size that no settings have', stored(settings(4617, 4097, 12))],
+      ['never saved', stored(settings(4617, 4096, 0xffffffff))],
+      ['cut short', stored(real.subarray(0, 12))],
+    ] as const) {
+      assert.equal(await version(bytes), null, what);
+    }
+    // Left over from before: the app that is there now is another one.
+    assert.equal(await version(stored(real), esp32App({ project: 'thermostat', version: '1.0' })), '1.0');
+  });
 
   test('an app without a description is recognized by its texts, or not named at all', async () => {
     const app = (text: string) =>
