@@ -1,6 +1,7 @@
 /**
  * `npm run bench:archive [BOARDS BACKUPS]`: what a large archive costs, in real time, beside an empty one. `-- --write`
- * puts the figures into BENCHMARKS.md. The machine's other load spoils them: its processor time stands beside.
+ * puts the figures into BENCHMARKS.md. The machine's other load spoils real time; processor time, which stands beside it,
+ * it spoils less. Linux only: it reads /proc.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -15,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { openArchive } from '../src/archive/archive.ts';
 import { systemClock } from '../src/clock.ts';
 import { silentLogger } from '../src/log.ts';
+import { content } from '../test/archive/support.ts';
 import { boardMac, fillArchive } from '../test/support/fill-archive.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -29,6 +31,10 @@ const [boards = 2000, backups = 20] = process.argv
   .filter((word) => /^\d+$/.test(word))
   .map(Number);
 const lines: string[] = [];
+const OPTIONS = { log: silentLogger, clock: systemClock, compression: 'none', createdBy: 'espd bench' } as const;
+const BACKUP_BYTES = 64 * 1024;
+const MANY = { boards: 10_000, backups: 2 };
+const LONG = 1000;
 
 function say(what: string, text: string): void {
   lines.push(`${what}: ${text}`);
@@ -37,13 +43,24 @@ function say(what: string, text: string): void {
 
 const seconds = (ms: number) => `${(ms / 1000).toFixed(2)} s`;
 
-/** Milliseconds of a whole command, from its start to its end. */
-async function command(...args: string[]): Promise<number> {
-  const startMs = performance.now();
+/** Of a whole command, from its start to its end. */
+interface Cost {
+  readonly wallMs: number;
+  readonly cpuMs: number;
+}
+
+/** What ended children of this process took of the processor, to 10 ms (proc(5), cutime and cstime). */
+function childrenCpuMs(): number {
+  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[13]) + Number(fields[14])) * 10;
+}
+
+async function command(...args: string[]): Promise<Cost> {
+  const [startMs, cpuMs] = [performance.now(), childrenCpuMs()];
   const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
   const [status] = (await once(child, 'exit')) as [number];
   if (status !== 0) throw new Error(`espd ${args.join(' ')}: status ${status}`);
-  return performance.now() - startMs;
+  return { wallMs: performance.now() - startMs, cpuMs: childrenCpuMs() - cpuMs };
 }
 
 async function best(work: () => Promise<number>): Promise<number> {
@@ -52,34 +69,64 @@ async function best(work: () => Promise<number>): Promise<number> {
   return Math.min(...taken);
 }
 
-async function listing(full: string, empty: string): Promise<void> {
-  const start = await best(() => command('--archive', empty, 'list'));
-  const beyond = (ms: number) => `${seconds(ms)}, ${seconds(ms - start)} beyond the same of an empty archive`;
-  const cold = async () => {
-    await rm(join(full, 'cache'), { recursive: true, force: true });
-    return command('--archive', full, 'list');
-  };
-  say('list, without an index', beyond(await best(cold)));
-  say('list, with an index', beyond(await best(() => command('--archive', full, 'list'))));
-  say(
-    `show of one board, ${backups} backups`,
-    beyond(await best(() => command('--archive', full, 'show', boardMac(7)))),
-  );
-  await rm(join(full, 'cache'), { recursive: true, force: true });
+/** Each figure beyond what the same costs with an empty archive: in turn, the least of some runs of either. */
+async function beyond(empty: string, args: readonly string[], prepare: () => Promise<void>): Promise<Cost> {
+  const starts: Cost[] = [];
+  const wholes: Cost[] = [];
+  for (let count = 0; count < TRIES; count++) {
+    starts.push(await command('--archive', empty, 'list'));
+    await prepare();
+    wholes.push(await command(...args));
+  }
+  const least = (costs: readonly Cost[], of: keyof Cost) => Math.min(...costs.map((cost) => cost[of]));
+  const more = (of: keyof Cost) => least(wholes, of) - least(starts, of);
+  return { wallMs: more('wallMs'), cpuMs: more('cpuMs') };
+}
+
+const costText = ({ wallMs, cpuMs }: Cost) => `${seconds(wallMs)}, ${seconds(cpuMs)} of a processor`;
+
+async function listing(root: string, empty: string, what: string): Promise<void> {
+  const list = ['--archive', root, 'list'];
+  const forget = () => rm(join(root, 'cache'), { recursive: true, force: true });
+  say(`list of ${what}, without an index`, costText(await beyond(empty, list, forget)));
+  say(`list of ${what}, with an index`, costText(await beyond(empty, list, () => Promise.resolve())));
+  await forget();
+}
+
+async function showing(root: string, empty: string, count: number): Promise<void> {
+  const show = ['--archive', root, 'show', boardMac(0)];
+  say(`show of a board with ${count} backups`, costText(await beyond(empty, show, () => Promise.resolve())));
+}
+
+/** What the archive takes of a backup whose flash has changed, from the first look to the commit. */
+async function backup(root: string): Promise<number> {
+  const archive = openArchive(root, OPTIONS);
+  const mac = boardMac(0);
+  const bytes = Buffer.alloc(BACKUP_BYTES);
+  await archive.lookAround();
+  return best(async () => {
+    bytes[0] = (bytes[0] ?? 0) + 1;
+    const startMs = performance.now();
+    await archive.latest(mac);
+    const draft = await archive.begin(mac, bytes.length);
+    await (await archive.candidates(mac)).close();
+    await draft.write(0, bytes);
+    await draft.commit(content(bytes, systemClock.date().toISOString(), mac));
+    return performance.now() - startMs;
+  });
 }
 
 /** What a plug-in waits for. */
 async function plugIn(root: string): Promise<void> {
-  const options = { log: silentLogger, clock: systemClock, compression: 'none', createdBy: 'espd bench' } as const;
   const timed = async (work: () => Promise<unknown>) => {
     const startMs = performance.now();
     await work();
     return performance.now() - startMs;
   };
   const once_ = async (archive: ReturnType<typeof openArchive>) => (await archive.candidates(boardMac(7))).close();
-  const first = openArchive(root, options);
+  const first = openArchive(root, OPTIONS);
   const made = await timed(() => once_(first));
-  const command_ = await best(() => timed(() => once_(openArchive(root, options))));
+  const command_ = await best(() => timed(() => once_(openArchive(root, OPTIONS))));
   await first.lookAround();
   const service = await best(() => timed(() => once_(first)));
   const ms = (value: number) => `${value.toFixed(0)} ms`;
@@ -121,7 +168,9 @@ try {
   fillArchive(full, boards, backups);
   say('machine', `${cpus().length} cores, Node ${process.versions.node}, load ${loadavg()[0]?.toFixed(1)} before`);
   say('archive', `${boards} boards of ${backups} backups of 4 MB, made in ${seconds(performance.now() - startMs)}`);
-  await listing(full, empty);
+  say('all figures of commands', 'beyond the same of an empty archive, of which the start of Node is the most');
+  await listing(full, empty, `${boards} boards`);
+  await showing(full, empty, backups);
   await plugIn(full);
   const [without, with_] = [await daemon(empty, folder), await daemon(full, folder)];
   say('daemon ready', `${seconds(with_.readyMs)}, with an empty archive ${seconds(without.readyMs)}`);
@@ -129,6 +178,19 @@ try {
     'daemon resident',
     `${with_.residentMb.toFixed(0)} MB, with an empty archive ${without.residentMb.toFixed(0)} MB`,
   );
+  const [many, long, short] = [join(folder, 'many'), join(folder, 'long'), join(folder, 'short')];
+  fillArchive(many, MANY.boards, MANY.backups);
+  await listing(many, empty, `${MANY.boards} boards of ${MANY.backups} backups`);
+  fillArchive(long, 1, LONG);
+  fillArchive(short, 1, backups);
+  await showing(long, empty, LONG);
+  const [longMs, shortMs, fullMs] = [await backup(long), await backup(short), await backup(full)];
+  say(
+    'archive work of one backup',
+    `${longMs.toFixed(0)} ms of a board with ${LONG}, ${shortMs.toFixed(0)} ms of one with ${backups}, ` +
+      `${fullMs.toFixed(0)} ms among ${boards} boards`,
+  );
+  say('load', `${loadavg()[0]?.toFixed(1)} after`);
 } finally {
   await rm(folder, { recursive: true, force: true });
 }

@@ -16,7 +16,6 @@ import { type Mac, macToFolder, parseMac } from '../../src/mac.ts';
 import { type DiskState, PowerCut, materialize } from './power-cut.ts';
 import { MAC, OTHER_MAC, T0, archiveAt, backUp, content, image, sha256, temporaryFolder } from './support.ts';
 
-const LAST_ONE = { ...KEEP_EVERYTHING, rules: { ...NO_RULES, last: 1 } };
 const SIZE = 700;
 const id = (day: number) => `2026-10-0${day}T10-00-00Z`;
 const at = (day: number) => `2026-10-0${day}T10:00:00.000Z`;
@@ -72,11 +71,15 @@ const amidLists =
     await archive.overview();
   };
 
-const prune: Work = async (archive, tell) => {
-  const plan = await archive.retention.plan(LAST_ONE);
-  const { removed } = await archive.retention.remove(plan);
-  for (const each of removed) tell('gone', each.mac, each.id);
-};
+/** @param last so many of the newest stay, and what is never removed */
+const pruneTo =
+  (last: number): Work =>
+  async (archive, tell) => {
+    const plan = await archive.retention.plan({ ...KEEP_EVERYTHING, rules: { ...NO_RULES, last } });
+    const { removed } = await archive.retention.remove(plan);
+    for (const each of removed) tell('gone', each.mac, each.id);
+  };
+const prune = pruneTo(1);
 
 const commit: Work = async (archive, tell) => {
   tell('there', MAC, (await backUp(archive, image(SIZE, 9), T0)).id);
@@ -127,6 +130,7 @@ const SCENARIOS: readonly Scenario[] = [
   { what: 'pin killed, pin', work: pin(3), then: pin(4) },
   { what: 'prune killed, prune', work: prune, then: prune },
   { what: 'prune killed, a backup begins', work: prune, then: begin },
+  { what: 'import killed, prune', work: importTo(MAC), then: pruneTo(2) },
   { what: 'label killed, label', work: label('kitchen', 'attic'), then: label('cellar') },
   { what: 'index, and a label', work: amidLists(label('kitchen')), isIndexed: true },
   { what: 'index, and a backup', work: amidLists(commit), isIndexed: true },
