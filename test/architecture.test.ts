@@ -81,7 +81,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   aws4fetch: ['store/signed-http.ts'],
   zstddec: ['archive'],
   commander: ['cli'],
-  koffi: ['serial', 'daemon/notify.ts', 'simulator/serve/pty', 'exit.ts'],
+  koffi: ['serial', 'archive/fiemap.ts', 'daemon/notify.ts', 'simulator/serve/pty', 'exit.ts'],
   preact: ['web'],
   '@preact/signals': ['web'],
   vite: ['web/vite.config.mjs'],

@@ -8,6 +8,7 @@ import * as callbacks from 'node:fs';
 import type { Stats } from 'node:fs';
 import * as nodeFs from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { sharedExtents } from './fiemap.ts';
 import type { FileSystem, ReadFile } from './turns.ts';
 
 const closeDescriptor = promisify(callbacks.close);
@@ -21,6 +22,7 @@ export const nodeFileSystem: FileSystem = {
   ...nodeFs,
   lstat: promisify(callbacks.lstat),
   openToRead: async (path, flags) => new Descriptor(await openDescriptor(path, flags)),
+  sharedExtents,
 };
 
 /**

@@ -19,6 +19,11 @@ export interface ArchiveSizes {
   readonly boards: readonly BoardSize[];
   /** Of what could be looked at. A file that hard links put into several boards counts once. */
   readonly total: { readonly imageBytes: number; readonly diskBytes: number; readonly otherBytes: number };
+  /**
+   * How much less than `diskBytes` is in use, since these images share blocks (reflinks); at least so much, where the file
+   * system also compresses. Null where the file system has no such blocks, or the system does not tell.
+   */
+  readonly sharedBytes: number | null;
   /** Some board has a null: the total is at least this. */
   readonly isPartial: boolean;
   /** Of the archive's disk; null where the file system does not tell. */
@@ -38,7 +43,7 @@ export interface SizeOptions {
 }
 
 /**
- * Asks for sizes. What file systems share between files (reflinks) is counted in each: `st_blocks` does not tell it.
+ * Asks for sizes. What file systems share between files (reflinks) is counted in each, as `st_blocks` does.
  * Rejects with the signal's reason, and for nothing in the archive.
  */
 export interface ArchiveSizer {

@@ -15,15 +15,13 @@ import { MAX_MANIFEST_BYTES, parseManifest } from './manifest.ts';
 import { isUnfinishedName } from './owner.ts';
 import { toProblem } from './problems.ts';
 import type { ArchiveProblem } from './reported.ts';
+import { type Extent, savedBytes } from './shared-bytes.ts';
 import type { ArchiveSizer, ArchiveSizes, BoardSize, SizeOptions } from './size-types.ts';
 
 /** Boards looked at in one go. */
 const AT_ONCE = 16;
 
-/**
- * Types that statfs(2) tells of file systems with FICLONE: BTRFS_SUPER_MAGIC of linux/magic.h, and XFS_SUPER_MAGIC. What
- * files share, no call of Node's tells (that would be the ioctl FIEMAP).
- */
+/** Types that statfs(2) tells of file systems with FICLONE: BTRFS_SUPER_MAGIC of linux/magic.h, and XFS_SUPER_MAGIC. */
 const SHARING_TYPES = [0x9123683e, 0x58465342];
 
 export interface SizeParts {
@@ -43,12 +41,14 @@ export class Sizer implements ArchiveSizer {
 
   async of(macs: readonly Mac[], { signal, onProgress }: SizeOptions = {}): Promise<ArchiveSizes> {
     const found: Measured[] = [];
+    const disk = await this.#diskOf();
+    const canShare = disk?.canShareBlocks === true;
     let done = 0;
     await forEachAtOnce(
       macs,
       AT_ONCE,
       async (mac, index) => {
-        found[index] = await measure(this.#parts, mac, signal);
+        found[index] = await measure(this.#parts, mac, canShare, signal);
         onProgress?.(++done, macs.length);
       },
       signal,
@@ -69,7 +69,7 @@ export class Sizer implements ArchiveSizer {
     }
     const boards = found.map(({ size }) => size);
     const isPartial = boards.some(({ imageBytes, diskBytes }) => imageBytes === null || diskBytes === null);
-    return { boards, total, isPartial, disk: await this.#diskOf() };
+    return { boards, total, sharedBytes: canShare ? sharedBytes(found) : null, isPartial, disk };
   }
 
   async #diskOf(): Promise<ArchiveSizes['disk']> {
@@ -94,13 +94,21 @@ interface Measured {
   readonly known: ArchiveSizes['total'];
   /** Files with more than one name, by device and inode. */
   readonly linked: ReadonlyMap<string, { bytes: number; isOther: boolean }>;
+  /** What images share with others, by device and inode; null where that is not told. */
+  readonly shared: ReadonlyMap<string, readonly Extent[] | null>;
 }
 
-async function measure({ root, disk }: SizeParts, mac: Mac, signal: AbortSignal | undefined): Promise<Measured> {
+async function measure(
+  { root, disk }: SizeParts,
+  mac: Mac,
+  canShare: boolean,
+  signal: AbortSignal | undefined,
+): Promise<Measured> {
   const folder = macToFolder(mac);
   const problems: ArchiveProblem[] = [];
   const known = { imageBytes: 0, diskBytes: 0, otherBytes: 0 };
   const linked = new Map<string, { bytes: number; isOther: boolean }>();
+  const shared = new Map<string, readonly Extent[] | null>();
   let [areFilesKnown, areImagesKnown] = [true, true];
   /** Relative to the board's folder. */
   const open = [''];
@@ -127,6 +135,10 @@ async function measure({ root, disk }: SizeParts, mac: Mac, signal: AbortSignal 
         const imageBytes = await imageSize(disk, join(root, folder, path), names);
         if (imageBytes === null) areImagesKnown = false;
         known.imageBytes += imageBytes ?? 0;
+        if (canShare && names.includes(PLAIN_IMAGE)) {
+          const { inode, extents } = await extentsOf(disk, join(root, folder, path, PLAIN_IMAGE));
+          shared.set(inode, extents);
+        }
       }
     } catch (error) {
       if (systemCode(error) === 'ENOENT') continue;
@@ -141,7 +153,33 @@ async function measure({ root, disk }: SizeParts, mac: Mac, signal: AbortSignal 
     diskBytes: areFilesKnown ? known.diskBytes : null,
     otherBytes: areFilesKnown ? known.otherBytes : null,
   };
-  return { size, known, linked };
+  return { size, known, linked, shared };
+}
+
+/** By the path instead of the inode where the image cannot be opened: whoever reads it will say why. */
+async function extentsOf(disk: Disk, path: string): Promise<{ inode: string; extents: readonly Extent[] | null }> {
+  try {
+    const { handle, stats } = await disk.openToRead(path);
+    try {
+      return { inode: `${stats.dev}:${stats.ino}`, extents: (await disk.fs.sharedExtents?.(handle.fd)) ?? null };
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    readFault(error); // throws what is no fault of the archive
+    return { inode: path, extents: null };
+  }
+}
+
+/** Among the images of all boards; one that is not told makes the sum unknown. */
+function sharedBytes(found: readonly Measured[]): number | null {
+  const byInode = new Map(found.flatMap(({ shared }) => [...shared]));
+  const extents: Extent[] = [];
+  for (const each of byInode.values()) {
+    if (each === null) return null;
+    for (const extent of each) extents.push(extent);
+  }
+  return savedBytes(extents);
 }
 
 /** Without compression the file's own size; otherwise the manifest's word. Null where neither tells. */

@@ -6,6 +6,7 @@
 
 import type { Stats } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import type { Extent } from './shared-bytes.ts';
 
 /** All that the archive asks of the system. */
 export interface FileSystem extends Pick<
@@ -26,6 +27,8 @@ export interface FileSystem extends Pick<
 > {
   /** `open` for a file that is only read; where it is absent, `open` is called. */
   readonly openToRead?: (path: string, flags: number) => Promise<ReadFile>;
+  /** Parts of an open file that lie in blocks of other files too; null, or absent, where the system does not tell. */
+  readonly sharedExtents?: (fd: number) => Promise<readonly Extent[] | null>;
 }
 
 /** An open file as far as it is needed for reading. */

@@ -30,9 +30,9 @@ export function sizeJson({ boards }: ArchiveSizes, mac: Mac) {
 }
 
 /** The keys that the document has more. Parts that a file system shares between files are counted in each. */
-export function totalsJson({ total, isPartial, disk }: ArchiveSizes) {
+export function totalsJson({ total, sharedBytes, isPartial, disk }: ArchiveSizes) {
   return {
-    totals: { ...total, isPartial },
+    totals: { ...total, sharedBytes, isPartial },
     disk: disk ?? { freeBytes: null, keptFreeBytes: null, canShareBlocks: null },
   };
 }
@@ -71,9 +71,15 @@ export function freeText({ disk }: ArchiveSizes): string {
   return `Free on the disk: ${formatSize(disk.freeBytes)}; ${formatSize(disk.keptFreeBytes)} must stay free (archive.minFreeBytes)`;
 }
 
-/** Why the disk may hold more than the table makes believe; null where it does not. */
-export function sharedText({ disk }: ArchiveSizes): string | null {
-  if (disk?.canShareBlocks !== true) return null;
+/** What shared blocks save; null where nothing is known to be saved. */
+export function savedText({ sharedBytes }: ArchiveSizes): string | null {
+  if (sharedBytes === null || sharedBytes === 0) return null;
+  return `Saved by shared blocks: ${formatSize(sharedBytes)}, which ON DISK counts in each image`;
+}
+
+/** Why the disk may hold more than the table makes believe; null where it does not, or where it is known how much. */
+export function sharedText({ disk, sharedBytes }: ArchiveSizes): string | null {
+  if (disk?.canShareBlocks !== true || sharedBytes !== null) return null;
   return 'note: blocks that images share (archive.reflink) count in each of them: less is in use than ON DISK says';
 }
 

@@ -11,7 +11,16 @@ import { noteForeign, noteProblems } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
 import { csvText } from './csv.ts';
 import { type ListFilter, type ListedBoard, type SortKey, fits, hidesUnknownVersion, sorted } from './list-filter.ts';
-import { freeText, measureBoards, sharedText, sizeJson, sizesCsv, sizesTable, totalsJson } from './list-sizes.ts';
+import {
+  freeText,
+  measureBoards,
+  savedText,
+  sharedText,
+  sizeJson,
+  sizesCsv,
+  sizesTable,
+  totalsJson,
+} from './list-sizes.ts';
 import { listTable } from './list-table.ts';
 import { plural, printable } from './text.ts';
 import { useUsualHeap } from './usual-heap.ts';
@@ -127,6 +136,8 @@ function printTable(
     const sized = rows.map(({ json }) => json);
     out.table(sizesTable(sized, sizes));
     out.line(freeText(sizes));
+    const saved = savedText(sizes);
+    if (saved !== null) out.line(saved);
     const shared = sharedText(sizes);
     if (shared !== null) out.note(shared);
     return;

@@ -310,6 +310,7 @@ for (const [name, make, sizeBytes] of [
     const at = await mounted(t, make, sizeBytes);
     if (at === undefined) return;
     const root = join(at, 'archive');
+    const empty = await usedBytes(at);
     const flash = image(4 * MIB);
     const archive = archiveAt(root, { reflinks: true });
     await backUp(archive, flash, T0);
@@ -318,6 +319,10 @@ for (const [name, make, sizeBytes] of [
     const shared = await backUp(archive, grown, LATER);
     const taken = (await usedBytes(at)) - before;
     await assertKept(shared, grown);
+    const { sharedBytes, total } = await archive.sizes.of([MAC]);
+    assert.ok(sharedBytes !== null && sharedBytes > 3 * MIB && sharedBytes < 4 * MIB, `${sharedBytes} bytes saved`);
+    // What is in use is what the files seem to take, less what they share: but for what the file system keeps of its own.
+    assert.ok(Math.abs(before + taken - empty - (total.diskBytes - sharedBytes)) < MIB, `${total.diskBytes} bytes`);
     assert.ok((await nodeFs.readFile(join(root, FOLDER, ID0, 'flash.bin'))).equals(flash));
     assert.deepEqual(await archive.verify({}), allSound(2));
     const own = await backUp(archiveAt(root), grown, LATER_STILL);
@@ -326,6 +331,7 @@ for (const [name, make, sizeBytes] of [
     t.diagnostic(`4 MiB of flash, two sectors new: ${taken} bytes more in use; without sharing ${takenAlone}`);
     assert.ok(taken < MIB, `${taken} bytes`);
     assert.ok(takenAlone > 3 * MIB, `${takenAlone} bytes`);
+    assert.equal((await archive.sizes.of([MAC])).sharedBytes, sharedBytes, 'a third image shares nothing');
     if (name === 'btrfs')
       t.diagnostic(spawnSync('btrfs', ['filesystem', 'du', '-s', root], { encoding: 'utf8' }).stdout);
   });

@@ -2,10 +2,14 @@
 
 import assert from 'node:assert/strict';
 import * as nodeFs from 'node:fs/promises';
+import { fstatSync } from 'node:fs';
 import { link, lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import fc from 'fast-check';
 import type { FileSystem } from '../../src/archive/disk.ts';
+import { parseMap } from '../../src/archive/fiemap.ts';
+import { type Extent, savedBytes } from '../../src/archive/shared-bytes.ts';
 import { macToFolder } from '../../src/mac.ts';
 import { MAC, OTHER_MAC, T0, archiveAt, backUp, image, systemError, temporaryFolder } from './support.ts';
 
@@ -61,6 +65,78 @@ test('a board whose folder may not be read has no size, and the total is a lower
     assert.ok(total.diskBytes >= sound.total.diskBytes);
     assert.equal(total.imageBytes, SIZE);
   }
+});
+
+test('what images share counts once less, however many names they have, and is unknown if one is not told', async (t) => {
+  const root = await filled(t);
+  const flash = join(placeOf(root), '2026-11-23T10-00-00Z', 'flash.bin');
+  const { ino } = await lstat(flash);
+  let answers: (fd: number) => Promise<readonly Extent[] | null> = () => Promise.resolve(null);
+  const sharing = (type: number) =>
+    archiveAt(root, {
+      fs: {
+        ...nodeFs,
+        statfs: async (path: string) => Object.assign(await nodeFs.statfs(path), { type }),
+        sharedExtents: (fd: number) => answers(fd),
+      } as unknown as FileSystem,
+    }).sizes.of(MACS);
+  const XFS = 0x58465342;
+  assert.equal((await sharing(XFS)).sharedBytes, null);
+  answers = () => Promise.resolve([{ offset: 8192, sizeBytes: 4096 }]);
+  assert.equal((await sharing(XFS)).sharedBytes, 4096);
+  assert.equal((await sharing(0xef53)).sharedBytes, null);
+  answers = (fd) => Promise.resolve(fstatSync(fd).ino === ino ? null : []);
+  assert.equal((await sharing(XFS)).sharedBytes, null);
+  // The second board's image is the first one's under another name.
+  const other = join(placeOf(root, OTHER_MAC), '2026-11-23T10-00-00Z', 'flash.bin');
+  await nodeFs.rm(other);
+  await link(flash, other);
+  answers = () => Promise.resolve([{ offset: 8192, sizeBytes: 4096 }]);
+  assert.equal((await sharing(XFS)).sharedBytes, 0);
+  // An image that cannot be opened leaves only this unknown.
+  await nodeFs.rm(other);
+  await nodeFs.symlink(flash, other);
+  const { sharedBytes, isPartial } = await sharing(XFS);
+  assert.equal(sharedBytes, null);
+  assert.deepEqual(isPartial, (await sharing(0xef53)).isPartial);
+});
+
+test('bytes that extents share: as if each byte of the disk were counted', () => {
+  const extent = fc.record({ offset: fc.nat(40), sizeBytes: fc.nat(12) });
+  fc.assert(
+    fc.property(fc.array(extent), (extents) => {
+      const bytes = extents.flatMap(({ offset, sizeBytes }) =>
+        Array.from({ length: sizeBytes }, (_, at) => offset + at),
+      );
+      assert.equal(savedBytes(extents), bytes.length - new Set(bytes).size);
+    }),
+  );
+});
+
+test('a map of extents says which are shared and where to ask on, and a count that lies is bounded', () => {
+  const map = (count: number, ...extents: [logical: number, physical: number, length: number, flags: number][]) => {
+    const bytes = Buffer.alloc(32 + extents.length * 56);
+    bytes.writeUInt32LE(count, 20);
+    for (const [index, [logical, physical, length, flags]] of extents.entries()) {
+      const at = 32 + index * 56;
+      for (const [field, value] of [logical, physical, length].entries())
+        bytes.writeBigUInt64LE(BigInt(value), at + field * 8);
+      bytes.writeUInt32LE(flags, at + 40);
+    }
+    return bytes;
+  };
+  assert.deepEqual(parseMap(map(0)), { found: [], next: null });
+  assert.deepEqual(parseMap(map(2, [0, 900, 10, 0x2000], [10, 500, 5, 0])), {
+    found: [{ offset: 900, sizeBytes: 10 }],
+    next: 15n,
+  });
+  // Not yet on the disk, and compressed: where it lies is not told.
+  assert.deepEqual(parseMap(map(9, [0, 900, 10, 0x2004], [10, 500, 5, 0x2009])), { found: [], next: null });
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 32, maxLength: 400 }), (bytes) => {
+      assert.ok(parseMap(Buffer.from(bytes)).found.length <= 6);
+    }),
+  );
 });
 
 test('only file systems whose files can share blocks are said to be such', async (t) => {

@@ -5,6 +5,8 @@ import { link, lstat, mkdir, rm, symlink, truncate, writeFile } from 'node:fs/pr
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { FOLDER, MAC, OTHER_MAC, content, image } from '../archive/support.ts';
+import type { ArchiveSizes } from '../../src/archive/size-types.ts';
+import { savedText, sharedText, totalsJson } from '../../src/cli/list-sizes.ts';
 import { Bench } from '../support/cli.ts';
 
 interface SizesJson {
@@ -79,4 +81,19 @@ test('80 columns, a total, and a backup without manifest and image', async (t) =
   const { json } = await bench.runJson<SizesJson>(['list', '--sizes']);
   assert.equal(json.boards.find(({ mac }) => mac === MAC)?.imageBytes, null);
   assert.deepEqual([json.totals.isPartial, json.totals.imageBytes], [true, SIZE]);
+});
+
+test('what shared blocks save is told where it is known, and else that the sum is too high', () => {
+  const sizes = (canShareBlocks: boolean, sharedBytes: number | null): ArchiveSizes => ({
+    ...{ boards: [], total: { imageBytes: 0, diskBytes: 0, otherBytes: 0 }, isPartial: false, sharedBytes },
+    disk: { freeBytes: 0, keptFreeBytes: 0, canShareBlocks },
+  });
+  const known = sizes(true, 5 * 1024 * 1024);
+  assert.equal(savedText(known), 'Saved by shared blocks: 5 MB, which ON DISK counts in each image');
+  assert.equal(sharedText(known), null);
+  assert.deepEqual([savedText(sizes(true, 0)), sharedText(sizes(true, 0))], [null, null]);
+  assert.equal(savedText(sizes(true, null)), null);
+  assert.match(sharedText(sizes(true, null)) ?? '', /less is in use than ON DISK says/);
+  assert.deepEqual([savedText(sizes(false, null)), sharedText(sizes(false, null))], [null, null]);
+  assert.equal(totalsJson(known).totals.sharedBytes, 5 * 1024 * 1024);
 });
