@@ -80,6 +80,26 @@ describe('espd push', () => {
     assert.doesNotMatch((await made.run(['push', '--probe'], { env: ENV })).stderr, /conditional/);
   });
 
+  test('the daemon copies what it has backed up, and what was there before', async (t) => {
+    const made = await bench(t);
+    const before = await made.addBoard({ family: 'esp8266' });
+    await made.run(['backup']);
+    await before.served.close();
+    const now = await made.addBoard({ family: 'esp32' });
+    const stop = new AbortController();
+    const wanted = [before, now].map(({ board }) => board.mac.replaceAll(':', '-'));
+    fake.fault = () => {
+      const complete = fake.names.filter((name) => name.endsWith('/SHA256SUMS'));
+      if (wanted.every((mac) => complete.some((name) => name.startsWith(mac)))) stop.abort();
+      return undefined;
+    };
+    t.after(() => (fake.fault = () => undefined));
+    const { stderr } = await made.run(['daemon'], { env: ENV, signal: stop.signal });
+    assert.ok(stop.signal.aborted, stderr);
+    assert.match(stderr, /In the object store/);
+    assert.equal(fake.names.filter((name) => name.endsWith('/SHA256SUMS')).length, 2);
+  });
+
   test('faults: the code, the hint, the exit status; JSON has them', async (t) => {
     const made = await bench(t);
     await made.addBoard({ family: 'esp8266' });
