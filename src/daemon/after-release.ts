@@ -33,7 +33,10 @@ export class AfterRelease {
     this.#parts = parts;
   }
 
-  start(): void {
+  /** At the start, and when the settings are others. */
+  applied(): void {
+    this.#cancel();
+    this.#used.clear();
     this.#plan();
   }
 
@@ -43,7 +46,8 @@ export class AfterRelease {
   }
 
   #plan(): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || !this.#parts.isOn()) return;
+    this.#cancel();
     this.#cancel = this.#parts.clock.schedule(LOOK_MS, () => {
       void this.#look().then(() => this.#plan());
     });

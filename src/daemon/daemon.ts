@@ -163,7 +163,7 @@ export class Daemon {
     await this.#unfinished.load();
     await this.#ports.start();
     if (this.#stopping !== undefined) return;
-    this.#afterRelease.start();
+    this.#afterRelease.applied();
     this.#parts.events.emit({ type: 'service-started', version: VERSION, archive: this.#parts.archive.root });
   }
 
@@ -187,6 +187,7 @@ export class Daemon {
     this.#jobs.parallel = settings.parallel;
     if (this.#stopping !== undefined) return;
     this.#timing.applied();
+    this.#afterRelease.applied();
     for (const { port, isExisting } of this.#admission.leftAlone) {
       if (isExisting) void this.#onPresent(port);
       else this.#consider({ port, inDownloadMode: false });
