@@ -87,6 +87,7 @@ export const ERROR_CODES = {
   },
   'output-unwritable': { exit: EXIT.failed, meaning: 'The file named by --output cannot be written' },
   'daemon-running': { exit: EXIT.failed, meaning: 'Another daemon of espd listens at the same socket' },
+  'mqtt-missing': { exit: EXIT.failed, meaning: 'The config wants MQTT, and the package `mqtt` is not there' },
   'socket-failed': { exit: EXIT.failed, meaning: "The daemon's socket cannot be made" },
   'setup-problem': {
     exit: EXIT.failed,

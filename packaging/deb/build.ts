@@ -45,6 +45,7 @@ interface PackageJson {
   readonly type: string;
   readonly engines: { readonly node: string };
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
 }
 
 const SCRIPTS = ['postinst', 'prerm', 'postrm'];
@@ -75,7 +76,7 @@ export function stageFiles(stage: string, options: BuildOptions): void {
   mkdirSync(program, { recursive: true });
   installModules(root, program, architecture);
   const isOurs = process.platform === 'linux' && process.arch === ARCHITECTURES[architecture];
-  if (isOurs) checkLoads(program, Object.keys(own.dependencies));
+  if (isOurs) checkLoads(program, Object.keys({ ...own.dependencies, ...own.optionalDependencies }));
   copyCompiled(join(root, 'dist'), join(program, 'dist'));
   const main = `${PROGRAM}/dist/main.js`;
   write(main, packagedMain(readFileSync(join(stage, main), 'utf8')));

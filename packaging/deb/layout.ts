@@ -39,6 +39,8 @@ export function isNeeded(path: string, cpu: string): boolean {
   const name = path.slice(path.lastIndexOf('/') + 1);
   if (/(?:^|\/)(?:\.bin|\.github|node-addon-api)\//.test(path)) return false;
   if (/^(?:koffi\/(?:vendor|doc)|@serialport\/bindings-cpp\/src)\//.test(path)) return false;
+  // What mqtt has for browsers.
+  if (path.startsWith('mqtt/dist/')) return false;
   if (isLicense(name)) return true;
   if (/^\.|^README$|\.(?:md|map|ts|mts|cts|gyp|gypi|flow|markdown|tsbuildinfo|yml)$/.test(name)) return false;
   if (!path.endsWith('.node')) return !/\.(?:c|cc|cpp|h|hh|hpp|inc|S|asm|lib|dll|dylib|exe|sh|ps1|bat|txt)$/.test(name);

@@ -50,6 +50,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     boards: async (aborting) => (await archive.overview({ signal: aborting })).boards,
     freeBytes: async () => (await look()).freeBytes,
     spoolFolder: join(context.config.archive.statePath, SPOOL),
+    requestBackup: (mac) => service.requestBackup({ mac }, { full: false, allowHalfRestored: false }).id,
   });
   const { minFreeBytes } = context.config.archive;
   const disk = new DiskWatch({

@@ -16,6 +16,9 @@ export interface CommonOptions {
   readonly daemon?: boolean;
   /** End the daemon's own job on a board, instead of waiting for it. */
   readonly now?: boolean;
+  /** File for the conversations with boards, of commands that speak to one. */
+  readonly record?: string;
+  readonly withPayload?: boolean;
 }
 
 /** What the process hands to the commands. */

@@ -27,11 +27,14 @@ import type { PruneCommandOptions } from './prune.ts';
 import { addRestore, addUndo } from './restore-options.ts';
 import type { RestoreCommandOptions } from './restore.ts';
 import type { ShowCommandOptions } from './show.ts';
+import { addRecord } from './record-options.ts';
+import type { Recorded } from './record.ts';
 import { type RunCommandOptions, addRun } from './run/options.ts';
 import { type LoneRunner, addStationCommands } from './station/commands.ts';
 import { addWeb } from './web/command.ts';
 import { throughDaemon } from './through-daemon.ts';
 import type { UndoCommandOptions } from './undo.ts';
+import { addVerify } from './verify-options.ts';
 import type { VerifyCommandOptions } from './verify.ts';
 
 const EXIT_HELP = `
@@ -138,14 +141,14 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
     (_, command: Command) => run(command, async (context) => (await import('./daemon.ts')).daemon(context, host), true),
   );
 
-  add('identify', "show a board's chip, MAC, flash and security state: esptool's flash_id, and more")
+  addRecord(add('identify', "show a board's chip, MAC, flash and security state: esptool's flash_id, and more"))
     .alias('flash-id')
     .option('--port <port>', PORT_HELP)
     .action((options: { port?: string }, command: Command) =>
       run(command, async (context) => (await import('./identify.ts')).identify(context, options)),
     );
 
-  add('backup', 'back up one board, or all that are attached, now')
+  addRecord(add('backup', 'back up one board, or all that are attached, now'))
     .option('--port <port>', PORT_HELP)
     .option('--mac <board>', 'only the attached board with this MAC or label', boardArgument)
     .option('--full', 'read every byte, even where a digest says that it is known', false)
@@ -163,7 +166,7 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
       ),
     );
 
-  addRestore(add('restore', 'put an archived image back on its board')).action(
+  addRecord(addRestore(add('restore', 'put an archived image back on its board'))).action(
     (board: string | undefined, { to, ...options }: Named<RestoreCommandOptions, 'to'>, command: Command) =>
       run(command, async (context) => {
         const target = to === undefined ? {} : { to: await macOf(context.archive, to) };
@@ -171,7 +174,7 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
       }),
   );
 
-  addUndo(add('undo', 'put back what was on a board before its last restore, or its last change')).action(
+  addRecord(addUndo(add('undo', 'put back what was on a board before its last restore, or its last change'))).action(
     (board: string, options: Omit<UndoCommandOptions, 'board'>, command: Command) =>
       run(command, async (context) => (await import('./undo.ts')).undo(context, { ...options, board })),
   );
@@ -210,25 +213,18 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
       return run(command, async (context) => (await import('./contents.ts')).contents(context, board, which, options));
     });
 
-  addDiff(add('diff', 'tell what changed between two backups, or between a backup and the attached board')).action(
-    (board: string, other: string | undefined, options: DiffCommandOptions, command: Command) =>
-      run(command, async (context) =>
-        (await import('./diff.ts')).diff(context, other === undefined ? [board] : [board, other], options),
-      ),
+  addRecord(
+    addDiff(add('diff', 'tell what changed between two backups, or between a backup and the attached board')),
+  ).action((board: string, other: string | undefined, options: DiffCommandOptions, command: Command) =>
+    run(command, async (context) =>
+      (await import('./diff.ts')).diff(context, other === undefined ? [board] : [board, other], options),
+    ),
   );
 
-  add('verify', 'hash the archive again, or compare attached boards with it')
-    .option('--mac <board>', 'only this board: its MAC or label')
-    .option(
-      '--device',
-      'compare attached boards with the backups that they should hold, by a digest of the chip',
-      false,
-    )
-    .option('--port <port>', `with --device: ${PORT_HELP}`)
-    .option('--sample <part>', 'only a part, verified longest ago first: 5% of the backups, or group 2/7 of them')
-    .action((options: VerifyCommandOptions, command: Command) =>
+  addVerify(add('verify', 'hash the archive again, or compare attached boards with it')).action(
+    (options: VerifyCommandOptions, command: Command) =>
       run(command, async (context) => (await import('./verify.ts')).verify(context, options)),
-    );
+  );
 
   addExport(add('export', 'write a backup, a part of it, or a file out of it, to a new file')).action(
     (text: string, file: string, options: ExportCommandOptions, command: Command) => {
@@ -322,6 +318,7 @@ async function runCommand(
   const options: CommonOptions = command.optsWithGlobals();
   const out = outputOf(options, host);
   let context: CommandContext | undefined;
+  let recorded: Recorded | undefined;
   try {
     refuseOwn(options, host);
     const relayed = await throughDaemon(args, options, host);
@@ -331,9 +328,10 @@ async function runCommand(
       else if (relayed.error !== undefined) report(relayed.error, out);
       return relayed.status;
     }
-    const { openContext } = await import('./context.ts');
+    const [{ openContext }, { startRecording }] = await Promise.all([import('./context.ts'), import('./record.ts')]);
     context = await openContext(options, host, out, { command: command.name(), isService });
-    const error = (await work(context)) ?? faultOf(host.signal);
+    recorded = await startRecording(context, options, command.name());
+    const error = (await work(recorded?.context ?? context)) ?? faultOf(host.signal);
     // The command has printed its document already.
     if (error !== undefined && !out.json) out.error(error);
     if (error?.code === 'internal') context.log.debug(error.message, { stack: stackOf(error) });
@@ -345,6 +343,7 @@ async function runCommand(
     report(failure, out);
     return failure.exitStatus;
   } finally {
+    await recorded?.finish();
     await context?.log.close();
   }
 }

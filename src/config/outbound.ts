@@ -1,4 +1,4 @@
-/** The sections by which the service tells others: `metrics`, `hooks`, `webhooks`. Pure. */
+/** The sections by which the service tells others: `metrics`, `hooks`, `webhooks`, `mqtt`. Pure. */
 
 import { z } from 'zod';
 
@@ -130,6 +130,54 @@ export const webhooksSchema = z
   .max(16)
   .default([]);
 
+/** A level of a topic that needs no quoting anywhere, Home Assistant's node_id among them. */
+const TOPIC = /^[A-Za-z0-9_-]{1,64}(\/[A-Za-z0-9_-]{1,64}){0,3}$/;
+
+const topic = () => z.string().max(128).regex(TOPIC, 'wants levels of letters, digits, _ and -, with / between');
+
+export const brokerSchema = z
+  .strictObject({
+    url: z
+      .string()
+      .max(512)
+      .refine(isBrokerUrl, {
+        message: 'wants mqtt://HOST:PORT or mqtts://HOST:PORT, without a user or anything after it',
+      })
+      .describe('The broker, which speaks MQTT 5: mqtt://HOST:PORT, or mqtts:// with TLS.'),
+    username: z
+      .string()
+      .min(1)
+      .max(256)
+      .regex(/^\P{Cc}*$/u, 'wants one line of text')
+      .nullable()
+      .default(null)
+      .describe('User at the broker; null: none.'),
+    password: secret().describe('Password of that user; null: none.'),
+    ca: z
+      .string()
+      .max(4096)
+      .regex(/^\//, 'wants an absolute path')
+      .nullable()
+      .default(null)
+      .describe(
+        'File with the certificates (PEM) that the certificate of the broker must lead to; null: those of Node.js.',
+      ),
+    topic: topic()
+      .default('espd')
+      .describe('What all topics of this daemon begin with. Two daemons at one broker need different ones.'),
+    discovery: topic().default('homeassistant').describe('Prefix of the discovery topics of Home Assistant.'),
+    button: z
+      .boolean()
+      .default(true)
+      .describe('Whether boards have a button "Back up now". Whoever may publish at the broker can press it.'),
+  })
+  .refine(({ username, password }) => password === null || username !== null, {
+    message: 'wants a username beside the password',
+  });
+
+export const mqttSchema = brokerSchema.nullable().default(null);
+
+export type MqttConfig = z.output<typeof brokerSchema>;
 export type WebhookConfig = z.output<typeof webhookSchema>;
 export type SecretConfig = NonNullable<WebhookConfig['secret']>;
 export type HookConfig = z.output<typeof hookSchema>;
@@ -139,4 +187,11 @@ function isWebUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, username, password } = new URL(text);
   return ['http:', 'https:'].includes(protocol) && username === '' && password === '';
+}
+
+function isBrokerUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, username, password, hostname, pathname, search, hash } = new URL(text);
+  const isBare = username === '' && password === '' && search === '' && hash === '' && ['', '/'].includes(pathname);
+  return ['mqtt:', 'mqtts:'].includes(protocol) && hostname !== '' && isBare;
 }

@@ -1,7 +1,7 @@
 /** What the schema finds wrong, in words for people: what was wanted, what was found, what was probably meant. */
 
 import type { z } from 'zod';
-import { hookSchema, webhookSchema } from './outbound.ts';
+import { brokerSchema, hookSchema, webhookSchema } from './outbound.ts';
 import { overrideSchema } from './retention.ts';
 import { configSchema, portMatcherSchema } from './schema.ts';
 
@@ -88,6 +88,7 @@ function keysAt(path: Path): string[] {
   const [section, ...below] = path;
   if (section === undefined) return Object.keys(configSchema.shape);
   if (!isSection(section)) return [];
+  if (section === 'mqtt') return below.length > 0 ? ['file', 'env'] : Object.keys(brokerSchema.shape);
   const schema = configSchema.shape[section].unwrap();
   if (below.length === 0) return 'shape' in schema ? Object.keys(schema.shape) : [];
   if (section === 'hooks') return Object.keys(hookSchema.shape);

@@ -10,7 +10,7 @@
 import { z } from 'zod';
 import { cronProblem } from './cron.ts';
 import { parseListen } from './listen.ts';
-import { hooksSchema, metricsSchema, webhooksSchema } from './outbound.ts';
+import { hooksSchema, metricsSchema, mqttSchema, webhooksSchema } from './outbound.ts';
 import { parseQuietHours } from './quiet-hours.ts';
 import { retentionSchema } from './retention.ts';
 import { parseSpan } from './span.ts';
@@ -307,6 +307,7 @@ export const configSchema = z
     metrics: metricsSchema.prefault({}).describe('What /metrics says.'),
     hooks: hooksSchema.describe('Programs that the daemon runs when something has happened.'),
     webhooks: webhooksSchema.describe('Servers that the daemon tells what has happened.'),
+    mqtt: mqttSchema.describe('A broker by which Home Assistant is told of the boards; null: none.'),
   })
   .meta({ title: 'espd config', description: 'Config of espd. Every key has a default.' });
 

@@ -1,22 +1,10 @@
-/** The OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.0), made of the schemas that requests are held against. */
+/** The OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.0), made of the schemas that requests and answers are held against. */
 
 import { z } from 'zod';
 import { VERSION } from '../version.ts';
+import { problemAnswer } from './contract/answers.ts';
 import { API_PATHS, type Operation } from './contract/operations.ts';
 import { PROBLEM_TYPE } from './problem.ts';
-
-const PROBLEM_SCHEMA = {
-  type: 'object',
-  required: ['title', 'status', 'detail', 'code', 'hint'],
-  properties: {
-    type: { type: 'string' },
-    title: { type: 'string', description: 'What the code means.' },
-    status: { type: 'integer' },
-    detail: { type: 'string', description: 'What happened, one sentence.' },
-    code: { type: 'string', description: 'A code of espd, stable.' },
-    hint: { type: 'string', description: 'What can be done about it.' },
-  },
-};
 
 export function openApi(): object {
   const paths: Record<string, Record<string, object>> = {};
@@ -31,7 +19,7 @@ export function openApi(): object {
       description: "The daemon's API, on its unix socket. Errors are problem documents (RFC 9457) with a code of espd.",
     },
     paths,
-    components: { schemas: { Problem: PROBLEM_SCHEMA } },
+    components: { schemas: { Problem: schemaOf(problemAnswer) } },
   };
 }
 
@@ -52,11 +40,20 @@ function operationJson({ id, path, summary, body, query, answer }: Operation): o
     responses: {
       [answer.status]: {
         description: answer.what,
-        ...(answer.type !== '' && { content: { [answer.type]: {} } }),
+        ...(answer.type !== '' && {
+          content: { [answer.type]: answer.schema === undefined ? {} : { schema: schemaOf(answer.schema) } },
+        }),
       },
       default: { description: 'what went wrong', content: problem },
     },
   };
+}
+
+/** Of what is told. */
+function schemaOf(schema: z.ZodType): object {
+  const all = Object.entries(z.toJSONSchema(schema, { io: 'output' }));
+  // The document says once which dialect it speaks.
+  return Object.fromEntries(all.filter(([key]) => key !== '$schema'));
 }
 
 function queryParameters(query: z.ZodType): object[] {

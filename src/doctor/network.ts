@@ -1,10 +1,11 @@
-/** Boards over the network, and browsers: the service may use it only after a drop-in has said so. */
+/** Boards over the network, browsers, and servers that are told: the service may use it only after a drop-in has said so. */
 
 import { BlockList, isIP } from 'node:net';
 import { isLoopback, parseListen } from '../config/listen.ts';
 import { EspdError } from '../errors.ts';
 import { parseAddress } from '../serial/address.ts';
 import type { Facts } from './facts.ts';
+import type { Subject } from './subject.ts';
 import { type Finding, type Remedy, asRoot, byHand, note, ok, problem, safely, some } from './types.ts';
 
 export const DROP_IN = '/etc/systemd/system/espd.service.d/espd-network.conf';
@@ -15,16 +16,16 @@ export async function checkNetwork(facts: Facts): Promise<Finding[]> {
   if (!service.known || !(await facts.isInstalled())) return [];
   const { loaded } = facts;
   const clients = clientsOf(loaded instanceof EspdError ? null : loaded.config.api.listen);
-  if (ports.length + clients.length === 0) {
-    return [ok('service-network', 'No board is on the network: the service needs none')];
+  const servers = serversOf(loaded);
+  if (ports.length + clients.length + servers.length === 0) {
+    return [ok('service-network', 'No board is on the network, and no server is told: the service needs none')];
   }
   if (!(await facts.isServiceConfig())) {
     const detail = 'What it names is not what the service uses, which is not asked';
-    return [
-      note('service-network', 'Boards or browsers on the network: this config is not that of the service', { detail }),
-    ];
+    return [note('service-network', 'The network: this config is not that of the service', { detail })];
   }
-  return judgeNetwork([...hostsOf(ports.map(({ address }) => address)), ...clients], service.properties);
+  const hosts = [...hostsOf(ports.map(({ address }) => address)), ...clients, ...servers];
+  return judgeNetwork([...new Set(hosts)], service.properties);
 }
 
 /** Who connects to the page at `api.listen`: this machine alone, or whoever reaches it. */
@@ -32,6 +33,15 @@ export function clientsOf(listen: string | null): string[] {
   const place = listen === null ? undefined : parseListen(listen);
   if (place === undefined) return [];
   return isLoopback(place.host) ? [place.host] : [`browsers at ${listen}`];
+}
+
+/** Hosts of webhooks and of the MQTT broker, each once; of a config with a fault nothing is known. */
+export function serversOf(loaded: Subject['loaded']): string[] {
+  if (loaded instanceof EspdError) return [];
+  const { webhooks, mqtt } = loaded.config;
+  const urls = [...webhooks.map(({ url }) => url), ...(mqtt === null ? [] : [mqtt.url])];
+  // Brackets are of the URL, not of the address.
+  return [...new Set(urls.map((url) => new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')))];
 }
 
 /** Hosts of addresses, each once; what is none is passed over. */

@@ -28,6 +28,8 @@ export interface MetricsParts {
   readonly freeBytes: () => number | undefined;
   /** Webhook deliveries that wait. */
   readonly spooled?: () => number;
+  /** Whether there is a connection to the MQTT broker; undefined where none is wanted. */
+  readonly broker?: () => boolean | undefined;
 }
 
 /** What became of something that was sent: of `hook` and `webhook`. */
@@ -118,8 +120,9 @@ export class Metrics {
 
   /** The whole answer to a scrape. */
   render(): string {
-    const { book, version, freeBytes, spooled } = this.#parts;
+    const { book, version, freeBytes, spooled, broker } = this.#parts;
     const free = freeBytes();
+    const isConnected = broker?.();
     const waiting = spooled?.();
     const boards = book.all;
     const lastMs = boards.reduce((last, { lastBackupMs }) => Math.max(last, lastBackupMs ?? -Infinity), -Infinity);
@@ -184,6 +187,11 @@ export class Metrics {
       ),
       counter('espd_sent_total', 'Runs of hooks, and deliveries of webhooks.', this.#sent.samples),
       gauge('espd_webhook_spooled', 'Deliveries of webhooks that wait.', waiting),
+      gauge(
+        'espd_mqtt_connected',
+        'Whether there is a connection to the MQTT broker.',
+        isConnected === undefined ? undefined : Number(isConnected),
+      ),
       ...(this.perBoard ? boardFamilies(boards.slice(-MAX_BOARD_SERIES)) : []),
     ]);
   }

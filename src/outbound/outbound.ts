@@ -1,4 +1,4 @@
-/** All by which the service tells others what happens, wired to the bus: metrics, hooks, webhooks. */
+/** All by which the service tells others what happens, wired to the bus: metrics, hooks, webhooks, MQTT. */
 
 import type { BoardOverview } from '../archive/types.ts';
 import type { Clock } from '../clock.ts';
@@ -8,10 +8,11 @@ import type { Logger } from '../log.ts';
 import { BoardBook } from './board-book.ts';
 import { Hooks } from './hooks.ts';
 import { Metrics } from './metrics.ts';
+import { Mqtt, type MqttParts } from './mqtt/mqtt.ts';
 import { Webhooks } from './webhooks.ts';
 
 /** The sections that are looked at. */
-export type OutboundConfig = Pick<Config, 'metrics' | 'hooks' | 'webhooks'>;
+export type OutboundConfig = Pick<Config, 'metrics' | 'hooks' | 'webhooks' | 'mqtt'>;
 
 export interface OutboundParts {
   readonly clock: Clock;
@@ -29,6 +30,7 @@ export interface OutboundParts {
   readonly boards: (signal: AbortSignal) => Promise<readonly BoardOverview[]>;
   /** Free bytes on the archive's disk; asked at each scrape, which gets the answer before. */
   readonly freeBytes: () => Promise<number>;
+  readonly requestBackup: MqttParts['requestBackup'];
 }
 
 export interface Outbound {
@@ -46,8 +48,14 @@ export function startOutbound(parts: OutboundParts): Outbound {
   const { boards, clock, env, events, log, random, spoolFolder, version } = parts;
   const stopping = new AbortController();
   const disk = freeDisk(parts.freeBytes);
-  const book = new BoardBook();
-  const metrics = new Metrics({ clock, version, book, freeBytes: disk.last, spooled: () => webhooks.waiting });
+  const { requestBackup } = parts;
+  const mqtt = new Mqtt({ clock, log, env, version, instance: events.instance, random, requestBackup });
+  const book = new BoardBook(mqtt.onBoard);
+  const metrics = new Metrics({
+    ...{ clock, version, book, freeBytes: disk.last },
+    spooled: () => webhooks.waiting,
+    broker: () => mqtt.isConnected,
+  });
   const hooks = new Hooks({ clock, log, env, onEnd: (outcome) => metrics.sent('hook', outcome) });
   const webhooks = new Webhooks(
     {
@@ -60,6 +68,7 @@ export function startOutbound(parts: OutboundParts): Outbound {
     metrics.perBoard = config.metrics.perBoard;
     hooks.apply(config.hooks);
     webhooks.apply(config.webhooks);
+    mqtt.apply(config.mqtt);
   };
   apply(parts.config);
   const unsubscribe = [book.onEvent, metrics.onEvent, hooks.onEvent, webhooks.onEvent].map((listener) =>
@@ -85,7 +94,7 @@ export function startOutbound(parts: OutboundParts): Outbound {
     stop: async () => {
       stopping.abort();
       for (const leave of unsubscribe) leave();
-      await Promise.all([hooks.stop(), webhooks.stop()]);
+      await Promise.all([hooks.stop(), webhooks.stop(), mqtt.stop()]);
     },
   };
 }

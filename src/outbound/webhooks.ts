@@ -1,15 +1,14 @@
 /** Events to servers: in order, again and again until one takes them or they are too old, across restarts. */
 
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { type Clock, sleep } from '../clock.ts';
-import type { SecretConfig, WebhookConfig } from '../config/outbound.ts';
+import type { WebhookConfig } from '../config/outbound.ts';
 import type { EventType, ServiceEvent } from '../daemon/event-types.ts';
-import { systemCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { printable } from '../printable.ts';
 import type { SentOutcome } from './metrics.ts';
 import { type Post, type PostEnd, post, signatureHeaders } from './post.ts';
+import { readSecret } from './secret.ts';
 import { Spool, type Spooled } from './spool.ts';
 import { messageOf } from './templates.ts';
 
@@ -148,8 +147,8 @@ export class Webhooks {
     const all: Record<string, string> = { 'user-agent': 'espd', ...headers };
     try {
       const atSeconds = Math.floor(clock.date().getTime() / 1000);
-      if (secret !== null) Object.assign(all, signatureHeaders(await secretOf(secret, env), { id, atSeconds, body }));
-      if (token !== null) all['authorization'] = `Bearer ${await secretOf(token, env)}`;
+      if (secret !== null) Object.assign(all, signatureHeaders(await readSecret(secret, env), { id, atSeconds, body }));
+      if (token !== null) all['authorization'] = `Bearer ${await readSecret(token, env)}`;
     } catch (error) {
       // Never sent without its signature; the file may be mended.
       return { result: 'again', reason: error instanceof Error ? error.message : String(error) };
@@ -170,22 +169,4 @@ export class Webhooks {
 /** The same webhook after a restart has the same key. */
 function keyOf({ url, template }: WebhookConfig): string {
   return createHash('sha256').update(`${template} ${url}`).digest('hex').slice(0, 32);
-}
-
-/** Read at each use, so that a changed file takes effect. */
-async function secretOf(secret: SecretConfig, env: NodeJS.ProcessEnv): Promise<string> {
-  let text: string;
-  if (secret.file !== undefined) {
-    try {
-      text = (await readFile(secret.file, 'utf8')).trim();
-    } catch (error) {
-      throw new Error(`the file of its secret cannot be read (${systemCode(error) ?? 'unknown fault'})`, {
-        cause: error,
-      });
-    }
-  } else {
-    text = (env[secret.env ?? ''] ?? '').trim();
-  }
-  if (!/^[\x21-\x7e]{1,1024}$/.test(text)) throw new Error('its secret is empty, or not one line of printable ASCII');
-  return text;
 }

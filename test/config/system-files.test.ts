@@ -35,7 +35,11 @@ test('the unit reads exit statuses as the code gives them', () => {
 });
 
 test('the unit leaves what Node and serial ports need', () => {
-  assert.ok(setting('SystemCallFilter')[0]?.includes('@pkey'));
+  const [allowed, denied, ...givenBack] = setting('SystemCallFilter');
+  assert.ok(allowed?.includes('@pkey'));
+  assert.equal(denied, '~@privileged @resources');
+  // By which hooks run at nice 10.
+  assert.deepEqual(givenBack, ['setpriority']);
   assert.ok(setting('RestrictAddressFamilies')[0]?.includes('AF_NETLINK'));
   for (const harmful of ['MemoryDenyWriteExecute', 'PrivateDevices', 'PrivateNetwork', 'ProcSubset', 'ProtectProc']) {
     assert.deepEqual(setting(harmful), [], harmful);

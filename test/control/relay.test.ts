@@ -10,6 +10,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { encodeMessage } from '../../src/control/contract/session-messages.ts';
 import { EspdError } from '../../src/errors.ts';
 import { parseMac } from '../../src/mac.ts';
+import { parseRecording } from '../../src/transfer/record/format.ts';
 import {
   Bench,
   type BenchBoard,
@@ -214,6 +215,9 @@ describe('a command that the daemon does', () => {
     assert.equal((await relayed(['backup', '--port', address, '--output', written])).status, 0);
     assert.ok((await readFile(written)).equals(board.flash.snapshot()));
     checkError(await relayed(['backup', '--port', address, '--output', written]), 'output-exists');
+    const recording = join(bench.folder, 'identify.jsonl');
+    assert.equal((await relayed(['identify', '--port', address, '--record', recording])).status, 0);
+    assert.ok(parseRecording(await readFile(recording, 'utf8')).lines.some(({ kind }) => kind === 'rsp'));
     for (const [name, ...options] of [
       ['whole.bin'],
       ['flash.hex', '--format', 'hex'],

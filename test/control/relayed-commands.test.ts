@@ -45,6 +45,20 @@ describe('which files a daemon may ask for', () => {
     }
   });
 
+  test('a recording: what stands behind --record, and no other operand', () => {
+    for (const args of [
+      ['identify', '--record', 'out.jsonl'],
+      ['restore', 'kitchen', '--record=out.jsonl'],
+      ['verify', '--device', '--record', 'out.jsonl'],
+    ]) {
+      const files = touchableFiles(args);
+      assert.equal(files.mayCreate('out.jsonl'), true);
+      assert.equal(files.mayCreate('kitchen'), false);
+      assert.equal(files.mayRead('out.jsonl'), false);
+    }
+    assert.equal(touchableFiles(['list', '--record', 'out.jsonl']).mayCreate('out.jsonl'), false);
+  });
+
   test('what is read: what import and diff name, and what is in a folder that import names', () => {
     const imported = touchableFiles(['import', 'dumps', 'a/b.bin', '0x1000=boot.bin', '--mac', 'kitchen']);
     for (const path of ['dumps', 'dumps/x.bin', 'a/b.bin', 'boot.bin'])

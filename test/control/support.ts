@@ -14,6 +14,7 @@ import { Station } from '../../src/daemon/station.ts';
 import type { EspdError } from '../../src/errors.ts';
 import { silentLogger } from '../../src/log.ts';
 import { Workshop, type WorkshopOptions } from '../daemon/workshop.ts';
+import { checkAnswer } from './answers.ts';
 
 export interface Answer {
   readonly status: number;
@@ -99,6 +100,8 @@ export class ApiBench {
     const bytes = Buffer.concat(chunks);
     const isJson = /json/.test(response.headers['content-type'] ?? '');
     const all = bytes.toString('utf8');
+    const type = response.headers['content-type'] ?? '';
+    checkAnswer({ method, path, status: response.statusCode ?? 0, type, text: all });
     return {
       ...{ status: response.statusCode ?? 0, headers: response.headers, text: all, bytes },
       json: isJson && all !== '' ? (JSON.parse(all) as Record<string, unknown>) : {},
@@ -112,9 +115,13 @@ function numbersFrom(first: number): JobNumbers {
   return numbers;
 }
 
-/** A command that writes an empty document. */
+/** A command that says what prune says without a policy. */
 const emptyReading: StartReading = (_args, onOutput) => ({
-  ended: onOutput(Buffer.from('{}\n')).then(() => ({ status: 0, error: undefined, document: null })),
+  ended: onOutput(Buffer.from('{"policy":null,"backups":[]}\n')).then(() => ({
+    status: 0,
+    error: undefined,
+    document: null,
+  })),
   interrupt: () => undefined,
 });
 

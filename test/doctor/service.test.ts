@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { serviceConfigPath } from '../../src/doctor/facts.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import { DROP_IN, checkNetwork, hostsOf, judgeNetwork } from '../../src/doctor/network.ts';
 import { checkService, judgeState, judgeUnit, judgeVersion, programOf } from '../../src/doctor/service.ts';
 import { checkSocket, judgeSocket } from '../../src/doctor/socket.ts';
@@ -190,6 +191,16 @@ test('network: only boards of the config that the service reads count', async ()
     said(await checkNetwork(factsOf(installed)))[0] ?? '',
     /^ok service-network: No board is on the network/,
   );
+  const { webhooks, mqtt } = configSchema.parse({
+    webhooks: [
+      { on: ['pruned'], url: 'https://ntfy.example.org/x' },
+      { on: ['pruned'], url: 'http://[fd00::1]:8080/' },
+    ],
+    mqtt: { url: 'mqtt://ha.local' },
+  });
+  const told = loadedConfig(undefined, (config) => ({ ...config, webhooks, mqtt }));
+  const [asked] = await checkNetwork(factsOf(installed, { loaded: told }));
+  assert.match(said([asked!])[0] ?? '', /^problem service-network: .*for ntfy\.example\.org, fd00::1 and ha\.local$/);
   assert.deepEqual(hostsOf(['rfc2217://pi:1', 'socket://[::1]:2', 'rfc2217://pi:3', '/dev/ttyUSB0', 'rfc2217://']), [
     'pi',
     '::1',

@@ -198,7 +198,8 @@ describe('all that tells others', () => {
         random: Math.random,
         spoolFolder: '/nonexistent',
       },
-      config: { metrics: { perBoard: true }, hooks: [], webhooks: [] },
+      config: { metrics: { perBoard: true }, hooks: [], webhooks: [], mqtt: null },
+      requestBackup: () => assert.fail('nobody pressed a button'),
       boards: () => {
         asked++;
         return Promise.reject(new Error('no archive'));
@@ -211,7 +212,8 @@ describe('all that tells others', () => {
     bus.emit(keptEvent());
     assert.ok(outbound.metrics().includes('espd_board_problem{'));
     assert.ok(!outbound.metrics().includes('espd_disk_free_bytes'));
-    outbound.apply({ metrics: { perBoard: false }, hooks: [], webhooks: [] });
+    assert.ok(!outbound.metrics().includes('espd_mqtt_connected 0'));
+    outbound.apply({ metrics: { perBoard: false }, hooks: [], webhooks: [], mqtt: null });
     assert.ok(!outbound.metrics().includes('espd_board_problem{'));
     await outbound.stop();
     bus.emit(keptEvent());

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -221,6 +221,52 @@ describe('webhooks', () => {
     assert.match(start.query, /^rid=[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
     assert.equal(start.query, fail.query);
     assert.notEqual(messageOf('healthchecks', failed, 'other').query, fail.query);
+  });
+
+  it('reach ntfy and Healthchecks as their documents say', LIMIT, async (t) => {
+    const { requests, url } = await serve(t, (response) => response.end('ok'));
+    const on = ['job-started', 'job-failed', 'backup-kept'];
+    const hooks = ['ntfy', 'healthchecks'].map((template) => webhookSchema.parse({ on, url, template }));
+    const { bus, outcomes, sender } = setUp(null, hooks);
+    bus.emit({ type: 'job-started', job: 1, kind: 'backup', port: 'x' });
+    bus.emit(keptEvent());
+    bus.emit(failedEvent());
+    await until(() => outcomes.length === 6);
+    await sender.stop();
+    const ntfy = requests.filter(({ headers }) => 'title' in headers);
+    assert.deepEqual(
+      ntfy.map(({ path, headers: { title, priority, tags } }) => [path, title, priority, tags]),
+      [
+        ['/in', 'espd: job started', '3', 'floppy_disk'],
+        ['/in', 'espd: backup kept', '3', 'floppy_disk'],
+        ['/in', 'espd: job failed', '4', 'warning'],
+      ],
+    );
+    assert.ok(ntfy[2]?.body.startsWith('job failed, A region could not be read (read-failed)'));
+    const pings = requests.filter(({ headers }) => !('title' in headers)).map(({ path }) => path.split('?'));
+    assert.deepEqual(
+      pings.map(([path]) => path),
+      ['/in/start', '/in', '/in/fail'],
+    );
+    const runs = new Set(pings.map(([, query]) => query));
+    assert.equal(runs.size, 1, 'start and end of one job have one id');
+    assert.match([...runs][0] ?? '', /^rid=[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
+  });
+
+  it('are not signed with what everybody may read', LIMIT, async (t) => {
+    const { requests, url } = await serve(t, (response) => response.end());
+    const file = join(await folder(t), 'secret');
+    await writeFile(file, 'geheim\n', { mode: 0o600 });
+    await chmod(file, 0o604);
+    const { bus, clock, lines, outcomes, sender } = setUp(null, [webhook(url, { secret: { file } })]);
+    bus.emit(keptEvent());
+    await until(() => lines.length === 1 && clock.pendingTimers === 1);
+    assert.match(String(lines[0]!.fields['reason']), /may be read or written by everybody: chmod o=/);
+    await chmod(file, 0o640);
+    await clock.advance(2000);
+    await until(() => outcomes.length === 1);
+    await sender.stop();
+    assert.equal(requests.length, 1);
   });
 
   it('refuse URLs of other kinds', () => {

@@ -99,6 +99,7 @@ test('of a module only what runs on this processor with the C library of Debian'
     '@koromix/koffi-linux-x64/linux_x64/koffi.node',
     '@serialport/bindings-cpp/prebuilds/linux-x64/@serialport+bindings-cpp.glibc.node',
     '@node-usb/usb-linux-x64-gnu/usb.linux-x64-gnu.node',
+    'mqtt/build/index.js',
     'zod/LICENSE',
     'esptool-js/lib/targets/stub_flasher/stub_flasher_32.json',
   ];
@@ -108,6 +109,7 @@ test('of a module only what runs on this processor with the C library of Debian'
     '@serialport/bindings-cpp/prebuilds/linux-arm64/@serialport+bindings-cpp.armv8.glibc.node',
     '@serialport/bindings-cpp/prebuilds/win32-x64/@serialport+bindings-cpp.node',
     '@serialport/bindings-cpp/src/serialport.cpp',
+    'mqtt/dist/mqtt.js',
     'koffi/vendor/node-addon-api/LICENSE.md',
     '.package-lock.json',
     'zod/README.md',

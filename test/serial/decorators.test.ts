@@ -1,4 +1,4 @@
-/** Counting and tracing: both keep the contract of what they decorate. */
+/** Counting and recording: both keep the contract of what they decorate. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -8,7 +8,8 @@ import { countBytes } from '../../src/serial/counting-link.ts';
 import type { Link } from '../../src/serial/link.ts';
 import { withControlLines } from '../../src/serial/linux-tty.ts';
 import { openLink } from '../../src/serial/open-link.ts';
-import { type TraceRecord, traceLink } from '../../src/serial/trace-link.ts';
+import { recordLink } from '../../src/transfer/record/record-link.ts';
+import type { RecordingLine } from '../../src/transfer/record/format.ts';
 import { describeLinkConformance, readExactly } from './link-conformance.ts';
 import { Rfc2217Peer } from './peers.ts';
 
@@ -27,8 +28,15 @@ async function fixture(decorate: (link: Link) => Link) {
   };
 }
 
+function recorded(link: Link, lines: RecordingLine[]): Link {
+  return recordLink(link, {
+    ...{ clock: systemClock, startMs: systemClock.now(), number: 1, key: Buffer.alloc(32), withPayload: true },
+    ...{ transport: 'rfc2217', usb: null, onLine: (line) => lines.push(line) },
+  });
+}
+
 describeLinkConformance('a counted link', () => fixture(countBytes));
-describeLinkConformance('a traced link', () => fixture((link) => traceLink(link, { write: () => true }, systemClock)));
+describeLinkConformance('a recorded link', () => fixture((link) => recorded(link, [])));
 
 describe('counting', () => {
   test('counts what is handed up and down, not what the link adds', async () => {
@@ -47,33 +55,37 @@ describe('counting', () => {
   });
 });
 
-describe('tracing', () => {
-  test('writes one JSON object a line with time, sender and bytes', async () => {
-    const lines: string[] = [];
-    const { link, send, dispose } = await fixture((inner) =>
-      traceLink(inner, { write: (line) => lines.push(line) }, { ...systemClock, now: () => 1500 }),
-    );
+describe('recording', () => {
+  test('has a line for each frame, each change of the port, and each failure', async () => {
+    const lines: RecordingLine[] = [];
+    const { link, send, dispose } = await fixture((inner) => recorded(inner, lines));
     await link.setControlLines({ dtr: true, rts: false });
     await link.setBaudRate(921_600);
-    await link.write(Buffer.from([0xc0, 0x00]));
+    await link.write(Buffer.from('c000080000000000', 'hex'));
+    await link.write(Buffer.from('00c0', 'hex'));
     await send(Buffer.from([0x01]));
     await readExactly(link, 1);
     await link.purge();
     await link.close();
     await assert.rejects(link.write(Buffer.from('x')));
     await dispose();
-    assert.ok(lines.every((line) => line.endsWith('}\n')));
-    const records = lines.map((line) => JSON.parse(line) as TraceRecord);
-    assert.deepEqual(records.slice(0, 7), [
-      { t: 0, dir: 'host', lines: { dtr: true, rts: false } },
-      { t: 0, dir: 'host', baudRate: 921_600 },
-      { t: 0, dir: 'host', hex: 'c000' },
-      { t: 0, dir: 'chip', hex: '01' },
-      { t: 0, dir: 'host', purge: true },
-      { t: 0, dir: 'host', closed: true },
-      { t: 0, dir: 'host', hex: '78' },
-    ]);
-    assert.ok('failed' in records[7]!);
+    assert.deepEqual(
+      lines.map(({ t, link: number, ...line }) => [t, number, line]).map(([, , line]) => line),
+      [
+        {
+          ...{ dir: 'host', kind: 'open', transport: 'rfc2217', baudRate: 115_200 },
+          ...{ controlLines: true, canSetBaudRate: true, usb: null },
+        },
+        { dir: 'host', kind: 'lines', dtr: true, rts: false },
+        { dir: 'host', kind: 'baud', baudRate: 921_600 },
+        { dir: 'host', kind: 'cmd', name: 'SYNC', hex: '0008000000000000' },
+        { dir: 'chip', kind: 'raw', hex: '01' },
+        { dir: 'host', kind: 'purge' },
+        { dir: 'host', kind: 'close' },
+        { dir: 'host', kind: 'raw', hex: '78' },
+        { dir: 'host', kind: 'fault', call: 'write', code: 'port-vanished' },
+      ],
+    );
   });
 });
 

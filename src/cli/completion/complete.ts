@@ -5,11 +5,13 @@
  * `main.ts` calls it without loading the other commands, which would take twice as long.
  */
 
+import { access, constants } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { openArchive } from '../../archive/archive.ts';
 import type { Archive } from '../../archive/types.ts';
+import { ApiClient } from '../../client/api.ts';
 import { systemClock } from '../../clock.ts';
-import { loadConfig } from '../../config/loader.ts';
+import { commandSocket, loadConfig } from '../../config/loader.ts';
 import { EXIT } from '../../errors.ts';
 import { silentLogger } from '../../log.ts';
 import { printable } from '../../printable.ts';
@@ -73,24 +75,60 @@ async function candidatesFor(args: readonly string[], host: CompleteHost): Promi
       .map(({ address, usb }) => ({ value: address, about: usb?.product ?? '' }));
   }
   if (what !== 'boards') return [];
+  // What the command line names is never exchanged for something else, as with the commands themselves.
+  const isNamed = values.config !== undefined || values.archive !== undefined;
+  const socketPath = isNamed || (await isReadable(config.archive.path)) ? null : commandSocket(config, host.env);
+  if (socketPath !== null) return fromDaemon(new ApiClient(socketPath, systemClock), boardIn(word));
   const options = { log: silentLogger, clock: systemClock, compression: 'none', createdBy: '' } as const;
   const archive = openArchive(config.archive.path, options);
-  return word.includes('@') ? backupsOf(archive, word.slice(0, word.indexOf('@'))) : boardsOf(archive);
+  const board = boardIn(word);
+  return board === undefined ? boardsOf(archive) : backupsOf(archive, board);
+}
+
+/** Of `BOARD@WHICH`, whose WHICH is wanted; undefined where the board is still being typed. */
+const boardIn = (word: string) => (word.includes('@') ? word.slice(0, word.indexOf('@')) : undefined);
+
+function isReadable(folder: string): Promise<boolean> {
+  return access(folder, constants.R_OK | constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** As a member of group espd, who may ask the daemon of an archive that only the daemon may read. */
+async function fromDaemon(daemon: ApiClient, board: string | undefined): Promise<Candidate[]> {
+  if (board === undefined) {
+    const { boards } = (await daemon.ask('/v1/boards')) as { boards: { mac: string; label: string | null }[] };
+    return candidatesOf(boards.map(({ mac, label }) => [mac, label ?? undefined]));
+  }
+  const path = `/v1/boards/${encodeURIComponent(board)}`;
+  const { backups } = (await daemon.ask(path)) as { backups: { id: string }[] };
+  return whichesOf(
+    board,
+    backups.map(({ id }) => id),
+  );
 }
 
 /** Labels first, as nobody types a MAC who has given a name. */
 async function boardsOf(archive: Archive): Promise<Candidate[]> {
   const { macs } = await archive.boards();
   const labels = await archive.marks.labels();
+  return candidatesOf(macs.map((mac) => [mac, labels.get(mac)]));
+}
+
+function candidatesOf(boards: readonly (readonly [mac: string, label: string | undefined])[]): Candidate[] {
   return [
-    ...Array.from(labels, ([mac, label]): Candidate => ({ value: label, about: mac })),
-    ...macs.map((mac): Candidate => ({ value: mac, about: labels.get(mac) ?? '' })),
+    ...boards.flatMap(([mac, label]): Candidate[] => (label === undefined ? [] : [{ value: label, about: mac }])),
+    ...boards.map(([mac, label]): Candidate => ({ value: mac, about: label ?? '' })),
   ];
 }
 
 /** `BOARD@WHICH`, newest first. */
 async function backupsOf(archive: Archive, board: string): Promise<Candidate[]> {
-  const ids = await archive.backupIds(await archive.resolveBoard(board));
+  return whichesOf(board, await archive.backupIds(await archive.resolveBoard(board)));
+}
+
+function whichesOf(board: string, ids: readonly string[]): Candidate[] {
   const whiches = ids.length === 0 ? [] : ['latest', 'first', ...ids.toReversed()];
   return whiches.map((which) => ({ value: `${board}@${which}`, about: '' }));
 }

@@ -50,6 +50,13 @@ export interface TouchableFiles {
 
 const CREATING = ['backup', 'export'];
 const READING = ['diff', 'import'];
+const RECORDING = ['identify', 'flash-id', 'backup', 'restore', 'undo', 'verify', 'diff'];
+
+/** What `--record` names. */
+const recordings = (args: readonly string[]) =>
+  args.flatMap((arg, index) =>
+    args[index - 1] === '--record' ? [arg] : (/^--record=(.*)$/s.exec(arg)?.slice(1) ?? []),
+  );
 
 /**
  * The files that the person has named on this command line. No other is read or made for the daemon, whatever it asks
@@ -63,6 +70,8 @@ export function touchableFiles(args: readonly string[]): TouchableFiles {
     !['', '.', '..'].includes(basename(path)) && named.some((folder) => join(folder, basename(path)) === path);
   return {
     mayRead: (path) => READING.includes(command) && (named.includes(path) || (command === 'import' && isIn(path))),
-    mayCreate: (path) => CREATING.includes(command) && named.includes(path),
+    mayCreate: (path) =>
+      (CREATING.includes(command) && named.includes(path)) ||
+      (RECORDING.includes(command) && recordings(args).includes(path)),
   };
 }

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseMac } from '../../../src/mac.ts';
@@ -9,10 +10,14 @@ import { candidateLines, complete } from '../../../src/cli/completion/complete.t
 import type { PortInfo } from '../../../src/serial/ports.ts';
 import { Bench } from '../../support/cli.ts';
 
-async function ask(args: readonly string[], ports: readonly PortInfo[] = []): Promise<string> {
+async function ask(
+  args: readonly string[],
+  ports: readonly PortInfo[] = [],
+  env: NodeJS.ProcessEnv = { HOME: '/nonexistent' },
+): Promise<string> {
   let text = '';
   const write = (part: string) => void (text += part);
-  const host = { env: { HOME: '/nonexistent' }, write, ports: () => Promise.resolve(ports) };
+  const host = { env, write, ports: () => Promise.resolve(ports) };
   assert.equal(await complete(args, host), 0);
   return text;
 }
@@ -30,6 +35,37 @@ test('boards by label and MAC; behind an @ the backups of one', async (t) => {
     const lines = (await ask([...place, 'boards', '--', `${name}@fi`])).split('\n');
     assert.deepEqual(lines, [`${name}@latest`, `${name}@first`, `${name}@${backup!.id}`, '']);
   }
+});
+
+test('boards of an archive that only the daemon may read come from the daemon', async (t) => {
+  const bench = await Bench.open(t);
+  const socketPath = join(bench.folder, 'espd.sock');
+  const asked: string[] = [];
+  const boards = [
+    { mac: '50:02:91:00:00:01', label: 'door sensor' },
+    { mac: '50:02:91:00:00:02', label: null },
+  ];
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    response.setHeader('content-type', 'application/json');
+    response.end(JSON.stringify(request.url === '/v1/boards' ? { boards } : { backups: [{ id: 'ID1' }] }));
+  });
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  t.after(() => server.close());
+  const env = { HOME: bench.folder, ESPD_CONFIG: bench.configPath, ESPD_SOCKET: socketPath };
+  assert.equal(
+    await ask(['boards'], [], env),
+    'door sensor\t50:02:91:00:00:01\n50:02:91:00:00:01\tdoor sensor\n50:02:91:00:00:02\n',
+  );
+  assert.equal(
+    await ask(['boards', '--', 'door sensor@'], [], env),
+    'latest first ID1'.replace(/(\S+) ?/g, 'door sensor@$1\n'),
+  );
+  assert.deepEqual(asked, ['/v1/boards', '/v1/boards/door%20sensor']);
+  // A config or archive that is named is meant, and no other.
+  assert.equal(await ask(['--config', bench.configPath, 'boards'], [], env), '');
+  assert.equal(await ask(['boards'], [], { ...env, ESPD_SOCKET: '/nonexistent/espd.sock' }), '');
+  assert.equal(asked.length, 2);
 });
 
 test('ports are those that espd would touch', async (t) => {

@@ -1,0 +1,252 @@
+/**
+ * What the API answers, as zod schemas; OpenAPI is made of them, and the tests hold each answer against them. Only what is
+ * stable stands here: more fields may stand beside these, in every object.
+ */
+
+import { z } from 'zod';
+
+const at = z.iso.datetime().describe('ISO 8601, UTC.');
+const mac = z.string().regex(/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+const bytes = z.int().min(0);
+const seconds = z.number().min(0);
+const job = z.int().min(1).describe('Number of a job, of this instance of the service.');
+const kind = z.enum(['backup', 'identify', 'verify', 'restore', 'prune', 'command']).or(z.string());
+
+export const errorAnswer = z.looseObject({
+  code: z.string().describe('A code of espd, stable.'),
+  message: z.string().describe('One sentence.'),
+  hint: z.string().describe('What can be done about it; empty where nothing useful can be said.'),
+});
+
+const outcome = z.looseObject({
+  id: z.string().describe('Backup id.'),
+  unchanged: z.boolean(),
+  seconds,
+  wireBytes: bytes,
+  flashBytesRead: bytes,
+});
+
+const usb = z.looseObject({
+  vendorId: z.string(),
+  productId: z.string(),
+  serialNumber: z.string().nullable(),
+  manufacturer: z.string().nullable(),
+  product: z.string().nullable(),
+  location: z.string().nullable(),
+});
+
+const portView = z.looseObject({
+  port: z.string(),
+  usb: usb.nullable(),
+  state: z.enum(['idle', 'left-alone', 'waiting', 'working', 'done', 'failed', 'held']),
+  since: at,
+  mac: mac.nullable(),
+  chip: z.string().nullable(),
+  job: job.nullable(),
+  phase: z.string().nullable(),
+  doneBytes: bytes.nullable(),
+  totalBytes: bytes.nullable(),
+  heldBy: z.string().nullable(),
+  heldUntil: at.nullable(),
+  reason: z.string().nullable().describe('Why it is left alone.'),
+  error: errorAnswer.nullable(),
+  retryAt: at.nullable(),
+  result: outcome.nullable(),
+});
+
+const jobView = z.looseObject({
+  job,
+  kind,
+  cause: z.enum(['plug-in', 'retry', 'request']).or(z.string()),
+  state: z.enum(['waiting', 'running', 'done', 'failed', 'dropped']),
+  port: z.string().nullable(),
+  mac: mac.nullable(),
+  phase: z.string().nullable().describe('confirmation: it waits for a yes.'),
+  doneBytes: bytes.nullable(),
+  totalBytes: bytes.nullable(),
+  queuedAt: at,
+  startedAt: at.nullable(),
+  endedAt: at.nullable(),
+  result: outcome.nullable(),
+  error: errorAnswer.nullable(),
+  failure: z.enum(['stopped', 'silent', 'passing', 'fault']).nullable(),
+});
+
+export const portsAnswer = z.looseObject({ ports: z.array(portView) });
+export const jobsAnswer = z.looseObject({ jobs: z.array(jobView) });
+
+export const jobAnswer = jobView.extend({
+  plan: z.unknown().optional().describe('Of a restore: what is going to be written.'),
+  question: z.string().nullish().describe('What waits for a confirmation.'),
+  document: z.unknown().optional().describe('What the command says with --json, once it has ended.'),
+});
+
+export const statusAnswer = z.looseObject({
+  version: z.string(),
+  instance: z.string(),
+  lastSeq: z.int().min(0).describe('Number of the last event that is in this state.'),
+  now: at,
+  archive: z.string(),
+  startedAt: at.nullable(),
+  isStopping: z.boolean(),
+  ...portsAnswer.shape,
+  ...jobsAnswer.shape,
+  attention: z.array(
+    z.looseObject({
+      at,
+      about: z.enum(['port', 'board', 'archive', 'disk', 'config']).or(z.string()),
+      port: z.string().nullable(),
+      mac: mac.nullable(),
+      error: errorAnswer,
+    }),
+  ),
+  counters: z.looseObject({
+    backups: z.int().min(0),
+    unchanged: z.int().min(0),
+    failures: z.int().min(0),
+  }),
+});
+
+export const holdAnswer = z.looseObject({ port: z.string(), by: z.string(), until: at.nullable() });
+
+/** One line of a lease. */
+export const leaseAnswer = z.looseObject({
+  type: z.enum(['held', 'alive', 'released']),
+  port: z.string().optional(),
+  by: z.string().optional(),
+});
+
+const board = z.looseObject({
+  mac,
+  label: z.string().nullable(),
+  note: z.string().nullable(),
+  group: z.string().nullable(),
+  chip: z.string().nullable(),
+  sizeBytes: bytes.nullable(),
+  backups: z.int().min(0).describe('How many there are.'),
+  first: z.string().nullable(),
+  latest: z.string().nullable(),
+  lastSeen: at.nullable(),
+  firmware: z.string().nullable(),
+  halfRestored: z.looseObject({}).nullable(),
+});
+
+const damage = z.looseObject({ file: z.string(), problem: z.string() });
+
+export const boardsAnswer = z.looseObject({
+  boards: z.array(board.extend({ isDamaged: z.boolean() })),
+  total: z.int().min(0),
+  problems: z.array(damage),
+  foreign: z.array(z.string()),
+});
+
+const backup = z.looseObject({
+  id: z.string(),
+  path: z.string(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  sizeBytes: bytes,
+  createdAt: at,
+  pinned: z.looseObject({ at, note: z.string().nullable() }).nullable(),
+  confirmed: z.looseObject({}).nullable().describe('The chip that confirmed it; null: none has.'),
+  chip: z.looseObject({ name: z.string() }),
+  firmware: z.looseObject({ name: z.string(), version: z.string().nullable() }).nullable(),
+  partitions: z.array(z.looseObject({})),
+  seenUnchanged: z.array(at),
+});
+
+export const boardAnswer = z.looseObject({
+  board,
+  backups: z.array(backup),
+  removed: z.array(z.looseObject({ id: z.string() })),
+  restores: z.array(z.looseObject({})),
+  problems: z.array(damage),
+  foreign: z.array(z.string()),
+});
+
+export const backupAnswer = z.looseObject({ board, backup });
+
+export const labelAnswer = z.looseObject({
+  mac,
+  label: z.string().nullable(),
+  note: z.string().nullable(),
+  group: z.string().nullable(),
+});
+
+export const pinAnswer = z.looseObject({ mac, id: z.string(), pinned: z.boolean(), note: z.string().nullable() });
+
+export const contentsAnswer = z.looseObject({
+  mac,
+  id: z.string(),
+  sizeBytes: bytes,
+  before: z.looseObject({ id: z.string() }).nullable(),
+  map: z.looseObject({ blockBytes: bytes, cells: z.array(z.enum(['blank', 'data', 'changed', 'erased'])) }),
+  firmware: z.looseObject({ name: z.string() }).nullable(),
+  boots: z.string().nullable(),
+  opaque: z.enum(['encryption']).nullable(),
+  partitions: z.array(z.looseObject({})),
+  parts: z.array(z.looseObject({})),
+  nvs: z.array(z.looseObject({})),
+  files: z.array(z.looseObject({})),
+  problems: z.array(z.string()),
+});
+
+export const diffAnswer = z.looseObject({
+  by: z.enum(['content', 'digests']),
+  before: z.looseObject({}),
+  after: z.looseObject({}),
+  equal: z.boolean(),
+});
+
+export const retentionAnswer = z.union([
+  z.looseObject({
+    dryRun: z.literal(true),
+    backups: z.array(z.looseObject({ mac, id: z.string() })),
+    totalBytes: bytes,
+    freedBytes: bytes,
+    overBudgetBytes: z.number(),
+    blocked: z.array(z.unknown()),
+  }),
+  z.looseObject({ policy: z.null().describe('None is set: nothing goes.'), backups: z.array(z.unknown()).max(0) }),
+]);
+
+export const schedulesAnswer = z.looseObject({
+  timezone: z.string().nullable(),
+  schedules: z.array(z.looseObject({ name: z.string(), cron: z.string().nullable(), nextRun: at.nullable() })),
+});
+
+/** One line of the stream; fields of each type: docs/api.md. */
+export const eventAnswer = z.union([
+  z.looseObject({ seq: z.int().min(1), at, type: z.string() }),
+  z.looseObject({ type: z.enum(['hello', 'gap', 'alive']).describe('Of the stream itself.') }),
+]);
+
+export const doctorAnswer = z.looseObject({
+  checks: z.array(
+    z.looseObject({
+      id: z.string(),
+      status: z.enum(['ok', 'note', 'problem']),
+      title: z.string(),
+      detail: z.string().optional(),
+      fix: z.looseObject({ command: z.string() }).optional(),
+    }),
+  ),
+  ok: z.boolean(),
+});
+
+export const reloadAnswer = z.looseObject({ reloaded: z.literal(true) });
+
+export const openApiAnswer = z.looseObject({
+  openapi: z.literal('3.1.0'),
+  info: z.looseObject({ title: z.string(), version: z.string() }),
+  paths: z.record(z.string(), z.looseObject({})),
+});
+
+/** RFC 9457, of whatever goes wrong. */
+export const problemAnswer = z.looseObject({
+  type: z.string().optional(),
+  title: z.string().describe('What the code means.'),
+  status: z.int(),
+  detail: z.string().describe('What happened, one sentence.'),
+  code: z.string().describe('A code of espd, stable.'),
+  hint: z.string().describe('What can be done about it.'),
+});
