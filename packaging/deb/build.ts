@@ -101,7 +101,9 @@ export function stageFiles(stage: string, options: BuildOptions): void {
 
   const doc = 'usr/share/doc/espd';
   for (const page of ['README.md', 'FORMAT.md', 'config.example.yaml']) write(`${doc}/${page}`, read(page));
-  for (const page of readdirSync(join(root, 'docs'))) write(`${doc}/docs/${page}`, read(`docs/${page}`));
+  for (const page of filesOf(join(root, 'docs'))) {
+    write(`${doc}/docs/${relative(join(root, 'docs'), page)}`, readFileSync(page));
+  }
   write(`${doc}/CHANGELOG.md.gz`, zipped(read('CHANGELOG.md')));
   write(`${doc}/changelog.gz`, zipped(changelog(version, maintainer, date)));
   const modules = moduleFacts(stage, join(program, 'node_modules'));

@@ -39,7 +39,8 @@ export function isNeeded(path: string, cpu: string): boolean {
   const name = path.slice(path.lastIndexOf('/') + 1);
   if (/(?:^|\/)(?:\.bin|\.github|node-addon-api)\//.test(path)) return false;
   if (/^(?:koffi\/(?:vendor|doc)|@serialport\/bindings-cpp\/src)\//.test(path)) return false;
-  // What mqtt has for browsers.
+  // Declarations that mqtt depends on, and what it has for browsers: nothing of them runs.
+  if (path.startsWith('@types/')) return false;
   if (path.startsWith('mqtt/dist/')) return false;
   if (isLicense(name)) return true;
   if (/^\.|^README$|\.(?:md|map|ts|mts|cts|gyp|gypi|flow|markdown|tsbuildinfo|yml)$/.test(name)) return false;

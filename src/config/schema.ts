@@ -273,7 +273,11 @@ const apiSchema = z.strictObject({
         'null: nowhere.',
     ),
   names: z
-    .array(text(253).regex(/^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/, 'wants the name of a host, without port'))
+    .array(
+      text(253)
+        .regex(/^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/, 'wants the name of a host, without port')
+        .describe('Name of a host, without port.'),
+    )
     .max(100)
     .default([])
     .describe('Names by which the page is opened, besides localhost and addresses: station.local.'),

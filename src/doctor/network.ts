@@ -18,7 +18,7 @@ export async function checkNetwork(facts: Facts): Promise<Finding[]> {
   const clients = clientsOf(loaded instanceof EspdError ? null : loaded.config.api.listen);
   const servers = serversOf(loaded);
   if (ports.length + clients.length + servers.length === 0) {
-    return [ok('service-network', 'No board is on the network, and no server is told: the service needs none')];
+    return [ok('service-network', 'No board, server or store is on the network: it needs none')];
   }
   if (!(await facts.isServiceConfig())) {
     const detail = 'What it names is not what the service uses, which is not asked';
@@ -35,11 +35,15 @@ export function clientsOf(listen: string | null): string[] {
   return isLoopback(place.host) ? [place.host] : [`browsers at ${listen}`];
 }
 
-/** Hosts of webhooks and of the MQTT broker, each once; of a config with a fault nothing is known. */
+/** Hosts of webhooks, of the MQTT broker and of the object store, each once; of a config with a fault nothing is known. */
 export function serversOf(loaded: Subject['loaded']): string[] {
   if (loaded instanceof EspdError) return [];
-  const { webhooks, mqtt } = loaded.config;
-  const urls = [...webhooks.map(({ url }) => url), ...(mqtt === null ? [] : [mqtt.url])];
+  const { webhooks, mqtt, store } = loaded.config;
+  const urls = [
+    ...webhooks.map(({ url }) => url),
+    ...(mqtt === null ? [] : [mqtt.url]),
+    ...(store === null ? [] : [store.endpoint]),
+  ];
   // Brackets are of the URL, not of the address.
   return [...new Set(urls.map((url) => new URL(url).hostname.replace(/^\[(.*)\]$/, '$1')))];
 }

@@ -189,18 +189,22 @@ test('network: only boards of the config that the service reads count', async ()
   assert.match(said(await checkNetwork(factsOf(installed, elsewhere)))[0] ?? '', /^note .*not that of the service/);
   assert.match(
     said(await checkNetwork(factsOf(installed)))[0] ?? '',
-    /^ok service-network: No board is on the network/,
+    /^ok service-network: No board, server or store is on the network/,
   );
-  const { webhooks, mqtt } = configSchema.parse({
+  const { webhooks, mqtt, store } = configSchema.parse({
     webhooks: [
       { on: ['pruned'], url: 'https://ntfy.example.org/x' },
       { on: ['pruned'], url: 'http://[fd00::1]:8080/' },
     ],
     mqtt: { url: 'mqtt://ha.local' },
+    store: { endpoint: 'https://s3.example.net:9000', bucket: 'boards', encryption: 'none' },
   });
-  const told = loadedConfig(undefined, (config) => ({ ...config, webhooks, mqtt }));
+  const told = loadedConfig(undefined, (config) => ({ ...config, webhooks, mqtt, store }));
   const [asked] = await checkNetwork(factsOf(installed, { loaded: told }));
-  assert.match(said([asked!])[0] ?? '', /^problem service-network: .*for ntfy\.example\.org, fd00::1 and ha\.local$/);
+  assert.match(
+    said([asked!])[0] ?? '',
+    /^problem service-network: .*for ntfy\.example\.org, fd00::1, ha\.local and 1 more$/,
+  );
   assert.deepEqual(hostsOf(['rfc2217://pi:1', 'socket://[::1]:2', 'rfc2217://pi:3', '/dev/ttyUSB0', 'rfc2217://']), [
     'pi',
     '::1',
