@@ -19,6 +19,7 @@ import type { Subject } from './subject.ts';
 import { type DoctorReport, type Finding, cannotCheck, toCheck } from './types.ts';
 import { checkUdev } from './udev.ts';
 import { checkUsb } from './usb.ts';
+import { checkWritable } from './writable.ts';
 
 /** Programs that are asked have 5 s; several of them one after the other, on a loaded machine, need more. */
 const LIMIT_MS = 15_000;
@@ -46,6 +47,7 @@ const GROUPS: readonly CheckGroup[] = [
   { id: 'brltty', what: 'brltty', check: checkBrltty },
   { id: 'usb', what: 'USB', check: checkUsb },
   { id: 'service', what: 'The service', check: checkService },
+  { id: 'service-writable', what: 'Where the service writes', check: checkWritable },
   { id: 'service-network', what: 'The network of the service', check: checkNetwork },
   { id: 'page-password', what: 'The page of the daemon', check: checkPage },
   { id: 'socket', what: "The daemon's socket", check: checkSocket },
