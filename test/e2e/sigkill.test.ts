@@ -83,7 +83,10 @@ async function killedAgainAndAgain(t: TestContext, seed: number): Promise<void> 
   const { explained, flashBytesRead } = kept.transfer;
   const leftover = explained['leftover'] ?? 0;
   // The block in which reading broke off may be read again: whether its sectors are worth asking for depends on the line.
-  assert.ok(leftover >= readBytes - 64 * KIB, `${leftover} of ${readBytes} bytes were used again: ${JSON.stringify(kept.transfer)}`);
+  assert.ok(
+    leftover >= readBytes - 64 * KIB,
+    `${leftover} of ${readBytes} bytes were used again: ${JSON.stringify(kept.transfer)}`,
+  );
   assert.equal(leftover + flashBytesRead, FLASH_BYTES);
   assert.ok(board.commands.slice(asked).some(({ opcode }) => opcode === OPCODE.flashMd5));
   const image = join(bench.archivePath, board.mac.replaceAll(':', '-'), kept.id, 'flash.bin');
