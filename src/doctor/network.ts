@@ -5,8 +5,10 @@ import { isLoopback, parseListen } from '../config/listen.ts';
 import { EspdError } from '../errors.ts';
 import { parseAddress } from '../serial/address.ts';
 import type { Facts } from './facts.ts';
+import { wordsOf } from './parse.ts';
+import { editUnit, writeDropIn } from './remedies.ts';
 import type { Subject } from './subject.ts';
-import { type Finding, type Remedy, asRoot, byHand, note, ok, problem, safely, some } from './types.ts';
+import { type Finding, type Remedy, note, ok, problem, some } from './types.ts';
 
 export const DROP_IN = '/etc/systemd/system/espd.service.d/espd-network.conf';
 
@@ -85,18 +87,13 @@ export function judgeNetwork(hosts: readonly string[], properties: ReadonlyMap<s
   const hasOurs = wordsOf(properties, 'DropInPaths').includes(DROP_IN);
   const title = `The service may not use the network, and needs it for ${some(blocked)}`;
   const detail = 'It is closed to it as installed. Afterwards restart it when no board is worked on';
-  return [problem(id, title, { detail, remedy: hasOurs ? byHand(asRoot('systemctl', 'edit', 'espd')) : allow(hosts) })];
+  return [problem(id, title, { detail, remedy: hasOurs ? editUnit() : allow(hosts) })];
 }
 
 function allow(hosts: readonly string[]): Remedy {
   // A name is found by a resolver, wherever that is.
   const networks = hosts.every((host) => isIP(host) !== 0) ? hosts : ['any'];
-  const text = `[Service]\nRestrictAddressFamilies=AF_INET AF_INET6\nIPAddressAllow=${networks.join(' ')}\n`;
-  return safely({ kind: 'write', path: DROP_IN, text, root: true }, asRoot('systemctl', 'daemon-reload'));
-}
-
-function wordsOf(properties: ReadonlyMap<string, string>, key: string): string[] {
-  return (properties.get(key) ?? '').split(/\s+/, 1000).filter((word) => word !== '');
+  return writeDropIn(DROP_IN, `RestrictAddressFamilies=AF_INET AF_INET6\nIPAddressAllow=${networks.join(' ')}\n`);
 }
 
 function isIn(host: string, networks: readonly string[]): boolean {

@@ -84,3 +84,8 @@ export function processStartMs(pidStat: string, stat: string): number | undefine
   const ms = bootSeconds * 1000 + ticks * 10;
   return pidStat.includes(')') && Number.isFinite(ms) ? ms : undefined;
 }
+
+/** The words of a property that is a list, such as ReadWritePaths= of `systemctl show`; at most 1,000. */
+export function wordsOf(properties: ReadonlyMap<string, string>, key: string): string[] {
+  return (properties.get(key) ?? '').split(/\s+/, 1000).filter((word) => word !== '');
+}

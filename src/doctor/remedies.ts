@@ -37,6 +37,16 @@ export function daemonReload(): Remedy {
   return safely(asRoot('systemctl', 'daemon-reload'));
 }
 
+/** A drop-in of ours for the service's unit, where there is none yet. @param settings of section [Service], a line each */
+export function writeDropIn(path: string, settings: string): Remedy {
+  return safely({ kind: 'write', path, text: `[Service]\n${settings}`, root: true }, ...daemonReload().steps);
+}
+
+/** What is in the unit already is a person's, who decides. */
+export function editUnit(): Remedy {
+  return byHand(asRoot('systemctl', 'edit', 'espd'));
+}
+
 /** Ends a job that is under way, so a person decides when. */
 export function restartService(): Remedy {
   return byHand(asRoot('systemctl', 'restart', 'espd'));

@@ -3,7 +3,9 @@
 import { isAbsolute, join, relative } from 'node:path';
 import { EspdError } from '../errors.ts';
 import type { Facts } from './facts.ts';
-import { type Finding, asRoot, byHand, ok, problem, safely, some } from './types.ts';
+import { wordsOf } from './parse.ts';
+import { editUnit, writeDropIn } from './remedies.ts';
+import { type Finding, ok, problem, some } from './types.ts';
 
 const DROP_IN = '/etc/systemd/system/espd.service.d/espd-archive.conf';
 const DETAIL = 'Its unit closes them. Afterwards restart it when no board is worked on';
@@ -32,7 +34,7 @@ export async function checkWritable(facts: Facts): Promise<Finding[]> {
  */
 export function judgeWritable(folders: readonly string[], properties: ReadonlyMap<string, string>): Finding[] {
   const id = 'service-writable';
-  const words = (key: string) => (properties.get(key) ?? '').split(/\s+/, 1000).filter((word) => word !== '');
+  const words = (key: string) => wordsOf(properties, key);
   // `-`: where it is not there, that is no fault; `+`: below RootDirectory=, which espd's unit does not have.
   const writable = [
     ...words('ReadWritePaths').map((path) => path.replace(/^[-+]+/, '')),
@@ -53,15 +55,10 @@ export function judgeWritable(folders: readonly string[], properties: ReadonlyMa
   // More than a folder is opened there, or somebody has written that file: a person decides.
   if (closed.some(isInHome) || hasOurs || !closed.every(isPlain)) {
     const lines = closed.some(isInHome) ? 'ReadWritePaths= and ProtectHome=no' : 'ReadWritePaths=';
-    return [problem(id, title, { detail: `It wants ${lines} in a drop-in`, remedy: edit() })];
+    return [problem(id, title, { detail: `It wants ${lines} in a drop-in`, remedy: editUnit() })];
   }
-  const text = `[Service]\nReadWritePaths=${closed.join(' ')}\n`;
-  const write = { kind: 'write', path: DROP_IN, text, root: true } as const;
-  return [problem(id, title, { detail: DETAIL, remedy: safely(write, asRoot('systemctl', 'daemon-reload')) })];
-}
-
-function edit() {
-  return byHand(asRoot('systemctl', 'edit', 'espd'));
+  const remedy = writeDropIn(DROP_IN, `ReadWritePaths=${closed.join(' ')}\n`);
+  return [problem(id, title, { detail: DETAIL, remedy })];
 }
 
 /** Needs no quoting in a unit file: blanks, quotes, `%` and the like have a meaning there. */
