@@ -47,11 +47,6 @@ export async function logIn(password: string): Promise<void> {
   await openSession();
 }
 
-export async function logOut(): Promise<void> {
-  await ask('/web/logout', { method: 'POST' });
-  session.value = { missing: 'password' };
-}
-
 export interface Question {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly body?: unknown;

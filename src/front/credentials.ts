@@ -12,8 +12,8 @@ import { EspdError, systemCode } from '../errors.ts';
 
 /** In the folder `archive.statePath`. */
 export const CREDENTIALS_FILE = 'web-login.json';
-export const MIN_PASSWORD = 8;
-export const MAX_PASSWORD = 1024;
+const MIN_PASSWORD = 8;
+const MAX_PASSWORD = 1024;
 
 /** OWASP's first choice for scrypt needs 128 MB a login; this is its fourth, of 16 MB, for small machines. */
 const SCRYPT = { N: 2 ** 14, r: 8, p: 5 } as const;

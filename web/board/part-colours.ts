@@ -10,7 +10,7 @@ const SETTINGS = new Set(['nvs', 'nvs_keys', 'system_param', 'eeprom', 'tasmota'
 const RADIO = new Set(['phy', 'rf_cal']);
 
 /** @param apps how many apps lie before it: neighbours differ */
-export function colourOf({ kind, type, subtype }: FlashPart, apps: number): PartColour {
+function colourOf({ kind, type, subtype }: FlashPart, apps: number): PartColour {
   if (kind === 'gap') return 'none';
   if (kind !== 'partition') return 'boot';
   if (type === 'app') return apps % 2 === 0 ? 'app' : 'app-other';
