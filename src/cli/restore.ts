@@ -3,6 +3,7 @@
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import type { KeepWish } from '../transfer/restore/keep.ts';
+import { guardNamed } from '../transfer/restore/named.ts';
 import type { RestorePart } from '../transfer/restore/parts.ts';
 import { consentOf } from './consent.ts';
 import type { CommandContext } from './context.ts';
@@ -29,10 +30,12 @@ export async function restore(context: CommandContext, options: RestoreCommandOp
   const keep = keepOf(options);
   if (options.many === true) {
     const { backup, why } = await chooseBackup(context, meant, null);
+    await guardNamed(context.archive, backup, { keep });
     return restoreMany(context, { backup, why, keep, consent }, options);
   }
   const { backup, why } = await chooseBackup(context, meant, options.to ?? 'same');
   const part = partOf(options);
+  await guardNamed(context.archive, backup, { part, keep });
   const scope = { keep, ...(part === undefined ? {} : { part }) };
   return putBack(context, { backup, why, targetMac: options.to ?? backup.mac, consent, ...scope }, options);
 }

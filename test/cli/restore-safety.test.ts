@@ -234,6 +234,31 @@ describe('restore', { concurrency: 4 }, () => {
     await bench.fails(['restore', '--from', MAC], 'usage');
   });
 
+  test('a name that the image does not have is told before any board is looked for', async (t) => {
+    const bench = await Bench.open(t);
+    const { board, address } = await bench.addBoard(theBoard);
+    await bench.run(['backup', '--port', address]);
+    const asked = board.wireBytes.toBoard;
+    const named = ['restore', '--yes', '--mac', MAC];
+    for (const [wrong, message] of [
+      [['--keep', 'nvss'], /^The image has no partition nvss$/],
+      [['--keep', 'nvss', '--wait'], /^The image has no partition nvss$/],
+      [['--keep', 'nvss', '--many'], /^The image has no partition nvss$/],
+      [['--partition', 'app9'], /^The image has no partition app9$/],
+      [['--offset', '0x1001', '--size', '0x1000'], /whole sectors/],
+      [['--offset', '0', '--size', '0x80000000'], /beyond the image$/],
+    ] as const) {
+      const error = await bench.fails([...named, ...wrong], 'usage', { hint: false });
+      assert.match(error.message, message);
+    }
+    assert.match((await bench.fails([...named, '--keep', 'nvss'], 'usage')).hint, /^It has: nvs, /);
+    assert.equal(board.wireBytes.toBoard, asked, 'the board was not spoken to');
+    // Of another board, which is not there: the name that is right says so.
+    const other = [...named, '--to', '24:0a:c4:00:00:09', '--keep'];
+    await bench.fails([...other, 'nvss'], 'usage');
+    await bench.fails([...other, 'nvs'], 'board-not-found');
+  });
+
   test('--many --keep leaves each board its own, and skips one that has it elsewhere', async (t) => {
     const bench = await Bench.open(t);
     const source = await bench.addBoard(theBoard);
