@@ -154,6 +154,45 @@ describe('what the API tells of images', { concurrency: 2 }, () => {
     }
   });
 
+  it('HEAD says what GET would, and sends nothing of it', async (t) => {
+    const bench = await benchWithBackups(t);
+    const path = '/v1/boards/kitchen/backups/latest/image';
+    const file = `partition=storage&path=${encodeURIComponent(FILE)}`;
+    for (const query of [
+      '',
+      'partition=storage',
+      file,
+      'partition=nobody',
+      'path=%2Fnobody',
+      'path=..%2Fx',
+      'other=1',
+    ]) {
+      const [got, head] = [
+        await bench.ask(`${path}?${query}`),
+        await bench.ask(`${path}?${query}`, { method: 'HEAD' }),
+      ];
+      assert.equal(head.status, got.status, query);
+      assert.equal(head.bytes.length, 0, query);
+      for (const name of ['content-type', 'content-disposition', 'etag', 'accept-ranges', 'cache-control'] as const) {
+        assert.equal(head.headers[name], got.headers[name], `${query}: ${name}`);
+      }
+      // Of a part nobody knows how long it is before it was sent.
+      if (got.headers['content-length'] !== undefined) {
+        assert.equal(head.headers['content-length'], got.headers['content-length'], query);
+      }
+    }
+    const tag = (await bench.ask(`${path}?partition=storage`, { method: 'HEAD' })).headers.etag ?? '';
+    assert.equal(
+      (await bench.ask(`${path}?partition=storage`, { method: 'HEAD', headers: { 'if-none-match': tag } })).status,
+      304,
+    );
+    const range = { headers: { range: 'bytes=0-99' } };
+    const [got, head] = [await bench.ask(path, range), await bench.ask(path, { ...range, method: 'HEAD' })];
+    assert.deepEqual([head.status, head.headers['content-range']], [got.status, got.headers['content-range']]);
+    assert.deepEqual([head.status, head.bytes.length], [206, 0]);
+    assert.equal((await bench.ask(path, { method: 'HEAD', headers: { range: 'bytes=9999999-' } })).status, 416);
+  });
+
   it('a damaged image is told as such, and harms nobody', async (t) => {
     const bench = await benchWithBackups(t);
     const file = join(bench.shop.archive.root, FOLDER, ID1, 'flash.bin');
@@ -166,6 +205,7 @@ describe('what the API tells of images', { concurrency: 2 }, () => {
     ]) {
       const { status, json } = await bench.ask(path);
       assert.deepEqual([status, json['code']], [500, 'archive-damaged'], path);
+      assert.equal((await bench.ask(path, { method: 'HEAD' })).status, 500, path);
     }
     assert.equal((await bench.ask('/v1/status')).status, 200);
   });

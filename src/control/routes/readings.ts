@@ -75,6 +75,7 @@ export async function sendPart(
     return undefined;
   }
   if (response.req.method === 'HEAD') {
+    await firstOutput(readings, args, signal);
     begin();
     response.end();
     return undefined;
@@ -92,6 +93,24 @@ export async function sendPart(
   if (!response.headersSent) begin();
   response.end();
   return undefined;
+}
+
+/**
+ * Until a command has something to say: by then it has refused what it refuses. What else it says is for nobody.
+ * @throws EspdError as {@link Readings.stream}
+ */
+async function firstOutput(readings: Readings, args: readonly string[], signal: AbortSignal): Promise<void> {
+  const enough = new AbortController();
+  const onOutput = () => {
+    enough.abort();
+    return Promise.resolve();
+  };
+  try {
+    await readings.stream(args, onOutput, AbortSignal.any([signal, enough.signal]));
+  } catch (error) {
+    if (!enough.signal.aborted) throw error;
+    signal.throwIfAborted();
+  }
 }
 
 /** @param tag undefined = it may change at any time */
