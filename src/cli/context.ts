@@ -6,6 +6,7 @@ import type { Archive } from '../archive/types.ts';
 import type { PersonFiles } from '../client/files.ts';
 import { localFiles } from '../client/local-files.ts';
 import { type Clock, systemClock } from '../clock.ts';
+import type { MarkMessage } from '../control/contract/session-messages.ts';
 import { type Config, type LoadedConfig, loadConfig } from '../config/loader.ts';
 import { RELOAD_TIME_LIMIT_MS } from '../config/parse.ts';
 import { type ClosableLogger, createLogger } from '../config/logger.ts';
@@ -50,6 +51,8 @@ export interface CommandContext {
   /** What a restore is about to do is told to whoever shows it elsewhere. */
   readonly onPlan: (plan: unknown) => void;
   readonly onProgress: (port: string, progress: Progress) => void;
+  /** What was noted of a board or a backup; a running daemon tells others, if the command goes through it. */
+  readonly onMark: (mark: MarkMessage) => void;
   listPorts(): Promise<readonly PortInfo[]>;
 }
 
@@ -109,6 +112,7 @@ export async function openContext(
     openLink: service === undefined ? undefined : takenLinks(service, { command, now: options.now === true }, out),
     addressOf: (address) => (service === undefined ? address : absoluteAddress(address, service.cwd)),
     onPlan: (plan) => service?.onPlan(plan),
+    onMark: (mark) => service?.onMark(mark),
     onProgress: (port, progress) => {
       out.progress(port, progress);
       service?.onProgress(port, progress);

@@ -51,12 +51,12 @@ export async function openDaemonControl(
     return undefined;
   }
   const { events, metrics, numbers, reload, schedules, service, station } = asked;
+  const emit = (event: EventBody) => events.emit(event);
   const processes = {
     command: relayCommand({ configPath: loaded.path, archivePath: archive.root }, host.env),
     ports: portKeeperOf(service),
     ...{ clock, log },
   };
-  const emit = (event: EventBody) => events.emit(event);
   const commands = new CommandJobs({
     ...{ clock, numbers, emit },
     start: commandStarter(processes),
@@ -69,7 +69,7 @@ export async function openDaemonControl(
       daemon: service,
       doctor: async () =>
         reportOf(await examine(subjectOf(context, host.env, outside, socketPath)), outside.person.uid === 0),
-      sessions: new Sessions({ ...processes, archivePath: archive.root }),
+      sessions: new Sessions({ ...processes, onMark: emit, archivePath: archive.root }),
     });
     const page = await openDaemonPage(context, control);
     return page === undefined ? control : { ...control, close: () => closeBoth(page, control) };

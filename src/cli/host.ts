@@ -1,7 +1,7 @@
 /** What a process hands to the commands, and what each command line may say. No command needs more to begin. */
 
 import type { PersonFiles } from '../client/files.ts';
-import type { PortPurpose } from '../control/contract/session-messages.ts';
+import type { MarkMessage, PortPurpose } from '../control/contract/session-messages.ts';
 import type { Progress } from '../transfer/session.ts';
 import { Output, type Terminal } from './output.ts';
 
@@ -68,6 +68,8 @@ export interface ServiceHost {
   readonly onEvent: (event: unknown) => void;
   /** The JSON document of the command, or of its error, whatever the person sees. */
   readonly onDocument: (document: unknown) => void;
+  /** What was noted of a board or a backup: the daemon tells it to others. */
+  readonly onMark: (mark: MarkMessage) => void;
 }
 
 export function outputOf(options: CommonOptions, host: Host): Output {

@@ -26,6 +26,7 @@ export async function label(context: CommandContext, board: string, options: Lab
   const change = changeOf(options);
   const mac = await archive.resolveBoard(board);
   const { about, isNew } = await labelBoard(context, mac, change);
+  if (isNew) context.onMark({ type: 'board-described', mac, ...about });
   out.document({ mac, ...about });
   const is = isNew ? 'is' : 'is already';
   out.line(

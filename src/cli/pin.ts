@@ -12,6 +12,7 @@ export async function pin(context: CommandContext, text: string, note: string | 
   const noted = note === undefined ? null : checkPinNote(note);
   const { mac, id } = await find(context, text);
   await pinBackup(context, { mac, id, note: noted });
+  context.onMark({ type: 'backup-pinned', mac, id, pinned: true });
   out.line(`Pinned ${id} of ${mac}: it is never removed by a policy`);
   out.document({ mac, id, pinned: true, note: noted });
   return undefined;
@@ -21,6 +22,7 @@ export async function unpin(context: CommandContext, text: string): Promise<unde
   const { out } = context;
   const { mac, id } = await find(context, text);
   const wasPinned = await unpinBackup(context, mac, id);
+  if (wasPinned) context.onMark({ type: 'backup-pinned', mac, id, pinned: false });
   out.line(wasPinned ? `Unpinned ${id} of ${mac}: a policy may remove it` : `${id} of ${mac} was not pinned`);
   out.document({ mac, id, pinned: false, note: null });
   return undefined;

@@ -14,6 +14,7 @@ import type { Logger } from '../log.ts';
 import { printable } from '../printable.ts';
 import {
   type FromCommand,
+  type MarkMessage,
   MessageReader,
   type PortPurpose,
   type ProgressMessage,
@@ -102,6 +103,8 @@ export interface CommandProcessOptions {
   /** Gets what is for neither daemon nor port, in order; the process is not read on before it resolves. */
   readonly onMessage: (received: Received<FromCommand>) => Promise<void>;
   readonly onProgress?: (progress: ProgressMessage) => void;
+  /** What the command has noted of a board or a backup. */
+  readonly onMark?: ((mark: MarkMessage) => void) | undefined;
 }
 
 /** How it ended. */
@@ -200,6 +203,10 @@ export class CommandProcess {
         return;
       case 'progress':
         this.#options.onProgress?.(message);
+        return;
+      case 'board-described':
+      case 'backup-pinned':
+        this.#options.onMark?.(message);
         return;
       case 'end':
         this.#status = message.status;

@@ -15,6 +15,7 @@ import {
   ARCHIVE_HEADER,
   type Begin,
   type FromPerson,
+  type MarkMessage,
   MessageReader,
   type ProgressMessage,
   type Received,
@@ -34,6 +35,7 @@ export interface SessionsOptions {
   /** The most commands at once. Default 32. */
   readonly most?: number;
   readonly onProgress?: (progress: ProgressMessage) => void;
+  readonly onMark?: (mark: MarkMessage) => void;
 }
 
 const MOST_SESSIONS = 32;
@@ -169,7 +171,7 @@ class Session {
   }
 
   #start(begin: Begin): void {
-    const { command, ports, clock, log, onProgress } = this.#options;
+    const { command, ports, clock, log, onMark, onProgress } = this.#options;
     const name = relayedCommand(begin.args);
     if (name === undefined) {
       throw new EspdError('daemon-protocol', 'The daemon does not do this command, or not with these options', {
@@ -178,7 +180,7 @@ class Session {
     }
     log.debug('A session begins', { command: name, args: printable(begin.args.join(' ')) });
     this.#process = new CommandProcess({
-      ...{ command, ports, clock, log },
+      ...{ command, ports, clock, log, onMark },
       onMessage: ({ line, message }) => {
         // Asked for by nobody here: the daemon reports to no person.
         if (['plan', 'event', 'result'].includes(message.type)) return Promise.resolve();

@@ -153,7 +153,7 @@ interface EventFacts {
     readonly into: 'download-mode' | 'app' | 'nothing';
     readonly error: EventError;
   };
-  /** Somebody has changed by the API what the board is called, or what is noted of it. */
+  /** Somebody has changed, by the API or by a command that went through the service, what the board is called or what is noted of it. */
   'board-described': {
     readonly mac: Mac;
     readonly label: string | null;

@@ -26,6 +26,8 @@ export class BoardBook {
   /** Least recently changed first. */
   readonly #boards = new Map<Mac, BoardFacts>();
   readonly #onChange: BookListener;
+  /** As events have told them, also of boards that nothing else is known of; null = none any more. */
+  readonly #labels = new Map<Mac, string | null>();
 
   /** @param onChange must not throw */
   constructor(onChange: BookListener = () => undefined) {
@@ -52,7 +54,7 @@ export class BoardBook {
     for (const { mac, newest, seen, about, halfRestored } of boards.slice(-MAX_BOARDS)) {
       this.#put({
         mac,
-        label: about.label,
+        label: this.#labelOf(mac, about.label),
         chip: newest?.manifest.chip.name ?? '',
         lastBackupMs: latest(newest?.manifest.createdAt, seen?.at),
         firmware: newest?.manifest.contents.firmware ?? null,
@@ -62,7 +64,9 @@ export class BoardBook {
             : { code: 'half-restored', message: 'A restore of this board was interrupted', hint: '' },
       });
     }
-    for (const board of told) this.#put({ ...board, label: this.#boards.get(board.mac)?.label ?? null });
+    for (const board of told) {
+      this.#put({ ...board, label: this.#labelOf(board.mac, this.#boards.get(board.mac)?.label ?? null) });
+    }
   }
 
   readonly onEvent = (event: ServiceEvent): void => {
@@ -79,18 +83,37 @@ export class BoardBook {
       case 'half-restored':
         if (event.mac !== null) this.#failed(event.mac, event.error);
         return;
+      case 'board-described':
+        this.#described(event.mac, event.label);
+        return;
       default:
     }
   };
 
+  #described(mac: Mac, label: string | null): void {
+    if (this.#labels.has(mac) || this.#labels.size < MAX_BOARDS) this.#labels.set(mac, label);
+    const board = this.#boards.get(mac);
+    if (board !== undefined && board.label !== label) this.#put({ ...board, label });
+  }
+
+  /** @param archived as the archive said, perhaps before it was changed */
+  #labelOf(mac: Mac, archived: string | null): string | null {
+    const told = this.#labels.get(mac);
+    return told === undefined ? archived : told;
+  }
+
+  #factsOf(mac: Mac): BoardFacts {
+    const unknown = { mac, chip: '', lastBackupMs: null, firmware: null, problem: null };
+    return this.#boards.get(mac) ?? { ...unknown, label: this.#labelOf(mac, null) };
+  }
+
   #backedUp({ mac, chip, firmware }: KeptBackup, atMs: number): void {
-    const label = this.#boards.get(mac)?.label ?? null;
+    const { label } = this.#factsOf(mac);
     this.#put({ mac, label, chip, firmware, lastBackupMs: atMs, problem: null });
   }
 
   #failed(mac: Mac, problem: EventError): void {
-    const unknown = { mac, label: null, chip: '', lastBackupMs: null, firmware: null };
-    this.#put({ ...(this.#boards.get(mac) ?? unknown), problem });
+    this.#put({ ...this.#factsOf(mac), problem });
   }
 
   #put(board: BoardFacts): void {

@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { encodeMessage } from '../../src/control/contract/session-messages.ts';
+import { type MarkMessage, encodeMessage } from '../../src/control/contract/session-messages.ts';
 import { EspdError } from '../../src/errors.ts';
 import { parseMac } from '../../src/mac.ts';
 import { parseRecording } from '../../src/transfer/record/format.ts';
@@ -111,6 +111,32 @@ describe('a command that the daemon does', () => {
     assert.doesNotMatch(styled.stdout, /\x1b\[/);
     assert.match((await relayed(['show', 'kitchen'], { tty: true })).stdout, /\x1b\[/);
     assert.equal(server.logged.filter((line) => line.startsWith('A session begins')).length, sessions + 2);
+  });
+
+  test('what is noted of a board or a backup is told to the daemon, once, and only if it is new', async (t) => {
+    const marks: MarkMessage[] = [];
+    const { device, direct, relayed } = await sceneOf(t, { onMark: (mark) => marks.push(mark) });
+    await direct(['backup', '--port', device.address]);
+    const about = { type: 'board-described', mac: MAC, label: 'kitchen', note: null, group: null };
+    for (const [args, wanted] of [
+      [['label', MAC, 'kitchen'], [about]],
+      [['label', MAC, 'kitchen'], []],
+      [['label', 'kitchen', '--note', 'by the \u{1f6aa}'], [{ ...about, note: 'by the \u{1f6aa}' }]],
+      [['label', 'nobody', 'x'], []],
+      [['pin', 'kitchen'], ['pinned']],
+      [['unpin', 'kitchen'], ['unpinned']],
+      [['unpin', 'kitchen'], []],
+      [['show', 'kitchen'], []],
+    ] as const) {
+      await relayed(args);
+      const said = marks.splice(0).map((mark) => {
+        if (mark.type === 'board-described') return mark;
+        assert.equal(mark.mac, MAC);
+        assert.match(mark.id, /^\d{4}-/);
+        return mark.pinned ? 'pinned' : 'unpinned';
+      });
+      assert.deepEqual(said, wanted, args.join(' '));
+    }
   });
 
   test('wrong usage is told without the daemon', async (t) => {

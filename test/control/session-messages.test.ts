@@ -11,6 +11,9 @@ import {
   outputMessages,
 } from '../../src/control/contract/session-messages.ts';
 import { hasCode } from '../../src/errors.ts';
+import type { Mac } from '../../src/mac.ts';
+
+const MAC = '24:0a:c4:00:00:01' as Mac;
 
 const BEGIN: ToCommand = {
   type: 'begin',
@@ -57,6 +60,8 @@ const FROM_COMMAND: readonly FromCommand[] = [
   { type: 'progress', port: '/dev/ttyUSB0', phase: 'reading', mac: '24:0a:c4:00:00:01', doneBytes: 1, totalBytes: 2 },
   { type: 'plan', plan: { sectors: 1 } },
   { type: 'result', document: { ok: true } },
+  { type: 'board-described', mac: MAC, label: 'kitchen', note: null, group: null },
+  { type: 'backup-pinned', mac: MAC, id: '2026-11-23T10-00-00Z', pinned: true },
 ];
 
 function readAll<T>(reader: MessageReader<T>, chunks: Iterable<Buffer>): T[] {

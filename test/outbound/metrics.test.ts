@@ -173,6 +173,35 @@ describe('the book of boards', () => {
     assert.equal(book.get(macNumber(2))?.problem, null);
     assert.equal(book.get(macNumber(2))?.label, 'board 2');
   });
+
+  it('follows labels, also before it knows the archive, and of boards that it meets later', () => {
+    const { bus } = newBus();
+    const told: (string | null)[] = [];
+    const book = new BoardBook(({ label }) => told.push(label));
+    bus.subscribe(book.onEvent);
+    const describe = (n: number, label: string | null) =>
+      bus.emit({ type: 'board-described', mac: macNumber(n), label, note: null, group: null });
+    bus.emit(keptEvent({ mac: macNumber(2) }));
+    describe(1, null);
+    describe(2, 'new');
+    describe(3, 'imported');
+    book.seed([overview(1, '2026-01-01T00:00:00.000Z'), overview(2, '2026-01-01T00:00:00.000Z')]);
+    assert.equal(book.get(macNumber(1))?.label, null, 'cleared while the archive was read');
+    assert.equal(book.get(macNumber(1))?.chip, 'ESP32', 'nothing else of it is forgotten');
+    assert.equal(book.get(macNumber(2))?.label, 'new');
+    assert.equal(book.get(macNumber(3)), undefined);
+    describe(2, 'newer');
+    const before = told.length;
+    describe(2, 'newer');
+    assert.equal(told.length, before, 'nothing has changed');
+    bus.emit(keptEvent({ mac: macNumber(2) }));
+    bus.emit(keptEvent({ mac: macNumber(3) }));
+    bus.emit(failedEvent({ mac: 4 }));
+    assert.deepEqual(
+      [2, 3, 4].map((n) => book.get(macNumber(n))?.label),
+      ['newer', 'imported', null],
+    );
+  });
 });
 
 describe('what the config can name', () => {

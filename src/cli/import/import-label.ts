@@ -3,7 +3,7 @@
 import { checkLabel } from '../../archive/marks/labels.ts';
 import { EspdError, hasCode } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
-import { checkFree } from '../../transfer/label-board.ts';
+import { checkFree, labelBoard } from '../../transfer/label-board.ts';
 import type { CommandContext } from '../context.ts';
 
 /** A label that is free, and the board that gets it. */
@@ -34,7 +34,7 @@ export async function importLabel(context: CommandContext, text: string, macs: I
 }
 
 /** Nothing is written where the board has the label already. */
-export async function giveLabel({ archive }: CommandContext, { mac, text }: ImportLabel): Promise<void> {
-  const { label } = await archive.marks.about(mac);
-  if (label !== text) await archive.marks.describe(mac, { label: text });
+export async function giveLabel(context: CommandContext, { mac, text }: ImportLabel): Promise<void> {
+  const { about, isNew } = await labelBoard(context, mac, { label: text });
+  if (isNew) context.onMark({ type: 'board-described', mac, ...about });
 }

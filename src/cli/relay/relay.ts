@@ -193,6 +193,7 @@ class Relay {
       onDocument: (document) => {
         if (isReported) this.#report({ type: 'result', document }, { type: 'result', document: null });
       },
+      onMark: (mark) => void this.#send(mark),
     };
   }
 

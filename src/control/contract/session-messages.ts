@@ -9,6 +9,7 @@
 
 import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode, EspdError } from '../../errors.ts';
+import { type Mac, parseMac } from '../../mac.ts';
 
 /** Value of the header `Upgrade`; the number changes when an older side would misunderstand a newer one. */
 export const SESSION_PROTOCOL = 'espd-session/1';
@@ -137,6 +138,14 @@ const toPersonSchemas = [
   z.object({ type: z.literal('end'), status: z.int().min(0).max(255), error: errorSchema.optional() }),
 ] as const;
 
+const mac = z.string().refine((text): text is Mac => parseMac(text) === text);
+const aboutText = z.string().max(4096).nullable();
+/** What a command has noted of a board or a backup, as the daemon's event of that name tells it to others. */
+const markSchemas = [
+  z.object({ type: z.literal('board-described'), mac, label: aboutText, note: aboutText, group: aboutText }),
+  z.object({ type: z.literal('backup-pinned'), mac, id: name, pinned: z.boolean() }),
+] as const;
+
 /** Of the process that does the command, for the daemon. */
 const toDaemonSchemas = [
   z.object({
@@ -165,6 +174,7 @@ const toDaemonSchemas = [
   z.object({ type: z.literal('event'), event: z.unknown() }),
   /** The JSON document of the command, whatever the person sees; null where it was too long for a line. */
   z.object({ type: z.literal('result'), document: z.unknown() }),
+  ...markSchemas,
 ] as const;
 
 const toCommand = z.discriminatedUnion('type', [...personSchemas, ...daemonSchemas]);
@@ -180,6 +190,7 @@ export type ToPerson = z.output<typeof toPerson>;
 export type FromCommand = z.output<typeof fromCommand>;
 export type PortPurpose = Extract<FromCommand, { type: 'port' }>['purpose'];
 export type ProgressMessage = Extract<FromCommand, { type: 'progress' }>;
+export type MarkMessage = Extract<FromCommand, { type: 'board-described' | 'backup-pinned' }>;
 export type FileReply = Extract<FromPerson, { type: 'file-reply' }>;
 
 /** One line with its newline. */

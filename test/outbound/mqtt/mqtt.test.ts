@@ -69,6 +69,11 @@ describe('boards in Home Assistant', () => {
       sw_version: 'tasmota 14.3.0',
     });
     assert.deepEqual(Object.keys(components), ['last_backup', 'firmware', 'problem', 'backup', 'answer']);
+    const named = () => (listener.json(DEVICE) as { device: { name: string } }).device.name;
+    bus.emit({ type: 'board-described', mac: MAC, label: 'kitchen', note: null, group: null });
+    await until(() => named() === 'kitchen');
+    bus.emit({ type: 'board-described', mac: MAC, label: null, note: null, group: null });
+    await until(() => named() === 'ESP32-C3 00:00:00:00:00:01');
     bus.emit(failedEvent());
     await until(() => listener.json(STATE)['problem'] === 'ON');
     assert.deepEqual(listener.json(STATE)['why'], {
