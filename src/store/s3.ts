@@ -75,7 +75,7 @@ class S3Store implements ObjectStore {
       if (isMd5(answer, etag) && (await md5Of(answer.body)) !== etag) {
         throw this.#damaged(`the bytes of ${key} are not those that its ETag stands for`);
       }
-      return { key, etag, bytes: answer.body, sizeBytes: answer.body.length };
+      return { key, etag, bytes: answer.body, sizeBytes: answer.body.length, ...ageOf(answer) };
     }
     const place = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.headers['content-range'] ?? '');
     const [first, last, sizeBytes] = place?.slice(1).map(Number) ?? [];
@@ -88,14 +88,15 @@ class S3Store implements ObjectStore {
     if (answer.body.length !== expected || last !== range.offset + expected - 1) {
       throw this.#damaged(`another part of ${key} came than was asked for`);
     }
-    return { key, etag, bytes: answer.body, sizeBytes };
+    return { key, etag, bytes: answer.body, sizeBytes, ...ageOf(answer) };
   }
 
   async head(key: string, { signal }: Cancel = {}): Promise<ObjectFacts | undefined> {
     const answer = await this.#http.send({ method: 'HEAD', key, signal });
     if (answer.status === 404) return undefined;
     this.#check(answer, 'the look at an object');
-    return { key, etag: etagOf(answer), sizeBytes: Number(answer.headers['content-length'] ?? Number.NaN) };
+    const sizeBytes = Number(answer.headers['content-length'] ?? Number.NaN);
+    return { key, etag: etagOf(answer), sizeBytes, ...ageOf(answer) };
   }
 
   async list({ prefix, folders = false, from = null, limit, signal }: ListOptions): Promise<ListedPage> {
@@ -117,14 +118,15 @@ class S3Store implements ObjectStore {
         key: keyOf(each, 'Key'),
         sizeBytes: Number(textOf(each, 'Size')),
         etag: unquoted(textOf(each, 'ETag')),
+        ...ageOf(answer, textOf(each, 'LastModified')),
       })),
       folders: childrenOf(result, 'CommonPrefixes').map((each) => keyOf(each, 'Prefix')),
       next: textOf(result, 'IsTruncated') === 'true' && next !== '' ? next : null,
     };
   }
 
-  async remove(key: string, { signal }: Cancel = {}): Promise<void> {
-    const answer = await this.#http.send({ method: 'DELETE', key, signal });
+  async remove(key: string, { asOf, signal }: Parameters<ObjectStore['remove']>[1] = {}): Promise<void> {
+    const answer = await this.#http.send({ method: 'DELETE', key, signal, ...(asOf === undefined ? {} : { asOf }) });
     if (answer.status !== 404 || s3Code(answer) === 'NoSuchBucket') this.#check(answer, 'the removal of an object');
   }
 
@@ -271,6 +273,12 @@ function etagOfParts(parts: readonly UploadedPart[]): string | undefined {
 
 function etagOf({ headers }: HttpAnswer): string {
   return unquoted(headers['etag'] ?? '');
+}
+
+/** How long ago an object was written, by two times of one server. An object of the same second may be from its future. */
+function ageOf({ headers }: HttpAnswer, modified = headers['last-modified'] ?? ''): { readonly ageMs?: number } {
+  const ageMs = Date.parse(headers['date'] ?? '') - Date.parse(modified);
+  return Number.isFinite(ageMs) ? { ageMs: Math.max(0, ageMs) } : {};
 }
 
 /** With keys of a key service, or of the client's, an ETag is no MD5. */

@@ -11,6 +11,11 @@ export interface ObjectFacts {
   readonly sizeBytes: number;
   /** Without quotes. Of an object that was put in one piece it is the MD5 in most stores, in hex. */
   readonly etag: string;
+  /**
+   * How long ago it was written, by the server's own clock at both ends, to the second; absent where the server does not
+   * tell. So whoever waits for a time to pass need not trust the clock of any station.
+   */
+  readonly ageMs?: number;
 }
 
 /** `if-absent`: only where nothing has the key. `ifMatch`: only over the object with that ETag. */
@@ -77,8 +82,13 @@ export interface ObjectStore {
   head(key: string, options?: Cancel): Promise<ObjectFacts | undefined>;
   /** One page of what begins with `prefix`, in the order of the keys' bytes. */
   list(options: ListOptions): Promise<ListedPage>;
-  /** Nothing where there is no such object. */
-  remove(key: string, options?: Cancel): Promise<void>;
+  /**
+   * Nothing where there is no such object.
+   * @param options.asOf when the reason for it was looked up, ms since 1970 by the clock of this machine. The request is
+   *   signed with that time, so that the server itself refuses it when it comes more than 15 minutes later: a process
+   *   that was stopped between its look and its request does no harm when it goes on. Then `store-clock`
+   */
+  remove(key: string, options?: Cancel & { readonly asOf?: number | undefined }): Promise<void>;
 
   /** An object in parts becomes visible by {@link completeUpload}, in the place of what is there. */
   beginUpload(key: string, options?: Cancel): Promise<Upload>;

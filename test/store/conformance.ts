@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { hasCode } from '../../src/errors.ts';
 import { MIN_PART_BYTES, type ObjectStore } from '../../src/store/types.ts';
 
 const md5 = (bytes: Uint8Array) => createHash('md5').update(bytes).digest('hex');
@@ -21,12 +22,32 @@ export function describeStoreConformance(open: () => ObjectStore): void {
       assert.ok(got);
       assert.deepEqual(got.bytes, bytes);
       assert.equal(got.etag, md5(bytes));
-      assert.deepEqual(await store.head(`${prefix}a`), {
-        key: `${prefix}a`,
-        etag: md5(bytes),
-        sizeBytes: bytes.length,
-      });
+      const { ageMs, ...facts } = (await store.head(`${prefix}a`)) ?? {};
+      assert.deepEqual(facts, { key: `${prefix}a`, etag: md5(bytes), sizeBytes: bytes.length });
+      assert.ok(ageMs !== undefined && ageMs >= 0);
     }
+  });
+
+  test('the age of an object is told by each way to look at it', async () => {
+    const store = open();
+    const key = `${fresh()}a`;
+    await store.put(key, Buffer.from('bytes'));
+    const listed = (await store.list({ prefix: key })).objects[0];
+    const ages = [await store.head(key), await store.get(key), listed].map((facts) => facts?.ageMs ?? Number.NaN);
+    ages.push((await store.get(key, { range: { offset: 1, length: 2 } }))?.ageMs ?? Number.NaN);
+    // This machine may be slow, but a day is not what it took.
+    for (const ageMs of ages) assert.ok(ageMs >= 0 && ageMs < 86_400_000, String(ages));
+  });
+
+  test('a removal is bound to a time: the server refuses it when it comes too late', async () => {
+    const store = open();
+    const key = `${fresh()}a`;
+    await store.put(key, Buffer.from('bytes'));
+    const minutesAgo = (minutes: number) => Date.now() - minutes * 60_000;
+    await assert.rejects(store.remove(key, { asOf: minutesAgo(17) }), (error) => hasCode(error, 'store-clock'));
+    assert.ok(await store.head(key));
+    await store.remove(key, { asOf: minutesAgo(1) });
+    assert.equal(await store.head(key), undefined);
   });
 
   test('what is not there is undefined, and can be removed', async () => {

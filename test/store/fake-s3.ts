@@ -41,11 +41,15 @@ export interface Quirks {
   capacityBytes?: number;
   /** Its clock is so far ahead of ours. */
   aheadMs?: number;
+  /** Does not say when an object was written. */
+  hidesAges?: boolean;
 }
 
 interface Stored {
   readonly bytes: Buffer;
   readonly etag: string;
+  /** By its own clock, ms since 1970; absent = now. */
+  readonly atMs?: number;
 }
 
 interface Reply {
@@ -128,7 +132,7 @@ export class FakeS3 {
       return;
     }
     const bytes = Buffer.from(reply.body);
-    const date = new Date(Date.now() + (this.quirks.aheadMs ?? 0)).toUTCString();
+    const date = new Date(this.#nowMs()).toUTCString();
     response.writeHead(reply.status, { date, 'content-length': String(bytes.length), ...reply.headers });
     if (fault === 'cut-inside') response.write(bytes.subarray(0, bytes.length >> 1), () => response.destroy());
     else response.end(method === 'HEAD' ? undefined : bytes);
@@ -180,7 +184,7 @@ export class FakeS3 {
       if (parts.length === 0 || parts.includes(undefined)) return refuse(400, 'InvalidPart');
       const whole = parts as Stored[];
       const etag = `${md5(Buffer.from(whole.map((part) => part.etag).join(''), 'hex'))}-${whole.length}`;
-      this.objects.set(key, { bytes: Buffer.concat(whole.map((part) => part.bytes)), etag });
+      this.objects.set(key, { bytes: Buffer.concat(whole.map((part) => part.bytes)), etag, atMs: this.#nowMs() });
       this.uploads.delete(uploadId);
       this.#last = key;
       const text = `<CompleteMultipartUploadResult><ETag>"${etag}"</ETag></CompleteMultipartUploadResult>`;
@@ -197,7 +201,7 @@ export class FakeS3 {
         if (ifMatch !== undefined && ifMatch !== `"${there?.etag}"`) return refuse(412, 'PreconditionFailed');
       }
       if (!this.#hasRoomFor(body.length)) return refuse(507, 'InsufficientStorage');
-      this.objects.set(key, { bytes: body, etag: md5(body) });
+      this.objects.set(key, { bytes: body, etag: md5(body), atMs: this.#nowMs() });
       this.#last = key;
       return answer(200, '', { etag: `"${md5(body)}"` });
     }
@@ -206,7 +210,8 @@ export class FakeS3 {
       return answer(204);
     }
     if (there === undefined) return refuse(404, 'NoSuchKey');
-    const etag = { etag: `"${there.etag}"` };
+    const modified = this.quirks.hidesAges === true ? {} : { 'last-modified': this.#modified(there).toUTCString() };
+    const etag = { etag: `"${there.etag}"`, ...modified };
     if (method === 'HEAD') {
       return answer(200, there.bytes, etag);
     }
@@ -217,6 +222,14 @@ export class FakeS3 {
     const part = there.bytes.subarray(first, Number(range[2]) + 1);
     const place = `bytes ${first}-${first + part.length - 1}/${there.bytes.length}`;
     return answer(206, part, { ...etag, 'content-range': place });
+  }
+
+  #nowMs(): number {
+    return Date.now() + (this.quirks.aheadMs ?? 0);
+  }
+
+  #modified({ atMs }: Stored): Date {
+    return new Date(atMs ?? this.#nowMs());
   }
 
   #hasRoomFor(bytes: number): boolean {
@@ -237,7 +250,7 @@ export class FakeS3 {
     const rights = this.keys.get(match?.[1] ?? '');
     if (rights === undefined) return [403, 'InvalidAccessKeyId'];
     const at = String(headers['x-amz-date']).replace(/^(....)(..)(..T..)(..)(..Z)$/, '$1-$2-$3:$4:$5');
-    if (Math.abs(Date.parse(at) - Date.now() - (this.quirks.aheadMs ?? 0)) > 15 * 60_000) {
+    if (Math.abs(Date.parse(at) - this.#nowMs()) > 15 * 60_000) {
       return [403, 'RequestTimeTooSkewed'];
     }
     if (match?.[2] !== this.region)
@@ -260,12 +273,15 @@ export class FakeS3 {
     for (const key of names) {
       const slash = key.indexOf('/', prefix.length);
       const folder = query.get('delimiter') === '/' && slash !== -1 ? key.slice(0, slash + 1) : undefined;
-      const { bytes, etag } = this.objects.get(key) ?? { bytes: Buffer.alloc(0), etag: '' };
+      const stored = this.objects.get(key) ?? { bytes: Buffer.alloc(0), etag: '' };
+      const { bytes, etag } = stored;
+      const told =
+        this.quirks.hidesAges === true ? '' : `<LastModified>${this.#modified(stored).toISOString()}</LastModified>`;
       const name = encodeURIComponent(folder ?? key);
       entries.set(
         folder ?? key,
         folder === undefined
-          ? `<Contents><Key>${name}</Key><ETag>&quot;${etag}&quot;</ETag><Size>${bytes.length}</Size></Contents>`
+          ? `<Contents><Key>${name}</Key><ETag>&quot;${etag}&quot;</ETag><Size>${bytes.length}</Size>${told}</Contents>`
           : `<CommonPrefixes><Prefix>${name}</Prefix></CommonPrefixes>`,
       );
     }
