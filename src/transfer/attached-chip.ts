@@ -13,7 +13,10 @@ export function attachedChip(board: Board, flash: JedecId, efuses: ChipFacts['ef
 }
 
 /** What says that `backup` was taken of another chip; null where nothing does, and for no backup. */
-export function changedSince(backup: Backup | undefined, now: ChipFacts): ChipChangeSince | null {
+export function changedSince(
+  backup: Pick<Backup, 'id' | 'manifest'> | undefined,
+  now: ChipFacts,
+): ChipChangeSince | null {
   const change = backup === undefined ? null : chipChange(backup.manifest, now);
   return backup === undefined || change === null ? null : { ...change, since: backup.id };
 }

@@ -7,16 +7,18 @@ import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
 import { type ChipChangeSince, type ChipFacts, chipChangeText } from '../archive/chip-change.ts';
 import type { Reason } from '../archive/manifest.ts';
 import type { Archive, Backup, Candidate, Candidates, Draft, ImageReader } from '../archive/types.ts';
-import { EspdError, hasCode } from '../errors.ts';
+import { hasCode } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
 import { mapFlash } from '../firmware/index.ts';
 import { Budget } from './asking.ts';
 import { attachedChip, changedSince } from './attached-chip.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
 import { bytesIn, explainedBytes, transferReport } from './transfer-report.ts';
+import { confirmImage } from './confirm-image.ts';
 import type { DigestPlan } from './digest-plan.ts';
 import { aliasOf } from './digests.ts';
-import { differingRegions, restOf } from './flash-compare.ts';
+import { type BackupElsewhere, Elsewhere, type OtherStations } from './elsewhere.ts';
+import { restOf } from './flash-compare.ts';
 import { guardHalfRestored } from './half-restored.ts';
 import { type Explanation, KnownContent } from './known-content.ts';
 import { LastBackup } from './last-backup.ts';
@@ -43,6 +45,8 @@ export interface BackupOptions {
   readonly flashMd5?: string;
   /** An image that the flash equals but for some parts, by digests of the chip in this session. */
   readonly like?: Likeness;
+  /** Backups of other stations; absent = there are none. */
+  readonly stations?: OtherStations | undefined;
 }
 
 export interface Likeness {
@@ -52,8 +56,6 @@ export interface Likeness {
   readonly differing: readonly Region[];
 }
 
-/** How often regions that the chip does not confirm are read again: an app cannot run meanwhile, so once is rare. */
-const CONFIRM_ROUNDS = 3;
 /** Copied at once of an image that the flash is like. */
 const COPY_BYTES = 1024 * 1024;
 const NOTHING_ASKED: DigestPlan<Explanation> = { explained: [], unexplained: [] };
@@ -90,6 +92,7 @@ class FlashReading {
   readonly #budget: Budget;
   readonly #phases: Phases;
   readonly #options: BackupOptions;
+  readonly #elsewhere: Elsewhere | undefined;
   #draft: Promise<Draft> | undefined;
   #candidates: Promise<Candidates> | undefined;
   /** Digests of single blocks that were asked before there was a plan. */
@@ -110,6 +113,12 @@ class FlashReading {
     this.#last = last;
     this.#budget = new Budget(session.board.costs, flash.sizeBytes);
     this.#phases = new Phases(session.options.clock, session.startedAtMs);
+    const { stations } = options;
+    if (stations !== undefined && !options.full && options.like === undefined) {
+      const { clock, log, signal } = session.options;
+      const costs = () => session.board.costs;
+      this.#elsewhere = new Elsewhere(session.board.identity.mac, { stations, clock, log, signal, costs });
+    }
   }
 
   async run(): Promise<UnkeptBackup> {
@@ -121,9 +130,10 @@ class FlashReading {
       if (!full) await this.#measureDigests();
       const md5 = full ? undefined : (flashMd5 ?? (await this.#wholeDigest()));
       const known = md5 === undefined ? undefined : await this.#last.keptAlready(md5, this.#chip);
-      if (known !== undefined) {
+      const same = known ?? (md5 === undefined ? undefined : await this.#elsewhere?.bring(md5, this.#chip));
+      if (same !== undefined) {
         await this.#board.checkIdentity();
-        return this.#sameAs(known, undefined);
+        return this.#sameAs(same, this.#draft && (await whileHeld(this.#session, this.#draft)));
       }
       await this.#board.prepareToMove();
       if (like !== undefined && this.#paysToTake(like)) {
@@ -160,8 +170,13 @@ class FlashReading {
     const isOfNoUse = hasCode(error, 'chip-changed', 'digest-mismatch');
     const ended = this.#draft?.then((draft) => (isOfNoUse ? draft.discard() : draft.setAside()));
     if (ended !== undefined) this.#session.afterwards(ended);
+    this.#closeCandidates();
+  }
+
+  #closeCandidates(): void {
     const closed = this.#candidates?.then((candidates) => candidates.close());
     if (closed !== undefined) this.#session.afterwards(closed);
+    if (this.#elsewhere !== undefined) this.#session.afterwards(this.#elsewhere.close());
   }
 
   /** @param flashMd5 that the chip has given before: it need not hash the whole again where the draft is that */
@@ -195,18 +210,21 @@ class FlashReading {
 
   /** Of the whole flash, where it may well be that of the last backup; else undefined. */
   async #wholeDigest(): Promise<string | undefined> {
-    const { base } = this.#last;
-    if (base === undefined || !(await this.#maySeemUnchanged(base))) return undefined;
+    const { sizeBytes } = this.#flash;
+    const elsewhere = await this.#elsewhere?.newest();
+    const last = elsewhere?.manifest.flash.sizeBytes === sizeBytes ? elsewhere : this.#last.base;
+    if (last === undefined || !(await this.#maySeemUnchanged(last))) return undefined;
     this.#last.expectUnchanged();
     const digest = await this.#digest({ offset: 0, sizeBytes: this.#flash.sizeBytes });
     this.#budget.asked(this.#flash.sizeBytes);
     return digest;
   }
 
-  async #maySeemUnchanged(base: Backup): Promise<boolean> {
-    const expected = (region: Region) => this.#last.digestOf(region);
+  async #maySeemUnchanged(last: BackupElsewhere): Promise<boolean> {
+    const isHere = last === this.#last.base;
+    const expected = async (region: Region) => (isHere ? this.#last.digestOf(region) : undefined);
     const questions = { ask: (region: Region) => this.#digest(region), expected };
-    const { isLikely, probed } = await seemsUnchanged(base.manifest.blocks.md5, this.#budget, questions);
+    const { isLikely, probed } = await seemsUnchanged(last.manifest.blocks.md5, this.#budget, questions);
     this.#probed = probed;
     return isLikely;
   }
@@ -232,8 +250,7 @@ class FlashReading {
     const { list } = this.#candidates === undefined ? { list: [] } : await whileHeld(this.#session, this.#candidates);
     const isGuessed = flashMd5 !== undefined && (await this.#fillByGuess(draft, list[0], flashMd5));
     if (!isGuessed) this.#plan = await this.#planReading(draft, list);
-    const closed = this.#candidates?.then((candidates) => candidates.close());
-    if (closed !== undefined) this.#session.afterwards(closed);
+    this.#closeCandidates();
     if (isGuessed) return;
     const { explained, unexplained } = this.#plan;
     this.#session.options.log.debug('plan', {
@@ -288,10 +305,12 @@ class FlashReading {
 
   async #planReading(draft: Draft, list: readonly Candidate[]): Promise<DigestPlan<Explanation>> {
     const session = this.#session;
-    const [newest, ...others] = list;
+    const [newest, ...others] = await this.#withElsewhere(list);
     const leftover = draft.leftover === null ? [] : [draft.leftover];
     const known = new KnownContent(
-      newest?.kind === 'newest' ? [newest, ...leftover, ...others] : [...leftover, ...list],
+      newest?.kind === 'newest'
+        ? [newest, ...leftover, ...others]
+        : [...leftover, ...(newest ? [newest] : []), ...others],
     );
     await whileHeld(session, known.prepare(this.#flash.sizeBytes));
     return planReading({
@@ -301,6 +320,21 @@ class FlashReading {
       asked: () => this.#digestsAsked++,
       write: (offset, bytes) => draft.write(offset, bytes),
     });
+  }
+
+  /** Where the archive has nothing of this board, a few digests tell whose image it is like. */
+  async #withElsewhere(list: readonly Candidate[]): Promise<readonly Candidate[]> {
+    if (this.#elsewhere === undefined) return list;
+    const ask = async (block: number): Promise<string | undefined> => {
+      const known = this.#probed.get(block);
+      if (known !== undefined || !this.#budget.affords(BLOCK_BYTES)) return known;
+      const digest = await this.#digest({ offset: block * BLOCK_BYTES, sizeBytes: BLOCK_BYTES });
+      this.#budget.asked(BLOCK_BYTES);
+      return digest;
+    };
+    const found = await this.#elsewhere.candidates(list, this.#flash.sizeBytes, ask);
+    this.#probed = new Map([...this.#probed, ...found.probed]);
+    return found.list;
   }
 
   async #read(draft: Draft, regions: readonly Region[]): Promise<void> {
@@ -319,37 +353,12 @@ class FlashReading {
     this.#phases.begin(wasIn);
   }
 
-  /**
-   * Makes the chip confirm the whole image by a digest of its own; regions that differ are read again.
-   * @param flashMd5 what the chip has said of its whole flash before: asked again where the draft is not that
-   * @returns the MD5 of both
-   */
-  async #confirm(draft: Draft, flashMd5: string | undefined): Promise<string> {
-    const session = this.#session;
-    const { onProgress, log } = session.options;
-    const { sizeBytes } = this.#flash;
-    const image = { read: (offset: number, length: number) => whileHeld(session, draft.read(offset, length)) };
+  /** @returns the MD5 of image and flash */
+  #confirm(draft: Draft, flashMd5: string | undefined): Promise<string> {
     this.#phases.begin('verifying');
-    if (flashMd5 !== undefined && (await whileHeld(session, draft.digests())).md5 === flashMd5) return flashMd5;
-    for (let round = 1; ; round++) {
-      onProgress?.({ phase: 'verifying', doneBytes: 0, totalBytes: sizeBytes });
-      const [ours, theirs] = await bothDone(
-        whileHeld(session, draft.digests()),
-        this.#digest({ offset: 0, sizeBytes }),
-      );
-      if (ours.md5 === theirs) return theirs;
-      if (round === CONFIRM_ROUNDS) break;
-      log.warn('The chip does not confirm the image; comparing by region', { round, ours: ours.md5, theirs });
-      const ask = (region: Region) => this.#digest(region);
-      await this.#read(draft, await differingRegions({ offset: 0, sizeBytes }, image, ask, this.#board.costs));
-    }
-    throw new EspdError(
-      'digest-mismatch',
-      'The chip does not confirm the image: its flash reads differently each time',
-      {
-        hint: 'The flash or its power supply may be failing; no backup was kept',
-      },
-    );
+    const ask = (region: Region) => this.#digest(region);
+    const readAgain = (regions: readonly Region[]) => this.#read(draft, regions);
+    return confirmImage({ session: this.#session, draft, ask, readAgain }, flashMd5);
   }
 
   #sameAs(known: Backup, draft: Draft | undefined): UnkeptBackup {
@@ -380,10 +389,4 @@ class FlashReading {
     const counts = { flashBytesRead: this.#flashBytesRead, digestsAsked: this.#digestsAsked };
     return transferReport(this.#board, counts, this.#plan, this.#phases.seconds());
   }
-}
-
-/** Both at once; when one fails the other is awaited all the same, so that nothing goes on behind the caller's back. */
-async function bothDone<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
-  await Promise.allSettled([one, other]);
-  return Promise.all([one, other]);
 }

@@ -33,6 +33,7 @@ import type { BoardOptions, Family, SimulatedBoard } from '../../src/simulator/i
 import { readFlash } from '../../src/transfer/backup.ts';
 import type { BackupOutcome } from '../../src/transfer/backup.ts';
 import type { ReaderMode } from '../../src/esp/reader/trust.ts';
+import type { OtherStations } from '../../src/transfer/elsewhere.ts';
 import type { LineMemories } from '../../src/transfer/line-memory.ts';
 import type { ReaderMemories } from '../../src/transfer/reader-memory.ts';
 import { restoreBoard } from '../../src/transfer/restore/restore.ts';
@@ -138,10 +139,11 @@ export class Bench {
 
   async backup(
     board: SimulatedBoard,
-    options: JobOptions & { full?: boolean } = {},
+    options: JobOptions & { full?: boolean; stations?: OtherStations } = {},
   ): Promise<SessionResult<BackupOutcome>> {
-    const { full = false } = options;
-    const read = (session: Session) => readFlash(session, { archive: this.archive, full, reason: 'by-hand' });
+    const { full = false, stations } = options;
+    const read = (session: Session) =>
+      readFlash(session, { archive: this.archive, full, reason: 'by-hand', ...(stations && { stations }) });
     const result = await this.session(board, read, options);
     return { ...result, value: await result.value.keep() };
   }
