@@ -117,7 +117,7 @@ function numbersFrom(first: number): JobNumbers {
 
 /** A command that says what prune says without a policy. */
 const emptyReading: StartReading = (_args, onOutput) => ({
-  ended: onOutput(Buffer.from('{"policy":null,"backups":[]}\n')).then(() => ({
+  ended: onOutput(Buffer.from('{"policy":null,"dryRun":false,"backups":[],"removed":[],"spared":[]}\n')).then(() => ({
     status: 0,
     error: undefined,
     document: null,

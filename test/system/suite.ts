@@ -12,8 +12,9 @@ import './cases/members.ts';
 import './cases/many-boards.ts';
 import './cases/existing.ts';
 import './cases/by-hand.ts';
-// Last: it takes espd away.
+// Last: these take espd away.
 import './cases/uninstall.ts';
+import './cases/package.ts';
 import { runSystemTests } from './session.ts';
 
 const [deadline = '', pattern] = process.argv.slice(2);

@@ -4,11 +4,13 @@
  */
 
 import { z } from 'zod';
+import { firmwareAnswer, partitionAnswer } from './content-answers.ts';
 
 const at = z.iso.datetime().describe('ISO 8601, UTC.');
 const mac = z.string().regex(/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/);
 const bytes = z.int().min(0);
 const seconds = z.number().min(0);
+const backupId = z.string().describe('Backup id.');
 const job = z.int().min(1).describe('Number of a job, of this instance of the service.');
 const kind = z.enum(['backup', 'identify', 'verify', 'restore', 'prune', 'command']).or(z.string());
 
@@ -19,7 +21,7 @@ export const errorAnswer = z.looseObject({
 });
 
 const outcome = z.looseObject({
-  id: z.string().describe('Backup id.'),
+  id: backupId,
   unchanged: z.boolean(),
   seconds,
   wireBytes: bytes,
@@ -79,6 +81,26 @@ export const jobAnswer = jobView.extend({
   plan: z.unknown().optional().describe('Of a restore: what is going to be written.'),
   question: z.string().nullish().describe('What waits for a confirmation.'),
   document: z.unknown().optional().describe('What the command says with --json, once it has ended.'),
+  boards: z
+    .array(
+      z.looseObject({
+        verdict: z.enum(['pass', 'fail', 'skip']),
+        port: z.string(),
+        mac: mac.nullable(),
+        error: errorAnswer.optional(),
+        sectorsWritten: z.int().min(0).optional(),
+        verified: z.boolean().optional().describe('By the digest of the chip.'),
+        snapshot: backupId.nullable().optional(),
+        boundToMac: z.array(z.record(z.string(), z.unknown())).optional(),
+        kept: z.array(z.record(z.string(), z.unknown())).optional(),
+        transfer: z.record(z.string(), z.number()).optional(),
+        failedSectors: z.array(z.looseObject({ offset: bytes, part: z.string() })).optional(),
+        finish: z.string().optional().describe('The command that finishes it.'),
+      }),
+    )
+    .optional()
+    .describe('Of a restore to many boards: what became of each, the newest last. As its command says it.'),
+  counts: z.looseObject({ passed: z.int().min(0), failed: z.int().min(0), skipped: z.int().min(0) }).optional(),
 });
 
 export const statusAnswer = z.looseObject({
@@ -116,6 +138,24 @@ export const leaseAnswer = z.looseObject({
   by: z.string().optional(),
 });
 
+const chipChange = z
+  .looseObject({ kind: z.enum(['chip', 'flash']), details: z.array(z.string()), since: backupId })
+  .nullable()
+  .describe('Since which backup the board has another chip, or another flash chip.');
+
+const halfRestored = z.looseObject({
+  from: z.looseObject({ mac, id: backupId }).nullable().describe('Null where its record cannot be read.'),
+  startedAt: at.nullable(),
+  why: z.string().nullable(),
+  parts: z
+    .array(z.looseObject({ name: z.string().nullable(), offset: bytes, sizeBytes: bytes }))
+    .nullable()
+    .describe('What is written; null: the whole flash.'),
+  snapshot: backupId.nullable(),
+  finish: z.string().optional().describe('The command that finishes it.'),
+  problem: z.string().nullable().optional(),
+});
+
 const board = z.looseObject({
   mac,
   label: z.string().nullable(),
@@ -128,16 +168,22 @@ const board = z.looseObject({
   latest: z.string().nullable(),
   lastSeen: at.nullable(),
   firmware: z.string().nullable(),
-  halfRestored: z.looseObject({}).nullable(),
+  chipChange,
+  halfRestored: halfRestored.nullable(),
 });
 
-const damage = z.looseObject({ file: z.string(), problem: z.string() });
+const damage = z.looseObject({
+  mac: mac.nullable(),
+  id: backupId.nullable(),
+  file: z.string(),
+  problem: z.string(),
+});
 
 export const boardsAnswer = z.looseObject({
   boards: z.array(board.extend({ isDamaged: z.boolean() })),
   total: z.int().min(0),
   problems: z.array(damage),
-  foreign: z.array(z.string()),
+  foreign: z.array(damage).describe('What espd did not put there.'),
 });
 
 const backup = z.looseObject({
@@ -147,20 +193,79 @@ const backup = z.looseObject({
   sizeBytes: bytes,
   createdAt: at,
   pinned: z.looseObject({ at, note: z.string().nullable() }).nullable(),
-  confirmed: z.looseObject({}).nullable().describe('The chip that confirmed it; null: none has.'),
-  chip: z.looseObject({ name: z.string() }),
-  firmware: z.looseObject({ name: z.string(), version: z.string().nullable() }).nullable(),
-  partitions: z.array(z.looseObject({})),
+  createdBy: z.string(),
+  reason: z.string().nullable(),
+  confirmed: z
+    .looseObject({ at, by: z.enum(['stub', 'rom']), md5: z.string() })
+    .nullable()
+    .describe('By the digest of a chip; null: by none.'),
+  chipChange,
+  chip: z.looseObject({
+    family: z.string(),
+    name: z.string(),
+    revision: z.string().nullable(),
+    features: z.array(z.string()),
+    crystalMHz: z.number().nullable(),
+  }),
+  flash: z.looseObject({
+    manufacturer: z.string().nullable(),
+    device: z.string().nullable(),
+    sizeBytes: bytes,
+    aliasedAtBytes: bytes.nullable(),
+    sizeFrom: z.enum(['id', 'person']),
+  }),
+  security: z
+    .looseObject({ flashEncryption: z.boolean(), secureBoot: z.boolean(), secureDownload: z.boolean() })
+    .nullable(),
+  source: z.looseObject({
+    port: z.string().nullable(),
+    file: z.string().nullable(),
+    usb: usb.pick({ vendorId: true, productId: true, serialNumber: true, location: true }).nullable(),
+    host: z.string(),
+  }),
+  transfer: z
+    .looseObject({
+      loader: z.enum(['stub', 'rom']),
+      wireBytes: bytes,
+      flashBytesRead: bytes,
+      digestsAsked: z.int().min(0),
+      explained: z.record(z.string(), bytes).describe('Bytes that needed no reading, by what explained them.'),
+      retries: z.int().min(0),
+      recovery: z.record(z.string(), z.int().min(0)).describe('How often each way out of trouble was taken.'),
+      phases: z.record(z.string(), seconds),
+      ways: z.record(z.string(), bytes).optional().describe('Bytes by the way they were read.'),
+      reader: z
+        .record(z.string(), z.unknown())
+        .nullable()
+        .optional()
+        .describe("What espd's own reader on the chip did: FORMAT.md."),
+      baudRate: z.int(),
+      seconds,
+    })
+    .nullable()
+    .describe('Null where no board was read.'),
+  firmware: firmwareAnswer.nullable(),
+  partitions: z.array(partitionAnswer),
   seenUnchanged: z.array(at),
 });
 
 export const boardAnswer = z.looseObject({
   board,
   backups: z.array(backup),
-  removed: z.array(z.looseObject({ id: z.string() })),
-  restores: z.array(z.looseObject({})),
+  removed: z.array(
+    z.looseObject({ at, id: backupId, sha256: z.string().nullable(), why: z.string(), createdBy: z.string() }),
+  ),
+  restores: z.array(
+    z.looseObject({
+      at,
+      from: z.looseObject({ mac, id: backupId }),
+      snapshot: backupId.nullable(),
+      snapshotIsNew: z.boolean(),
+      partial: z.boolean(),
+    }),
+  ),
   problems: z.array(damage),
-  foreign: z.array(z.string()),
+  foreign: z.array(damage).describe('What espd did not put there.'),
 });
 
 export const backupAnswer = z.looseObject({ board, backup });
@@ -173,41 +278,6 @@ export const labelAnswer = z.looseObject({
 });
 
 export const pinAnswer = z.looseObject({ mac, id: z.string(), pinned: z.boolean(), note: z.string().nullable() });
-
-export const contentsAnswer = z.looseObject({
-  mac,
-  id: z.string(),
-  sizeBytes: bytes,
-  before: z.looseObject({ id: z.string() }).nullable(),
-  map: z.looseObject({ blockBytes: bytes, cells: z.array(z.enum(['blank', 'data', 'changed', 'erased'])) }),
-  firmware: z.looseObject({ name: z.string() }).nullable(),
-  boots: z.string().nullable(),
-  opaque: z.enum(['encryption']).nullable(),
-  partitions: z.array(z.looseObject({})),
-  parts: z.array(z.looseObject({})),
-  nvs: z.array(z.looseObject({})),
-  files: z.array(z.looseObject({})),
-  problems: z.array(z.string()),
-});
-
-export const diffAnswer = z.looseObject({
-  by: z.enum(['content', 'digests']),
-  before: z.looseObject({}),
-  after: z.looseObject({}),
-  equal: z.boolean(),
-});
-
-export const retentionAnswer = z.union([
-  z.looseObject({
-    dryRun: z.literal(true),
-    backups: z.array(z.looseObject({ mac, id: z.string() })),
-    totalBytes: bytes,
-    freedBytes: bytes,
-    overBudgetBytes: z.number(),
-    blocked: z.array(z.unknown()),
-  }),
-  z.looseObject({ policy: z.null().describe('None is set: nothing goes.'), backups: z.array(z.unknown()).max(0) }),
-]);
 
 export const schedulesAnswer = z.looseObject({
   timezone: z.string().nullable(),
@@ -237,8 +307,9 @@ export const reloadAnswer = z.looseObject({ reloaded: z.literal(true) });
 
 export const openApiAnswer = z.looseObject({
   openapi: z.literal('3.1.0'),
-  info: z.looseObject({ title: z.string(), version: z.string() }),
-  paths: z.record(z.string(), z.looseObject({})),
+  info: z.looseObject({ title: z.string(), version: z.string(), description: z.string() }),
+  paths: z.record(z.string(), z.record(z.string(), z.unknown())),
+  components: z.record(z.string(), z.unknown()),
 });
 
 /** RFC 9457, of whatever goes wrong. */

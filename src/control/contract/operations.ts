@@ -6,8 +6,6 @@ import {
   backupAnswer,
   boardAnswer,
   boardsAnswer,
-  contentsAnswer,
-  diffAnswer,
   doctorAnswer,
   eventAnswer,
   holdAnswer,
@@ -19,10 +17,10 @@ import {
   pinAnswer,
   portsAnswer,
   reloadAnswer,
-  retentionAnswer,
   schedulesAnswer,
   statusAnswer,
 } from './answers.ts';
+import { contentsAnswer, diffAnswer, retentionAnswer } from './content-answers.ts';
 import {
   confirmRequest,
   contentsQuery,
