@@ -51,6 +51,7 @@ export interface Question {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly body?: unknown;
   readonly signal?: AbortSignal | undefined;
+  readonly ifNoneMatch?: string;
 }
 
 /**
@@ -66,6 +67,26 @@ export async function ask<T = unknown>(path: string, question: Question = {}): P
   }
   const document = await documentOf(response);
   if (response.ok) return document as T;
+  if (response.status === 401) await openSession();
+  throw errorOf(response, document);
+}
+
+/**
+ * A document that the page may have already, by the tag that came with it (RFC 9110, 13.1.2).
+ * @param tag null = the page has none
+ * @throws ApiError, also without a session: whoever asks again and again by a clock asks nobody then
+ */
+export async function askIfChanged(
+  path: string,
+  tag: string | null,
+): Promise<{ readonly document: unknown; readonly tag: string | null } | 'unchanged'> {
+  if (session.value === 'unknown' || 'missing' in session.value) {
+    throw new ApiError('Nobody has logged in here', { code: 'login-needed', hint: '', status: 401 });
+  }
+  const response = await send(path, tag === null ? {} : { ifNoneMatch: tag });
+  if (response.status === 304) return 'unchanged';
+  const document = await documentOf(response);
+  if (response.ok && document !== undefined) return { document, tag: response.headers.get('ETag') };
   if (response.status === 401) await openSession();
   throw errorOf(response, document);
 }
@@ -93,14 +114,15 @@ export async function* askLines(path: string, signal: AbortSignal): AsyncGenerat
   }
 }
 
-async function send(path: string, { method = 'GET', body, signal }: Question): Promise<Response> {
+async function send(path: string, { method = 'GET', body, signal, ifNoneMatch }: Question): Promise<Response> {
   const { value } = session;
   const headers: Record<string, string> = {};
   if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (ifNoneMatch !== undefined) headers['If-None-Match'] = ifNoneMatch;
   if (method !== 'GET' && value !== 'unknown' && 'csrf' in value) headers['X-Espd-Csrf'] = value.csrf;
   try {
     return await fetch(path, {
-      ...{ method, headers, credentials: 'same-origin', cache: 'no-cache' },
+      ...{ method, headers, credentials: 'same-origin', cache: 'no-store' },
       ...(body !== undefined && { body: JSON.stringify(body) }),
       ...(signal !== undefined && { signal }),
     });

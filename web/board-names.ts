@@ -1,8 +1,8 @@
-/** The boards of the archive, read once for all parts of the page that name or list them. */
+/** The boards of the archive, known once for all parts of the page that name or list them. */
 
 import { computed, effect, signal } from '@preact/signals';
-import type { ServiceEvent } from '../src/daemon/event-types.ts';
-import { type ApiError, ask } from './api.ts';
+import { type ApiError, askIfChanged } from './api.ts';
+import { BoardFeed } from './board-feed.ts';
 import type { BoardRow, BoardsDocument } from './documents.ts';
 import { generation, onEvent } from './live.ts';
 import { asApiError } from './use-document.ts';
@@ -21,37 +21,21 @@ export function nameOf(mac: string): string {
   return boardOf(mac)?.label ?? mac;
 }
 
-/** What makes the list old. */
-const CHANGING: ReadonlySet<string> = new Set([
-  ...['backup-kept', 'backup-unchanged', 'new-board', 'half-restored', 'board-described', 'backup-pinned'],
-  ...['backup-removed', 'pruned', 'archive-damaged', 'archive-verified'],
-]);
-
-export function changesBoards(event: ServiceEvent): boolean {
-  return (
-    CHANGING.has(event.type) || (event.type === 'job-ended' && event.kind !== 'backup' && event.kind !== 'identify')
-  );
-}
-
-/** Of a large fleet the list is long: not oftener than this. */
-const SETTLE_MS = 1500;
-let timer: ReturnType<typeof setTimeout> | undefined;
-
-async function read(): Promise<void> {
-  try {
-    boardsDocument.value = await ask<BoardsDocument>('/v1/boards');
-    boardsError.value = null;
-  } catch (error) {
-    boardsError.value = asApiError(error);
-  }
-  timer = undefined;
-}
-
 export function followBoards(): void {
-  onEvent((event) => {
-    if (changesBoards(event)) timer ??= setTimeout(() => void read(), SETTLE_MS);
+  const feed = new BoardFeed({
+    ask: async (path, tag) => {
+      const answer = await askIfChanged(path, tag);
+      return answer === 'unchanged' ? answer : { ...answer, document: answer.document as BoardsDocument };
+    },
+    show: (document) => (boardsDocument.value = document),
+    fail: (error) => (boardsError.value = error === null ? null : asApiError(error)),
+    schedule: (ms, work) => {
+      const timer = setTimeout(work, ms);
+      return () => clearTimeout(timer);
+    },
   });
+  onEvent((event) => feed.onEvent(event));
   effect(() => {
-    if (generation.value > 0) void read();
+    if (generation.value > 0) feed.readAll();
   });
 }

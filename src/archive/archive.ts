@@ -147,12 +147,11 @@ class FolderArchive implements Archive {
 
   overview(options: Parameters<Archive['overview']>[0] = {}): ReturnType<Archive['overview']> {
     const look = async () => {
-      const { macs, problems, foreign } = await this.boards();
+      const listing = await this.boards();
       const { cache, root } = this;
       const { clock, log, indexFrom } = this.#options;
       const parts = { root, cache, clock, log, indexFrom, disk: this.#disk, restores: this.#restores };
-      const boards = await overviewOf(parts, macs, options);
-      return { boards, problems, foreign };
+      return overviewOf(parts, listing, options);
     };
     return unlessAborted(look(), options.signal);
   }

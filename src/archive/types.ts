@@ -62,6 +62,8 @@ export interface OverviewOptions {
   readonly onProgress?: ((done: number, of: number) => void) | undefined;
   /** Takes all threads of Node's pool: sooner done, for a process that has no port open, which would wait for one. */
   readonly allThreads?: boolean | undefined;
+  /** Of these boards alone, each looked at anew: those that the archive does not have are left out. Absent = of all. */
+  readonly only?: ReadonlySet<Mac> | undefined;
 }
 
 /** A board at a glance: {@link Archive.overview}. */

@@ -19,6 +19,7 @@ import { HttpError } from './problem.ts';
 import { API_PATHS, type OperationId } from './contract/operations.ts';
 import type { Readings } from './readings.ts';
 import type { Route } from './router.ts';
+import { sendBoards } from './routes/boards.ts';
 import { EventStreams } from './routes/events.ts';
 import { sendImage } from './routes/image.ts';
 import { serveLease } from './routes/lease.ts';
@@ -69,7 +70,7 @@ export function apiRoutes(parts: ApiParts): readonly Route<ApiHandler>[] {
         ...station.view,
       }),
     ports: () => answer({ ports: station.view.ports }),
-    boards: ({ signal }) => boards.json(signal).then(answer),
+    boards: (request) => sendBoards(boards, request),
     board: async ({ params, signal }) => {
       const mac = await archive.resolveBoard(params['board'] ?? '');
       return answer(historyJson(await gatherHistory({ archive, call, signal }, mac, undefined)));

@@ -20,12 +20,10 @@ export interface ApiRequest {
   readonly body: () => Promise<unknown>;
 }
 
-/** What is sent back: a document, or nothing where the handler has answered itself. */
-export interface ApiAnswer {
-  readonly status: number;
-  readonly document: unknown;
-  readonly headers?: Readonly<Record<string, string>>;
-}
+/** What is sent back: a document in JSON, or its text where it is made for many who ask. */
+export type ApiAnswer = { readonly status: number; readonly headers?: Readonly<Record<string, string>> } & (
+  { readonly document: unknown } | { readonly text: string }
+);
 
 /** Undefined: it has answered by itself. */
 export type ApiHandler = (request: ApiRequest) => Promise<ApiAnswer | undefined>;
@@ -98,7 +96,10 @@ export class ApiServer {
       const answer = await handler({
         ...{ params, query: new URLSearchParams(query), request, response, signal, body },
       });
-      if (answer !== undefined) send(response, answer.status, 'application/json', answer.document, answer.headers);
+      if (answer !== undefined) {
+        const text = 'text' in answer ? answer.text : textOf(answer.document);
+        send(response, answer.status, 'application/json', text, answer.headers);
+      }
     } catch (error) {
       this.#fail(request, response, signal.aborted ? toEspdError(signal.reason) : toEspdError(error));
     }
@@ -118,22 +119,28 @@ export class ApiServer {
     const problem = problemOf(error);
     // What is still to come of a request that was refused is not read.
     if (!request.complete) response.setHeader('Connection', 'close');
-    send(response, problem.status, PROBLEM_TYPE, problem, error instanceof HttpError ? error.headers : {});
+    send(response, problem.status, PROBLEM_TYPE, textOf(problem), error instanceof HttpError ? error.headers : {});
   }
 }
+
+function textOf(document: unknown): string {
+  return document === undefined ? '' : `${JSON.stringify(document)}\n`;
+}
+
+/** RFC 9110, 8.6: an answer that never has content says nothing of its length. */
+const WITHOUT_CONTENT: readonly number[] = [204, 304];
 
 function send(
   response: ServerResponse,
   status: number,
   type: string,
-  document: unknown,
+  text: string,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  const text = document === undefined ? '' : `${JSON.stringify(document)}\n`;
   response.writeHead(status, {
     ...headers,
     ...(text === '' ? {} : { 'Content-Type': `${type}; charset=utf-8` }),
-    'Content-Length': Buffer.byteLength(text),
+    ...(WITHOUT_CONTENT.includes(status) ? {} : { 'Content-Length': Buffer.byteLength(text) }),
   });
   response.end(response.req.method === 'HEAD' ? '' : text);
 }

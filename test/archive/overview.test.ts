@@ -110,6 +110,35 @@ test('ends at once when it is told to, even where the disk answers no more', asy
   await assert.rejects(archiveAt(root).overview({ signal: AbortSignal.abort() }), { name: 'AbortError' });
 });
 
+test('of some boards alone: looked at anew, and the index of all is neither asked nor written', async (t) => {
+  const root = join(await temporaryFolder(t), 'archive');
+  fillArchive(root, 5, 2, 300);
+  await mkdir(join(root, 'notes'));
+  const touched = new Set<string>();
+  const fs = watchedFileSystem(({ path }) => {
+    if (path.startsWith(join(root, '24-'))) touched.add(path.slice(root.length + 1, root.length + 18));
+    assert.ok(!path.includes('boards.bin'), path);
+  });
+  const only = new Set([boardMac(3), boardMac(1), boardMac(99)]);
+  const { boards, problems, foreign } = await archiveAt(root, { fs, indexFrom: 0 }).overview({ only });
+  assert.deepEqual(
+    boards.map(({ mac, ids }) => [mac, ids.length]),
+    [
+      [boardMac(1), 2],
+      [boardMac(3), 2],
+    ],
+  );
+  assert.deepEqual([problems, foreign], [[], []]);
+  assert.deepEqual([...touched].sort(), ['24-0a-c4-00-00-01', '24-0a-c4-00-00-03']);
+  // As the overview of all has them.
+  const all = await archiveAt(root).overview();
+  assert.deepEqual(
+    boards,
+    all.boards.filter(({ mac }) => only.has(mac)),
+  );
+  assert.deepEqual((await archiveAt(root).overview({ only: new Set() })).boards, []);
+});
+
 test('a newest backup that is damaged is told, and an older one says what the board is', async (t) => {
   const archive = await newArchive(t);
   await backUp(archive, image(100));

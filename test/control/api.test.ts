@@ -59,6 +59,39 @@ describe('the API', () => {
     );
   });
 
+  it('lists the boards again only to those who do not have the list, and some boards alone', async (t) => {
+    const bench = await ApiBench.open(t);
+    const devices = [0, 1].map((slot) => bench.shop.board({ slot }));
+    for (const device of devices) bench.shop.plug(device);
+    await bench.shop.until(() => bench.shop.eventsOf('job-done').length === 2, 'both backups');
+    await bench.shop.idle();
+    const first = await bench.ask('/v1/boards');
+    const tag = first.headers.etag ?? '';
+    assert.match(tag, /^"[0-9a-f]{32}"$/);
+    for (const known of [tag, `W/${tag}`, `"other", ${tag}`, '*']) {
+      const again = await bench.ask('/v1/boards', { headers: { 'if-none-match': known } });
+      assert.deepEqual([again.status, again.text, again.headers.etag], [304, '', tag], known);
+      assert.equal(again.headers['content-length'], undefined);
+    }
+    assert.equal((await bench.ask('/v1/boards', { headers: { 'if-none-match': '"other"' } })).text, first.text);
+    const [one, two] = devices.map(({ board }) => macOf(board)).sort();
+    await bench.ask(`/v1/boards/${one!}`, { method: 'PATCH', body: { label: 'kitchen' } });
+    const changed = await bench.ask('/v1/boards', { headers: { 'if-none-match': tag } });
+    assert.deepEqual([changed.status, changed.headers.etag === tag], [200, false]);
+
+    const named = async (only: string) => {
+      const { json } = await bench.ask(`/v1/boards?only=${encodeURIComponent(only)}`);
+      return [json['total'], ...(json['boards'] as { mac: string; label: string | null }[]).map(({ label }) => label)];
+    };
+    assert.deepEqual(await named(one!), [1, 'kitchen']);
+    assert.deepEqual(await named(`${two!},${one!.replaceAll(':', '-').toUpperCase()},${one!}`), [2, 'kitchen', null]);
+    assert.deepEqual(await named('02:00:00:00:00:99'), [0]);
+    const wrong = ['only=', 'only=kitchen', `only=${one!},`, `only=${one!},../..`, 'some=1', 'only=1&only=2'];
+    for (const query of [...wrong, `only=${Array(400).fill(one).join(',')}`]) {
+      assert.equal((await bench.ask(`/v1/boards?${query}`)).status, 400, query.slice(0, 80));
+    }
+  });
+
   it('hands out an image, whole and by ranges', async (t) => {
     const bench = await ApiBench.open(t);
     const device = bench.shop.board();

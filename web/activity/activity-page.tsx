@@ -3,7 +3,8 @@
 import { useEffect, useMemo } from 'preact/hooks';
 import { formatSize, plural } from '../../src/cli/text.ts';
 import { printable } from '../../src/printable.ts';
-import { boardOf, changesBoards } from '../board-names.ts';
+import { isAbout } from '../board-feed.ts';
+import { boardOf } from '../board-names.ts';
 import type { RetentionDocument, SchedulesDocument } from '../documents.ts';
 import { ErrorNotice } from '../parts/notice.tsx';
 import { VirtualRows } from '../parts/virtual-rows.tsx';
@@ -60,7 +61,7 @@ function Schedules() {
 const MOST_REMOVED = 100;
 
 function Retention() {
-  const { document, error } = useDocument<RetentionDocument>('/v1/retention', changesBoards);
+  const { document, error } = useDocument<RetentionDocument>('/v1/retention', isAbout(null));
   const going = document?.backups.filter(({ stays }) => !stays) ?? [];
   return (
     <section class="card" aria-labelledby="retention">

@@ -1,7 +1,7 @@
 /** One board: what it is, its backups, and what is in them. */
 
 import { printable } from '../../src/printable.ts';
-import { changesBoards } from '../board-names.ts';
+import { isAbout } from '../board-feed.ts';
 import { BoardActions } from '../boards/board-actions.tsx';
 import { needsOf } from '../boards/attention.ts';
 import type { BoardDocument } from '../documents.ts';
@@ -15,7 +15,7 @@ import { DiffView } from './diff-view.tsx';
 import { TimeLine } from './time-line.tsx';
 
 export function BoardPage({ mac }: { mac: string }) {
-  const { document, error } = useDocument<BoardDocument>(`/v1/boards/${encodeURIComponent(mac)}`, changesBoards);
+  const { document, error } = useDocument<BoardDocument>(`/v1/boards/${encodeURIComponent(mac)}`, isAbout(mac));
   if (document === undefined) {
     return error === null ? <p role="status">Reading the archive…</p> : <Unknown error={error} />;
   }

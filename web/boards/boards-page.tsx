@@ -18,10 +18,11 @@ export function BoardsPage() {
   const { value: document } = boardsDocument;
   const { value: error } = boardsError;
   const wish = wishIn(route.value.query);
-  const { attention } = view.value;
+  // The station has another picture with each event; the boards are judged and sorted anew only where that matters.
+  const attention = view.value.attention.filter(({ mac }) => mac !== null);
   const { boards, problem } = useMemo(
     () => chosenBoards(document?.boards ?? [], wish, { attention, nowMs: now.value }),
-    [document, JSON.stringify(wish), attention],
+    [document, JSON.stringify(wish), JSON.stringify(attention)],
   );
   const set = (change: Partial<Wish>) => replaceQuery({ ...wish, ...change });
   return (

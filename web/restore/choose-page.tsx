@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { formatSize } from '../../src/cli/text.ts';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
-import { changesBoards } from '../board-names.ts';
+import { isAbout } from '../board-feed.ts';
 import { firmwareText } from '../board/time-line.tsx';
 import type { BackupRow, BoardDocument, Told } from '../documents.ts';
 import { view } from '../live.ts';
@@ -15,7 +15,7 @@ import { asApiError, useDocument } from '../use-document.ts';
 import { Steps } from './walk.tsx';
 
 export function ChooseRestorePage({ mac }: { mac: string }) {
-  const { document, error } = useDocument<BoardDocument>(`/v1/boards/${encodeURIComponent(mac)}`, changesBoards);
+  const { document, error } = useDocument<BoardDocument>(`/v1/boards/${encodeURIComponent(mac)}`, isAbout(mac));
   return (
     <>
       <h1>Restore {printable(document?.board.label ?? mac)}</h1>

@@ -46,9 +46,10 @@ export async function glanceAtAll(
   macs: readonly Mac[],
   look: (mac: Mac) => Promise<Glance>,
   isUnsure: (mac: Mac) => boolean,
-  { signal, onProgress }: OverviewOptions,
+  { signal, onProgress, only }: OverviewOptions,
 ): Promise<BoardOverview[]> {
-  const isWorth = macs.length >= (parts.indexFrom ?? WORTH_BOARDS);
+  // The index is of all boards: written by who looks at some of them, it would lack the others.
+  const isWorth = only === undefined && macs.length >= (parts.indexFrom ?? WORTH_BOARDS);
   const index = isWorth ? await load(parts) : NONE;
   const boards = new Map<Mac, BoardOverview>();
   const entries = new Map<Mac, Entry>();

@@ -22,6 +22,7 @@ import {
 } from './answers.ts';
 import { contentsAnswer, diffAnswer, retentionAnswer } from './content-answers.ts';
 import {
+  boardsQuery,
   confirmRequest,
   contentsQuery,
   diffQuery,
@@ -114,7 +115,8 @@ export const API_PATHS: readonly Operation[] = [
   },
   {
     ...{ id: 'boards', method: 'GET', path: '/v1/boards' },
-    summary: 'The boards of the archive at a glance, as `espd list --json`',
+    summary: 'The boards of the archive at a glance, as `espd list --json`; with ETag and If-None-Match',
+    query: boardsQuery,
     answer: json('the boards', boardsAnswer),
   },
   {

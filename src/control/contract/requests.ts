@@ -1,6 +1,7 @@
 /** What the API takes: bodies and queries of requests, as zod schemas. OpenAPI is made of the same. */
 
 import { z } from 'zod';
+import { parseMac } from '../../mac.ts';
 
 const port = z.string().min(1).max(4096).describe('Address of a port, such as /dev/ttyUSB0, or another name of it.');
 const board = z.string().min(1).max(256).describe('MAC or label of a board.');
@@ -9,6 +10,25 @@ const which = z
   .min(1)
   .max(64)
   .describe('Which backup: latest, first, a backup id, or a date (the newest not after it).');
+
+/** So many boards at once are asked for by name; of more the whole list is. */
+export const MOST_NAMED_BOARDS = 200;
+
+/** In the query a text, for the handler MACs. */
+export const boardsQuery = z.strictObject({
+  only: z
+    .string()
+    .max(MOST_NAMED_BOARDS * 24)
+    .optional()
+    .describe('Only these boards: MACs, separated by commas. Those that the archive does not have are left out.')
+    .transform((text, context) => {
+      if (text === undefined) return undefined;
+      const macs = text.split(',').map(parseMac);
+      const known = macs.filter((mac) => mac !== undefined);
+      if (known.length < macs.length) context.addIssue({ code: 'custom', message: 'wants MACs, separated by commas' });
+      return new Set(known);
+    }),
+});
 
 const backup = z
   .strictObject({
