@@ -148,8 +148,8 @@ const watchSchema = z.strictObject({
     })
     .default('always')
     .describe(
-      'always: a board is looked at each time that it is plugged in. 12h: not if its last backup or look is younger. Only ' +
-        'of boards whose USB serial number is their MAC; behind a bridge, who it is shows only after a reset.',
+      'always: a board is looked at each time that it is plugged in. 30m, 12h, 7d: not if its last backup or look is ' +
+        'younger. Behind a bridge, who it is shows only after a reset: then it is let go at once.',
     ),
   afterRelease: z
     .boolean()

@@ -89,6 +89,8 @@ export interface BoardJobsParts {
   readonly emit: (event: EventBody) => void;
   /** Asked when a job's turn comes: the port may have gone, and the rules may have changed. */
   readonly mayStart: (visit: Visit) => boolean;
+  /** Asked when a board has said who it is: null = it is due, else why it is left alone. */
+  readonly whyNotDue: (visit: Visit, mac: Mac) => Promise<string | null>;
   /** A job has failed; its port is not free yet. Whoever gets this tells of it. */
   readonly onError: (job: BoardJob, error: EspdError) => void;
   readonly onProgress: (job: BoardJob, progress: Progress) => void;
@@ -207,6 +209,7 @@ export class BoardJobs {
       allowHalfRestored: request?.allowHalfRestored === true,
       reason: request === undefined ? 'plug-in' : 'by-hand',
       inDownloadMode: visit.inDownloadMode,
+      whyNotDue: (mac) => this.#parts.whyNotDue(visit, mac),
       lines,
       readers,
       log: log.child({ port: port.address }),
@@ -221,9 +224,13 @@ export class BoardJobs {
         this.#parts.onProgress(job, progress);
       },
     });
-    job.result = { outcome };
+    const { value } = outcome;
     this.#parts.onDone(job);
-    this.#tellSuccess(job, outcome);
+    if ('notDue' in value) this.#tellNotDue(job, outcome, value.notDue);
+    else {
+      job.result = { outcome: { ...outcome, value } };
+      this.#tellSuccess(job, { ...outcome, value });
+    }
   }
 
   #progressTeller({ id, port }: OwnJob): (progress: Progress) => void {
@@ -247,6 +254,15 @@ export class BoardJobs {
         totalBytes: totalBytes ?? null,
       });
     };
+  }
+
+  #tellNotDue({ port, trace }: OwnJob, { left }: SessionResult<unknown>, reason: string): void {
+    const { emit } = this.#parts;
+    const { address } = port;
+    emit({ type: 'port-left-alone', port: address, reason, by: 'due', existing: false });
+    if (left === 'stuck' && trace.mac !== undefined) {
+      emit({ type: 'board-stuck', port: address, mac: trace.mac, error: stuckError(port).toJSON() });
+    }
   }
 
   #tellSuccess({ id: job, port }: OwnJob, result: SessionResult<BackupOutcome>): void {

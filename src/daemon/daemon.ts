@@ -105,6 +105,7 @@ export class Daemon {
       slots: this.#slots,
       settings: () => this.#settings,
       mayStart: (visit) => this.#mayStart(visit),
+      whyNotDue: (visit, mac) => this.#timing.whyNotDue(visit, mac),
       onError: (job, error) => this.#onJobError(job, error),
       onProgress: (job, progress) => this.#onProgress(job, progress),
       onDone: ({ port }) => this.#failures.forget(port.address),

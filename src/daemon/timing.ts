@@ -106,29 +106,39 @@ export class Timing {
   }
 
   #startIfDue(waiting: Waiting): void {
-    const { dueMs } = this.#parts.settings();
-    const { port, inDownloadMode, retry, isAfterRelease } = waiting.visit;
+    const { port, inDownloadMode, retry } = waiting.visit;
     const mac = ownUsbMac(port);
-    // Who cannot be known without a reset is asked.
-    const isDue = dueMs === null || mac === undefined || inDownloadMode || retry !== undefined;
-    if (isDue || isAfterRelease === true) this.#start(waiting);
-    else void this.#startUnlessSeen(waiting, mac, dueMs);
+    const isKnown = mac !== undefined && !inDownloadMode && retry === undefined;
+    // Who cannot be known without a reset is asked, and let go if it is not due.
+    if (isKnown && this.#dueMsFor(waiting.visit) !== null) void this.#startUnlessSeen(waiting, mac);
+    else this.#start(waiting);
   }
 
-  async #startUnlessSeen(waiting: Waiting, mac: Mac, dueMs: number): Promise<void> {
-    const { archive, clock, emit, isThere } = this.#parts;
-    const { address } = waiting.visit.port;
+  async #startUnlessSeen(waiting: Waiting, mac: Mac): Promise<void> {
+    const { emit, isThere } = this.#parts;
+    const { port } = waiting.visit;
+    const reason = await this.whyNotDue(waiting.visit, mac);
+    if (this.#waiting.get(port.address) !== waiting || !isThere(port)) return;
+    if (reason === null) this.#start(waiting);
+    else emit({ type: 'port-left-alone', port: port.address, reason, by: 'due', existing: false });
+  }
+
+  /** Why this board is left alone at this visit; null = it is due. Never rejects. */
+  async whyNotDue(visit: Visit, mac: Mac): Promise<string | null> {
+    const { archive, clock } = this.#parts;
+    const dueMs = this.#dueMsFor(visit);
+    if (dueMs === null) return null;
     // An archive that cannot be read is told of by the job.
     const seenAtMs = await archive.history(mac).then(lastSeenMs, () => -Infinity);
-    if (this.#waiting.get(address) !== waiting || !isThere(waiting.visit.port)) return;
     const ageMs = clock.date().getTime() - seenAtMs;
     // From the future: a clock was wrong.
-    if (ageMs < 0 || ageMs >= dueMs) {
-      this.#start(waiting);
-      return;
-    }
-    const reason = `Its last backup or look is younger than ${Math.round(dueMs / 60_000)} min (watch.due)`;
-    emit({ type: 'port-left-alone', port: address, reason, by: 'due', existing: false });
+    if (ageMs < 0 || ageMs >= dueMs) return null;
+    return `Its last backup or look is younger than ${Math.round(dueMs / 60_000)} min (watch.due)`;
+  }
+
+  /** Null = whoever asks is not kept waiting. */
+  #dueMsFor({ isAfterRelease, request }: Visit): number | null {
+    return isAfterRelease === true || request !== undefined ? null : this.#parts.settings().dueMs;
   }
 
   #start(waiting: Waiting): void {
@@ -137,7 +147,9 @@ export class Timing {
   }
 }
 
+/** A board that a restore was broken off on is due at each plug-in: somebody has to be told. */
 function lastSeenMs(history: Awaited<ReturnType<Archive['history']>>): number {
+  if (history.halfRestored !== null) return -Infinity;
   const backups = history.backups.map(({ id }) => idToDate(id)?.getTime() ?? -Infinity);
   return Math.max(-Infinity, ...backups, ...history.sightings.map(({ at }) => Date.parse(at)));
 }

@@ -29,6 +29,7 @@ async function setUp(t: TestContext, boardOptions: Partial<BoardOptions> = {}, m
     reason: 'plug-in',
     allowHalfRestored: false,
     busyMacs,
+    whyNotDue: () => Promise.resolve(null),
     clock,
     log: silentLogger,
     signal: abort.signal,
@@ -79,10 +80,28 @@ const failure = (code: ErrorCode) => (error: unknown) => error instanceof EspdEr
 describe('the job of one board', () => {
   it('backs it up, lets it go, and frees its MAC', async (t) => {
     const { board, busyMacs, options } = await setUp(t);
-    const result = await runBackupJob(PORT, options);
-    assert.equal(result.value.backup.manifest.reason, 'plug-in');
-    assert.deepEqual([result.value.unchanged, result.left, board.mode], [false, 'app', 'app']);
-    assert.equal(result.value.backup.mac, board.mac);
+    const { value, left } = await runBackupJob(PORT, options);
+    assert.ok('backup' in value);
+    assert.equal(value.backup.manifest.reason, 'plug-in');
+    assert.deepEqual([value.unchanged, left, board.mode], [false, 'app', 'app']);
+    assert.equal(value.backup.mac, board.mac);
+    assert.equal(busyMacs.size, 0);
+  });
+
+  it('lets a board go that is not due, and frees its MAC; a disk that hangs does not keep it', async (t) => {
+    const { abort, board, busyMacs, options, pass } = await setUp(t);
+    const { value, left } = await runBackupJob(PORT, { ...options, whyNotDue: () => Promise.resolve('young') });
+    assert.deepEqual([value, left, board.mode, busyMacs.size], [{ notDue: 'young' }, 'app', 'app', 0]);
+    let wake: (why: string) => void = () => undefined;
+    const whyNotDue = () => new Promise<string>((resolve) => (wake = resolve));
+    const hanging = assert.rejects(runBackupJob(PORT, { ...options, whyNotDue }), failure('interrupted'));
+    await pass(10_000);
+    assert.equal(board.mode, 'download');
+    abort.abort(new EspdError('interrupted', 'Interrupted'));
+    await pass(10_000);
+    assert.equal(board.mode, 'app', 'released, while the disk still hangs');
+    wake('young');
+    await hanging;
     assert.equal(busyMacs.size, 0);
   });
 

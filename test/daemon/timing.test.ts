@@ -1,6 +1,8 @@
 /** When a board that was plugged in is worked on: grace, quiet hours, and whether it is due. */
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { parseQuietHours } from '../../src/config/quiet-hours.ts';
 import { Station } from '../../src/daemon/station.ts';
@@ -130,15 +132,77 @@ describe('a board that is not due', () => {
       await shop.pass(60_000);
       shop.plug(device);
     }
-    // Who a board behind a bridge is shows only when it is asked.
-    await shop.said('Unchanged since its last backup', { port: bridge.address });
     await shop.pass(HOUR_MS);
-    assert.equal(shop.opensOf(native.address), 1);
-    const [left] = shop.eventsOf('port-left-alone');
-    assert.deepEqual([left?.port, left?.by], [native.address, 'due']);
+    // Who a board behind a bridge is shows only when it is asked.
+    assert.deepEqual([shop.opensOf(native.address), shop.opensOf(bridge.address)], [1, 2]);
+    const left = shop.eventsOf('port-left-alone');
+    assert.deepEqual(
+      left.map(({ port, by }) => [port, by]),
+      [
+        [native.address, 'due'],
+        [bridge.address, 'due'],
+      ],
+    );
+    assert.equal(shop.eventsOf('backup-unchanged').length, 0);
     shop.apply(timing({ dueMs: HOUR_MS / 2 }));
     await shop.said('Unchanged since its last backup', { mac: macOf(native.board) });
     await shop.idle();
+  });
+
+  it('is asked who it is behind a bridge, let go at once, and told of; nothing of its flash is read', async (t) => {
+    const shop = await Workshop.started(t, { settings: timing({ dueMs: 12 * HOUR_MS }) });
+    const station = new Station();
+    shop.events.subscribe(station.onEvent);
+    const device = shop.board();
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    await shop.idle();
+    shop.unplug(device);
+    await shop.pass(60_000);
+    const sent = device.board.wireBytes.toHost;
+    shop.plug(device);
+    await shop.pass(10_000);
+    await shop.idle();
+    assert.equal(device.board.mode, 'app');
+    assert.ok(device.board.wireBytes.toHost - sent < 4096, `${device.board.wireBytes.toHost - sent} bytes`);
+    const [view] = station.view.ports;
+    assert.deepEqual([view?.state, view?.mac], ['left-alone', macOf(device.board)]);
+    assert.match(view?.reason ?? '', /younger than 720 min \(watch\.due\)/);
+    assert.equal(shop.eventsOf('job-ended').at(-1)?.result, 'dropped');
+    assert.deepEqual([shop.eventsOf('job-failed').length, shop.openLinks], [0, 0]);
+    // Who asks is not kept waiting, and nor is another board at that bridge.
+    shop.daemon.requestBackup({ port: device.address }, { full: false, allowHalfRestored: false });
+    await shop.said('Unchanged since its last backup', { port: device.address });
+    await shop.idle();
+    shop.unplug(device);
+    await shop.pass(60_000);
+    const other = shop.board({ mac: '24:0a:c4:00:00:77' });
+    shop.plug(other);
+    await shop.said('Backed up and verified', { mac: macOf(other.board) });
+    await shop.idle();
+    shop.unplug(other);
+    await shop.pass(12 * HOUR_MS);
+    shop.plug(device);
+    await shop.said('Unchanged since its last backup', { port: device.address });
+    await shop.idle();
+  });
+
+  it('is due all the same where a restore was broken off on it', async (t) => {
+    const shop = await Workshop.started(t, { settings: timing({ dueMs: 12 * HOUR_MS }) });
+    const device = shop.board();
+    shop.plug(device);
+    await shop.said('Backed up and verified');
+    await shop.idle();
+    shop.unplug(device);
+    await shop.pass(60_000);
+    const folder = join(shop.archive.root, macOf(device.board).replaceAll(':', '-'));
+    await writeFile(join(folder, 'restoring.json'), '{');
+    device.board.flash.program(0x20000, Buffer.alloc(4096));
+    shop.plug(device);
+    await shop.pass(20_000);
+    await shop.idle();
+    assert.equal(shop.eventsOf('half-restored').length, 1);
+    assert.equal(device.board.mode, 'app');
   });
 
   it('is due when another program has had its port', async (t) => {
