@@ -11,6 +11,7 @@ import { type StoreFacts, probeStore, troublesOf } from '../store/probe.ts';
 import { withRetries } from '../store/retry.ts';
 import { openS3 } from '../store/s3.ts';
 import { SignedHttp } from '../store/signed-http.ts';
+import type { FleetKey } from './encryption.ts';
 import { readKeys } from './keys.ts';
 import { PROBES } from './layout.ts';
 import type { Bucket } from './push-backup.ts';
@@ -70,10 +71,20 @@ export function openFleet({ config, bandwidth, statePath, archive, clock, log, e
     state,
     probe,
     async open(signal) {
-      const key = encryption === 'none' ? null : (await readKeys(encryption, env))[0];
+      const keys: readonly FleetKey[] = encryption === 'none' ? [] : await readKeys(encryption, env);
       const facts = (await state.facts()) ?? (await probe(signal));
       const layout = { prefix, station: await state.station() };
-      return { store, layout, state, key, facts, hasConditions: facts.conditions === 'honoured' };
+      const id = stateName(endpoint, bucket, prefix);
+      return {
+        id,
+        store,
+        layout,
+        state,
+        key: keys[0] ?? null,
+        keys,
+        facts,
+        hasConditions: facts.conditions === 'honoured',
+      };
     },
     async examine(signal) {
       if (encryption !== 'none') await readKeys(encryption, env);

@@ -22,6 +22,10 @@ export interface Bucket {
   readonly hasConditions: boolean;
   /** Null: nothing is encrypted. */
   readonly key: FleetKey | null;
+  /** All that decrypt; empty where nothing is encrypted. */
+  readonly keys: readonly FleetKey[];
+  /** 16 hex digits that name endpoint, bucket and prefix. */
+  readonly id: string;
 }
 
 export interface Pushed {

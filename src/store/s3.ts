@@ -99,10 +99,11 @@ class S3Store implements ObjectStore {
     return { key, etag: etagOf(answer), sizeBytes, ...ageOf(answer) };
   }
 
-  async list({ prefix, folders = false, from = null, limit, signal }: ListOptions): Promise<ListedPage> {
+  async list({ prefix, folders = false, from = null, after, limit, signal }: ListOptions): Promise<ListedPage> {
     const query: Record<string, string> = { 'list-type': '2', prefix, 'encoding-type': 'url' };
     if (folders) query['delimiter'] = '/';
     if (from !== null) query['continuation-token'] = from;
+    else if (after !== undefined) query['start-after'] = after;
     if (limit !== undefined) query['max-keys'] = String(limit);
     const answer = await this.#http.send({ method: 'GET', key: '', query, signal, maxAnswerBytes: MAX_LIST_BYTES });
     this.#check(answer, 'the list of objects');
@@ -276,9 +277,16 @@ function etagOf({ headers }: HttpAnswer): string {
 }
 
 /** How long ago an object was written, by two times of one server. An object of the same second may be from its future. */
-function ageOf({ headers }: HttpAnswer, modified = headers['last-modified'] ?? ''): { readonly ageMs?: number } {
-  const ageMs = Date.parse(headers['date'] ?? '') - Date.parse(modified);
-  return Number.isFinite(ageMs) ? { ageMs: Math.max(0, ageMs) } : {};
+function ageOf(
+  { headers }: HttpAnswer,
+  modified = headers['last-modified'] ?? '',
+): Pick<ObjectFacts, 'ageMs' | 'writtenMs'> {
+  const writtenMs = Date.parse(modified);
+  const ageMs = Date.parse(headers['date'] ?? '') - writtenMs;
+  return {
+    ...(Number.isFinite(writtenMs) ? { writtenMs: Math.floor(writtenMs / 1000) * 1000 } : {}),
+    ...(Number.isFinite(ageMs) ? { ageMs: Math.max(0, ageMs) } : {}),
+  };
 }
 
 /** With keys of a key service, or of the client's, an ETag is no MD5. */

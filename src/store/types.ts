@@ -16,6 +16,8 @@ export interface ObjectFacts {
    * tell. So whoever waits for a time to pass need not trust the clock of any station.
    */
   readonly ageMs?: number;
+  /** When it was written by the server's clock, ms since 1970, to the second; absent where the server does not tell. */
+  readonly writtenMs?: number;
 }
 
 /** `if-absent`: only where nothing has the key. `ifMatch`: only over the object with that ETag. */
@@ -50,6 +52,8 @@ export interface ListOptions extends Cancel {
   /** What lies deeper than the next slash is told as a folder. */
   readonly folders?: boolean;
   readonly from?: string | null;
+  /** Only keys behind this one, in the order of their bytes; of the first page only. A server may pass it over. */
+  readonly after?: string;
   /** At most so many entries; the server may give fewer. Absent = as the server likes, at most 1,000. */
   readonly limit?: number;
 }

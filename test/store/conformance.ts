@@ -22,9 +22,10 @@ export function describeStoreConformance(open: () => ObjectStore): void {
       assert.ok(got);
       assert.deepEqual(got.bytes, bytes);
       assert.equal(got.etag, md5(bytes));
-      const { ageMs, ...facts } = (await store.head(`${prefix}a`)) ?? {};
+      const { ageMs, writtenMs, ...facts } = (await store.head(`${prefix}a`)) ?? {};
       assert.deepEqual(facts, { key: `${prefix}a`, etag: md5(bytes), sizeBytes: bytes.length });
       assert.ok(ageMs !== undefined && ageMs >= 0);
+      assert.ok(writtenMs !== undefined && writtenMs % 1000 === 0 && writtenMs > 0);
     }
   });
 
@@ -142,6 +143,12 @@ export function describeStoreConformance(open: () => ObjectStore): void {
       from = page.next;
     } while (from !== null);
     assert.deepEqual(all, keys);
+    const behind = await store.list({ prefix, after: keys[1] ?? '' });
+    assert.deepEqual(
+      behind.objects.map(({ key }) => key),
+      keys.slice(2),
+      'only what is behind a key',
+    );
     const top = await store.list({ prefix, folders: true });
     assert.deepEqual(top.folders, [`${prefix}a/`, `${prefix}c/`]);
     assert.deepEqual(

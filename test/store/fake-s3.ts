@@ -38,6 +38,8 @@ export interface Quirks {
   /** Bytes are changed before they are stored, and no digest is looked at. */
   corrupts?: boolean;
   noMultipart?: boolean;
+  /** Lists begin at their beginning, whatever is asked. */
+  ignoresAfter?: boolean;
   capacityBytes?: number;
   /** Its clock is so far ahead of ours. */
   aheadMs?: number;
@@ -285,7 +287,10 @@ export class FakeS3 {
           : `<CommonPrefixes><Prefix>${name}</Prefix></CommonPrefixes>`,
       );
     }
-    const left = [...entries].filter(([name]) => name > from);
+    const after = query.get('start-after') ?? '';
+    const left = [...entries].filter(
+      ([name]) => name > from && name > (this.quirks.ignoresAfter === true ? '' : after),
+    );
     const page = left.slice(0, limit);
     const isCut = left.length > page.length;
     const next = isCut ? `<NextContinuationToken>${page.at(-1)?.[0]}</NextContinuationToken>` : '';
