@@ -114,6 +114,10 @@ export const ERROR_CODES = {
     meaning: 'The daemon and the command do not understand each other: their versions differ',
   },
   'store-off': { exit: EXIT.usage, meaning: 'The config has no section `store`, so there is no store to ask' },
+  'store-unknown-backup': {
+    exit: EXIT.notFound,
+    meaning: 'The backup is not in the object store, or no longer, or not as a whole',
+  },
   'store-key': {
     exit: EXIT.failed,
     meaning: 'The key for encryption is missing or malformed, or an object was encrypted with another one',

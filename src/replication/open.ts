@@ -11,9 +11,8 @@ import { type StoreFacts, probeStore, troublesOf } from '../store/probe.ts';
 import { withRetries } from '../store/retry.ts';
 import { openS3 } from '../store/s3.ts';
 import { SignedHttp } from '../store/signed-http.ts';
-import type { FleetKey } from './encryption.ts';
 import { readKeys } from './keys.ts';
-import { PROBES } from './layout.ts';
+import { type Layout, PROBES } from './layout.ts';
 import type { Bucket } from './push-backup.ts';
 import { type KeptFacts, ReplicationState, stateName } from './state.ts';
 
@@ -30,12 +29,20 @@ export interface FleetParts {
   readonly random: () => number;
 }
 
+/** A bucket to read from. */
+export type Readable = Pick<Bucket, 'id' | 'store' | 'keys'> & { readonly layout: Pick<Layout, 'prefix'> };
+
+/** A bucket to push into and to read from. */
+export type OpenedFleet = Bucket & { readonly facts: KeptFacts };
+
 export interface Fleet {
   /** For messages. */
   readonly place: string;
   readonly state: ReplicationState;
   /** Reads the keys, and probes the store where that was not done before. @throws EspdError `store-...` */
-  open(signal: AbortSignal): Promise<Bucket & { readonly facts: KeptFacts }>;
+  open(signal: AbortSignal): Promise<OpenedFleet>;
+  /** The same to read only: writes nothing there, so it needs no right to. @throws EspdError `store-key` */
+  openToRead(): Promise<Readable>;
   /** Probes it in any case, and keeps the answer. */
   probe(signal: AbortSignal): Promise<KeptFacts>;
   /** As {@link probe}, but nothing is kept: whoever asks may not be the one who pushes. */
@@ -66,26 +73,28 @@ export function openFleet({ config, bandwidth, statePath, archive, clock, log, e
     return facts;
   };
 
+  const openToRead = async (): Promise<Readable> => ({
+    id: stateName(endpoint, bucket, prefix),
+    store,
+    keys: encryption === 'none' ? [] : await readKeys(encryption, env),
+    layout: { prefix },
+  });
+
   return {
     place: http.place,
     state,
     probe,
     async open(signal) {
-      const keys: readonly FleetKey[] = encryption === 'none' ? [] : await readKeys(encryption, env);
+      const { layout, ...read } = await openToRead();
       const facts = (await state.facts()) ?? (await probe(signal));
-      const layout = { prefix, station: await state.station() };
-      const id = stateName(endpoint, bucket, prefix);
+      const station = await state.station();
       return {
-        id,
-        store,
-        layout,
-        state,
-        key: keys[0] ?? null,
-        keys,
-        facts,
-        hasConditions: facts.conditions === 'honoured',
+        ...read,
+        ...{ layout: { ...layout, station }, state, key: read.keys[0] ?? null },
+        ...{ facts, hasConditions: facts.conditions === 'honoured' },
       };
     },
+    openToRead,
     async examine(signal) {
       if (encryption !== 'none') await readKeys(encryption, env);
       return probeStore(store, `${prefix}${PROBES}doctor-${randomBytes(6).toString('hex')}/`, { signal });

@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { ArchiveOptions } from '../../src/archive/archive.ts';
 import type { Archive, Backup } from '../../src/archive/types.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { type StoreConfig, storeSchema } from '../../src/config/store.ts';
@@ -38,10 +39,10 @@ export async function station(
   t: TestContext,
   endpoint: string,
   config: Partial<StoreConfig> = {},
-  { clock = hurriedClock }: { clock?: Clock } = {},
+  { clock = hurriedClock, options = {} }: { clock?: Clock; options?: Partial<ArchiveOptions> } = {},
 ): Promise<Station> {
   const folder = await temporaryFolder(t);
-  const archive = archiveAt(join(folder, 'archive'));
+  const archive = archiveAt(join(folder, 'archive'), options);
   const again = () => {
     const fleet = openFleet({
       config: { ...storeSchema.parse({ endpoint, bucket: 'boards', encryption: 'none' }), ...config },
