@@ -2,15 +2,8 @@
 
 import { existsSync } from 'node:fs';
 import { after } from 'node:test';
-import { type Browser, type BrowserContextOptions, type Page, chromium } from 'playwright-core';
-
-const CHROMIUM = '/usr/bin/chromium';
-
-/** Nothing but the page, and nothing that asks the network. */
-const ARGUMENTS = [
-  ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-dev-shm-usage'],
-  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-];
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { CHROMIUM, startChromium } from './chromium.ts';
 
 /** Why the tests of the page cannot run here; undefined = they can. In CI a missing browser is a failure. */
 export function missingBrowser(): string | undefined {
@@ -25,7 +18,7 @@ let running: Promise<Browser> | undefined;
 
 /** One browser for each test file; it ends with the file. */
 function browser(): Promise<Browser> {
-  running ??= chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS, timeout: 60_000 });
+  running ??= startChromium();
   return running;
 }
 
