@@ -16,6 +16,7 @@ import { type Compression, usableCompression } from './compression.ts';
 import { Disk, readFault, toWriteError } from './disk.ts';
 import type { FileSystem } from './disk.ts';
 import { createDraft } from './draft.ts';
+import { Elsewhere } from './elsewhere/elsewhere.ts';
 import { verifyFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
 import { historyOf } from './history.ts';
@@ -26,6 +27,7 @@ import { VerifiedTimes } from './index/verified.ts';
 import { openStoredImage } from './image.ts';
 import { selectBoard } from './marks/labels.ts';
 import { MarkStore } from './marks/store.ts';
+import { meantBackup } from './meant-backup.ts';
 import { findLatest, newestFirst, takeNewest } from './newest.ts';
 import { nodeFileSystem } from './node-fs.ts';
 import { overviewOf } from './overview.ts';
@@ -55,7 +57,7 @@ import type {
 } from './types.ts';
 import type { LatestBackup, Sighting, VerifyReport, Which } from './types.ts';
 import { verifyArchive } from './verify.ts';
-import { selectId, unknownBoard } from './which.ts';
+import { unknownBoard } from './which.ts';
 
 export interface ArchiveOptions {
   readonly log: Logger;
@@ -97,6 +99,7 @@ class FolderArchive implements Archive {
   readonly marks: MarkStore;
   readonly retention: Pruner;
   readonly sizes: Sizer;
+  readonly elsewhere: Elsewhere;
   readonly #options: ArchiveOptions;
   readonly #disk: Disk;
   readonly #hasher: ImageHasher;
@@ -125,6 +128,7 @@ class FolderArchive implements Archive {
       checkIdentity: () => this.#identity.check(),
     };
     this.sizes = new Sizer({ root: this.root, disk: this.#disk, minFreeBytes: options.minFreeBytes });
+    this.elsewhere = new Elsewhere({ ...about, log });
     this.marks = new MarkStore(about);
     this.retention = new Pruner({ ...about, log, createdBy, self, marks: this.marks, restores: this.#restores });
   }
@@ -197,20 +201,8 @@ class FolderArchive implements Archive {
 
   async resolveBackup(mac: Mac, which: Which): Promise<Backup> {
     const ids = await this.backupIds(mac);
-    const id = selectId(mac, ids, which);
-    const judged = await this.#judge(mac, id);
-    if (judged?.backup !== undefined) return judged.backup;
-    if (judged === undefined) return this.resolveBackup(mac, which); // removed since the folder was listed
-    const error = (judged.problems.find((problem) => problem.error.code === 'archive-newer') ?? judged.problems[0])
-      ?.error;
-    if (error === undefined) throw new EspdError('internal', `${mac} ${id} is neither sound nor damaged`);
-    const sound = (await findLatest(mac, ids, (other) => this.#judge(mac, other))).backup?.id;
-    const instead =
-      sound === undefined ? 'No other backup of this board looks sound' : `The newest that looks sound is ${sound}`;
-    throw new EspdError(error.code, `Backup ${id} of ${mac}: ${error.message}`, {
-      hint: error.hint === '' ? instead : `${error.hint}. ${instead}`,
-      cause: error,
-    });
+    const backup = await meantBackup(mac, ids, which, (id) => this.#judge(mac, id));
+    return backup ?? this.resolveBackup(mac, which);
   }
 
   async openImage({ mac, id, manifest }: Backup): Promise<ImageReader> {

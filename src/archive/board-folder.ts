@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
+import { ELSEWHERE } from './elsewhere/stored-lines.ts';
 import { inspectFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
+import { HALVES } from './halves.ts';
 import { isBackupId } from './ids.ts';
 import { LABELS, MARK_FILES } from './marks/events.ts';
 import { isUnfinishedName } from './owner.ts';
@@ -79,8 +81,8 @@ export async function judgeBackup(disk: Disk, root: string, mac: Mac, id: string
   return { problems: findings.map((finding) => toProblem(mac, id, placeOf(mac, id, finding.file), finding)), foreign };
 }
 
+const OUR_FILES = [SIGHTINGS, RESTORE_RECORD, RESTORES, HALVES.name, ELSEWHERE, ...MARK_FILES];
+
 function isOurs(name: string): boolean {
-  return (
-    isBackupId(name) || [SIGHTINGS, RESTORE_RECORD, RESTORES, ...MARK_FILES].includes(name) || isUnfinishedName(name)
-  );
+  return isBackupId(name) || OUR_FILES.includes(name) || isUnfinishedName(name);
 }

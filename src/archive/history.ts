@@ -26,7 +26,7 @@ interface Parts {
 export async function historyOf({ root, disk, halfRestored, marks }: Parts, mac: Mac): Promise<BoardHistory> {
   const backups: Backup[] = [];
   const problems: ArchiveProblem[] = [];
-  let sightings: Sighting[] = [];
+  let sightings: readonly Sighting[] = [];
   let folder: BoardFolder | undefined;
   let half: HalfRestored | null = null;
   let noted = NO_MARKS;

@@ -26,12 +26,22 @@ export async function readLines(
   }
 }
 
+/** As {@link appendLines}, one line. */
+export function appendLine(disk: Disk, boardFolder: string, name: string, content: object): Promise<void> {
+  return appendLines(disk, boardFolder, name, [content]);
+}
+
 /**
- * Appends one line and puts it on the disk, with all names in the board's folder. Where the file does not end in a line feed, a write was cut off there: a
+ * Appends lines and puts them on the disk, with all names in the board's folder. Where the file does not end in a line feed, a write was cut off there: a
  * line feed first keeps the new line apart from that rest.
  */
-export async function appendLine(disk: Disk, boardFolder: string, name: string, content: object): Promise<void> {
-  const line = JSON.stringify(content) + '\n';
+export async function appendLines(
+  disk: Disk,
+  boardFolder: string,
+  name: string,
+  contents: readonly object[],
+): Promise<void> {
+  const text = contents.map((content) => `${JSON.stringify(content)}\n`).join('');
   const path = join(boardFolder, name);
   const handle = await disk.openToAppend(path);
   try {
@@ -39,7 +49,7 @@ export async function appendLine(disk: Disk, boardFolder: string, name: string, 
     const last = Buffer.alloc(1);
     const torn = size > 0 && (await readFully(handle, last, size - 1)) === 1 && last[0] !== LINE_FEED;
     // One write, so that lines of two processes do not mix (O_APPEND).
-    await writeAll(handle, Buffer.from(torn ? `\n${line}` : line), size);
+    await writeAll(handle, Buffer.from(torn ? `\n${text}` : text), size);
     await handle.sync();
   } finally {
     await handle.close();

@@ -220,6 +220,11 @@ export function parseManifest(text: string): ManifestReading {
   } catch {
     return { kind: 'damaged', problem: 'is no JSON' };
   }
+  return readManifest(json);
+}
+
+/** The same of JSON that was parsed before. */
+export function readManifest(json: unknown): ManifestReading {
   const head = headSchema.safeParse(json);
   if (head.success && head.data.formatVersion > FORMAT_VERSION) return { kind: 'newer', ...head.data };
   const digests = soundDigests(json);

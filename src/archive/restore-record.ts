@@ -37,7 +37,7 @@ const region = z.object({ offset: count(), sizeBytes: count() });
 /** Guards that a person can override, by the names of their options behind `--ignore-`. */
 export const OVERRIDES = ['revision', 'flash-size', 'security', 'write-protect', 'layout', 'chip-change'] as const;
 
-const recordSchema = z.object({
+export const recordSchema = z.object({
   formatVersion: z.literal(1),
   createdBy: z.string().max(200).transform(printable),
   /** The board that is written to: that of the folder. */
@@ -102,7 +102,12 @@ export type RestoreRecordContent = Omit<RestoreRecord, 'formatVersion' | 'create
  * understood. `hint` says what to do where it could only not be read; null where its content is no record.
  */
 export type HalfRestored =
-  | { readonly record: RestoreRecord; readonly problem: null }
+  | {
+      readonly record: RestoreRecord;
+      readonly problem: null;
+      /** The station at which it has begun; absent = this one. */
+      readonly station?: string;
+    }
   | { readonly record: null; readonly problem: string; readonly hint: string | null };
 
 /** The content of restoring.json, from anywhere: never throws, never trusts. */

@@ -137,7 +137,7 @@ export class RestoreStore {
   }
 
   /** Oldest first. */
-  async restores(mac: Mac): Promise<CompletedRestore[]> {
+  async restores(mac: Mac): Promise<readonly CompletedRestore[]> {
     const own = await orNone(() => readRestores(this.#parts.disk, this.#folder(mac)));
     const elsewhere = await this.#restoresElsewhere(mac);
     return elsewhere.length === 0 ? own : [...own, ...elsewhere].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
@@ -174,7 +174,7 @@ export class RestoreStore {
   }
 
   /** In the state folder; undefined where it cannot be listed. */
-  async #namesElsewhere(): Promise<string[] | undefined> {
+  async #namesElsewhere(): Promise<readonly string[] | undefined> {
     const { statePath } = this;
     if (statePath === undefined) return [];
     const { disk } = this.#parts;
@@ -187,7 +187,7 @@ export class RestoreStore {
     return (await this.#restoresElsewhere(mac)).some(({ at }) => Date.parse(at) >= Date.parse(record.startedAt));
   }
 
-  async #restoresElsewhere(mac: Mac): Promise<CompletedRestore[]> {
+  async #restoresElsewhere(mac: Mac): Promise<readonly CompletedRestore[]> {
     const place = this.#stateFolder(mac);
     if (place === undefined) return [];
     return this.#ifReadable(() => orNone(() => readRestores(this.#parts.disk, place)), []);
@@ -230,7 +230,7 @@ export function isReadOnlyFault(error: unknown): boolean {
   return systemCode(error) === 'EROFS';
 }
 
-async function orNone<T>(read: () => Promise<T[]>): Promise<T[]> {
+async function orNone<T>(read: () => Promise<readonly T[]>): Promise<readonly T[]> {
   try {
     return await read();
   } catch (error) {

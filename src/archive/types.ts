@@ -1,7 +1,9 @@
 /** What the archive says and takes. The format on disk is FORMAT.md's; the code behind this file keeps its rules. */
 
 import type { Mac } from '../mac.ts';
+import type { Backup, Sighting } from './backup.ts';
 import type { ChipChangeSince } from './chip-change.ts';
+import type { ArchiveElsewhere } from './elsewhere/types.ts';
 import type { Manifest, ManifestContent } from './manifest.ts';
 import type { Confirmation } from './marks/events.ts';
 import type { AboutChange, BoardAbout, BoardMarks } from './marks/marks.ts';
@@ -15,24 +17,8 @@ import type { ArchiveSizer } from './size-types.ts';
 import type { Which } from './which.ts';
 
 export type { ArchiveProblem, ForeignEntry } from './reported.ts';
+export type { Backup, Sighting } from './backup.ts';
 export type { Which } from './which.ts';
-
-/** One complete backup: a folder with a backup id as its name. */
-export interface Backup {
-  readonly mac: Mac;
-  /** UTC time, `2026-11-23T10-00-00Z`; sorts by time. */
-  readonly id: string;
-  readonly path: string;
-  readonly manifest: Manifest;
-}
-
-/** A "seen unchanged" record: the board's whole flash equalled backup `id` at that time, by the chip's digest. */
-export interface Sighting {
-  readonly id: string;
-  /** ISO 8601 UTC. */
-  readonly at: string;
-  readonly port: string;
-}
 
 /** What the archive knows of one board. Backups are sorted oldest first. */
 export interface BoardHistory {
@@ -254,6 +240,7 @@ export interface Archive {
   readonly marks: ArchiveMarks;
   readonly retention: ArchiveRetention;
   readonly sizes: ArchiveSizer;
+  readonly elsewhere: ArchiveElsewhere;
   /** Names are `[a-z0-9.-]+` and begin with a letter or digit. Neither call rejects. */
   readonly cache: ArchiveCache;
   /**

@@ -14,11 +14,10 @@ import type { Mac } from '../../mac.ts';
 import { escapeOf, printable, replaceUnprintable } from '../../printable.ts';
 import { isBackupId } from '../ids.ts';
 import { manifestSchema } from '../manifest.ts';
-import { LABELS } from '../marks/events.ts';
-import { SIGHTINGS, sightingSchema } from '../sightings.ts';
+import { sightingSchema } from '../sightings.ts';
 import type { BoardOverview } from '../types.ts';
 import { EVIDENCE_NUMBERS } from './evidence.ts';
-import { type Basis, witnessCount } from './glance.ts';
+import { type Basis, LOGS, witnessCount } from './glance.ts';
 
 export const BOARDS = 'boards.bin';
 
@@ -45,8 +44,6 @@ const text = () =>
     .string()
     .transform((value) => replaceUnprintable(value, escapeOf))
     .nullable();
-/** Files that an overview reads. */
-const LOGS = [SIGHTINGS, LABELS.name] as const;
 const rowSchema = z.object({
   folder: z.string(),
   /** Joined by blanks, and only their form is checked: there may be a hundred thousand. */

@@ -39,10 +39,13 @@ export interface Glance {
   readonly stats: ReadonlyMap<string, Stats>;
 }
 
+/** Files with appended lines that an overview reads. */
+export const LOGS = [SIGHTINGS, LABELS.name] as const;
+
 /** What an overview rests on, beside the board's folder and the files of its newest backup. */
 export interface Basis {
   /** Names of the files with appended lines that were read. */
-  readonly logs: readonly string[];
+  readonly logs: readonly (typeof LOGS)[number][];
   /** Ids of backups before the newest, whose manifests tell of no other chip. */
   readonly before: readonly string[];
 }
@@ -115,7 +118,8 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
 
 function basisOf({ problems, halfRestored }: BoardOverview, folder: BoardFolder | undefined, before: Before) {
   if (folder === undefined || problems.length > 0 || halfRestored !== null || !before.isPlain) return null;
-  const logs = [...(folder.hasSightings ? [SIGHTINGS] : []), ...(folder.hasLabels ? [LABELS.name] : [])];
+  const has = { [SIGHTINGS]: folder.hasSightings, [LABELS.name]: folder.hasLabels };
+  const logs = LOGS.filter((name) => has[name]);
   return { logs, before: before.ids };
 }
 

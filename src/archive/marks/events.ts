@@ -11,6 +11,8 @@ import { replaceUnprintable, escapeOf } from '../../printable.ts';
 import type { Disk } from '../disk.ts';
 import { isBackupId } from '../ids.ts';
 import { appendLine } from '../line-log.ts';
+import { stationSchema } from '../station.ts';
+import { type Line, merged, timeBehind } from './merge.ts';
 
 /** Characters at most, as they are written; what is read is not longer than this either. */
 export const MAX_LABEL = 64;
@@ -34,9 +36,16 @@ const labelSchema = z.object({
   label: text(MAX_LABEL).nullable().exactOptional(),
   note: text(MAX_NOTE).nullable().exactOptional(),
   group: text(MAX_LABEL).nullable().exactOptional(),
+  station: stationSchema,
 });
 
-const pinSchema = z.object({ at: at(), id: id(), pinned: z.boolean(), note: text(MAX_NOTE).nullable().default(null) });
+const pinSchema = z.object({
+  at: at(),
+  id: id(),
+  pinned: z.boolean(),
+  note: text(MAX_NOTE).nullable().default(null),
+  station: stationSchema,
+});
 
 const removalSchema = z.object({
   at: at(),
@@ -55,6 +64,7 @@ const confirmationSchema = z.object({
   md5: hex(32),
   by: z.enum(['stub', 'rom']),
   port: text(MAX_NOTE),
+  station: stationSchema,
 });
 
 export type LabelEvent = z.infer<typeof labelSchema>;
@@ -63,27 +73,30 @@ export type Removal = z.infer<typeof removalSchema>;
 export type Confirmation = z.infer<typeof confirmationSchema>;
 
 /** One kind of marks: the file's name, and what its lines are. */
-export interface EventFile<T> {
-  readonly name: string;
+export interface EventFile<T, Name extends string = string> {
+  readonly name: Name;
   readonly schema: z.ZodType<T>;
 }
 
-export const LABELS: EventFile<LabelEvent> = { name: 'labels.jsonl', schema: labelSchema };
-export const PINS: EventFile<PinEvent> = { name: 'pins.jsonl', schema: pinSchema };
-export const REMOVALS: EventFile<Removal> = { name: 'removed.jsonl', schema: removalSchema };
-export const CONFIRMATIONS: EventFile<Confirmation> = { name: 'confirmed.jsonl', schema: confirmationSchema };
+export const LABELS: EventFile<LabelEvent, 'labels.jsonl'> = { name: 'labels.jsonl', schema: labelSchema };
+export const PINS: EventFile<PinEvent, 'pins.jsonl'> = { name: 'pins.jsonl', schema: pinSchema };
+export const REMOVALS: EventFile<Removal, 'removed.jsonl'> = { name: 'removed.jsonl', schema: removalSchema };
+export const CONFIRMATIONS: EventFile<Confirmation, 'confirmed.jsonl'> = {
+  name: 'confirmed.jsonl',
+  schema: confirmationSchema,
+};
 
 export const MARK_FILES: readonly string[] = [LABELS, PINS, REMOVALS, CONFIRMATIONS].map(({ name }) => name);
 
 export interface Events<T> {
-  /** In the order of the file. */
+  /** Oldest first; where all are of this station, in the order of the file. */
   readonly events: readonly T[];
   /** Numbers, from 1, of lines that are no events: cut off by a crash, damaged, or of a later espd. */
   readonly strangeLines: readonly number[];
 }
 
 /** The content of such a file, from anywhere: never throws. */
-export function parseEvents<T>({ schema }: EventFile<T>, content: string): Events<T> {
+export function parseEvents<T extends Line>({ schema }: EventFile<T>, content: string): Events<T> {
   const events: T[] = [];
   const strangeLines: number[] = [];
   for (const [index, line] of content.split('\n').entries()) {
@@ -92,7 +105,7 @@ export function parseEvents<T>({ schema }: EventFile<T>, content: string): Event
     if (event === undefined) strangeLines.push(index + 1);
     else events.push(event);
   }
-  return { events, strangeLines };
+  return { events: merged(events), strangeLines };
 }
 
 function parseLine<T>(schema: z.ZodType<T>, line: string): T | undefined {
@@ -104,7 +117,11 @@ function parseLine<T>(schema: z.ZodType<T>, line: string): T | undefined {
 }
 
 /** None where there is no such file; otherwise rejects with the system's error. */
-export async function readEvents<T>(disk: Disk, boardFolder: string, file: EventFile<T>): Promise<Events<T>> {
+export async function readEvents<T extends Line>(
+  disk: Disk,
+  boardFolder: string,
+  file: EventFile<T>,
+): Promise<Events<T>> {
   try {
     const bytes = await disk.readSmall(join(boardFolder, file.name), MAX_BYTES);
     return parseEvents(file, bytes.toString('utf8'));
@@ -114,12 +131,15 @@ export async function readEvents<T>(disk: Disk, boardFolder: string, file: Event
   }
 }
 
-/** On the disk when it resolves. Rejects with the system's error. */
-export async function appendEvent<T extends object>(
+/**
+ * On the disk when it resolves, behind all events that are there: `at` may become later. Rejects with the system's error.
+ */
+export async function appendEvent<T extends Line>(
   disk: Disk,
   boardFolder: string,
-  { name, schema }: EventFile<T>,
+  file: EventFile<T>,
   event: T,
 ): Promise<void> {
-  await appendLine(disk, boardFolder, name, schema.parse(event));
+  const { events } = await readEvents(disk, boardFolder, file);
+  await appendLine(disk, boardFolder, file.name, file.schema.parse({ ...event, at: timeBehind(event.at, events) }));
 }

@@ -12,6 +12,7 @@ import type { ArchiveMarks } from '../types.ts';
 import { unknownBoard } from '../which.ts';
 import { CONFIRMATIONS, LABELS, PINS, REMOVALS, appendEvent, readEvents } from './events.ts';
 import type { Confirmation, EventFile, Events, Removal } from './events.ts';
+import type { Line } from './merge.ts';
 import { type AboutChange, type BoardAbout, type BoardMarks, aboutOf, foldMarks } from './marks.ts';
 
 /** Boards whose labels are read in one go. */
@@ -81,7 +82,7 @@ export class MarkStore implements ArchiveMarks {
     return this.#append(mac, REMOVALS, { at: this.#now(), ...removal });
   }
 
-  async #read<T>(mac: Mac, file: EventFile<T>): Promise<Events<T>> {
+  async #read<T extends Line>(mac: Mac, file: EventFile<T>): Promise<Events<T>> {
     const { disk } = this.#parts;
     try {
       // What lies behind a link is none of this archive's.
@@ -93,7 +94,7 @@ export class MarkStore implements ArchiveMarks {
     }
   }
 
-  async #append<T extends object>(mac: Mac, file: EventFile<T>, event: T): Promise<void> {
+  async #append<T extends Line>(mac: Mac, file: EventFile<T>, event: T): Promise<void> {
     const { disk, root } = this.#parts;
     try {
       await this.#parts.checkIdentity();

@@ -7,7 +7,7 @@ import { NO_MARKS, aboutOf, foldMarks, isConfirmed, pinsOf } from '../../../src/
 const AT = '2026-11-26T10:00:00.000Z';
 const ID = '2026-11-23T10-00-00Z';
 const FILES = [LABELS, PINS, REMOVALS, CONFIRMATIONS] as const;
-const parse = (file: (typeof FILES)[number], text: string) => parseEvents<unknown>(file, text);
+const parse = (file: (typeof FILES)[number], text: string) => parseEvents<{ readonly at: string }>(file, text);
 
 test('the last value of each key counts, and a key that is missing leaves what was there', () => {
   const lines = [

@@ -1,0 +1,78 @@
+/**
+ * What this archive knows of backups that lie in an object store, made here or by other stations, and of what other
+ * stations have noted. It is noted in the boards' folders (FORMAT.md), so it is known without a network.
+ */
+
+import type { Mac } from '../../mac.ts';
+import type { Manifest } from '../manifest.ts';
+
+/** A backup that is complete in a store. */
+export interface StoredBackup {
+  readonly mac: Mac;
+  readonly id: string;
+  /** Which store: 16 hex digits that stand for endpoint, bucket and prefix. */
+  readonly store: string;
+  /** Key of its folder behind the prefix: `50-02-…/ID/` or `stations/NAME/50-02-…/ID/`. */
+  readonly folder: string;
+  /** Name of the station that has put it there. */
+  readonly station: string;
+  /** Of the bytes of manifest.json, before any encryption. */
+  readonly manifestSha256: string;
+  readonly manifest: Manifest;
+  /** When it was noted as complete there, ISO 8601 UTC. */
+  readonly at: string;
+}
+
+/** What says that a backup is not in a store any more. */
+export type GoneBackup = Pick<StoredBackup, 'mac' | 'id' | 'store' | 'folder' | 'at'>;
+
+/** Files of marks that all stations of a fleet share. */
+export const REPLICATED_MARKS = [
+  'labels.jsonl',
+  'pins.jsonl',
+  'seen.jsonl',
+  'restored.jsonl',
+  'confirmed.jsonl',
+  'halves.jsonl',
+] as const;
+export type MarkFile = (typeof REPLICATED_MARKS)[number];
+
+/** Lines of a file of marks that this station has made. */
+export interface OwnLines {
+  readonly lines: readonly object[];
+  /** Where the next call goes on. */
+  readonly nextByte: number;
+}
+
+/**
+ * All that is taken in is checked as what it is: written by others. What does not fit rejects with `usage` in `note` and
+ * `forget`, and is left out in `receive`. Writing rejects with `archive-unwritable` or `disk-full`; what was written is on the disk.
+ */
+export interface ArchiveElsewhere {
+  /**
+   * Backups of a board that lie in a store, oldest first, also those that are here too. Of one id there may be several: by
+   * two stations in the same second. Empty where nothing is noted or it cannot be read.
+   */
+  of(mac: Mac): Promise<readonly StoredBackup[]>;
+  /**
+   * Takes it in; the board's folder is made where it is missing. Of what is said of one folder in a store the newest `at`
+   * counts, in whatever order it comes. A caller who asks the store again and again notes only what {@link of} lacks.
+   * @returns false: that was known
+   */
+  note(backup: StoredBackup): Promise<boolean>;
+  /** It is not in the store any more. @returns false: that was known, or something newer is */
+  forget(gone: GoneBackup): Promise<boolean>;
+  /**
+   * Appends lines of another station to a file of marks; the board's folder is made where it is missing. Lines that are
+   * there already, or are none of that file, are left out.
+   * @param station its name, of `A-Za-z0-9_-`, at most 64 characters
+   * @returns how many were new
+   */
+  receive(mac: Mac, file: MarkFile, station: string, lines: readonly unknown[]): Promise<number>;
+  /**
+   * This station's own lines from a byte of the file on. A line that is not yet ended is left for the next time; where
+   * `fromByte` is no beginning of a line (the file is another one), it begins anew at 0.
+   * @throws EspdError `archive-unreadable`
+   */
+  ownLines(mac: Mac, file: MarkFile, fromByte: number): Promise<OwnLines>;
+}

@@ -1,0 +1,34 @@
+/** The backup that a person means, or why it cannot be had. */
+
+import { EspdError } from '../errors.ts';
+import type { Mac } from '../mac.ts';
+import type { Backup } from './backup.ts';
+import type { Judged } from './board-folder.ts';
+import { findLatest } from './newest.ts';
+import { type Which, selectId } from './which.ts';
+
+/**
+ * Undefined where it was removed since the folder was listed.
+ * @param ids of the board, oldest first
+ * @throws EspdError as `resolveBackup` of the archive
+ */
+export async function meantBackup(
+  mac: Mac,
+  ids: readonly string[],
+  which: Which,
+  judge: (id: string) => Promise<Judged | undefined>,
+): Promise<Backup | undefined> {
+  const id = selectId(mac, ids, which);
+  const judged = await judge(id);
+  if (judged === undefined || judged.backup !== undefined) return judged?.backup;
+  const error = (judged.problems.find((problem) => problem.error.code === 'archive-newer') ?? judged.problems[0])
+    ?.error;
+  if (error === undefined) throw new EspdError('internal', `${mac} ${id} is neither sound nor damaged`);
+  const sound = (await findLatest(mac, ids, judge)).backup?.id;
+  const instead =
+    sound === undefined ? 'No other backup of this board looks sound' : `The newest that looks sound is ${sound}`;
+  throw new EspdError(error.code, `Backup ${id} of ${mac}: ${error.message}`, {
+    hint: error.hint === '' ? instead : `${error.hint}. ${instead}`,
+    cause: error,
+  });
+}
