@@ -7,11 +7,12 @@ import { silentLogger } from '../../src/log.ts';
 import { openFleet } from '../../src/replication/open.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
 
-const { archivePath, statePath, store, bandwidth } = JSON.parse(process.argv[2] ?? '') as {
+const { archivePath, statePath, store, bandwidth, env } = JSON.parse(process.argv[2] ?? '') as {
   readonly archivePath: string;
   readonly statePath: string;
   readonly store: unknown;
   readonly bandwidth: number;
+  readonly env?: NodeJS.ProcessEnv;
 };
 const archive = openArchive(archivePath, {
   ...{ log: silentLogger, clock: systemClock, compression: 'none', createdBy: 'espd 0.0.0-test' },
@@ -19,7 +20,7 @@ const archive = openArchive(archivePath, {
 const fleet = openFleet({
   config: storeSchema.parse(store),
   ...{ bandwidth, statePath, archive: archive.root, clock: systemClock, log: silentLogger },
-  env: { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' },
+  env: env ?? { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' },
   random: Math.random,
 });
 let waiting = 1;

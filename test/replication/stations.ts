@@ -22,9 +22,11 @@ interface Killed {
   readonly store: () => ObjectStore;
   /** The bucket has other things besides. */
   readonly prefix: string;
+  /** Credentials; default: those of `writer`. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
-export function describeStations({ kills, endpoint, store, prefix }: Killed): void {
+export function describeStations({ kills, endpoint, store, prefix, env }: Killed): void {
   test(`four stations with one MAC, each killed ${kills} times`, async (t: TestContext) => {
     const [program = ''] = await bundle(await temporaryFolder(t), 'test/replication/station.ts');
     const stations = await Promise.all(Array.from({ length: STATIONS }, () => station(t, endpoint(), { prefix })));
@@ -42,7 +44,7 @@ export function describeStations({ kills, endpoint, store, prefix }: Killed): vo
         [
           program,
           JSON.stringify({
-            ...{ archivePath: root, statePath: join(folder, 'state'), bandwidth: 12 * MIB },
+            ...{ archivePath: root, statePath: join(folder, 'state'), bandwidth: 12 * MIB, env },
             store: { endpoint: endpoint(), bucket: 'boards', prefix, encryption: 'none' },
           }),
         ],

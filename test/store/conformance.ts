@@ -9,7 +9,8 @@ import { MIN_PART_BYTES, type ObjectStore } from '../../src/store/types.ts';
 const md5 = (bytes: Uint8Array) => createHash('md5').update(bytes).digest('hex');
 
 /** @param open the store, empty under keys that begin with a name of its own */
-export function describeStoreConformance(open: () => ObjectStore): void {
+/** @param conditions whether it takes conditional writes; one that does not has to refuse them */
+export function describeStoreConformance(open: () => ObjectStore, { conditions = true } = {}): void {
   const fresh = () => `t-${randomBytes(6).toString('hex')}/`;
 
   test('what was put comes back, with its MD5 as the ETag', async () => {
@@ -94,7 +95,18 @@ export function describeStoreConformance(open: () => ObjectStore): void {
     assert.equal((await store.get(key, { range: { offset: 1000, length: 5 } }))?.bytes.length, 0);
   });
 
-  test('if-absent: the second is refused and changes nothing', async () => {
+  const without = { skip: conditions ? 'this server takes conditions' : false };
+  test('a condition that the server does not know is refused, and changes nothing', without, async () => {
+    const store = open();
+    const key = `${fresh()}a`;
+    await assert.rejects(store.put(key, Buffer.from('x'), { condition: 'if-absent' }), (error) =>
+      hasCode(error, 'store-failed'),
+    );
+    assert.equal(await store.head(key), undefined);
+  });
+
+  const withConditions = { skip: conditions ? false : 'this server takes no conditions' };
+  test('if-absent: the second is refused and changes nothing', withConditions, async () => {
     const store = open();
     const key = `${fresh()}a`;
     assert.ok(await store.put(key, Buffer.from('first'), { condition: 'if-absent' }));
@@ -102,7 +114,7 @@ export function describeStoreConformance(open: () => ObjectStore): void {
     assert.equal((await store.get(key))?.bytes.toString(), 'first');
   });
 
-  test('if-absent of eight at once: one wins, and it is what is there', async () => {
+  test('if-absent of eight at once: one wins, and it is what is there', withConditions, async () => {
     const store = open();
     for (let round = 0; round < 5; round++) {
       const key = `${fresh()}a`;
@@ -115,7 +127,7 @@ export function describeStoreConformance(open: () => ObjectStore): void {
     }
   });
 
-  test('if-match: what is there, what was there, what is not there', async () => {
+  test('if-match: what is there, what was there, what is not there', withConditions, async () => {
     const store = open();
     const prefix = fresh();
     const key = `${prefix}a`;

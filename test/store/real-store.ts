@@ -1,4 +1,4 @@
-/** A real server with the S3 interface for tests: Debian's radosgw, started once a process and ended with it. */
+/** Real servers with the S3 interface for tests, from Debian: Ceph's radosgw, and OpenStack's Swift. */
 
 import { spawn } from 'node:child_process';
 import { accessSync } from 'node:fs';
@@ -8,10 +8,33 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
-const PROGRAMS = ['ceph-mon', 'ceph-mgr', 'ceph-osd', 'radosgw', 'radosgw-admin', 'ceph', 'monmaptool'];
+interface Kind {
+  /** Beside this file; its arguments are a folder and the first of its ports. */
+  readonly script: string;
+  readonly ports: number;
+  readonly programs: readonly string[];
+  readonly packages: string;
+}
+
+const CEPH: Kind = {
+  script: 'ceph.sh',
+  ports: 2,
+  programs: ['ceph-mon', 'ceph-mgr', 'ceph-osd', 'radosgw', 'radosgw-admin', 'ceph', 'monmaptool'],
+  packages: 'ceph-mon ceph-mgr ceph-osd radosgw ceph-common',
+};
+
+const SWIFT: Kind = {
+  script: 'swift.sh',
+  ports: 5,
+  programs: [...['proxy', 'account', 'container', 'object'].map((kind) => `swift-${kind}-server`), 'memcached'],
+  packages: 'swift-proxy swift-account swift-container swift-object memcached',
+};
 
 /** Why it cannot be started here; undefined where it can. */
-export function whyNoRealStore(): string | undefined {
+export const whyNoRealStore = () => whyNot(CEPH);
+export const whyNoSwift = () => whyNot(SWIFT);
+
+function whyNot({ programs, packages }: Kind): string | undefined {
   const folders = (process.env['PATH'] ?? '').split(delimiter);
   const has = (name: string) =>
     folders.some((folder) => {
@@ -22,17 +45,15 @@ export function whyNoRealStore(): string | undefined {
         return false;
       }
     });
-  const missing = PROGRAMS.filter((name) => !has(name));
-  return missing.length === 0
-    ? undefined
-    : `SKIPPED: no ${missing.join(', ')} (apt-get install ceph-mon ceph-mgr ceph-osd radosgw ceph-common)`;
+  const missing = programs.filter((name) => !has(name));
+  return missing.length === 0 ? undefined : `SKIPPED: no ${missing.join(', ')} (apt-get install ${packages})`;
 }
 
 /** Below the ports that the system hands out by itself: another test may be given one of those at any moment. */
 const PORTS = { from: 20_000, to: 32_000 };
 
-/** Two ports beside each other that nobody has. */
-async function freePorts(): Promise<number> {
+/** The first of so many ports beside each other that nobody has. */
+async function freePorts(count: number): Promise<number> {
   const isFree = (port: number) =>
     new Promise<boolean>((resolve) => {
       const server = createServer();
@@ -41,7 +62,8 @@ async function freePorts(): Promise<number> {
     });
   for (;;) {
     const port = randomInt(PORTS.from, PORTS.to);
-    if ((await isFree(port)) && (await isFree(port + 1))) return port;
+    const free = await Promise.all(Array.from({ length: count }, (_, index) => isFree(port + index)));
+    if (free.every(Boolean)) return port;
   }
 }
 
@@ -54,11 +76,16 @@ export interface RealStore {
 const START_LIMIT_MS = 90_000;
 
 /** Users: writer, reader, small (a quota of 1 MiB), each with the secret `NAME-secret`. */
-export async function startRealStore(tries = 2): Promise<RealStore> {
-  const folder = await mkdtemp(join(tmpdir(), 'espd-ceph-'));
-  const port = await freePorts();
+export const startRealStore = () => start(CEPH, 2);
+
+/** One user: `espd:writer`, with the secret `writer-secret`. */
+export const startSwift = () => start(SWIFT, 2);
+
+async function start(kind: Kind, tries: number): Promise<RealStore> {
+  const folder = await mkdtemp(join(tmpdir(), 'espd-store-'));
+  const port = await freePorts(kind.ports);
   // A group of its own, so that what waits inside it can be ended.
-  const child = spawn('bash', [join(import.meta.dirname, 'ceph.sh'), folder, String(port)], {
+  const child = spawn('bash', [join(import.meta.dirname, kind.script), folder, String(port)], {
     stdio: ['pipe', 'pipe', 'inherit'],
     detached: true,
   });
@@ -79,6 +106,6 @@ export async function startRealStore(tries = 2): Promise<RealStore> {
   if (isReady) return { endpoint: `http://127.0.0.1:${port}`, stop };
   const log = await readFile(join(folder, 'log', 'start.log'), 'utf8').catch(() => '');
   await stop();
-  if (tries > 1) return startRealStore(tries - 1);
-  throw new Error(`radosgw did not start:\n${log.slice(-2000)}`);
+  if (tries > 1) return start(kind, tries - 1);
+  throw new Error(`${kind.script} did not start:\n${log.slice(-2000)}`);
 }
