@@ -54,6 +54,7 @@ export const ERROR_CODES = {
   'port-vanished': { exit: EXIT.failed, meaning: 'The port went away while it was in use (cable pulled, board reset)' },
   'bad-line': { exit: EXIT.failed, meaning: 'The line at a USB socket loses data, or its port comes and goes' },
   'port-failed': { exit: EXIT.failed, meaning: 'The operating system reports a fault of the port' },
+  'no-rfc2217': { exit: EXIT.failed, meaning: 'What answers at a remote of the config does not speak RFC 2217' },
   'no-answer': { exit: EXIT.failed, meaning: 'Nothing that looks like an ESP bootloader answers on the port' },
   'port-flooded': { exit: EXIT.failed, meaning: 'The device sends without pause and never answers' },
   'boot-mode': { exit: EXIT.failed, meaning: 'The board was reset but ran its app instead of download mode' },

@@ -46,7 +46,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   outbound: ['type config', 'type daemon', 'type archive'],
   documents: ['transfer', 'archive', 'firmware'],
   plugs: ['transfer', 'esp', 'serial'],
-  config: ['serial/rules.ts', 'type archive'],
+  config: ['serial/rules.ts', 'serial/remotes.ts', 'type archive'],
   transfer: ['esp', 'archive', 'firmware', 'serial'],
   esp: ['serial/link.ts'],
   archive: [],

@@ -8,7 +8,8 @@ import { type FirmwareRange, parseFirmwareRange } from '../firmware/versions.ts'
 import { type Mac, parseMac } from '../mac.ts';
 
 export const PORT_HELP =
-  'a device path, rfc2217://host:port, or socket://host:port (raw TCP; the board must be in download mode)';
+  'a device path, the name of a remote of the config, rfc2217://host:port, or socket://host:port (raw TCP; the board ' +
+  'must be in download mode)';
 
 export const NOW_HELP = 'where a daemon works on the board: end that job cleanly, instead of waiting for it';
 

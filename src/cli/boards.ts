@@ -6,6 +6,7 @@ import type { BoardIdentity } from '../esp/identity.ts';
 import type { Mac } from '../mac.ts';
 import { type Finder, finderIn } from '../plugs/follow.ts';
 import { type Followed, followBoard } from '../plugs/job.ts';
+import { sameSpelling } from '../serial/address.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { decide, macFromUsb } from '../serial/rules.ts';
 import type { Port, Session, SessionOptions } from '../transfer/session.ts';
@@ -47,7 +48,10 @@ export async function selectPorts(context: CommandContext, address: string | und
 /** USB facts tell how the board is reset, so they are found by whatever name of the port was given. */
 async function namedPort(address: string, present: readonly PortInfo[]): Promise<Port> {
   const device = await realpath(address).catch(() => address);
-  const found = present.find((port) => [address, device].includes(port.address) || port.aliases?.includes(address));
+  const names = [address, device, sameSpelling(address)];
+  const found = present.find((port) => names.includes(port.address) || port.aliases?.includes(address));
+  // A remote is opened by its address, whatever it was called.
+  if (found?.name !== undefined) return found;
   return { address, usb: found?.usb ?? null };
 }
 

@@ -46,7 +46,7 @@ export interface CommandContext {
   readonly files: PersonFiles;
   /** How links are opened, where a daemon must be asked for the port first; undefined = without asking anybody. */
   readonly openLink: LinkOpener | undefined;
-  /** An address that is relative to a folder of the person's, as a path that means the same here. */
+  /** An address that is relative to a folder of the person's, as a path that means the same here; names of remotes stay. */
   readonly addressOf: (address: string) => string;
   /** What a restore is about to do is told to whoever shows it elsewhere. */
   readonly onPlan: (plan: unknown) => void;
@@ -110,14 +110,17 @@ export async function openContext(
     call: service === undefined ? callOf(options, host, loaded, archive) : ['espd'],
     files: service?.files ?? localFiles,
     openLink: service === undefined ? undefined : takenLinks(service, { command, now: options.now === true }, out),
-    addressOf: (address) => (service === undefined ? address : absoluteAddress(address, service.cwd)),
+    addressOf: (address) => {
+      const isRemote = config.watch.remotes.some(({ name }) => name === address);
+      return service === undefined || isRemote ? address : absoluteAddress(address, service.cwd);
+    },
     onPlan: (plan) => service?.onPlan(plan),
     onMark: (mark) => service?.onMark(mark),
     onProgress: (port, progress) => {
       out.progress(port, progress);
       service?.onProgress(port, progress);
     },
-    listPorts: () => listPorts({ folders: config.watch.folders, log }),
+    listPorts: () => listPorts({ folders: config.watch.folders, remotes: () => config.watch.remotes, log }),
   };
 }
 

@@ -64,6 +64,8 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   events.subscribe(lineBook.onEvent);
   await lineBook.load();
   const numbers = new JobNumbers();
+  let { remotes } = context.config.watch;
+  const { folders } = context.config.watch;
   const service = new Daemon({
     archive,
     call,
@@ -72,7 +74,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     log,
     numbers,
     settings: settingsOf(context.config),
-    watch: (onEvent) => createPortWatcher({ folders: context.config.watch.folders, clock, log, onEvent }),
+    watch: (onEvent) => createPortWatcher({ folders, remotes: () => remotes, clock, log, onEvent }),
   });
   const fleet = new FleetView({ archive, clock, log });
   const catchUp = new CatchUp({ cache: archive.cache, clock, log, isBusy: () => service.isBusy });
@@ -86,6 +88,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     clock: systemClock,
     onChange: ({ config }) => {
       notifier.reloading();
+      remotes = config.watch.remotes;
       service.apply(settingsOf(config));
       log.setLevel(config.log.level);
       scrub.apply(config.schedule);

@@ -1,5 +1,6 @@
 /** What the doctor looks at, of a command or of the service: this machine, and what the config says. */
 
+import { ApiClient } from '../client/api.ts';
 import { systemClock } from '../clock.ts';
 import { SYSTEM_SOCKET_PATH, commandSocket } from '../config/loader.ts';
 import type { Outside } from '../doctor/outside.ts';
@@ -21,7 +22,7 @@ export function subjectOf(
 ): Subject {
   const { loaded, archive, lines, call } = context;
   return {
-    ...{ ...machine(outside), socketPath, loaded, archive, lines, call },
+    ...{ ...machine(outside, socketPath), loaded, archive, lines, call },
     listPorts: () => context.listPorts(),
     checkStore: storeCheckOf(context, env),
   };
@@ -31,12 +32,13 @@ export function subjectOf(
 export function subjectWithoutConfig(fault: EspdError, env: NodeJS.ProcessEnv, outside: Outside): Subject {
   const socketPath = env['ESPD_SOCKET'] || SYSTEM_SOCKET_PATH;
   const unknown = { loaded: fault, archive: null, lines: null, call: PLAIN_CALL, checkStore: null };
-  return { ...machine(outside), socketPath, ...unknown, listPorts: () => listPorts() };
+  return { ...machine(outside, socketPath), ...unknown, listPorts: () => listPorts() };
 }
 
-function machine(outside: Outside) {
+function machine(outside: Outside, socketPath: string) {
   return {
-    ...{ outside, version: VERSION, packageFolder: PACKAGE_FOLDER, clock: systemClock },
+    ...{ outside, socketPath, version: VERSION, packageFolder: PACKAGE_FOLDER, clock: systemClock },
+    stationPorts: async () => (await new ApiClient(socketPath, systemClock).status()).ports,
     loadModules: () => loadNativeModules(),
   };
 }

@@ -18,7 +18,7 @@ export interface StatusDocument extends StationView {
 type Fields = Readonly<Record<string, unknown>>;
 
 const PORT: Omit<PortView, 'port' | 'state' | 'since'> = {
-  ...{ usb: null, mac: null, chip: null, job: null, phase: null, doneBytes: null, totalBytes: null },
+  ...{ name: null, usb: null, mac: null, chip: null, job: null, phase: null, doneBytes: null, totalBytes: null },
   ...{ heldBy: null, heldUntil: null, reason: null, error: null, retryAt: null, result: null },
 };
 const JOB: Omit<JobView, 'job' | 'kind' | 'state' | 'queuedAt'> = {
@@ -70,7 +70,7 @@ function isAttention(one: Fields): boolean {
   return hasTexts(one, 'at', 'about') && areTextsOrNone(one, ['port', 'mac']) && isError(one['error']);
 }
 
-const PORT_TEXTS = ['mac', 'chip', 'phase', 'heldBy', 'heldUntil', 'reason', 'retryAt'];
+const PORT_TEXTS = ['name', 'mac', 'chip', 'phase', 'heldBy', 'heldUntil', 'reason', 'retryAt'];
 const JOB_TEXTS = ['cause', 'port', 'mac', 'phase', 'startedAt', 'endedAt', 'failure'];
 
 const isNone = (value: unknown) => value === undefined || value === null;

@@ -6,6 +6,7 @@ import { z } from 'zod';
 export const SENT_EVENTS = [
   'port-attached',
   'port-detached',
+  'port-renamed',
   'port-left-alone',
   'port-postponed',
   'port-flapping',

@@ -13,6 +13,7 @@ import { parseListen } from './listen.ts';
 import { hooksSchema, metricsSchema, mqttSchema, webhooksSchema } from './outbound.ts';
 import { parseQuietHours } from './quiet-hours.ts';
 import { retentionSchema } from './retention.ts';
+import { remotesSchema } from './remotes.ts';
 import { parseSpan } from './span.ts';
 import { parseSize } from './size.ts';
 import { storeSchema } from './store.ts';
@@ -110,6 +111,7 @@ const watchSchema = z.strictObject({
     .max(64)
     .default([])
     .describe('More folders in which device nodes or links to them appear; every one of them is taken for a board.'),
+  remotes: remotesSchema,
   allow: z
     .array(portMatcherSchema)
     .max(1000)

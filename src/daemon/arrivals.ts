@@ -29,6 +29,8 @@ export interface ArrivalsParts {
   readonly onPlugInWhileHeld: (plugIn: PlugIn) => void;
   /** It is not there any more: nothing waits for it. */
   readonly onGone: (port: PortInfo) => void;
+  /** The config calls a remote otherwise now. */
+  readonly onRenamed: (port: PortInfo) => void;
   /** It was reset, went away, and has stayed away for `waitedMs`. */
   readonly onMissing: (port: PortInfo, into: ResetInto, waitedMs: number) => void;
 }
@@ -47,14 +49,20 @@ export class Arrivals {
   }
 
   onPortEvent({ kind, port, existing }: PortEvent): void {
-    const { emit, onPresent } = this.#parts;
-    const { address, usb } = port;
+    const { attached, emit, onPresent, onRenamed } = this.#parts;
+    const { address, name, usb } = port;
+    if (kind === 'renamed') {
+      attached.came(port);
+      if (name !== undefined) emit({ type: 'port-renamed', port: address, name });
+      onRenamed(port);
+      return;
+    }
     if (kind === 'detached') {
       emit({ type: 'port-detached', port: address });
       this.#onDetached(port);
       return;
     }
-    emit({ type: 'port-attached', port: address, usb, existing: existing === true });
+    emit({ type: 'port-attached', port: address, usb, existing: existing === true, ...(name !== undefined && { name }) });
     if (existing === true) onPresent(port);
     else this.#onAttached(port);
   }

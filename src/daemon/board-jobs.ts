@@ -150,6 +150,7 @@ export class BoardJobs {
     emit({
       ...{ type: 'job-queued', job: job.id, kind: 'backup', cause: causeOf(visit), port: address, mac: null },
       product: port.usb?.product ?? null,
+      ...(port.name !== undefined && { name: port.name }),
     });
     const isTaken = this.#queue.add({
       key: address,

@@ -49,6 +49,8 @@ export interface DaemonSettings extends JobSettings {
 export interface PortSource {
   /** When it resolves, the ports that are there already have been reported, marked `existing`. */
   start(): Promise<void>;
+  /** Lists now: the config may name other ports. Never rejects. */
+  rescan?(reason: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -153,6 +155,7 @@ export class Daemon {
       onPresent: (port) => void this.#onPresent(port),
       onPlugInWhileHeld: (plugIn) => this.#custody.owe(plugIn),
       onGone: (port) => this.#onGone(port),
+      onRenamed: (port) => this.#judgeAgain(port),
       onMissing: (port, into, waitedMs) => this.#failures.missing(port, this.#slots.macAt(port), into, waitedMs),
     });
     this.#ports = parts.watch((event) => {
@@ -189,10 +192,9 @@ export class Daemon {
     if (this.#stopping !== undefined) return;
     this.#timing.applied();
     this.#afterRelease.applied();
-    for (const { port, isExisting } of this.#admission.leftAlone) {
-      if (isExisting) void this.#onPresent(port);
-      else this.#consider({ port, inDownloadMode: false });
-    }
+    for (const { port } of this.#admission.leftAlone) this.#judgeAgain(port);
+    // Judged by the new rules: what the config names anew, and what it names no more.
+    void this.#ports.rescan?.('config');
   }
 
   /**
@@ -277,6 +279,14 @@ export class Daemon {
     if (isAdmitted && this.#attached.get(port.address) === port) this.#consider({ port, inDownloadMode: false });
   }
 
+  /** Where it was left alone: the rules may be others, or mean it by its new name. */
+  #judgeAgain(port: PortInfo): void {
+    const left = this.#admission.leftAlone.find((each) => each.port.address === port.address);
+    if (left === undefined) return;
+    if (left.isExisting) void this.#onPresent(port);
+    else this.#consider({ port, inDownloadMode: false });
+  }
+
   #consider(visit: Visit): void {
     const { port } = visit;
     if (this.#stopping !== undefined || !this.#admission.mayTouch(port)) return;
@@ -320,7 +330,8 @@ export class Daemon {
 
   #mayStart({ port, request }: Visit): boolean {
     if (!this.#attached.has(port)) return false;
-    if (request !== undefined || this.#admission.mayTouch(port)) return true;
+    // By the name that it has now.
+    if (request !== undefined || this.#admission.mayTouch(this.#attached.get(port.address) ?? port)) return true;
     this.#failures.forget(port.address);
     return false;
   }

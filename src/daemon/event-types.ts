@@ -55,9 +55,16 @@ export type FailureKind = 'stopped' | 'silent' | 'passing' | 'fault';
 
 /** By type. `job` is the number of a job of this instance. */
 interface EventFacts {
-  /** `existing`: it was there before the service. */
-  'port-attached': { readonly port: string; readonly usb: UsbFacts | null; readonly existing: boolean };
+  /** `existing`: it was there before the service. `name`: of a remote, as the config has it. */
+  'port-attached': {
+    readonly port: string;
+    readonly usb: UsbFacts | null;
+    readonly existing: boolean;
+    readonly name?: string;
+  };
   'port-detached': { readonly port: string };
+  /** A remote that the config calls otherwise now. */
+  'port-renamed': { readonly port: string; readonly name: string };
   /** It is not touched, because the rules, `watch.existing` or `watch.due` say so. `existing`: it was there before the service. */
   'port-left-alone': {
     readonly port: string;
@@ -90,6 +97,8 @@ interface EventFacts {
     readonly mac: Mac | null;
     /** What USB calls the device at the port. */
     readonly product: string | null;
+    /** Of a remote, as the config has it. */
+    readonly name?: string;
   };
   'job-started': { readonly job: number; readonly kind: JobKind; readonly port: string | null };
   /** At each new phase, and at most twice a second. Bytes of flash, null where the phase has none. */

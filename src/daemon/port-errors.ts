@@ -2,6 +2,7 @@
 
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import { looksLikeNetworkAddress } from '../serial/address.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import type { Hold } from './hold.ts';
 
@@ -10,6 +11,11 @@ export function stopping(): EspdError {
 }
 
 export function unplugged(address: string): EspdError {
+  if (looksLikeNetworkAddress(address)) {
+    return new EspdError('port-vanished', `${address} was taken out of the config, or of its folder, during a job`, {
+      hint: 'Nothing incomplete was kept; what was read is, for the next backup of this board',
+    });
+  }
   return new EspdError('port-vanished', `${address} was unplugged in the middle of a job`, {
     hint: 'Nothing incomplete was kept; plug the board in again',
   });
@@ -29,7 +35,7 @@ export function heldBy({ port, by, until }: Hold): EspdError {
 /** @param ports what is attached */
 export function notAttached(address: string, ports: readonly PortInfo[]): EspdError {
   return new EspdError('port-missing', `${address} is not attached, as far as the daemon sees`, {
-    hint: ports.length === 0 ? 'No port is' : `These are: ${ports.map((port) => port.address).join(', ')}`,
+    hint: ports.length === 0 ? 'No port is' : `These are: ${ports.map(({ address: each, name }) => name ?? each).join(', ')}`,
   });
 }
 

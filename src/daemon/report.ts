@@ -1,6 +1,7 @@
 /** What people read of the daemon's work: a log line for each event that matters, and the status in one line. */
 
 import type { LogFields, Logger } from '../log.ts';
+import { looksLikeNetworkAddress } from '../serial/address.ts';
 import type { EventError, EventOf, EventType, FailureKind, KeptBackup, ServiceEvent } from './event-types.ts';
 
 /** One line for the log; undefined where an event is not worth one. */
@@ -208,8 +209,9 @@ function leftAloneLines({ port, reason, by, existing }: EventOf<'port-left-alone
   return [line(existing ? 'debug' : 'info', 'Left alone', { port, reason })];
 }
 
-function queuedLines({ port, product, cause }: EventOf<'job-queued'>): Line[] {
+function queuedLines({ port, product, cause, name }: EventOf<'job-queued'>): Line[] {
   if (port === null) return [];
+  if (cause === 'plug-in' && name !== undefined) return [line('info', 'Looking at a remote', { port, name })];
   if (cause === 'plug-in') return [line('info', 'Plugged in', { port, product: product ?? undefined })];
   if (cause === 'retry') return [line('debug', 'Trying again', { port })];
   const message = cause === 'after-release' ? 'Another program has closed the port' : 'Asked for';
@@ -232,7 +234,7 @@ function failureLines({ port, mac, error, failure, isNews, retryInMs }: EventOf<
   if (!isNews) {
     const fields = { port: port ?? undefined, code: error.code };
     return retryInMs === null
-      ? [line('info', 'Left alone until it is plugged in again', fields)]
+      ? [line('info', `Left alone ${untilWhen(port)}`, fields)]
       : [line('debug', 'Still the same', { ...fields, reason: error.message })];
   }
   const next = retryInMs === null ? {} : { retry: `in ${Math.round(retryInMs / 1000)} s` };
@@ -245,7 +247,7 @@ function failureLines({ port, mac, error, failure, isNews, retryInMs }: EventOf<
         line(
           'info',
           error.message,
-          retryInMs === null ? { ...fields, note: 'left alone until it is plugged in again' } : fields,
+          retryInMs === null ? { ...fields, note: `left alone ${untilWhen(port)}` } : fields,
         ),
       ];
     case 'passing':
@@ -253,6 +255,11 @@ function failureLines({ port, mac, error, failure, isNews, retryInMs }: EventOf<
     case 'fault':
       return [line('error', error.message, fields)];
   }
+}
+
+/** Nobody plugs in what another machine has. */
+function untilWhen(port: string | null): string {
+  return looksLikeNetworkAddress(port ?? '') ? 'until somebody asks for it' : 'until it is plugged in again';
 }
 
 function errorFields(

@@ -16,6 +16,8 @@ export type PortState = 'idle' | 'left-alone' | 'waiting' | 'working' | 'done' |
 
 export interface PortView {
   readonly port: string;
+  /** Of a remote, as the config has it. */
+  readonly name: string | null;
   readonly usb: UsbFacts | null;
   readonly state: PortState;
   /** Since when it is in this state. ISO 8601 UTC. */
@@ -138,10 +140,10 @@ export class Station {
     const { at } = event;
     switch (event.type) {
       case 'port-attached': {
-        const { port, usb } = event;
+        const { port, usb, name = null } = event;
         const held = this.#ports.get(port);
         const board = { mac: null, chip: null, result: null };
-        const view: PortView = { port, usb, state: 'idle', since: at, ...board, ...NOTHING };
+        const view: PortView = { port, name, usb, state: 'idle', since: at, ...board, ...NOTHING };
         const isHeld = held?.state === 'held';
         this.#ports.set(
           port,
@@ -157,6 +159,10 @@ export class Station {
           if (view?.state !== 'held') this.#ports.delete(event.port);
         }
         return;
+      case 'port-renamed': {
+        this.#change(event.port, { name: event.name });
+        return;
+      }
       case 'board-back': {
         const view = event.mac === null ? undefined : this.#gone.get(event.mac);
         if (view !== undefined) this.#comeBack(event.port, view);
@@ -180,7 +186,7 @@ export class Station {
         const { port, by, until } = event;
         const before = this.#ports.get(port);
         const view = before ?? {
-          ...{ port, usb: null, state: 'held', since: at, mac: null, chip: null, result: null },
+          ...{ port, name: null, usb: null, state: 'held', since: at, mac: null, chip: null, result: null },
           ...NOTHING,
         };
         this.#ports.set(port, { ...view, ...NOTHING, state: 'held', since: at, heldBy: by, heldUntil: until });

@@ -12,6 +12,7 @@ import { checkNetwork } from './network.ts';
 import { checkPage } from './page.ts';
 import { checkPorts } from './ports.ts';
 import { checkProgram } from './program.ts';
+import { checkRemotes } from './remotes.ts';
 import { checkService } from './service.ts';
 import { checkSocket } from './socket.ts';
 import { checkStore } from './store.ts';
@@ -41,6 +42,7 @@ const GROUPS: readonly CheckGroup[] = [
   { id: 'disk-space', what: 'Room on the disk', check: checkSpace },
   { id: 'store', what: 'The object store', check: checkStore },
   { id: 'port-rights', what: 'Rights on ports', check: checkPorts },
+  { id: 'remotes', what: 'Remotes', check: checkRemotes },
   { id: 'groups', what: 'Groups', check: checkGroups },
   { id: 'udev-rules', what: 'udev rules', check: checkUdev },
   { id: 'modem-manager', what: 'ModemManager', check: checkModemManager },

@@ -12,7 +12,7 @@ import { type Group, parseAccount, parseGroups, parseProperties } from './parse.
 import { whyNot } from './outside.ts';
 import type { Subject } from './subject.ts';
 
-/** Ports that are looked at one by one: a machine with more has something else wrong. */
+/** Devices that are looked at one by one: a machine with more has something else wrong. */
 const MAX_PORTS = 64;
 export const SERVICE_UNIT = 'espd';
 
@@ -68,7 +68,7 @@ export function factsAbout(subject: Subject): Facts {
   const ports = once(async () => {
     const { loaded } = subject;
     const rules = loaded instanceof EspdError ? { allow: [], deny: [] } : loaded.config.watch;
-    return (await subject.listPorts()).filter((port) => decide(port, rules).touch).slice(0, MAX_PORTS);
+    return (await subject.listPorts()).filter((port) => decide(port, rules).touch);
   });
   const isNetwork = ({ address }: PortInfo) => looksLikeNetworkAddress(address);
   const service = once(() => askSystemd(subject));
@@ -87,7 +87,7 @@ export function factsAbout(subject: Subject): Facts {
   return {
     ...subject,
     ports,
-    devices: async () => (await ports()).filter((port) => !isNetwork(port)),
+    devices: async () => (await ports()).filter((port) => !isNetwork(port)).slice(0, MAX_PORTS),
     networkPorts: async () => (await ports()).filter(isNetwork),
     service,
     isInstalled,

@@ -21,6 +21,17 @@ export interface StoreCheck {
   readonly instead: string | null;
 }
 
+/** What a running daemon tells of a port. */
+export interface StationPort {
+  readonly port: string;
+  readonly state: string;
+  readonly mac: string | null;
+  readonly reason: string | null;
+  readonly error: { readonly code: string; readonly message: string; readonly hint: string } | null;
+  /** ISO 8601 UTC. */
+  readonly retryAt: string | null;
+}
+
 export interface Subject {
   readonly outside: Outside;
   readonly clock: Clock;
@@ -29,6 +40,8 @@ export interface Subject {
   readonly archive: Archive | null;
   readonly lines: LineMemories | null;
   readonly listPorts: () => Promise<readonly PortInfo[]>;
+  /** Those of the running daemon. Rejects with an EspdError where none answers. */
+  readonly stationPorts: () => Promise<readonly StationPort[]>;
   readonly loadModules: () => Promise<readonly NativeModule[]>;
   /** Of this espd. */
   readonly version: string;

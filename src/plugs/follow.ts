@@ -87,7 +87,7 @@ export async function followIntoDownloadMode<T>(
   }
 }
 
-const STILL_AWAY = ['port-missing', 'port-busy', 'port-failed', 'port-vanished'] as const;
+const STILL_AWAY = ['port-missing', 'port-busy', 'port-failed', 'port-vanished', 'no-rfc2217'] as const;
 
 /** Whether a reset may have taken the port away, so that it is worth waiting for. */
 export function mayComeBack(port: Port): boolean {

@@ -23,14 +23,18 @@ export interface Retry {
 /**
  * `closed`: the port did not open, or the archive is not there, and nothing was touched. `silent`: no answer, perhaps no board at all. `running`: it
  * was reset, and runs its app or talks for ever. `dropped`: the port was lost under the job, although it is still there.
+ * `mute`: a server took the connection, and is none of RFC 2217, or busy with another client. It may have opened its port
+ * all the same, which moves the lines of the board.
  */
-type Passing = 'closed' | 'silent' | 'running' | 'dropped';
+type Passing = 'closed' | 'silent' | 'running' | 'dropped' | 'mute';
 
 const WAITS_MS = [5000, 15_000, 30_000, 60_000] as const;
 /** Then only what touches nothing. Whoever waits for it has most likely plugged the board in anew by then. */
 const RARELY_MS = 600_000;
+/** After these, somebody has to look what listens there. */
+const MUTE_WAITS_MS = [60_000, 600_000, 3_600_000] as const;
 /** Tries of what moves the lines of a board, or sends to it; the time in which a hand finds two buttons. */
-const MOST_TOUCHES: Readonly<Record<Exclude<Passing, 'closed'>, number>> = { silent: 2, running: 2, dropped: 4 };
+const MOST_TOUCHES: Readonly<Record<Exclude<Passing, 'closed' | 'mute'>, number>> = { silent: 2, running: 2, dropped: 4 };
 
 const WAYS = { silent: 'gently', running: 'listen', dropped: 'listen-first' } as const satisfies Record<
   string,
@@ -39,6 +43,7 @@ const WAYS = { silent: 'gently', running: 'listen', dropped: 'listen-first' } as
 
 export class RetryBudget {
   #opens = 0;
+  #greetings = 0;
   #touches = 0;
   /** Its app has been seen to run: from then on it is not reset again. */
   #isRunning = false;
@@ -51,6 +56,10 @@ export class RetryBudget {
     const passing = passingOf(error, trace);
     if (passing === undefined) return undefined;
     if (passing === 'closed') return { waitMs: WAITS_MS[this.#opens++] ?? RARELY_MS, way: 'as-usual' };
+    if (passing === 'mute') {
+      const waitMs = MUTE_WAITS_MS[this.#greetings++];
+      return waitMs === undefined ? undefined : { waitMs, way: 'as-usual' };
+    }
     if (passing === 'running' && isOwnUsb) return undefined;
     const waitMs = WAITS_MS[this.#touches];
     if (this.#touches >= MOST_TOUCHES[passing] || waitMs === undefined) return undefined;
@@ -66,6 +75,7 @@ const PORT_CODES = ['port-busy', 'port-denied', 'port-missing', 'port-failed'] a
 const ARCHIVE_CODES = ['archive-missing', 'archive-unwritable', 'disk-full'] as const;
 
 function passingOf(error: EspdError, { wasOpened, mac }: JobTrace): Passing | undefined {
+  if (hasCode(error, 'no-rfc2217')) return 'mute';
   if (!wasOpened) {
     return hasCode(error, ...PORT_CODES, ...ARCHIVE_CODES) ? 'closed' : undefined;
   }

@@ -40,6 +40,23 @@ export function parseAddress(address: string): LinkAddress {
   return { kind, host, port };
 }
 
+/** The one spelling of a network address: host names mean the same in any case, and options mean nothing here. */
+export function networkAddress({ kind, host, port }: NetworkAddress): string {
+  const name = host.toLowerCase();
+  return `${kind}://${isIPv6(name) ? `[${name}]` : name}:${port}`;
+}
+
+/** `address` in that spelling where it is one of the network; as it is where it is not, or malformed. */
+export function sameSpelling(address: string): string {
+  if (!looksLikeNetworkAddress(address)) return address;
+  try {
+    const target = parseAddress(address);
+    return target.kind === 'device' ? address : networkAddress(target);
+  } catch {
+    return address;
+  }
+}
+
 /** Whether `text` is meant as a network address, well-formed or not. */
 export function looksLikeNetworkAddress(text: string): boolean {
   return /^(?:rfc2217|socket):\/\//i.test(text);

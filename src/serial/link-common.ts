@@ -11,6 +11,8 @@ export interface LinkOptions {
   readonly log: Logger;
   /** Ends the opening, with the signal's reason; without influence once the link is open. */
   readonly signal?: AbortSignal | undefined;
+  /** A server of the network must prove that it has a serial port before a byte goes to its device. Default: no. */
+  readonly mustSpeakRfc2217?: boolean | undefined;
 }
 
 /**

@@ -12,8 +12,10 @@ import { basename, join } from 'node:path';
 import { systemClock, withTimeout, type Clock } from '../clock.ts';
 import { EspdError } from '../errors.ts';
 import { silentLogger, type Logger } from '../log.ts';
+import { sameSpelling } from './address.ts';
 import { listFolder, type FolderPort } from './folder-ports.ts';
 import type { PortInfo } from './ports.ts';
+import { type Remote, remotePorts } from './remotes.ts';
 import { isUsbTtyName, deviceText, ttyIdentity, ttyNames, usbId, usbPortOf, type SystemRoots } from './sysfs.ts';
 
 /** What `SerialPort.list()` tells of a port, as far as it is used here. */
@@ -29,6 +31,8 @@ export interface SerialPortFacts {
 export interface ListingOptions extends Partial<SystemRoots> {
   /** `watch.folders` of the config. */
   readonly folders?: readonly string[];
+  /** `watch.remotes` of the config, asked for each listing. */
+  readonly remotes?: () => readonly Remote[];
   /** `SerialPort.list` unless a test has another. */
   readonly serialList?: () => Promise<readonly SerialPortFacts[]>;
   readonly clock?: Clock;
@@ -108,7 +112,10 @@ export function createPortLister(options: ListingOptions = {}): PortLister {
     return contents.flatMap(({ ports }) => ports);
   }
 
-  return async () => merge(roots, ...(await Promise.all([listHardware(), listFolders()])));
+  return async () => {
+    const [hardware, entries] = await Promise.all([listHardware(), listFolders()]);
+    return merge(roots, [...hardware, ...remotePorts(options.remotes?.() ?? [])], entries);
+  };
 }
 
 async function serialPortList(): Promise<readonly SerialPortFacts[]> {
@@ -208,11 +215,14 @@ async function namesIn(folder: string): Promise<string[] | undefined> {
   return readdir(folder).catch(() => undefined);
 }
 
-/** One port for each terminal or network address, under whatever names it was found. */
-function merge(roots: SystemRoots, hardware: readonly PortInfo[], entries: readonly FolderPort[]): PortInfo[] {
-  const byTarget = new Map(hardware.map((port) => [port.address, port]));
+/**
+ * One port for each terminal or network address, under whatever names it was found.
+ * @param known ports that need no folder: those of this machine, and remotes of the config
+ */
+function merge(roots: SystemRoots, known: readonly PortInfo[], entries: readonly FolderPort[]): PortInfo[] {
+  const byTarget = new Map(known.map((port) => [port.address, port]));
   for (const entry of entries) {
-    const node = entry.ttyName === undefined ? entry.target : join(roots.devRoot, entry.ttyName);
+    const node = entry.ttyName === undefined ? sameSpelling(entry.target) : join(roots.devRoot, entry.ttyName);
     const target = byTarget.has(node) ? node : entry.target;
     const port = byTarget.get(target);
     if (port === undefined) {
@@ -221,7 +231,9 @@ function merge(roots: SystemRoots, hardware: readonly PortInfo[], entries: reado
       const aliases = [address === entry.path ? entry.target : entry.path];
       byTarget.set(target, { address, key, usb: null, fromFolder: true, aliases });
     } else {
-      byTarget.set(target, { ...port, fromFolder: true, aliases: [...(port.aliases ?? []), entry.path] });
+      // A remote is what the config makes it: a link to it that comes or goes is no plug-in.
+      const fromFolder = port.name === undefined;
+      byTarget.set(target, { ...port, fromFolder, aliases: [...(port.aliases ?? []), entry.path] });
     }
   }
   return [...byTarget.values()].sort((a, b) => (a.address < b.address ? -1 : 1));

@@ -7,6 +7,8 @@ export interface PortChanges {
   readonly detached: readonly PortInfo[];
   /** In the order of the new listing. */
   readonly attached: readonly PortInfo[];
+  /** The same plug-ins, which the config calls otherwise now. */
+  readonly renamed: readonly PortInfo[];
   /** All that is there now, by address: what the next comparison begins with. */
   readonly present: ReadonlyMap<string, PortInfo>;
 }
@@ -20,6 +22,10 @@ export function portChanges(before: ReadonlyMap<string, PortInfo>, found: readon
   return {
     detached: [...before.values()].filter((port) => !isSame(port, present.get(port.address))),
     attached: [...present.values()].filter((port) => !isSame(port, before.get(port.address))),
+    renamed: [...present.values()].filter((port) => {
+      const known = before.get(port.address);
+      return isSame(port, known) && port.name !== known?.name;
+    }),
     present,
   };
 }

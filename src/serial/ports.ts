@@ -15,6 +15,8 @@ export interface PortInfo {
   readonly usb: UsbFacts | null;
   /** True for ports found in a folder that the config names: somebody put them there for us. */
   readonly fromFolder: boolean;
+  /** What the config calls a port of another machine (`watch.remotes`): printable, and among the aliases. */
+  readonly name?: string;
   /**
    * Other names of the same port, for rules to match: udev's `/dev/serial/by-id/...` (as udev will name it, also
    * while it has not yet done so), links in watched folders. Not for opening.
@@ -22,9 +24,9 @@ export interface PortInfo {
   readonly aliases?: readonly string[];
 }
 
-/** Emitted by the watcher when the listing has changed. */
+/** Emitted by the watcher when the listing has changed. `renamed`: the config calls the port otherwise now. */
 export type PortEvent = {
-  readonly kind: 'attached' | 'detached';
+  readonly kind: 'attached' | 'detached' | 'renamed';
   readonly port: PortInfo;
   /** True for ports of the first listing that succeeded: they were there before the watcher was. */
   readonly existing?: boolean;

@@ -34,7 +34,8 @@ const RELEASED: ControlLines = { dtr: false, rts: false };
  * capabilities. The control lines are left as the server has them: esp_rfc2217_server (of esptool) takes "RTS off" for
  * a request to reset the board, and both lines asserted, as other servers leave them, moves neither EN nor GPIO0.
  *
- * Errors: those of {@link TcpConnection.connect}; `port-busy` or `port-failed` when the server hangs up at once.
+ * Errors: those of {@link TcpConnection.connect}; `port-busy` or `port-failed` when the server hangs up at once;
+ * `no-rfc2217` where it must speak RFC 2217 and does not.
  */
 export async function openRfc2217Link(address: string, target: NetworkAddress, options: LinkOptions): Promise<Link> {
   const link = new Rfc2217Link(address, options);
@@ -111,6 +112,7 @@ class Rfc2217Link implements Link {
     });
     await unlessAborted(signal, this.#negotiate(), () => undefined);
     if (!this.#negotiator.comPort) {
+      if (this.#options.mustSpeakRfc2217 === true) throw noRfc2217(this.address);
       log.warn('the server does not speak RFC 2217: no control lines, no baud rate', { port: this.address });
       return;
     }
@@ -253,6 +255,13 @@ class Rfc2217Link implements Link {
   #post(bytes: Buffer): void {
     void this.#send(bytes).catch(() => undefined);
   }
+}
+
+/** Something else may listen there: a console, a web server. Only offers of Telnet were sent to it. */
+function noRfc2217(address: string): EspdError {
+  return new EspdError('no-rfc2217', `${address}: what listens there does not answer as RFC 2217 does`, {
+    hint: 'Is the port number right? ser2net needs the accepter telnet(rfc2217); other servers have one client at a time',
+  });
 }
 
 /**

@@ -21,14 +21,14 @@ export interface PortDecision {
   readonly reason: string;
   /**
    * `esp`: the ids are those of an ESP chip in download mode or with USB-Serial/JTAG. `bridge`: may be an ESP board.
-   * `folder`: somebody put it into a watched folder. `no`: nothing speaks for it.
+   * `folder`: somebody put it into a watched folder. `remote`: the config names it. `no`: nothing speaks for it.
    */
-  readonly known: 'esp' | 'bridge' | 'folder' | 'no';
+  readonly known: 'esp' | 'bridge' | 'folder' | 'remote' | 'no';
 }
 
 /**
- * The user's deny list beats everything, then the user's allow list, then the watched folders, then the default deny
- * list, then what the USB ids tell.
+ * The user's deny list beats everything, then the user's allow list, then the watched folders and remotes, then the
+ * default deny list, then what the USB ids tell.
  */
 export function decide(port: PortInfo, rules: PortRules): PortDecision {
   const known = classify(port);
@@ -38,6 +38,7 @@ export function decide(port: PortInfo, rules: PortRules): PortDecision {
   if (rules.allow.some((matcher) => matches(port, matcher))) {
     return { touch: true, reason: 'allowed by the config', known };
   }
+  if (port.name !== undefined) return { touch: true, reason: 'named in the config', known };
   if (port.fromFolder) return { touch: true, reason: 'found in a watched folder', known };
   if (port.usb === null) return { touch: false, reason: 'not a USB device', known };
   const gadget = NOT_ESP.find((entry) => matches(port, entry.match));
@@ -49,7 +50,7 @@ export function decide(port: PortInfo, rules: PortRules): PortDecision {
 /** Whether a port that was there when the daemon started is touched; `decision` is that of {@link decide}. */
 export function touchExisting(decision: PortDecision, policy: ExistingPolicy): boolean {
   if (policy === 'none' || !decision.touch) return false;
-  return policy === 'all' || decision.known === 'esp' || decision.known === 'folder';
+  return policy === 'all' || decision.known === 'esp' || decision.known === 'folder' || decision.known === 'remote';
 }
 
 /** Whether all fields of `matcher` fit `port`. */
@@ -105,6 +106,7 @@ function idPattern(pattern: string | undefined): string | undefined {
 }
 
 function classify(port: PortInfo): PortDecision['known'] {
+  if (port.name !== undefined) return 'remote';
   if (port.fromFolder) return 'folder';
   if (port.usb === null) return 'no';
   const { vendorId, productId } = port.usb;

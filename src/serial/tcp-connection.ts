@@ -153,6 +153,13 @@ function connectError(address: string, target: NetworkAddress, cause: unknown): 
         cause,
         hint: 'Is the other machine on, and does a firewall let this port through?',
       });
+    case 'EPERM':
+    case 'EACCES':
+    case 'EAFNOSUPPORT':
+      return new EspdError('port-failed', `${address}: this system does not let espd connect to ${where}`, {
+        cause,
+        hint: 'The service may not use the network as it is installed: "espd doctor" says how to allow it',
+      });
     default: {
       const message = cause instanceof Error ? cause.message : String(cause);
       return new EspdError('port-failed', `${address} cannot be opened: ${message}`, { cause });

@@ -12,6 +12,7 @@ import { createUsbSource } from './hotplug/usb.ts';
 import { createPortLister, type PortLister } from './listing.ts';
 import { portChanges } from './port-changes.ts';
 import type { PortEvent, PortInfo } from './ports.ts';
+import type { Remote } from './remotes.ts';
 import type { SystemRoots } from './sysfs.ts';
 
 export interface PortWatcherOptions {
@@ -148,11 +149,12 @@ export class PortWatcher {
   #apply(found: readonly PortInfo[], reason: string): void {
     const existing = this.#firstListing;
     this.#firstListing = false;
-    const { detached, attached, present } = portChanges(this.#ports, found);
+    const { detached, attached, renamed, present } = portChanges(this.#ports, found);
     this.#ports = present;
     for (const port of detached) this.#emit({ kind: 'detached', port }, reason);
     for (const port of attached)
       this.#emit(existing ? { kind: 'attached', port, existing } : { kind: 'attached', port }, reason);
+    for (const port of renamed) this.#emit({ kind: 'renamed', port }, reason);
   }
 
   #emit(event: PortEvent, reason: string): void {
@@ -174,16 +176,19 @@ export class PortWatcher {
 export interface SystemWatcherOptions extends Partial<SystemRoots> {
   /** `watch.folders` of the config. */
   readonly folders: readonly string[];
+  /** `watch.remotes` of the config as it is now. */
+  readonly remotes: () => readonly Remote[];
   readonly clock: Clock;
   readonly log: Logger;
   readonly onEvent: (event: PortEvent) => void;
 }
 
-/** A watcher of this machine: USB events, `/dev`, the given folders, and the listing as the truth. */
+/** A watcher of this machine: USB events, `/dev`, the given folders and remotes, and the listing as the truth. */
 export function createPortWatcher(options: SystemWatcherOptions): PortWatcher {
-  const { folders, clock, log, onEvent, ...roots } = options;
+  const { folders, remotes, clock, log, onEvent, ...roots } = options;
   const sources = [createUsbSource(roots), ...folders.map((folder) => createFolderSource(folder, { log }))];
   // Windows has no device folder; there the USB events and the regular look must do.
   if (process.platform !== 'win32') sources.push(createDevSource({ ...roots, log }));
-  return new PortWatcher({ list: createPortLister({ ...roots, folders, clock, log }), sources, clock, log, onEvent });
+  const list = createPortLister({ ...roots, folders, remotes, clock, log });
+  return new PortWatcher({ list, sources, clock, log, onEvent });
 }

@@ -29,6 +29,8 @@ export type LinkOpener = (address: string, options: OpenLinkOptions) => Promise<
 export interface Port {
   readonly address: string;
   readonly usb: UsbFacts | null;
+  /** Of a remote: its server must speak RFC 2217, or nothing is sent to what is there. */
+  readonly name?: string | undefined;
 }
 
 export interface SessionOptions {
@@ -123,7 +125,9 @@ export async function withBoard<T>(
   const keepControlLines = isLeftAlone || beginsAtOpen(options.reset, port.usb);
   const remembered = options.lines?.open(port);
   const rememberedReaders = options.readers?.open();
-  const opened = await open(port.address, { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines });
+  const mustSpeakRfc2217 = port.name !== undefined;
+  const linkOptions = { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines, mustSpeakRfc2217 };
+  const opened = await open(port.address, linkOptions);
   const link = countBytes(isLeftAlone ? withoutControlLines(opened) : opened);
   const chores = new Chores();
   let wentAway = false;

@@ -82,7 +82,8 @@ test('the JSON Schema requires nothing outside of lists, describes every key and
   }
   // Sections that are null by default are null or an object.
   const sections = Object.values(configSchema.parse({})).filter((section) => section !== null);
-  assert.equal(objects, 1 + sections.length + 2 + 4);
+  // Two kinds of rules, remotes, and four of who is told.
+  assert.equal(objects, 1 + sections.length + 2 + 1 + 4);
 });
 
 test('defaults are made anew each time', () => {
@@ -235,4 +236,37 @@ test('law: what cron.ts takes, node-cron takes', () => {
 
 test('law: cron.ts never throws', () => {
   fc.assert(fc.property(fc.string(), (text) => void cronProblem(text)));
+});
+
+test('remotes: a name and a server each, and none twice', () => {
+  const remote = (name: unknown, url: unknown) => ({ watch: { remotes: [{ name, url }] } });
+  assert.ok(accepts(remote('bench-1', 'rfc2217://pi:4001')));
+  assert.deepEqual(configSchema.parse({}).watch.remotes, []);
+  for (const [name, url] of [
+    ['ttyUSB0', 'rfc2217://pi:4001'],
+    ['50:02:91:c3:37:a5', 'rfc2217://pi:4001'],
+    ['500291c337a5', 'rfc2217://pi:4001'],
+    ['a b', 'rfc2217://pi:4001'],
+    ['', 'rfc2217://pi:4001'],
+    ['desk', 'socket://pi:4001'],
+    ['desk', 'rfc2217://pi'],
+    ['desk', null],
+    [null, 'rfc2217://pi:4001'],
+    [1, 'rfc2217://pi:4001'],
+  ]) {
+    assert.ok(!accepts(remote(name, url)), JSON.stringify([name, url]));
+  }
+  for (const bad of [{}, { name: 'x' }, { url: 'rfc2217://pi:1' }, 'desk', null]) {
+    assert.ok(!accepts({ watch: { remotes: [bad] } }), JSON.stringify(bad));
+  }
+  const faultsOf = (...remotes: object[]) =>
+    configSchema.safeParse({ watch: { remotes } }).error?.issues.map(({ path, message }) => [path.join('.'), message]);
+  const desk = { name: 'desk', url: 'rfc2217://pi:4001' };
+  assert.equal(faultsOf(desk, { name: 'shelf', url: 'rfc2217://pi:4002' }), undefined);
+  assert.deepEqual(faultsOf(desk, { name: 'DESK', url: 'rfc2217://pi:4002' }), [
+    ['watch.remotes.1.name', 'wants a name that no other remote has: number 1 of the list has it'],
+  ]);
+  assert.deepEqual(faultsOf(desk, { name: 'shelf', url: 'rfc2217://PI:4001/?logging' }), [
+    ['watch.remotes.1.url', 'wants a server and port that no other remote has: number 1 of the list has it'],
+  ]);
 });

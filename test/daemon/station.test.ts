@@ -87,6 +87,15 @@ describe('the state of the station', () => {
     assert.deepEqual([port?.mac, port?.chip], [MAC, 'ESP32']);
   });
 
+  it('knows what the config calls a remote, and since when otherwise', () => {
+    const remote = { ...attached, port: 'rfc2217://pi:4001', name: 'desk' };
+    const renamed = { type: 'port-renamed', port: 'rfc2217://pi:4001', name: 'bench' } as const;
+    const names = (...events: EventBody[]) => stationOf(...events).view.ports.map(({ name }) => name);
+    assert.deepEqual(names(attached, remote), [null, 'desk']);
+    assert.deepEqual(names(attached, remote, renamed), [null, 'bench']);
+    assert.deepEqual(names(renamed), []);
+  });
+
   it('forgets old jobs, and none that runs', () => {
     const events: EventBody[] = [attached, queued(1), started(1)];
     for (let job = 2; job < MOST_JOBS + 50; job++) events.push(queued(job), started(job), ended(job, 'done'));

@@ -39,6 +39,8 @@ export interface Device {
   readonly address: string;
   readonly usb: UsbFacts | null;
   readonly fromFolder?: boolean;
+  /** Of a remote. */
+  readonly name?: string;
   readonly board?: SimulatedBoard;
 }
 
@@ -240,6 +242,7 @@ export class Workshop {
       key: `${address} plug ${++this.#plugs}`,
       usb: device.usb,
       fromFolder: device.fromFolder ?? false,
+      ...(device.name !== undefined && { name: device.name, aliases: [device.name] }),
     };
     this.#plugged.set(address, { device, port });
     if (device.board !== undefined && !device.board.attached) {
@@ -264,6 +267,15 @@ export class Workshop {
       this.#plugged.delete(address);
       this.#onEvent({ kind: 'detached', port: plugged.port });
       this.afterDetach(device);
+    }
+  }
+
+  /** The config calls a remote otherwise from now on. */
+  rename(device: Device, name: string): void {
+    for (const plugged of this.#plugged.values()) {
+      if (plugged.device !== device) continue;
+      plugged.port = { ...plugged.port, name, aliases: [name] };
+      this.#onEvent({ kind: 'renamed', port: plugged.port });
     }
   }
 

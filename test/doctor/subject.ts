@@ -7,6 +7,7 @@ import type { Config, LoadedConfig } from '../../src/config/loader.ts';
 import { type Facts, factsAbout } from '../../src/doctor/facts.ts';
 import type { Subject } from '../../src/doctor/subject.ts';
 import type { Finding } from '../../src/doctor/types.ts';
+import { EspdError } from '../../src/errors.ts';
 import { type Machine, machineOf } from './machine.ts';
 
 export const PACKAGE = '/usr/local/lib/node_modules/espd';
@@ -36,6 +37,7 @@ export function subjectOf(machine: Machine, others: Partial<Subject> = {}): Subj
     packageFolder: PACKAGE,
     socketPath: '/run/espd/espd.sock',
     call: ['espd'],
+    stationPorts: () => Promise.reject(new EspdError('daemon-absent', 'No daemon answers')),
     checkStore: null,
     ...others,
   };

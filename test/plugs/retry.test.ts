@@ -34,6 +34,15 @@ describe('a failure at a port that stays', () => {
     }
   });
 
+  it('of a server that took the connection and is none of RFC 2217 is tried three times, with long rests', () => {
+    // Each may have moved the lines of a board there.
+    const budget = new RetryBudget();
+    const error = new EspdError('no-rfc2217', '');
+    const tries = [1, 2, 3, 4, 5].map(() => budget.next(error, CLOSED, false)?.waitMs);
+    assert.deepEqual(tries, [60_000, 600_000, 3_600_000, undefined, undefined]);
+    assert.equal(budget.next(new EspdError('port-missing', ''), CLOSED, false)?.waitMs, 5000);
+  });
+
   it('of silence is tried twice, in the time in which a hand finds two buttons', () => {
     for (const code of ['no-answer', 'no-sync'] as const) {
       assert.deepEqual(hourOf(code, ASKED), { waits: [5, 15], ways: 'gently' }, code);
@@ -83,7 +92,7 @@ describe('a failure at a port that stays', () => {
       ...ARCHIVE,
     ];
     const others = (Object.keys(ERROR_CODES) as ErrorCode[]).filter(
-      (code) => ![...passing, 'boot-mode', 'port-flooded'].includes(code),
+      (code) => ![...passing, 'boot-mode', 'port-flooded', 'no-rfc2217'].includes(code),
     );
     assert.ok(
       others.includes('secure-download') && others.includes('chip-unsupported') && others.includes('archive-damaged'),

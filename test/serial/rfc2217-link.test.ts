@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import { systemClock, type Clock } from '../../src/clock.ts';
 import { hasCode } from '../../src/errors.ts';
@@ -202,3 +203,78 @@ describe('RFC 2217', () => {
     await peer.close();
   });
 });
+
+describe('a remote of the config', () => {
+  const strict = { ...options, clock: hurriedClock, mustSpeakRfc2217: true };
+  const isTelnetOnly = (bytes: Buffer) => {
+    for (let at = 0; at < bytes.length; at += 3) {
+      if (bytes[at] !== 255 || (bytes[at + 1] ?? 0) < 251 || (bytes[at + 1] ?? 0) > 254) return false;
+    }
+    return bytes.length % 3 === 0;
+  };
+
+  test('whose server speaks RFC 2217 is opened as any other', async () => {
+    const peer = new Rfc2217Peer({});
+    const link = await openLink(await peer.start(), strict);
+    assert.deepEqual(link.capabilities, { controlLines: true, baudRate: true });
+    await link.close();
+    await peer.close();
+  });
+
+  for (const [what, behavior] of [
+    ['refuses it', { refuses: true }],
+    ['says nothing', { mute: true }],
+  ] as const) {
+    test(`whose server ${what} gets no byte for its device`, async () => {
+      const peer = new Rfc2217Peer(behavior);
+      await assert.rejects(openLink(await peer.start(), strict), (error) => hasCode(error, 'no-rfc2217'));
+      await peer.clientGone;
+      assert.deepEqual(peer.commands, []);
+      assert.ok(isTelnetOnly(Buffer.concat(peer.segments)));
+      await peer.close();
+    });
+  }
+
+  test('that is something else altogether: garbage, a flood, a banner, an end at once', async () => {
+    const chatter: [string, (socket: Socket) => void, string][] = [
+      [
+        'garbage',
+        (socket) => socket.write(Buffer.from(Array.from({ length: 4096 }, (_, at) => (at * 73) & 255))),
+        'no-rfc2217',
+      ],
+      ['half a command', (socket) => socket.write(Buffer.from([255, 250, 44, 101, 0])), 'no-rfc2217'],
+      ['a banner', (socket) => socket.write('SSH-2.0-OpenSSH_9.2p1\r\n'), 'no-rfc2217'],
+      ['a flood', (socket) => flood(socket), 'no-rfc2217'],
+      ['an end at once', (socket) => socket.end(), 'port-failed'],
+      ['a reset at once', (socket) => socket.resetAndDestroy(), 'port-failed'],
+      ['busy', (socket) => socket.end('Port already in use\r\n'), 'port-busy'],
+    ];
+    for (const [what, talk, code] of chatter) {
+      const bytes: Buffer[] = [];
+      let gone: () => void = () => undefined;
+      const left = new Promise<void>((resolve) => (gone = resolve));
+      const peer = await listen((socket) => {
+        socket.on('data', (chunk: Buffer) => bytes.push(chunk));
+        socket.on('close', () => gone());
+        talk(socket);
+      });
+      await assert.rejects(
+        openLink(`rfc2217://127.0.0.1:${peer.port}`, strict),
+        (error) => hasCode(error, code as 'no-rfc2217'),
+        what,
+      );
+      await left;
+      assert.ok(isTelnetOnly(Buffer.concat(bytes)), what);
+      await peer.close();
+    }
+  });
+});
+
+function flood(socket: Socket): void {
+  const block = Buffer.alloc(64 * 1024, 0x55);
+  const more = () => {
+    while (!socket.destroyed && socket.write(block));
+  };
+  socket.on('drain', more);
+  more();
+}

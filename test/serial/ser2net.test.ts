@@ -2,8 +2,9 @@
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { closeSync, constants, openSync } from 'node:fs';
+import { mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as realSleep } from 'node:timers/promises';
@@ -37,10 +38,12 @@ async function freePort(): Promise<number> {
 interface Server {
   readonly pty: Pty;
   readonly link: Link;
+  /** Whether ser2net has its device open now. */
+  hasDevice(): Promise<boolean>;
   stop(): Promise<void>;
 }
 
-async function startSer2net(): Promise<Server> {
+async function startSer2net(accepter = 'telnet(rfc2217),tcp'): Promise<Server> {
   const pty = openPty();
   const port = await freePort();
   const folder = await mkdtemp(join(tmpdir(), 'espd-ser2net-'));
@@ -51,7 +54,7 @@ async function startSer2net(): Promise<Server> {
       '%YAML 1.1',
       '---',
       'connection: &board',
-      `  accepter: telnet(rfc2217),tcp,127.0.0.1,${port}`,
+      `  accepter: ${accepter},127.0.0.1,${port}`,
       `  connector: serialdev,${pty.path},115200n81,local`,
       '',
     ].join('\n'),
@@ -67,7 +70,12 @@ async function startSer2net(): Promise<Server> {
   };
   try {
     const link = await openWhenUp(`rfc2217://127.0.0.1:${port}`);
-    return { pty, link, stop: () => (stopped ??= stop()) };
+    const hasDevice = async () => {
+      const folder = `/proc/${child.pid ?? 0}/fd`;
+      const targets = (await readdir(folder)).map((fd) => readlink(join(folder, fd)).catch(() => ''));
+      return (await Promise.all(targets)).includes(pty.path);
+    };
+    return { pty, link, hasDevice, stop: () => (stopped ??= stop()) };
   } catch (error) {
     await stop();
     throw error;
@@ -110,4 +118,48 @@ describe('ser2net', { skip }, () => {
     await link.close();
     await server.stop();
   });
+
+  // Why the daemon and the doctor connect to no remote only to see whether it is there.
+  test('opens its device for a client that says nothing, and closes it when the client is gone', async () => {
+    const server = await startSer2net();
+    // A pty whose last user has closed it is gone: it is kept.
+    const keeper = openSync(server.pty.path, constants.O_RDWR | constants.O_NOCTTY);
+    await server.link.close();
+    await until(async () => !(await server.hasDevice()), 'the device is closed');
+    const socket = connect(Number(new URL(server.link.address).port), '127.0.0.1');
+    await until(() => server.hasDevice(), 'the device is open');
+    socket.destroy();
+    await until(async () => !(await server.hasDevice()), 'the device is closed again');
+    closeSync(keeper);
+    await server.stop();
+  });
+
+  test('without RFC 2217: a remote of the config is told apart, and its device gets no byte', async () => {
+    for (const accepter of ['telnet,tcp', 'tcp']) {
+      const server = await startSer2net(accepter);
+      const keeper = openSync(server.pty.path, constants.O_RDWR | constants.O_NOCTTY);
+      await server.link.close();
+      await until(async () => !(await server.hasDevice()), 'the device is closed');
+      const got: Buffer[] = [];
+      server.pty.onData = (chunk) => got.push(chunk);
+      await assert.rejects(
+        openLink(server.link.address, { ...options, mustSpeakRfc2217: true }),
+        (error) => hasCode(error, 'no-rfc2217'),
+        accepter,
+      );
+      await until(async () => !(await server.hasDevice()), 'the device is closed again');
+      // Of a raw server the offers of Telnet are data: there is no way to ask it without them.
+      if (accepter !== 'tcp') assert.equal(Buffer.concat(got).length, 0, accepter);
+      else assert.ok(Buffer.concat(got).length <= 18, `${Buffer.concat(got).length} bytes`);
+      closeSync(keeper);
+      await server.stop();
+    }
+  });
 });
+
+async function until(condition: () => Promise<boolean>, what: string): Promise<void> {
+  for (let look = 0; !(await condition()); look++) {
+    assert.ok(look < 600, `never: ${what}`);
+    await realSleep(50);
+  }
+}

@@ -424,6 +424,7 @@ describe('the whole, on a made-up system', { timeout: 20_000 }, () => {
     const watcher = createPortWatcher({
       ...system.roots,
       folders: [folder],
+      remotes: () => [],
       clock: systemClock,
       log: silentLogger,
       onEvent,

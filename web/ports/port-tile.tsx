@@ -1,7 +1,7 @@
 /** One port: what is there, and from across the room whether the board may be unplugged. */
 
 import { timeLeft } from '../../src/cli/progress.ts';
-import { markOf, percentOf, resultText } from '../../src/cli/station/words.ts';
+import { clockOf, markOf, percentOf, placeOf, resultText } from '../../src/cli/station/words.ts';
 import { formatSize } from '../../src/cli/text.ts';
 import type { PortView } from '../../src/daemon/station.ts';
 import { printable } from '../../src/printable.ts';
@@ -27,7 +27,7 @@ export function PortTile({ place }: { place: Place }) {
       {view.state === 'working' ? <Progress view={view} phase={why} /> : <Why view={view} why={why} />}
       <Actions view={view} />
       <p class="place">
-        <span>{printable(port)}</span>
+        <span>{printable(placeOf(view))}</span>
         {location !== null && <span>USB {printable(location)}</span>}
       </p>
     </li>
@@ -100,11 +100,11 @@ function Progress({ view, phase }: { view: PortView; phase: string }) {
 }
 
 function Why({ view, why }: { view: PortView; why: string }) {
-  const { error, result, state } = view;
+  const { error, result, retryAt, state } = view;
   if (state === 'done') {
     return (
       <>
-        <p>It may be unplugged.</p>
+        {view.name === null && <p>It may be unplugged.</p>}
         {result !== null && <p class="detail">{resultText(result)}</p>}
       </>
     );
@@ -113,6 +113,7 @@ function Why({ view, why }: { view: PortView; why: string }) {
     <>
       {why !== '' && <p class={error === null ? '' : 'sentence'}>{printable(why)}</p>}
       {error !== null && error.hint !== '' && <p class="detail">{printable(error.hint)}</p>}
+      {state === 'failed' && retryAt !== null && <p class="detail">Tried again at {clockOf(retryAt)}.</p>}
     </>
   );
 }
@@ -120,7 +121,7 @@ function Why({ view, why }: { view: PortView; why: string }) {
 function Actions({ view }: { view: PortView }) {
   const { port, state, job } = view;
   const path = `/v1/ports/${encodeURIComponent(port)}/hold`;
-  const name = printable(port);
+  const name = printable(placeOf(view));
   const backUp = () => attempt(() => ask('/v1/jobs', { method: 'POST', body: { kind: 'backup', port } }));
   const hold = () =>
     attempt(async () => {

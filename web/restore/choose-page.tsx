@@ -1,6 +1,7 @@
 /** The first step of a restore: which backup, which parts, which port. Nothing is written by it. */
 
 import { useState } from 'preact/hooks';
+import { placeOf } from '../../src/cli/station/words.ts';
 import { formatSize } from '../../src/cli/text.ts';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
@@ -107,7 +108,7 @@ function Choice({ document: { board, backups } }: { document: BoardDocument }) {
             <option value="">Look for it: attached boards are asked who they are, which resets them</option>
             {view.value.ports.map((one) => (
               <option key={one.port} value={one.port}>
-                {printable(one.port)}
+                {printable(placeOf(one))}
                 {one.mac === null ? '' : ` · ${one.mac === board.mac ? 'this board' : one.mac}`}
               </option>
             ))}

@@ -11,7 +11,7 @@ import { openArchive } from '../../archive/archive.ts';
 import type { Archive } from '../../archive/types.ts';
 import { ApiClient } from '../../client/api.ts';
 import { systemClock } from '../../clock.ts';
-import { commandSocket, loadConfig } from '../../config/loader.ts';
+import { type Config, commandSocket, loadConfig } from '../../config/loader.ts';
 import { EXIT } from '../../errors.ts';
 import { silentLogger } from '../../log.ts';
 import { printable } from '../../printable.ts';
@@ -33,7 +33,7 @@ export interface CompleteHost {
   readonly env: NodeJS.ProcessEnv;
   readonly write: (text: string) => void;
   /** Those of this machine, unless a test has others. */
-  readonly ports?: (folders: readonly string[]) => Promise<readonly PortInfo[]>;
+  readonly ports?: (watch: Pick<Config['watch'], 'folders' | 'remotes'>) => Promise<readonly PortInfo[]>;
 }
 
 /** @param args behind `complete`. @returns the exit status: 0, whatever happened */
@@ -69,10 +69,12 @@ async function candidatesFor(args: readonly string[], host: CompleteHost): Promi
     overrides: values.archive === undefined ? {} : { archive: { path: values.archive } },
   });
   if (what === 'ports') {
-    const ports = host.ports ?? ((folders: readonly string[]) => listPorts({ folders, log: silentLogger }));
-    return (await ports(config.watch.folders))
+    return (await (host.ports ?? portsNow)(config.watch))
       .filter((port) => decide(port, config.watch).touch)
-      .map(({ address, usb }) => ({ value: address, about: usb?.product ?? '' }));
+      .map(({ address, name, usb }) => ({
+        value: name ?? address,
+        about: name === undefined ? (usb?.product ?? '') : address,
+      }));
   }
   if (what !== 'boards') return [];
   // What the command line names is never exchanged for something else, as with the commands themselves.
@@ -83,6 +85,10 @@ async function candidatesFor(args: readonly string[], host: CompleteHost): Promi
   const archive = openArchive(config.archive.path, options);
   const board = boardIn(word);
   return board === undefined ? boardsOf(archive) : backupsOf(archive, board);
+}
+
+function portsNow({ folders, remotes }: Pick<Config['watch'], 'folders' | 'remotes'>): Promise<PortInfo[]> {
+  return listPorts({ folders, remotes: () => remotes, log: silentLogger });
 }
 
 /** Of `BOARD@WHICH`, whose WHICH is wanted; undefined where the board is still being typed. */

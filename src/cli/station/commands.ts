@@ -39,7 +39,7 @@ export function addStationCommands(
       runAlone(command, async (out) => (await import('./wait.ts')).wait(command.optsWithGlobals(), host, out, options)),
     );
 
-  const TARGET = 'address of a port; or MAC or label of a board that the daemon has found';
+  const TARGET = 'address of a port, or name of a remote; or MAC or label of a board that the daemon has found';
   add('hold', 'keep the daemon off a port, so that another program can have it')
     .argument('<port>', TARGET)
     .option('--for <time>', 'release it by itself after so long: 90s, 10m, 2h; a number alone is seconds', timeArgument)

@@ -3,7 +3,7 @@
 import type { StatusDocument } from '../../client/status-document.ts';
 import type { JobView, PortView } from '../../daemon/station.ts';
 import { formatTable, plural } from '../text.ts';
-import { clockOf, markOf, resultText } from './words.ts';
+import { clockOf, markOf, placeOf, resultText } from './words.ts';
 
 /** Of the last results so many are shown. */
 const RESULTS = 5;
@@ -11,8 +11,9 @@ const RESULTS = 5;
 /** @param rows lines that there is room for: longer lists are cut, and say so */
 export function statusLines(status: StatusDocument, rows = Infinity): string[] {
   const { ports, jobs, attention, counters } = status;
+  const called = new Map(ports.map((view) => [view.port, placeOf(view)]));
   const needy = attention.map(({ at, port, mac, about, error }) => {
-    const where = [port, mac].filter((part) => part !== null).join(' ') || about;
+    const where = [port === null ? null : (called.get(port) ?? port), mac].filter((part) => part !== null).join(' ') || about;
     return { text: `${clockOf(at)}  ${where}: ${error.message} (${error.code})`, hint: error.hint };
   });
   const results = jobs
@@ -63,8 +64,9 @@ function portRows(ports: readonly PortView[]): string[] {
   return formatTable(
     ports.map((view) => {
       const { mark, why } = markOf(view);
-      const said = why === '' ? mark : `${mark}: ${why}`;
-      return [view.port, view.mac ?? '-', view.chip ?? '-', said];
+      const again = view.state === 'failed' && view.retryAt !== null ? `, again at ${clockOf(view.retryAt)}` : '';
+      const said = `${mark}${again}${why === '' ? '' : `: ${why}`}`;
+      return [placeOf(view), view.mac ?? '-', view.chip ?? '-', said];
     }),
   ).map(indented);
 }

@@ -26,13 +26,17 @@ export async function boardOf(client: ApiClient, text: string, signal: AbortSign
 
 /**
  * The address of the port that is meant.
- * @param target an address, which need not be attached; or the MAC or label of a board that the daemon sees at a port
+ * @param target an address, which need not be attached; the name of a remote; or the MAC or label of a board that the
+ *   daemon sees at a port
  * @throws EspdError `board-not-found`, `board-ambiguous`; see {@link boardOf}
  */
 export async function portOf(client: ApiClient, target: string, signal: AbortSignal): Promise<string> {
   if (ADDRESS.test(target) && parseMac(target) === undefined) return target;
+  const status = await client.status(signal);
+  const remote = status.ports.find(({ name }) => name === target);
+  if (remote !== undefined) return remote.port;
   const mac = await boardOf(client, target, signal);
-  const [found, second] = portsWith(await client.status(signal), mac);
+  const [found, second] = portsWith(status, mac);
   if (found === undefined) {
     throw new EspdError('board-not-found', `The daemon has found ${mac} at no port`, {
       hint: '"espd status" shows the ports: name one of them',

@@ -3,7 +3,7 @@
 import type { PortView, StationView } from '../../daemon/station.ts';
 import { barOf, timeLeft } from '../progress.ts';
 import { type Span, type Styled, bold, dim, formatSize } from '../text.ts';
-import { clockOf, cut, markOf, percentOf, resultText } from './words.ts';
+import { clockOf, cut, markOf, percentOf, placeOf, resultText } from './words.ts';
 
 export interface WatchState {
   readonly view: StationView;
@@ -78,7 +78,7 @@ function block(view: PortView, rate: number | undefined, width: number, size: nu
   const { mark, why } = markOf(view);
   const said = why === '' ? mark : `${mark}: ${why}`;
   const board = [view.mac, view.chip].filter((part) => part !== null).join('  ');
-  const name = board === '' ? view.port : `${view.port}  ${board}`;
+  const name = board === '' ? placeOf(view) : `${placeOf(view)}  ${board}`;
   const style = BANDS[view.state];
   const inBand = (text: string): Span => (style === undefined ? dim(cut(` ${text}`, width)) : band(style, text, width));
   // The mark first: it is what must be left where the line is cut.

@@ -10,11 +10,17 @@ export interface Mark {
   readonly why: string;
 }
 
+/** What people call a port: a remote by its name first. */
+export function placeOf({ name, port }: Pick<PortView, 'name' | 'port'>): string {
+  return name === null ? port : `${name} (${port})`;
+}
+
 export function markOf(view: PortView): Mark {
   const { state, error, heldBy, heldUntil, reason, retryAt } = view;
   switch (state) {
     case 'done':
-      return { mark: 'DONE', why: 'unplug' };
+      // What another machine has is not at hand.
+      return { mark: 'DONE', why: view.name === null ? 'unplug' : '' };
     case 'working': {
       const percent = percentOf(view);
       const phase = phaseWord(view.phase);

@@ -39,6 +39,7 @@ const usb = z.looseObject({
 
 const portView = z.looseObject({
   port: z.string(),
+  name: z.string().nullable().describe('Of a remote: as the config has it.'),
   usb: usb.nullable(),
   state: z.enum(['idle', 'left-alone', 'waiting', 'working', 'done', 'failed', 'held']),
   since: at,
