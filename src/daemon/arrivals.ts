@@ -62,7 +62,13 @@ export class Arrivals {
       this.#onDetached(port);
       return;
     }
-    emit({ type: 'port-attached', port: address, usb, existing: existing === true, ...(name !== undefined && { name }) });
+    emit({
+      type: 'port-attached',
+      port: address,
+      usb,
+      existing: existing === true,
+      ...(name !== undefined && { name }),
+    });
     if (existing === true) onPresent(port);
     else this.#onAttached(port);
   }

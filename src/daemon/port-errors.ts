@@ -35,7 +35,10 @@ export function heldBy({ port, by, until }: Hold): EspdError {
 /** @param ports what is attached */
 export function notAttached(address: string, ports: readonly PortInfo[]): EspdError {
   return new EspdError('port-missing', `${address} is not attached, as far as the daemon sees`, {
-    hint: ports.length === 0 ? 'No port is' : `These are: ${ports.map(({ address: each, name }) => name ?? each).join(', ')}`,
+    hint:
+      ports.length === 0
+        ? 'No port is'
+        : `These are: ${ports.map(({ address: each, name }) => name ?? each).join(', ')}`,
   });
 }
 

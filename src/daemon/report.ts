@@ -244,11 +244,7 @@ function failureLines({ port, mac, error, failure, isNews, retryInMs }: EventOf<
       return [line('info', 'Stopped in the middle of a job; nothing incomplete was kept', fields)];
     case 'silent':
       return [
-        line(
-          'info',
-          error.message,
-          retryInMs === null ? { ...fields, note: `left alone ${untilWhen(port)}` } : fields,
-        ),
+        line('info', error.message, retryInMs === null ? { ...fields, note: `left alone ${untilWhen(port)}` } : fields),
       ];
     case 'passing':
       return [line('warn', error.message, fields)];

@@ -34,7 +34,11 @@ const RARELY_MS = 600_000;
 /** After these, somebody has to look what listens there. */
 const MUTE_WAITS_MS = [60_000, 600_000, 3_600_000] as const;
 /** Tries of what moves the lines of a board, or sends to it; the time in which a hand finds two buttons. */
-const MOST_TOUCHES: Readonly<Record<Exclude<Passing, 'closed' | 'mute'>, number>> = { silent: 2, running: 2, dropped: 4 };
+const MOST_TOUCHES: Readonly<Record<Exclude<Passing, 'closed' | 'mute'>, number>> = {
+  silent: 2,
+  running: 2,
+  dropped: 4,
+};
 
 const WAYS = { silent: 'gently', running: 'listen', dropped: 'listen-first' } as const satisfies Record<
   string,

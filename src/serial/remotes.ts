@@ -22,7 +22,8 @@ const HOST_NAME = /^[a-z0-9_](?:[a-z0-9._-]{0,251}[a-z0-9_.])?$/i;
 
 /** What a remote's name is wanted to be; undefined = it is. No name has a slash: it is never mistaken for a path. */
 export function remoteNameProblem(name: string): string | undefined {
-  if (!NAME.test(name)) return 'wants 1 to 32 letters, digits, dots, dashes or underscores, the first a letter or digit';
+  if (!NAME.test(name))
+    return 'wants 1 to 32 letters, digits, dots, dashes or underscores, the first a letter or digit';
   return OF_A_PORT.test(name) ? 'wants a name that no port of this machine can have, such as bench-1' : undefined;
 }
 

@@ -125,9 +125,11 @@ export async function withBoard<T>(
   const keepControlLines = isLeftAlone || beginsAtOpen(options.reset, port.usb);
   const remembered = options.lines?.open(port);
   const rememberedReaders = options.readers?.open();
-  const mustSpeakRfc2217 = port.name !== undefined;
-  const linkOptions = { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines, mustSpeakRfc2217 };
-  const opened = await open(port.address, linkOptions);
+  const linkOptions = { baudRate: CONNECT_BAUD_RATE, clock, log, signal, keepControlLines };
+  const opened = await open(
+    port.address,
+    port.name === undefined ? linkOptions : { ...linkOptions, mustSpeakRfc2217: true },
+  );
   const link = countBytes(isLeftAlone ? withoutControlLines(opened) : opened);
   const chores = new Chores();
   let wentAway = false;

@@ -88,6 +88,7 @@ describe('remotes at a daemon', { timeout: 240_000 }, () => {
       bench.configure({ log: { format: 'json' }, api: { socket }, watch: { remotes } });
     await configure([{ name: 'desk', url: address }]);
     const daemon = await startDaemon(t, bench);
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
     const ask = async <T>(...args: string[]): Promise<{ status: number; json: T }> => {
       const env = { ESPD_SOCKET: socket, ESPD_NO_DAEMON: '' };
       const asking = new EspdProcess(t, bench, [...args, '--json'], { env });

@@ -63,14 +63,14 @@ const vanishes = (error: unknown) => hasCode(error, 'port-vanished');
 
 export function describeLinkConformance(name: string, makeFixture: () => Promise<LinkFixture>): void {
   const check = (what: string, body: (fixture: LinkFixture) => Promise<void>): void => {
-    test(what, { timeout: 20_000 }, async () => {
+    test(what, { timeout: 20_000 }, async (t) => {
       const fixture = await makeFixture();
-      try {
-        await body(fixture);
-      } finally {
+      // Also after a time-out: a server that is left would keep the process of the tests.
+      t.after(async () => {
         await fixture.link.close();
         await fixture.dispose();
-      }
+      });
+      await body(fixture);
     });
   };
 

@@ -13,7 +13,8 @@ export function statusLines(status: StatusDocument, rows = Infinity): string[] {
   const { ports, jobs, attention, counters } = status;
   const called = new Map(ports.map((view) => [view.port, placeOf(view)]));
   const needy = attention.map(({ at, port, mac, about, error }) => {
-    const where = [port === null ? null : (called.get(port) ?? port), mac].filter((part) => part !== null).join(' ') || about;
+    const where =
+      [port === null ? null : (called.get(port) ?? port), mac].filter((part) => part !== null).join(' ') || about;
     return { text: `${clockOf(at)}  ${where}: ${error.message} (${error.code})`, hint: error.hint };
   });
   const results = jobs
