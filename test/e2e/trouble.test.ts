@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdir, symlink, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, describe, test } from 'node:test';
-import { Bench, type BenchBoard, until } from '../support/cli.ts';
+import { Bench, type BenchBoard, KIB, archiveEntries, until } from '../support/cli.ts';
 import { isRead } from '../support/flash-reads.ts';
 import { EspdProcess, startDaemon } from './support.ts';
 
@@ -65,6 +66,26 @@ describe('espd in trouble', { concurrency: 2, timeout: 240_000 }, () => {
     assert.equal(await next.status(), 0, next.stderr);
     assert.equal((await bench.run(['verify'])).status, 0);
   });
+
+  for (const [what, args, status] of [
+    ['the daemon', ['daemon'], 0],
+    ['a backup', ['backup'], 130],
+  ] as const) {
+    test(`a thread of its own is stuck in the disk: ${what} ends all the same`, async (t) => {
+      const { bench, trouble, env } = await sceneOf(t);
+      // A smaller flash is hashed without the thread.
+      const device = await bench.addBoard({ family: 'esp32', flashSizeBytes: 1024 * KIB });
+      await writeFile(join(trouble, 'thread'), '');
+      const espd = new EspdProcess(t, bench, args, { env });
+      await until(() => existsSync(join(trouble, 'thread-is-stuck')), 'the image is hashed', 90_000);
+      espd.kill('SIGTERM');
+      assert.equal(await espd.status(), status, espd.stderr);
+      await until(() => device.board.mode === 'app', 'the board runs its app');
+      assert.deepEqual((await archiveEntries(bench.archivePath)).ids, []);
+      await rm(join(trouble, 'thread'));
+      assert.equal((await bench.run(['backup'])).status, 0);
+    });
+  }
 
   for (const [what, args] of [
     ['the daemon', ['daemon']],
