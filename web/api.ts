@@ -47,6 +47,13 @@ export async function logIn(password: string): Promise<void> {
   await openSession();
 }
 
+/** Of a password's session; that of a link ends with `espd web`. @throws ApiError */
+export async function logOut(): Promise<void> {
+  const response = await send('/web/logout', { method: 'POST' });
+  if (!response.ok && response.status !== 401) throw errorOf(response, await documentOf(response));
+  await openSession();
+}
+
 export interface Question {
   readonly method?: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly body?: unknown;

@@ -2,7 +2,7 @@
 
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { session } from './api.ts';
+import { logOut, session } from './api.ts';
 import { ActivityPage } from './activity/activity-page.tsx';
 import { DoctorPage } from './activity/doctor-page.tsx';
 import { ConnectionBanner, RestoreBanner } from './banners.tsx';
@@ -10,7 +10,7 @@ import { BoardPage } from './board/board-page.tsx';
 import { BoardsPage } from './boards/boards-page.tsx';
 import { Login } from './login.tsx';
 import { about, connection } from './live.ts';
-import { Toast } from './parts/notice.tsx';
+import { Toast, attempt } from './parts/notice.tsx';
 import { PortsPage } from './ports/ports-page.tsx';
 import { ChooseRestorePage } from './restore/choose-page.tsx';
 import { JobPage } from './restore/job-page.tsx';
@@ -88,6 +88,7 @@ function Frame() {
         <div class="tools">
           <Lamp />
           <ThemeSwitch />
+          <LogOut />
         </div>
       </header>
       <ConnectionBanner />
@@ -138,6 +139,17 @@ function ThemeSwitch() {
         ))}
       </select>
     </label>
+  );
+}
+
+/** A link of `espd web` opens the page once: who logs out of it could not come back. */
+function LogOut() {
+  const { value } = session;
+  if (value === 'unknown' || 'missing' in value || value.kind !== 'password') return null;
+  return (
+    <button type="button" class="plain" onClick={() => void attempt(logOut)}>
+      Log out
+    </button>
   );
 }
 

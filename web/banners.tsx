@@ -4,7 +4,7 @@ import { printable } from '../src/printable.ts';
 import { boardsDocument } from './board-names.ts';
 import { connection, missed, trouble, view } from './live.ts';
 import { linkTo, route } from './route.ts';
-import { FinishButton } from './restore/finish-button.tsx';
+import { FinishButton } from './restore/begin-buttons.tsx';
 
 export function ConnectionBanner() {
   const { value: error } = trouble;

@@ -67,8 +67,24 @@ export interface BoardDocument {
   readonly board: BoardRow;
   readonly backups: readonly BackupRow[];
   readonly removed: readonly { readonly at: string; readonly id: string; readonly why: string }[];
-  readonly restores: readonly { readonly at?: string; readonly id?: string }[];
+  readonly restores: readonly PastRestore[];
   readonly problems: readonly { readonly file: string; readonly problem: string }[];
+}
+
+/** A restore of this board that is done, oldest first. */
+export interface PastRestore {
+  readonly at: string;
+  readonly from: { readonly mac: string; readonly id: string };
+  /** The backup of what was there before; null where none was made. */
+  readonly snapshot: string | null;
+  readonly partial: boolean;
+}
+
+/** What a board takes on the disk. */
+export interface SizesDocument {
+  readonly diskBytes: number | null;
+  readonly sharedBytes: number | null;
+  readonly backups: readonly { readonly id: string; readonly diskBytes: number }[];
 }
 
 export interface PartitionRow {

@@ -11,6 +11,8 @@ export interface BoardSize {
   readonly diskBytes: number | null;
   /** The part of `diskBytes` that drafts, partials and trash take. */
   readonly otherBytes: number | null;
+  /** Of `diskBytes` what each backup takes, by id; one that cannot be looked at is missing. */
+  readonly backups: ReadonlyMap<string, number>;
   readonly problems: readonly ArchiveProblem[];
 }
 

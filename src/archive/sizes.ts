@@ -110,6 +110,8 @@ async function measure(
   const linked = new Map<string, { bytes: number; isOther: boolean }>();
   const shared = new Map<string, readonly Extent[] | null>();
   let [areFilesKnown, areImagesKnown] = [true, true];
+  const backups = new Map<string, number>();
+  const unknown = new Set<string>();
   /** Relative to the board's folder. */
   const open = [''];
   // Backups come before what is no backup, so that a file that both have counts as the backup's.
@@ -118,7 +120,8 @@ async function measure(
     try {
       const stats = await disk.lstat(join(root, folder, path));
       if (stats === undefined) continue; // removed meanwhile, or a board that has no folder
-      const isOther = isUnfinishedName(path.split('/')[0] ?? '');
+      const [top = ''] = path.split('/');
+      const isOther = isUnfinishedName(top);
       const bytes = bytesOnDisk(stats);
       if (!stats.isDirectory() && stats.nlink > 1) {
         const inode = `${stats.dev}:${stats.ino}`;
@@ -126,6 +129,7 @@ async function measure(
         linked.set(inode, { bytes, isOther });
       }
       known.diskBytes += bytes;
+      if (isBackupId(top)) backups.set(top, (backups.get(top) ?? 0) + bytes);
       if (isOther) known.otherBytes += bytes;
       if (!stats.isDirectory()) continue;
       const names = await disk.fs.readdir(join(root, folder, path));
@@ -144,11 +148,13 @@ async function measure(
       if (systemCode(error) === 'ENOENT') continue;
       problems.push(toProblem(mac, null, join(folder, path), readFault(error)));
       areFilesKnown = false;
+      unknown.add(path.split('/')[0] ?? '');
       if (path === '' || isBackupId(path)) areImagesKnown = false;
     }
   }
   const size = {
     ...{ mac, problems },
+    backups: new Map([...backups].filter(([id]) => !unknown.has(id))),
     imageBytes: areImagesKnown ? known.imageBytes : null,
     diskBytes: areFilesKnown ? known.diskBytes : null,
     otherBytes: areFilesKnown ? known.otherBytes : null,

@@ -8,6 +8,7 @@ import type { EventBody } from '../daemon/event-types.ts';
 import type { EventSource } from '../daemon/events.ts';
 import type { Station } from '../daemon/station.ts';
 import { historyJson, gatherHistory } from '../documents/history.ts';
+import { boardSizesJson } from '../documents/sizes.ts';
 import { EspdError } from '../errors.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import { VERSION } from '../version.ts';
@@ -74,6 +75,10 @@ export function apiRoutes(parts: ApiParts): readonly Route<ApiHandler>[] {
     board: async ({ params, signal }) => {
       const mac = await archive.resolveBoard(params['board'] ?? '');
       return answer(historyJson(await gatherHistory({ archive, call, signal }, mac, undefined)));
+    },
+    boardSizes: async ({ params, signal }) => {
+      const mac = await archive.resolveBoard(params['board'] ?? '');
+      return answer(boardSizesJson(await archive.sizes.of([mac], { signal })));
     },
     labelBoard: (request) => changeLabel(parts, request).then(answer),
     backup: async ({ params, signal }) => {

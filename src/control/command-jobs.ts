@@ -54,6 +54,8 @@ export interface CommandFacts extends Partial<CloneFacts> {
   readonly plan: unknown;
   /** The question that waits for a yes. */
   readonly question: string | null;
+  /** The question that was answered with yes: what a report of the job is about. */
+  readonly agreed: string | null;
   /** The document of the command. */
   readonly document: unknown;
 }
@@ -64,6 +66,7 @@ interface CommandJob {
   run: CommandRun | undefined;
   plan: unknown;
   question: { readonly id: number; readonly text: string } | undefined;
+  agreed: string | null;
   document: unknown;
   /** Undefined where it is not for many boards. */
   readonly clones: CloneResults | undefined;
@@ -98,7 +101,7 @@ export class CommandJobs {
     }
     const { emit, numbers } = this.#parts;
     const job: CommandJob = {
-      ...{ id: numbers.next(), kind, run: undefined, plan: null, question: undefined, document: null },
+      ...{ id: numbers.next(), kind, run: undefined, plan: null, question: undefined, agreed: null, document: null },
       clones: 'many' in request && request.many ? new CloneResults() : undefined,
       ...{ hasEnded: false, isCancelled: false },
     };
@@ -114,7 +117,8 @@ export class CommandJobs {
   facts(id: number): Partial<CommandFacts> {
     const job = this.#jobs.get(id);
     if (job === undefined) return {};
-    return { plan: job.plan, question: job.question?.text ?? null, document: job.document, ...job.clones?.facts };
+    const { plan, question, agreed, document, clones } = job;
+    return { plan, question: question?.text ?? null, agreed, document, ...clones?.facts };
   }
 
   /** False where the job waits for no yes. */
@@ -122,6 +126,7 @@ export class CommandJobs {
     const job = this.#jobs.get(id);
     if (job?.run === undefined || job.question === undefined) return false;
     job.run.answer(job.question.id, 'yes');
+    job.agreed = job.question.text;
     job.question = undefined;
     this.#tellPhase(job, 'confirmed');
     return true;

@@ -38,6 +38,23 @@ test('a file that hard links put into two boards counts in both, and once in the
   assert.equal(total.diskBytes, sum - bytes);
 });
 
+test('each backup by itself; one that cannot be looked at is missing, and the others are told', async (t) => {
+  const root = await filled(t);
+  await backUp(archiveAt(root), image(SIZE, 2), '2026-11-24T10:00:00Z', MAC);
+  const [sound] = (await archiveAt(root).sizes.of([MAC])).boards;
+  const [first, second] = ['2026-11-23T10-00-00Z', '2026-11-24T10-00-00Z'];
+  assert.deepEqual([...(sound?.backups.keys() ?? [])].sort(), [first, second]);
+  const sum = [...(sound?.backups.values() ?? [])].reduce((all, bytes) => all + bytes, 0);
+  assert.ok(sum >= 2 * SIZE && sum <= (sound?.diskBytes ?? 0), String(sum));
+  const refusing = async (path: string) => {
+    if (path === join(placeOf(root), second, 'flash.bin')) throw systemError('EACCES');
+    return nodeFs.lstat(path);
+  };
+  const fs = { ...nodeFs, lstat: refusing } as unknown as FileSystem;
+  const [board] = (await archiveAt(root, { fs }).sizes.of([MAC])).boards;
+  assert.deepEqual([...(board?.backups ?? [])], [[first, sound?.backups.get(first)]]);
+});
+
 test('a board whose folder may not be read has no size, and the total is a lower bound', async (t) => {
   const root = await filled(t);
   const sound = await archiveAt(root).sizes.of([OTHER_MAC]);

@@ -23,7 +23,8 @@ describe('answers of the API', () => {
     await bench.shop.idle();
     const mac = macOf(device.board);
     const port = encodeURIComponent(device.address);
-    for (const path of ['/v1/status', '/v1/ports', '/v1/boards', `/v1/boards/${mac}`, '/v1/jobs', '/v1/schedules']) {
+    const ofBoard = [`/v1/boards/${mac}`, `/v1/boards/${mac}/sizes`];
+    for (const path of ['/v1/status', '/v1/ports', '/v1/boards', ...ofBoard, '/v1/jobs', '/v1/schedules']) {
       assert.equal((await bench.ask(path)).status, 200, path);
     }
     await bench.ask(`/v1/boards/${mac}`, { method: 'PATCH', body: { label: 'kitchen' } });

@@ -59,6 +59,20 @@ describe('the API', () => {
     );
   });
 
+  it('tells what a board and each of its backups take on the disk', async (t) => {
+    const bench = await ApiBench.open(t);
+    const device = bench.shop.board();
+    bench.shop.plug(device);
+    await bench.shop.said('Backed up and verified');
+    await bench.shop.idle();
+    const { json } = await bench.ask(`/v1/boards/${macOf(device.board)}/sizes`);
+    const backups = json['backups'] as { id: string; diskBytes: number }[];
+    assert.equal(backups.length, 1);
+    assert.ok(backups[0]!.diskBytes > 0 && backups[0]!.diskBytes <= Number(json['diskBytes']));
+    assert.equal(json['imageBytes'], device.board.flash.snapshot().length);
+    assert.equal((await bench.ask('/v1/boards/nobody/sizes')).status, 404);
+  });
+
   it('lists the boards again only to those who do not have the list, and some boards alone', async (t) => {
     const bench = await ApiBench.open(t);
     const devices = [0, 1].map((slot) => bench.shop.board({ slot }));
@@ -336,6 +350,7 @@ describe('jobs that a process of its own does', () => {
     await bench.shop.until(() => bench.shop.eventsOf('job-done').some(({ kind }) => kind === 'restore'), 'the end');
     const done = (await bench.ask(path)).json;
     assert.deepEqual([done['state'], done['document']], ['done', { mac, sectorsWritten: 3 }]);
+    assert.deepEqual([waiting['agreed'], done['question'], done['agreed']], [null, null, 'Write?']);
   });
 
   it('that fail say why; a cancel ends them as Ctrl-C does', async (t) => {

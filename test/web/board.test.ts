@@ -57,6 +57,23 @@ describe('a board', { skip }, () => {
     assert.deepEqual(complaints, []);
   });
 
+  test('what it takes on the disk, and what the policy would do with its backups', async () => {
+    const { page, complaints } = await station.newPage();
+    await page.goto(link);
+    await page.getByText(/ on the disk · seen/).waitFor();
+    await page
+      .locator('.time-line > li')
+      .first()
+      .getByText(/4 MB, on the disk \d/)
+      .waitFor();
+    await page.getByRole('button', { name: 'What would the policy remove?' }).click();
+    const policy = page.getByRole('region', { name: 'What the policy would remove' });
+    await policy.getByText('1 of 3 backups.').waitFor({ timeout: PATIENCE_MS });
+    assert.match(await policy.innerText(), new RegExp(`${ids[1]!} goes`));
+    assert.match(await policy.innerText(), new RegExp(`${ids[0]!} stays`));
+    assert.deepEqual(complaints, []);
+  });
+
   test('two that are ticked are compared, whichever is ticked first', async () => {
     const { page, complaints } = await station.newPage();
     await page.goto(link);

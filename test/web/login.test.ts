@@ -86,6 +86,15 @@ describe('the page, and who may open it', { skip }, () => {
     await field.fill(PASSWORD);
     await field.press('Enter');
     await page.getByText(mac).first().waitFor();
+    const [{ value: cookie } = { value: '' }] = await page.context().cookies();
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await field.waitFor();
+    // The session itself is gone, and not only forgotten by the browser.
+    const name = `espd-${new URL(url).port}`;
+    const answer = await fetch(`${url}v1/status`, { headers: { cookie: `${name}=${cookie}` } });
+    assert.equal(answer.status, 401);
+    await page.reload();
+    await field.waitFor();
     assert.deepEqual(complaints, []);
   });
 

@@ -2,8 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { rm, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { DemoBoard } from '../../src/cli/demo-hub.ts';
+import { createBoard } from '../../src/simulator/index.ts';
+import { serveRfc2217 } from '../../src/simulator/serve/rfc2217.ts';
 import { missingBrowser } from './browser.ts';
 import { PATIENCE_MS, WebStation } from './station.ts';
 
@@ -60,6 +64,26 @@ describe('a restore', { skip }, () => {
     assert.deepEqual(complaints, []);
   });
 
+  test('a restore that was done stands on the page of its board, and is undone', async () => {
+    const { page, complaints } = await station.newPage();
+    await page.goto(`${station.url}#/boards/${board.mac}`);
+    const restores = page.getByRole('region', { name: 'Restores' });
+    await restores.getByText('Before:').waitFor();
+    assert.equal(await restores.locator('li').count(), 1);
+    await restores.getByRole('button', { name: 'Undo' }).click();
+    await page.getByLabel(/^Type the last four digits/).fill('4556', { timeout: PATIENCE_MS });
+    await page.getByRole('button', { name: 'Write 4 KB' }).click();
+    await page.getByText('CONFIRMED', { exact: true }).waitFor({ timeout: PATIENCE_MS });
+    const flash = board.board.flash.snapshot();
+    assert.ok(
+      flash.subarray(SECTOR, SECTOR + 64).every((byte) => byte === 0x5a),
+      'as it was before that restore',
+    );
+    await page.getByRole('link', { name: 'To the board' }).click();
+    await page.getByRole('region', { name: 'Restores' }).locator('li').nth(1).waitFor();
+    assert.deepEqual(complaints, []);
+  });
+
   test('no: the board stays as it is, and a second browser is told while the question stands', async () => {
     spoil();
     const before = board.board.flash.snapshot();
@@ -85,6 +109,41 @@ describe('a restore', { skip }, () => {
     const told = await page.getByRole('alert').innerText();
     assert.match(told, new RegExp(`${mac}|${board.mac}`));
     assert.ok(station.hub.boards[2]!.board.flash.snapshot().equals(flash));
+  });
+
+  test('onto another board that is meant on purpose: the digits are of that one', async () => {
+    // The same chip and flash, or it would be refused.
+    const other = createBoard({
+      ...{ family: 'esp32', mac: '24:0a:c4:99:99:01', jedec: [0xc8, 0x40, 0x16], line: { latencyMs: 1 } },
+      content: Buffer.alloc(4 * 1024 * 1024, 0xff),
+    });
+    const served = await serveRfc2217(other);
+    const place = join(station.folder, 'ports', 'other');
+    await symlink(served.address, place);
+    await station.until<{ ports: { mac: string; state: string }[] }>('/v1/ports', ({ ports }) =>
+      ports.some(({ mac, state }) => mac === '24:0a:c4:99:99:01' && state === 'done'),
+    );
+    const { page, complaints } = await station.newPage();
+    await page.goto(`${station.url}#/boards/${board.mac}/restore`);
+    await page.getByRole('group', { name: 'Which backup' }).getByRole('radio').last().check();
+    const to = page.getByLabel(/^Another board on purpose/);
+    await to.fill('24:0a');
+    await page.getByRole('button', { name: 'See the plan' }).click();
+    await page.getByRole('alert').getByText('is no MAC').waitFor();
+    await to.fill('24-0A-C4-99-99-01');
+    await page.getByText(/goes onto another board/).waitFor();
+    await page.getByRole('button', { name: 'See the plan' }).click();
+    const digits = page.getByLabel(/^Type the last four digits/);
+    await digits.fill('4556', { timeout: PATIENCE_MS });
+    const write = page.getByRole('button', { name: /^Write / });
+    assert.ok(await write.isDisabled(), 'the digits of the board that the image is of');
+    await digits.fill('9901');
+    await write.click();
+    await page.getByText('CONFIRMED', { exact: true }).waitFor({ timeout: PATIENCE_MS });
+    assert.ok(other.flash.snapshot().equals(factory));
+    assert.deepEqual(complaints, []);
+    await rm(place);
+    await served.close();
   });
 
   test('pulled out in the middle: offered at the top of every page, and finished', async () => {
@@ -135,6 +194,15 @@ describe('a restore', { skip }, () => {
     assert.ok(board.board.flash.snapshot().equals(factory));
     await page.getByRole('button', { name: 'End it' }).click();
     await page.getByText(/^It has ended: 1 board/).waitFor({ timeout: PATIENCE_MS });
+
+    // On paper: which image, how many, each of them, and nothing that is for clicking; also where the screen is dark.
+    await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
+    const paper = await page.locator('body').innerText();
+    assert.match(paper, new RegExp(`Production[^]*${board.mac}[^]*1\\s+passed[^]*PASS\\s+${board.mac}`));
+    assert.doesNotMatch(paper, /Print the report|End it|Ports|Log out/);
+    const background = await page.evaluate('getComputedStyle(document.querySelector(".card")).backgroundColor');
+    assert.equal(background, 'rgb(255, 255, 255)');
+    assert.ok((await page.pdf({ format: 'A4' })).length > 1000);
     assert.deepEqual(complaints, []);
   });
 

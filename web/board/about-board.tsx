@@ -10,7 +10,14 @@ import { ErrorNotice, tell } from '../parts/notice.tsx';
 import { When } from '../parts/when.tsx';
 import { asApiError } from '../use-document.ts';
 
-export function AboutBoard({ board, children }: { board: BoardRow; children: ComponentChildren }) {
+interface AboutBoardProps {
+  readonly board: BoardRow;
+  /** What all its backups take; null where that is not known (yet). */
+  readonly diskBytes: number | null;
+  readonly children: ComponentChildren;
+}
+
+export function AboutBoard({ board, diskBytes, children }: AboutBoardProps) {
   const [isEditing, setEditing] = useState(false);
   if (isEditing) return <Form board={board} onEnd={() => setEditing(false)} />;
   const facts = [
@@ -18,6 +25,7 @@ export function AboutBoard({ board, children }: { board: BoardRow; children: Com
     board.sizeBytes === null ? null : `${formatSize(board.sizeBytes)} flash`,
     board.firmware,
     plural(board.backups, 'backup'),
+    diskBytes === null ? null : `${formatSize(diskBytes)} on the disk`,
   ];
   return (
     <header class="stack">

@@ -4,7 +4,7 @@ import { printable } from '../../src/printable.ts';
 import { isAbout } from '../board-feed.ts';
 import { BoardActions } from '../boards/board-actions.tsx';
 import { needsOf } from '../boards/attention.ts';
-import type { BoardDocument } from '../documents.ts';
+import type { BoardDocument, SizesDocument } from '../documents.ts';
 import { view } from '../live.ts';
 import { ErrorNotice } from '../parts/notice.tsx';
 import { linkTo, replaceQuery, route } from '../route.ts';
@@ -12,10 +12,13 @@ import { useDocument } from '../use-document.ts';
 import { AboutBoard } from './about-board.tsx';
 import { BackupView } from './backup-view.tsx';
 import { DiffView } from './diff-view.tsx';
+import { PastRestores } from './past-restores.tsx';
+import { Policy } from './policy.tsx';
 import { TimeLine } from './time-line.tsx';
 
 export function BoardPage({ mac }: { mac: string }) {
   const { document, error } = useDocument<BoardDocument>(`/v1/boards/${encodeURIComponent(mac)}`, isAbout(mac));
+  const sizes = useDocument<SizesDocument>(`/v1/boards/${encodeURIComponent(mac)}/sizes`, isAbout(mac));
   if (document === undefined) {
     return error === null ? <p role="status">Reading the archive…</p> : <Unknown error={error} />;
   }
@@ -30,7 +33,7 @@ export function BoardPage({ mac }: { mac: string }) {
       <p>
         <a href={linkTo(['boards'])}>All boards</a>
       </p>
-      <AboutBoard key={board.mac} board={board}>
+      <AboutBoard key={board.mac} board={board} diskBytes={sizes.document?.diskBytes ?? null}>
         <BoardActions mac={board.mac} name={board.label ?? board.mac} />
       </AboutBoard>
       {error !== null && <ErrorNotice error={error} />}
@@ -50,13 +53,18 @@ export function BoardPage({ mac }: { mac: string }) {
         </div>
       ))}
       <div class="board-columns">
-        <TimeLine
-          document={document}
-          chosen={chosen}
-          compared={compared}
-          onChoose={(id) => replaceQuery({ at: id })}
-          onCompare={(list) => replaceQuery({ at: chosen ?? '', compare: list.join(',') })}
-        />
+        <div class="stack">
+          <TimeLine
+            document={document}
+            sizes={sizes.document}
+            chosen={chosen}
+            compared={compared}
+            onChoose={(id) => replaceQuery({ at: id })}
+            onCompare={(list) => replaceQuery({ at: chosen ?? '', compare: list.join(',') })}
+          />
+          <PastRestores document={document} />
+          <Policy mac={board.mac} />
+        </div>
         <div class="stack">
           {from !== undefined && to !== undefined ? (
             <DiffView mac={board.mac} from={from} to={to} onClose={() => replaceQuery({ at: chosen ?? '' })} />

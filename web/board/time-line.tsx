@@ -3,12 +3,14 @@
 import { formatSize, plural } from '../../src/cli/text.ts';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
-import type { BackupRow, BoardDocument, Firmware } from '../documents.ts';
+import type { BackupRow, BoardDocument, Firmware, SizesDocument } from '../documents.ts';
 import { attempt } from '../parts/notice.tsx';
 import { Exactly, When } from '../parts/when.tsx';
 
 interface TimeLineProps {
   readonly document: BoardDocument;
+  /** Undefined until it is known. */
+  readonly sizes: SizesDocument | undefined;
   readonly chosen: string | undefined;
   /** Ids, at most two. */
   readonly compared: readonly string[];
@@ -16,10 +18,11 @@ interface TimeLineProps {
   readonly onCompare: (ids: readonly string[]) => void;
 }
 
-export function TimeLine({ document, chosen, compared, onChoose, onCompare }: TimeLineProps) {
+export function TimeLine({ document, sizes, chosen, compared, onChoose, onCompare }: TimeLineProps) {
   const { board, backups, removed } = document;
   const toggle = (id: string) =>
     onCompare(compared.includes(id) ? compared.filter((one) => one !== id) : [...compared, id].slice(-2));
+  const onDisk = new Map(sizes?.backups.map((size) => [size.id, size.diskBytes]));
   const isPair = compared.length === 2;
   return (
     <section aria-labelledby="time-line" class="stack">
@@ -52,7 +55,12 @@ export function TimeLine({ document, chosen, compared, onChoose, onCompare }: Ti
                   <Exactly at={backup.createdAt} />
                 </button>
               </div>
-              <Facts backup={backup} before={backups[index - 1]} isFirst={index === 0} />
+              <Facts
+                backup={backup}
+                diskBytes={onDisk.get(backup.id)}
+                before={backups[index - 1]}
+                isFirst={index === 0}
+              />
               <Pin mac={board.mac} backup={backup} />
             </li>
           ))
@@ -81,11 +89,18 @@ const REASONS: Readonly<Record<string, string>> = {
   imported: 'imported',
 };
 
-function Facts({ backup, before, isFirst }: { backup: BackupRow; before: BackupRow | undefined; isFirst: boolean }) {
+interface FactsProps {
+  readonly backup: BackupRow;
+  readonly diskBytes: number | undefined;
+  readonly before: BackupRow | undefined;
+  readonly isFirst: boolean;
+}
+
+function Facts({ backup, diskBytes, before, isFirst }: FactsProps) {
   const { reason, sizeBytes, seenUnchanged, firmware } = backup;
   const facts = [
     reason === null ? null : (REASONS[reason] ?? reason),
-    formatSize(sizeBytes),
+    diskBytes === undefined ? formatSize(sizeBytes) : `${formatSize(sizeBytes)}, on the disk ${formatSize(diskBytes)}`,
     seenUnchanged.length === 0 ? null : `seen unchanged ${plural(seenUnchanged.length, 'time')}`,
   ];
   const isOther = before !== undefined && firmwareText(before.firmware) !== firmwareText(firmware);

@@ -6,6 +6,7 @@ import { formatSize } from '../../src/cli/text.ts';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
 import { isAbout } from '../board-feed.ts';
+import { nameOf } from '../board-names.ts';
 import { firmwareText } from '../board/time-line.tsx';
 import type { BackupRow, BoardDocument, Told } from '../documents.ts';
 import { view } from '../live.ts';
@@ -36,18 +37,26 @@ function Choice({ document: { board, backups } }: { document: BoardDocument }) {
   const [id, setId] = useState(backups.find((one) => one.id === wanted)?.id ?? backups.at(-1)?.id ?? '');
   const [extent, setExtent] = useState<Extent>('all');
   const [names, setNames] = useState<readonly string[]>([]);
+  const [to, setTo] = useState('');
   const [port, setPort] = useState(() => view.value.ports.find((one) => one.mac === board.mac)?.port ?? '');
   const [error, setError] = useState<Told | null>(null);
   const [isBusy, setBusy] = useState(false);
   const backup = backups.find((one) => one.id === id);
   const partitions = backup?.partitions ?? [];
 
+  /** The port follows the board, where it is known. */
+  const take = (text: string) => {
+    setTo(text);
+    const mac = text.trim() === '' ? board.mac : text.trim().toLowerCase().replaceAll('-', ':');
+    setPort(view.value.ports.find((one) => one.mac === mac)?.port ?? '');
+  };
   const begin = async () => {
     setBusy(true);
     try {
       const body = {
         ...{ kind: 'restore', board: board.mac, at: id },
         ...(port !== '' && { port }),
+        ...(to.trim() !== '' && { to: to.trim() }),
         ...(extent === 'only' && { partitions: names }),
         ...(extent === 'but' && { keep: names }),
       };
@@ -101,7 +110,33 @@ function Choice({ document: { board, backups } }: { document: BoardDocument }) {
         )}
       </fieldset>
       <fieldset class="card">
-        <legend>Where the board is</legend>
+        <legend>Onto which board, and where it is</legend>
+        <label class="field">
+          Another board on purpose: its MAC (empty: this board)
+          <input
+            class="mono"
+            list="attached"
+            autocomplete="off"
+            placeholder={board.mac}
+            value={to}
+            onInput={({ currentTarget }) => take(currentTarget.value)}
+          />
+        </label>
+        <datalist id="attached">
+          {view.value.ports
+            .filter((one) => one.mac !== null && one.mac !== board.mac)
+            .map((one) => (
+              <option key={one.port} value={one.mac ?? ''}>
+                {printable(one.port)}
+              </option>
+            ))}
+        </datalist>
+        {to.trim() !== '' && (
+          <p class="notice warn">
+            The image of {printable(board.label ?? board.mac)} goes onto another board, with its settings and its
+            calibration. Partitions that are to stay as they are can be chosen above.
+          </p>
+        )}
         <label class="field">
           Port
           <select value={port} onChange={({ currentTarget }) => setPort(currentTarget.value)}>
@@ -109,7 +144,7 @@ function Choice({ document: { board, backups } }: { document: BoardDocument }) {
             {view.value.ports.map((one) => (
               <option key={one.port} value={one.port}>
                 {printable(placeOf(one))}
-                {one.mac === null ? '' : ` · ${one.mac === board.mac ? 'this board' : one.mac}`}
+                {one.mac === null ? '' : ` · ${one.mac === board.mac ? 'this board' : printable(nameOf(one.mac))}`}
               </option>
             ))}
           </select>

@@ -6,6 +6,8 @@ import type { ManyBoard, PlanDocument, RestoreDocument } from '../documents.ts';
 export interface JobDocument extends JobView {
   readonly plan?: PlanDocument | null;
   readonly question?: string | null;
+  /** The question that somebody has said yes to. */
+  readonly agreed?: string | null;
   readonly document?: (RestoreDocument & { readonly report?: unknown }) | null;
   /** Of a restore onto many. */
   readonly boards?: readonly ManyBoard[];

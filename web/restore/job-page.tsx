@@ -13,7 +13,7 @@ import { ErrorNotice, attempt } from '../parts/notice.tsx';
 import { linkTo } from '../route.ts';
 import { useDocument } from '../use-document.ts';
 import { Confirmation } from './confirmation.tsx';
-import { FinishButton } from './finish-button.tsx';
+import { FinishButton } from './begin-buttons.tsx';
 import { type JobDocument, isWaiting } from './job-document.ts';
 import { Plan } from './plan.tsx';
 import { Production } from './production.tsx';

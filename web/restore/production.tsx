@@ -47,6 +47,7 @@ export function Production({ job }: { job: JobDocument }) {
           )}
         </div>
       </div>
+      {job.agreed && <p class="agreed">{printable(job.agreed)}</p>}
       <div class="counters" role="status">
         <p class="counter good">
           <span>{counts.passed}</span> passed

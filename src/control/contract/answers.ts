@@ -81,6 +81,7 @@ export const jobsAnswer = z.looseObject({ jobs: z.array(jobView) });
 export const jobAnswer = jobView.extend({
   plan: z.unknown().optional().describe('Of a restore: what is going to be written.'),
   question: z.string().nullish().describe('What waits for a confirmation.'),
+  agreed: z.string().nullish().describe('What was confirmed.'),
   document: z.unknown().optional().describe('What the command says with --json, once it has ended.'),
   boards: z
     .array(
@@ -267,6 +268,15 @@ export const boardAnswer = z.looseObject({
   ),
   problems: z.array(damage),
   foreign: z.array(damage).describe('What espd did not put there.'),
+});
+
+export const sizesAnswer = z.looseObject({
+  mac,
+  imageBytes: bytes.nullable().describe('What all its images would take, uncompressed. Null: one cannot be told.'),
+  diskBytes: bytes.nullable().describe('All in the folder of the board. Null: a part cannot be looked at.'),
+  otherBytes: bytes.nullable().describe('Of it what unfinished backups take.'),
+  sharedBytes: bytes.nullable().describe('How much less is in use, since images share blocks; null: not told.'),
+  backups: z.array(z.looseObject({ id: z.string(), diskBytes: bytes })),
 });
 
 export const backupAnswer = z.looseObject({ board, backup });

@@ -18,6 +18,7 @@ import {
   portsAnswer,
   reloadAnswer,
   schedulesAnswer,
+  sizesAnswer,
   statusAnswer,
 } from './answers.ts';
 import { contentsAnswer, diffAnswer, retentionAnswer } from './content-answers.ts';
@@ -61,6 +62,7 @@ export type OperationId =
   | 'lease'
   | 'boards'
   | 'board'
+  | 'boardSizes'
   | 'labelBoard'
   | 'backup'
   | 'pinBackup'
@@ -123,6 +125,11 @@ export const API_PATHS: readonly Operation[] = [
     ...{ id: 'board', method: 'GET', path: '/v1/boards/{board}' },
     summary: 'One board by MAC or label, and all its backups, as `espd show --json`',
     answer: json('the board', boardAnswer),
+  },
+  {
+    ...{ id: 'boardSizes', method: 'GET', path: '/v1/boards/{board}/sizes' },
+    summary: 'What a board and each of its backups take on the disk, as `espd list --sizes`',
+    answer: json('the sizes', sizesAnswer),
   },
   {
     ...{ id: 'labelBoard', method: 'PATCH', path: '/v1/boards/{board}' },
