@@ -133,6 +133,11 @@ export const ERROR_CODES = {
   'store-missing': { exit: EXIT.failed, meaning: 'The object store has no such bucket' },
   'store-region': { exit: EXIT.failed, meaning: 'The bucket is in another region, or at another endpoint' },
   'store-clock': { exit: EXIT.failed, meaning: 'The clock of this machine is too wrong for the object store' },
+  'store-removing': {
+    exit: EXIT.failed,
+    meaning: 'The backup is being removed from the object store, so it cannot be put there now',
+  },
+  'store-held': { exit: EXIT.failed, meaning: 'Another station, or another process, is pruning the object store' },
   'store-full': { exit: EXIT.failed, meaning: 'The object store has no room left, or its quota is used up' },
   'store-failed': { exit: EXIT.failed, meaning: 'The object store answers something that espd cannot use' },
   'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo gave a wrong result' },

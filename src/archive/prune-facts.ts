@@ -12,14 +12,14 @@ import type { Disk } from './disk.ts';
 import { isUnexplained } from './foreign.ts';
 import { bytesOnDisk } from './free-space.ts';
 import { isAbandoned } from './leftovers.ts';
-import { type BoardMarks, NO_MARKS, isConfirmed } from './marks/marks.ts';
+import { type BoardMarks, NO_MARKS, isConfirmed, pinOf } from './marks/marks.ts';
 import type { MarkStore } from './marks/store.ts';
 import { draftOwner } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { RESTORE_RECORD } from './restore-record.ts';
 import type { RestoreStore } from './restore-store.ts';
 import { RESTORES } from './restores.ts';
-import type { RetentionBackup, RetentionBoard } from './retention/types.ts';
+import type { KnownOfBoard, RetentionBackup, RetentionBoard } from './retention/types.ts';
 
 /** Boards looked at in one go. */
 const AT_ONCE = 16;
@@ -94,6 +94,27 @@ async function factsOfBoard(
   }
 }
 
+/** In the order of `macs`. A board without a folder is one of which nothing is known. */
+export async function knownOfBoards(
+  parts: FactParts,
+  macs: readonly Mac[],
+  signal?: AbortSignal,
+): Promise<KnownOfBoard[]> {
+  const known: KnownOfBoard[] = [];
+  await forEachAtOnce(
+    macs,
+    AT_ONCE,
+    async (mac, index) => {
+      const { obstacles, ...records } = await recordsOf(parts, mac);
+      const { marks, problem } = await marksOf(parts, mac);
+      const { label, group } = marks.about;
+      known[index] = { mac, label, group, ...records, held: problem, marks, obstacles };
+    },
+    signal,
+  );
+  return known;
+}
+
 /** The same backups, with marks and records as they are now; in the same order. */
 export async function refreshed(parts: FactParts, facts: readonly BoardFacts[]): Promise<BoardFacts[]> {
   const fresh: BoardFacts[] = [];
@@ -161,11 +182,6 @@ function stateOf({ backup, problems }: Judged): RetentionBackup['state'] {
   const codes = problems.map(({ error }) => error.code);
   if (codes.includes('archive-newer')) return 'newer';
   return codes.includes('archive-damaged') ? 'damaged' : 'unreadable';
-}
-
-function pinOf(id: string, { pins }: BoardMarks): RetentionBackup['pin'] {
-  const pin = pins.find((each) => each.id === id);
-  return pin === undefined ? null : { note: pin.note };
 }
 
 /** Why the board is held, where somebody who may be alive has a draft of it; null where nobody has. */

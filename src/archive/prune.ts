@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { toWriteError } from './disk.ts';
-import { type BoardFacts, type FactParts, factsOfBoards, refreshed } from './prune-facts.ts';
+import { type BoardFacts, type FactParts, factsOfBoards, knownOfBoards, refreshed } from './prune-facts.ts';
 import { type Holding, type RemovalParts, destroy, finishRemovals, putBack, takeAway } from './remove.ts';
+import { type LocalPolicy, planLocal } from './retention/local.ts';
 import { planRetention } from './retention/plan.ts';
 import type { RetentionPolicy } from './retention/policy.ts';
 import { blockades, protections } from './retention/protections.ts';
@@ -48,6 +49,21 @@ export class Pruner implements ArchiveRetention {
     const depthOf = (mac: Mac) => (policy.maxBytes !== null || only?.has(mac) !== false ? 'all' : 'newest');
     const facts = await factsOfBoards(this.#parts, macs, depthOf, options);
     return planRetention({ ...this.#retentionFacts(facts), ...(only === undefined ? {} : { only }) }, policy);
+  }
+
+  async planLocal(
+    policy: LocalPolicy,
+    options: Parameters<ArchiveRetention['planLocal']>[1] = {},
+  ): ReturnType<ArchiveRetention['planLocal']> {
+    const { only } = options;
+    const { macs } = await this.#parts.boards();
+    const depthOf = (mac: Mac) => (only?.has(mac) !== false ? 'all' : 'newest');
+    const facts = await factsOfBoards(this.#parts, macs, depthOf, options);
+    return planLocal({ ...this.#retentionFacts(facts), ...(only === undefined ? {} : { only }) }, policy);
+  }
+
+  async known(macs: readonly Mac[], signal?: AbortSignal): ReturnType<ArchiveRetention['known']> {
+    return knownOfBoards(this.#parts, macs, signal);
   }
 
   async remove(

@@ -10,8 +10,9 @@ import type { AboutChange, BoardAbout, BoardMarks } from './marks/marks.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import type { CompletedRestore } from './restores.ts';
 import type { ArchiveProblem, ForeignEntry } from './reported.ts';
+import type { LocalPolicy } from './retention/local.ts';
 import type { RetentionPolicy } from './retention/policy.ts';
-import type { Decision, RetentionPlan } from './retention/types.ts';
+import type { Decision, KnownOfBoard, RetentionPlan } from './retention/types.ts';
 import type { Sample } from './sample.ts';
 import type { ArchiveSizer } from './size-types.ts';
 import type { Which } from './which.ts';
@@ -223,6 +224,16 @@ export interface ArchiveRetention {
       readonly onProgress?: (done: number, of: number) => void;
     },
   ): Promise<RetentionPlan>;
+  /**
+   * Which local copies need not stay here, if they are safe in the object store: nobody has asked it yet. Changes nothing.
+   * @throws EspdError as {@link ArchiveRetention.plan}
+   */
+  planLocal(policy: LocalPolicy, options?: Parameters<ArchiveRetention['plan']>[1]): Promise<RetentionPlan>;
+  /**
+   * Marks and records of restores of these boards, of all stations as far as they are known here; in the order of `macs`.
+   * What cannot be read is an obstacle, or holds its board. @throws the signal's reason
+   */
+  known(macs: readonly Mac[], signal?: AbortSignal): Promise<readonly KnownOfBoard[]>;
   /**
    * Removes what a plan lets go. Just before, each is judged anew: what has become one of those that are never removed
    * (pinned a second ago, named by a restore that has just begun) is spared. A backup goes as a whole, and what is gone is

@@ -29,6 +29,7 @@ export function withRetries(store: ObjectStore, options: RetryOptions): ObjectSt
     tryAgain(options, cancel?.signal, work);
   return {
     place: store.place,
+    now: () => store.now(),
     put: (key, bytes, how) =>
       retry(how, async (isFirst) => {
         const done = await store.put(key, bytes, how);

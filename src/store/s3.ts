@@ -42,6 +42,10 @@ class S3Store implements ObjectStore {
     this.place = http.place;
   }
 
+  now(): number {
+    return this.#http.now();
+  }
+
   async put(
     key: string,
     bytes: Uint8Array,

@@ -30,7 +30,7 @@ export interface SignedRequest {
   readonly body?: Uint8Array;
   /** Default: 1 MiB. */
   readonly maxAnswerBytes?: number;
-  /** The time that it is signed with, ms since 1970 by this machine's clock; absent = now. */
+  /** The time that it is signed with, of {@link SignedHttp.now}; absent = now. */
   readonly asOf?: number;
   readonly signal: AbortSignal | undefined;
 }
@@ -72,6 +72,11 @@ export class SignedHttp {
     this.#http.close();
   }
 
+  /** The time that a request is signed with now, ms since 1970. */
+  now(): number {
+    return this.#parts.clock.date().getTime() + this.#aheadMs;
+  }
+
   /** @throws EspdError `store-unreachable`, `store-credentials`, `store-failed`; the signal's reason */
   async send(request: SignedRequest): Promise<HttpAnswer> {
     const answer = await this.#sendOnce(request);
@@ -91,7 +96,7 @@ export class SignedHttp {
     headers,
     body = NOTHING,
     signal,
-    asOf = this.#parts.clock.date().getTime(),
+    asOf = this.now(),
     ...rest
   }: SignedRequest): Promise<HttpAnswer> {
     const { accessKeyId, secretAccessKey, sessionToken } = await this.#readCredentials();
@@ -101,7 +106,7 @@ export class SignedHttp {
       ...(sessionToken === null ? {} : { sessionToken }),
       url: this.#urlOf(key, query).href,
       headers: { 'x-amz-content-sha256': body.length === 0 ? SHA256_OF_NOTHING : sha256Of(body, headers), ...headers },
-      datetime: new Date(asOf + this.#aheadMs).toISOString().replace(/[:-]|\.\d{3}/g, ''),
+      datetime: new Date(asOf).toISOString().replace(/[:-]|\.\d{3}/g, ''),
       cache: this.#signingKeys,
     });
     const signed = await signer.sign();

@@ -66,6 +66,8 @@ export const MIN_PART_BYTES = 5 * 1024 * 1024;
 export interface ObjectStore {
   /** For messages: `bucket at host`. Without secrets. */
   readonly place: string;
+  /** The time that a request is signed with now, ms since 1970: that of the server, where this machine's is too wrong. */
+  now(): number;
   /**
    * Puts an object of at most {@link MAX_PIECE_BYTES}, whole or not at all. Undefined: the condition did not hold, and
    * nothing was changed.
@@ -88,9 +90,9 @@ export interface ObjectStore {
   list(options: ListOptions): Promise<ListedPage>;
   /**
    * Nothing where there is no such object.
-   * @param options.asOf when the reason for it was looked up, ms since 1970 by the clock of this machine. The request is
-   *   signed with that time, so that the server itself refuses it when it comes more than 15 minutes later: a process
-   *   that was stopped between its look and its request does no harm when it goes on. Then `store-clock`
+   * @param options.asOf what {@link ObjectStore.now} was when the reason for it was looked up. The request is signed with
+   *   that time, so that the server itself refuses it when it comes more than 15 minutes later: a process that was stopped
+   *   between its look and its request does no harm when it goes on. Then `store-clock`
    */
   remove(key: string, options?: Cancel & { readonly asOf?: number | undefined }): Promise<void>;
 

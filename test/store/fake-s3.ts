@@ -43,11 +43,13 @@ export interface Quirks {
   capacityBytes?: number;
   /** Its clock is so far ahead of ours. */
   aheadMs?: number;
+  /** Lists are late: they name what there was then. */
+  listed?: ReadonlyMap<string, Stored>;
   /** Does not say when an object was written. */
   hidesAges?: boolean;
 }
 
-interface Stored {
+export interface Stored {
   readonly bytes: Buffer;
   readonly etag: string;
   /** By its own clock, ms since 1970; absent = now. */
@@ -82,6 +84,8 @@ export class FakeS3 {
   keys = new Map<string, 'all' | 'read' | 'add' | 'expired'>([['writer', 'all']]);
   /** Asked for every request. */
   fault: (seen: Seen) => Fault | undefined = () => undefined;
+  /** Asked for every request before anything is done with it, and waited for. */
+  hold: (seen: Seen) => Promise<void> | undefined = () => undefined;
   #uploadCount = 0;
   #last = '';
   readonly #server = createServer((request, response) => {
@@ -119,6 +123,7 @@ export class FakeS3 {
     const method = request.method ?? '';
     const seen = { method, key, query: url.searchParams, headers: request.headers, sizeBytes: body.length };
     this.seen.push(seen);
+    await this.hold(seen);
     const fault = this.fault(seen);
     if (fault === 'hang') return;
     if (fault === 'cut-before') {
@@ -268,14 +273,15 @@ export class FakeS3 {
     const prefix = query.get('prefix') ?? '';
     const limit = Math.min(1000, Number(query.get('max-keys') ?? 1000));
     const from = query.get('continuation-token') ?? '';
-    const names = this.names.filter(
-      (key) => key.startsWith(prefix) && !(this.quirks.staleLists === true && key === this.#last),
-    );
+    const listed = this.quirks.listed ?? this.objects;
+    const names = [...listed.keys()]
+      .sort()
+      .filter((key) => key.startsWith(prefix) && !(this.quirks.staleLists === true && key === this.#last));
     const entries = new Map<string, string>();
     for (const key of names) {
       const slash = key.indexOf('/', prefix.length);
       const folder = query.get('delimiter') === '/' && slash !== -1 ? key.slice(0, slash + 1) : undefined;
-      const stored = this.objects.get(key) ?? { bytes: Buffer.alloc(0), etag: '' };
+      const stored = listed.get(key) ?? { bytes: Buffer.alloc(0), etag: '' };
       const { bytes, etag } = stored;
       const told =
         this.quirks.hidesAges === true ? '' : `<LastModified>${this.#modified(stored).toISOString()}</LastModified>`;

@@ -99,3 +99,9 @@ export function isConfirmed(
   if (manifest.confirmed !== null) return true;
   return confirmations.some((confirmation) => confirmation.id === id && confirmation.md5 === manifest.image.md5);
 }
+
+/** The pin of a backup; null where it has none. */
+export function pinOf(id: string, { pins }: Pick<BoardMarks, 'pins'>): Pick<Pin, 'note'> | null {
+  const pin = pins.find((each) => each.id === id);
+  return pin === undefined ? null : { note: pin.note };
+}

@@ -31,7 +31,7 @@ export function protections(boards: readonly RetentionBoard[]): Reasons {
     if (!list.some((reason) => reason.code === code)) list.push({ code, text });
   };
 
-  for (const { mac, backups, restores, halfRestored, held } of boards) {
+  for (const { mac, backups, restores, halfRestored, halfRestoredElsewhere = [], held } of boards) {
     const sorted = sortedById(backups);
     const sound = sorted.filter(({ state }) => state === 'sound');
     const read = sound.filter(({ isImported }) => !isImported);
@@ -43,14 +43,15 @@ export function protections(boards: readonly RetentionBoard[]): Reasons {
     add(mac, read.at(-1)?.id, 'newest', 'the newest that espd read from the board');
     for (const meant of [sorted, sound]) {
       const ids = meant.map(({ id }) => id);
-      add(mac, latestMeant(ids, restores, halfRestored), 'latest', 'the one that "latest" means');
+      for (const half of [halfRestored, ...halfRestoredElsewhere]) {
+        add(mac, latestMeant(ids, restores, half), 'latest', 'the one that "latest" means');
+      }
     }
     for (const backup of sorted) {
       if (held !== null) add(mac, backup.id, 'held', held);
       for (const { code, text } of ownProtections(backup)) add(mac, backup.id, code, text);
     }
-    if (halfRestored !== null) {
-      const { from, snapshot } = halfRestored;
+    for (const { from, snapshot } of [...(halfRestored === null ? [] : [halfRestored]), ...halfRestoredElsewhere]) {
       add(from.mac, from.id, 'restoring', `an unfinished restore of ${mac} needs it`);
       add(mac, snapshot ?? undefined, 'restoring', 'what was on the board before the unfinished restore');
     }

@@ -1,6 +1,7 @@
 /** What the decision about each backup is made from, and how it is told. */
 
 import type { Mac } from '../../mac.ts';
+import type { BoardMarks } from '../marks/marks.ts';
 import type { RestoreRecord } from '../restore-record.ts';
 import type { CompletedRestore } from '../restores.ts';
 
@@ -34,8 +35,17 @@ export interface RetentionBoard {
   readonly restores: readonly CompletedRestore[];
   /** A restore that has begun and not ended. */
   readonly halfRestored: Pick<RestoreRecord, 'from' | 'snapshot' | 'snapshotIsNew'> | null;
+  /** The same at other stations, where it is known; they may be several. */
+  readonly halfRestoredElsewhere?: readonly Pick<RestoreRecord, 'from' | 'snapshot' | 'snapshotIsNew'>[];
   /** Why nothing of this board may be removed now, a sentence fragment (`a job is at work on it`); null = no reason. */
   readonly held: string | null;
+}
+
+/** What is known of a board besides its backups: enough to judge copies of them that lie elsewhere. */
+export interface KnownOfBoard extends Omit<RetentionBoard, 'backups'> {
+  readonly marks: Pick<BoardMarks, 'pins' | 'confirmations'>;
+  /** What could not be read and may name backups of any board; a sentence fragment each. */
+  readonly obstacles: readonly string[];
 }
 
 export interface RetentionFacts {
@@ -79,7 +89,10 @@ export type Rule =
   | 'keep-within'
   | 'keep-per-firmware';
 
-export type ReasonCode = Protection | Rule | 'no-policy' | 'fits' | 'no-rule' | 'over-budget';
+/** What `archive.local` says: it stays here; it need not. And why it stays here after all: the store does not have it safely. */
+export type LocalReason = 'local' | 'not-local' | 'not-stored';
+
+export type ReasonCode = Protection | Rule | LocalReason | 'no-policy' | 'fits' | 'no-rule' | 'over-budget';
 
 /** `text` is a sentence fragment without a full stop. It may hold texts of devices or persons: not yet printable. */
 export interface Reason {

@@ -1,0 +1,158 @@
+/**
+ * What retention decides by for a bucket: the backups that lie there, with what all stations have noted of their boards.
+ * What cannot be read keeps everything that it may name, as in the archive.
+ */
+
+import { forEachAtOnce } from '../../archive/at-once.ts';
+import type { ManifestReading } from '../../archive/manifest.ts';
+import { isConfirmed, pinOf } from '../../archive/marks/marks.ts';
+import type { KnownOfBoard, RetentionBackup, RetentionBoard, RetentionFacts } from '../../archive/retention/types.ts';
+import type { Mac } from '../../mac.ts';
+import { encryptedSize } from '../encryption.ts';
+import { ENCRYPTED } from '../layout.ts';
+import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
+import type { Inventory, NotedRemoval, StoredCopy } from './inventory.ts';
+
+/** Manifests that are fetched at a time. */
+const AT_ONCE = 8;
+
+/** One backup of the bucket: the content of one name, in one folder or, where two stations chose the same, in several. */
+export interface StoredName {
+  readonly mac: Mac;
+  readonly id: string;
+  readonly copies: readonly StoredCopy[];
+}
+
+export interface Union {
+  readonly facts: RetentionFacts;
+  /** By {@link nameKey}. */
+  readonly names: ReadonlyMap<string, StoredName>;
+}
+
+export const nameKey = ({ mac, id }: { readonly mac: Mac; readonly id: string }) => `${mac} ${id}`;
+
+/** Null: it cannot be had, or is encrypted with a key that is not here. */
+export type ReadManifest = (copy: StoredCopy, signal: AbortSignal) => Promise<ManifestReading | null>;
+
+export interface UnionParts {
+  readonly inventory: Inventory;
+  readonly notes: ReadonlyMap<string, NotedRemoval>;
+  /** Of all boards of the archive, and of the bucket. */
+  readonly known: readonly KnownOfBoard[];
+  readonly readManifest: ReadManifest;
+  /** What of the journals could not be read; a sentence fragment each. */
+  readonly problems: readonly string[];
+  readonly nowMs: number;
+  readonly only?: ReadonlySet<Mac> | undefined;
+  readonly signal: AbortSignal;
+}
+
+export async function unionOf(parts: UnionParts): Promise<Union> {
+  const { inventory, notes, known, readManifest, problems, nowMs, only, signal } = parts;
+  const names = new Map<string, StoredName & { readonly copies: StoredCopy[] }>();
+  for (const copy of inventory.copies.values()) {
+    if (!isThere(copy, notes.get(copy.folder))) continue;
+    const name = names.get(nameKey(copy)) ?? { mac: copy.mac, id: copy.id, copies: [] };
+    names.set(nameKey(copy), name);
+    name.copies.push(copy);
+  }
+  const marksOf = new Map(known.map((board) => [board.mac, board]));
+  const backups = new Map<Mac, RetentionBackup[]>();
+  await forEachAtOnce(
+    [...names.values()],
+    AT_ONCE,
+    async (name) => {
+      const facts = await factsOf(name, marksOf.get(name.mac), (copy) => readManifest(copy, signal));
+      const ofBoard = backups.get(name.mac) ?? [];
+      backups.set(name.mac, ofBoard);
+      ofBoard.push(facts);
+    },
+    signal,
+  );
+  return { facts: retentionFacts({ known, backups, problems, nowMs, only }), names };
+}
+
+/** The same backups, with the marks as they are now. */
+export function withMarks(
+  { facts, names }: Union,
+  { known, problems, nowMs }: Pick<UnionParts, 'known' | 'problems' | 'nowMs'>,
+): Union {
+  const marksOf = new Map(known.map((board) => [board.mac, board]));
+  const backups = new Map(
+    facts.boards.map(({ mac, backups: ofBoard }): [Mac, RetentionBackup[]] => {
+      const marks = marksOf.get(mac)?.marks ?? { pins: [] };
+      return [mac, ofBoard.map((backup) => ({ ...backup, pin: pinOf(backup.id, marks) }))];
+    }),
+  );
+  return { facts: retentionFacts({ known, backups, problems, nowMs, only: facts.only }), names };
+}
+
+/** Whether a folder is a backup: complete, or one of which a removal has taken nothing but SHA256SUMS. */
+export function isThere({ files }: StoredCopy, note: NotedRemoval | undefined): boolean {
+  if (files.has(CHECKSUMS)) return true;
+  return note !== undefined && note.files.length > 0 && note.files.every((name) => files.has(name));
+}
+
+function retentionFacts({
+  known,
+  backups,
+  problems,
+  nowMs,
+  only,
+}: Pick<UnionParts, 'known' | 'problems' | 'nowMs' | 'only'> & {
+  readonly backups: ReadonlyMap<Mac, readonly RetentionBackup[]>;
+}): RetentionFacts {
+  const boards = known.map((board): RetentionBoard => ({ ...board, backups: backups.get(board.mac) ?? [] }));
+  const obstacles = [...problems, ...known.flatMap((board) => board.obstacles)];
+  return { boards, obstacles, nowMs, ...(only === undefined ? {} : { only }) };
+}
+
+async function factsOf(
+  { id, mac, copies }: StoredName,
+  board: KnownOfBoard | undefined,
+  readManifest: (copy: StoredCopy) => ReturnType<ReadManifest>,
+): Promise<RetentionBackup> {
+  const judged = await Promise.all(
+    copies.map(async (copy) => {
+      const reading = await readManifest(copy);
+      return { copy, reading, state: stateOf(copy, reading) };
+    }),
+  );
+  const first = judged.find(({ state }) => state === 'sound')?.reading;
+  const manifest = first?.kind === 'read' ? first.manifest : undefined;
+  const marks = board?.marks ?? { pins: [], confirmations: [] };
+  const files = copies.flatMap((copy) => [...copy.files]);
+  return {
+    id,
+    createdAt: manifest?.createdAt ?? null,
+    // A name stands for all that lies under it, so the worst of it counts.
+    state: judged.find(({ state }) => state !== 'sound')?.state ?? 'sound',
+    firmware: manifest?.contents.firmware ?? null,
+    sizeOnDiskBytes: files.reduce((sum, [, { sizeBytes }]) => sum + sizeBytes, 0),
+    pin: pinOf(id, marks),
+    holdsForeign: judged.some(({ copy, reading }) => isForeignIn(copy, reading)),
+    isConfirmed: judged.every(
+      ({ reading }) => reading?.kind === 'read' && isConfirmed({ id, manifest: reading.manifest }, marks),
+    ),
+    isImported: judged.some(({ reading }) => reading?.kind === 'read' && reading.manifest.confirmed === null),
+  };
+
+  function stateOf(copy: StoredCopy, reading: ManifestReading | null): RetentionBackup['state'] {
+    if (reading === null) return 'unreadable';
+    if (reading.kind !== 'read') return reading.kind;
+    const { image, mac: told, id: named } = reading.manifest;
+    const plain = copy.files.get(image.file);
+    const stored = plain ?? copy.files.get(image.file + ENCRYPTED);
+    if (stored === undefined || told !== mac || named !== id) return 'damaged';
+    if (image.file !== 'flash.bin') return 'sound'; // how long it is when packed, the manifest does not say
+    const expected = plain === undefined ? encryptedSize(image.sizeBytes) : image.sizeBytes;
+    return stored.sizeBytes === expected ? 'sound' : 'damaged';
+  }
+}
+
+function isForeignIn({ files }: StoredCopy, reading: ManifestReading | null): boolean {
+  if (reading?.kind !== 'read') return false; // protected anyway
+  const suffix = files.has(MANIFEST) ? '' : ENCRYPTED;
+  const ours = [CHECKSUMS, MANIFEST + suffix, reading.manifest.image.file + suffix];
+  return [...files.keys()].some((name) => !ours.includes(name));
+}
