@@ -8,6 +8,7 @@ import type { Config } from '../config/loader.ts';
 import { parseQuietHours } from '../config/quiet-hours.ts';
 import { retentionPolicy } from '../config/retention.ts';
 import { watchConfig } from '../config/reload.ts';
+import { REMOTE_SPANS } from '../config/remotes.ts';
 import { parseSize } from '../config/size.ts';
 import { parseSpan } from '../config/span.ts';
 import { CatchUp } from '../daemon/catch-up.ts';
@@ -25,6 +26,7 @@ import { Scrub } from '../daemon/scrub.ts';
 import { Station } from '../daemon/station.ts';
 import { toEspdError } from '../errors.ts';
 import { startOutbound } from '../outbound/outbound.ts';
+import { remoteAddress } from '../serial/remotes.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
 import { VERSION } from '../version.ts';
 import { type CommandContext, resetModeOf } from './context.ts';
@@ -155,6 +157,12 @@ function settingsOf(config: Config): DaemonSettings {
     full: config.transfer.full,
     reader: config.transfer.reader,
     afterRelease: config.watch.afterRelease,
+    rounds: new Map(
+      config.watch.remotes.flatMap(({ url, every }) => {
+        const everyMs = every === null ? null : parseSpan(every, REMOTE_SPANS);
+        return everyMs === null ? [] : [[remoteAddress(url), everyMs]];
+      }),
+    ),
     timing: {
       graceMs: config.watch.graceSeconds * 1000,
       quietHours: config.watch.quietHours === null ? null : parseQuietHours(config.watch.quietHours),

@@ -3,6 +3,12 @@
 import { z } from 'zod';
 import { parseMac } from '../mac.ts';
 import { remoteAddress, remoteNameProblem, remoteUrlProblem } from '../serial/remotes.ts';
+import { type SpanUnit, parseSpan } from './span.ts';
+
+export const REMOTE_SPANS: readonly SpanUnit[] = ['m', 'h', 'd'];
+/** A look resets the board. */
+const SHORTEST_MS = 10 * 60_000;
+const LONGEST_MS = 366 * 86_400_000;
 
 const remoteSchema = z
   .strictObject({
@@ -15,6 +21,18 @@ const remoteSchema = z
       .string()
       .superRefine(told((name) => (parseMac(name) === undefined ? remoteNameProblem(name) : 'wants a name, not a MAC')))
       .describe('What the port is called: 1 to 32 letters, digits, dots, dashes or underscores. For --port as well.'),
+    every: z
+      .string()
+      .max(32)
+      .refine((value) => isWithin(parseSpan(value, REMOTE_SPANS)), {
+        message: 'wants a time from 10m to 366d, such as 12h or 7d',
+      })
+      .nullable()
+      .default(null)
+      .describe(
+        'How long after the last look its board is looked at again, which resets it: 12h, 7d. null: only when it was away, ' +
+          'when the daemon starts, and when somebody asks.',
+      ),
   })
   .describe('A port of another machine.');
 
@@ -36,6 +54,10 @@ export const remotesSchema = z
   })
   .default([])
   .describe('Ports of other machines over RFC 2217; every one of them is taken for a board.');
+
+function isWithin(spanMs: number | null): boolean {
+  return spanMs !== null && spanMs >= SHORTEST_MS && spanMs <= LONGEST_MS;
+}
 
 function repeated(key: 'name' | 'url', first: number): string {
   const what = key === 'name' ? 'a name' : 'a server and port';

@@ -46,6 +46,8 @@ export interface Visit extends PlugIn {
   readonly request?: BackupRequest;
   /** Another program has had the port, and has closed it. */
   readonly isAfterRelease?: boolean;
+  /** A remote is looked at again by the clock. */
+  readonly isRound?: boolean;
 }
 
 /** What came of a job; undefined where it was dropped before it began. */
@@ -309,9 +311,10 @@ export class BoardJobs {
   }
 }
 
-function causeOf({ isAfterRelease, request, retry }: Visit): JobCause {
+function causeOf({ isAfterRelease, isRound, request, retry }: Visit): JobCause {
   if (request !== undefined) return 'request';
   if (isAfterRelease === true) return 'after-release';
+  if (isRound === true) return 'round';
   return retry === undefined ? 'plug-in' : 'retry';
 }
 

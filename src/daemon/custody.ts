@@ -2,11 +2,10 @@
 
 import { type Clock, unlessAborted } from '../clock.ts';
 import { EspdError } from '../errors.ts';
-import type { PlugIn } from '../plugs/job.ts';
 import { type Slots, slotKey } from '../plugs/slots.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import type { AttachedPorts } from './attached.ts';
-import type { BoardJobs } from './board-jobs.ts';
+import type { BoardJobs, Visit } from './board-jobs.ts';
 import type { EventBody } from './event-types.ts';
 import { type Hold, type HoldRequest, Holds, type TakeRequest, type TakenPort } from './holds.ts';
 import { heldBy } from './port-errors.ts';
@@ -18,16 +17,16 @@ export interface CustodyParts {
   readonly slots: Slots;
   readonly attached: AttachedPorts;
   /** Nothing waits for the port any more, nor is tried again there. @returns what was yet to come */
-  readonly giveUp: (address: string) => PlugIn | undefined;
+  readonly giveUp: (address: string) => Visit | undefined;
   /** A port is free again, and is to be looked at. */
-  readonly consider: (plugIn: PlugIn) => void;
+  readonly consider: (visit: Visit) => void;
 }
 
 export class Custody {
   readonly #parts: CustodyParts;
   readonly #holds: Holds;
   /** Given up, or plugged in, while somebody held the port: considered when it is released. By the address of the hold. */
-  readonly #owed = new Map<string, PlugIn>();
+  readonly #owed = new Map<string, Visit>();
   /** Where the held ports are plugged in: a board that is reset may come back with another address. */
   readonly #places = new Map<string, string>();
 
@@ -102,8 +101,9 @@ export class Custody {
   }
 
   /** A port that is held, and is to be looked at once it is released. */
-  owe({ port }: PlugIn): void {
-    this.#owed.set(this.at(port)?.port ?? port.address, { port, inDownloadMode: false });
+  owe({ port, isRound }: Visit): void {
+    const visit = { port, inDownloadMode: false, ...(isRound === true && { isRound }) };
+    this.#owed.set(this.at(port)?.port ?? port.address, visit);
   }
 
   /** It is not there any more. */

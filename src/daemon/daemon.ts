@@ -32,6 +32,7 @@ import { JobNumbers } from './job-numbers.ts';
 import { heldBy, stopping } from './port-errors.ts';
 import { PortFailures } from './port-failures.ts';
 import { AT_ONCE, Timing, type TimingSettings } from './timing.ts';
+import { Rounds } from './rounds.ts';
 import { Unfinished } from './unfinished.ts';
 
 /** What of the config the daemon acts by; may change while it runs. */
@@ -43,6 +44,8 @@ export interface DaemonSettings extends JobSettings {
   readonly timing?: TimingSettings;
   /** Look at a board again when another program has closed its port. Default: no. */
   readonly afterRelease?: boolean;
+  /** After which time a remote is looked at again, in milliseconds, by its address. Default: never by the clock. */
+  readonly rounds?: ReadonlyMap<string, number>;
 }
 
 /** The watcher as the daemon uses it. */
@@ -90,6 +93,7 @@ export class Daemon {
   readonly #timing: Timing;
   readonly #unfinished: Unfinished;
   readonly #afterRelease: AfterRelease;
+  readonly #rounds: Rounds;
   #settings: DaemonSettings;
   #stopping: Promise<void> | undefined;
 
@@ -111,7 +115,7 @@ export class Daemon {
       onError: (job, error) => this.#onJobError(job, error),
       onProgress: (job, progress) => this.#onProgress(job, progress),
       onDone: ({ port }) => this.#failures.forget(port.address),
-      onEnd: ({ port }) => this.#onJobEnd(port),
+      onEnd: ({ port, trace }) => this.#onJobEnd(port, trace.mac !== undefined),
     });
     this.#custody = new Custody({
       ...{ attached: this.#attached, clock, emit, jobs: this.#jobs, slots: this.#slots },
@@ -146,6 +150,11 @@ export class Daemon {
       inUse: portUse ?? createUseLook(),
       onReleased: (port) => this.#consider({ port, inDownloadMode: false, isAfterRelease: true }),
     });
+    this.#rounds = new Rounds({
+      clock,
+      everyMs: ({ address }) => this.#settings.rounds?.get(address),
+      onDue: (port) => this.#consider({ port, inDownloadMode: false, isRound: true }),
+    });
     this.#arrivals = new Arrivals({
       ...{ attached: this.#attached, clock, emit, log, slots: this.#slots },
       cooldownMs: () => this.#settings.cooldownMs,
@@ -159,7 +168,9 @@ export class Daemon {
       onMissing: (port, into, waitedMs) => this.#failures.missing(port, this.#slots.macAt(port), into, waitedMs),
     });
     this.#ports = parts.watch((event) => {
-      if (this.#stopping === undefined) this.#arrivals.onPortEvent(event);
+      if (this.#stopping !== undefined) return;
+      this.#arrivals.onPortEvent(event);
+      this.#rounds.onPortEvent(event);
     });
   }
 
@@ -192,6 +203,7 @@ export class Daemon {
     if (this.#stopping !== undefined) return;
     this.#timing.applied();
     this.#afterRelease.applied();
+    this.#rounds.applied();
     for (const { port } of this.#admission.leftAlone) this.#judgeAgain(port);
     // Judged by the new rules: what the config names anew, and what it names no more.
     void this.#ports.rescan?.('config');
@@ -250,6 +262,7 @@ export class Daemon {
     this.#arrivals.close();
     this.#timing.close();
     this.#afterRelease.close();
+    this.#rounds.close();
     const done = Promise.allSettled([this.#ports.close(), this.#unfinished.close(), this.#jobs.close()]);
     this.#custody.close();
     try {
@@ -352,7 +365,8 @@ export class Daemon {
     else this.#failures.mayPass(port, id, trace, error);
   }
 
-  #onJobEnd(port: PortInfo): void {
+  #onJobEnd(port: PortInfo, hasFoundBoard: boolean): void {
+    if (this.#stopping === undefined) this.#rounds.jobEnded(port, hasFoundBoard);
     const again = this.#replugged.get(port.address);
     this.#replugged.delete(port.address);
     // What a stop has ended is looked at by the next daemon.

@@ -15,8 +15,11 @@ export interface EventError {
   readonly hint: string;
 }
 
-/** Why a job began: a board was plugged in, a failure may have passed, another program has closed its port, or somebody asked. */
-export type JobCause = 'plug-in' | 'retry' | 'after-release' | 'request';
+/**
+ * Why a job began: a board was plugged in, a failure may have passed, another program has closed its port, a remote is
+ * looked at by the clock, or somebody asked.
+ */
+export type JobCause = 'plug-in' | 'retry' | 'after-release' | 'round' | 'request';
 export type JobKind = 'backup' | 'identify' | 'verify' | 'restore' | 'prune' | 'command';
 
 /** What a command outside of the service's own jobs is doing with a port, or a person with a hold. */

@@ -214,6 +214,7 @@ function queuedLines({ port, product, cause, name }: EventOf<'job-queued'>): Lin
   if (cause === 'plug-in' && name !== undefined) return [line('info', 'Looking at a remote', { port, name })];
   if (cause === 'plug-in') return [line('info', 'Plugged in', { port, product: product ?? undefined })];
   if (cause === 'retry') return [line('debug', 'Trying again', { port })];
+  if (cause === 'round') return [line('info', 'Looking again', { port, name })];
   const message = cause === 'after-release' ? 'Another program has closed the port' : 'Asked for';
   return [line('info', message, { port })];
 }

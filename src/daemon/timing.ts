@@ -54,7 +54,7 @@ export class Timing {
   admit(visit: Visit): void {
     const { address } = visit.port;
     const before = this.#waiting.get(address);
-    const hasNews = visit.isAfterRelease === true || visit.retry !== undefined;
+    const hasNews = visit.isAfterRelease === true || visit.isRound === true || visit.retry !== undefined;
     if (before?.visit.port.key === visit.port.key && !hasNews) return;
     before?.cancel();
     const waiting: Waiting = { visit, sinceMs: this.#parts.clock.now(), cancel: () => undefined };
@@ -101,7 +101,7 @@ export class Timing {
     const quiet = quietHours === null ? 0 : quietMs(clock.date(), quietHours, timezone);
     if (quiet > 0) return { why: 'quiet-hours', waitMs: quiet };
     // A board that our own reset has sent away is in download mode, and waits for us.
-    const hasGrace = !visit.inDownloadMode && visit.retry === undefined;
+    const hasGrace = !visit.inDownloadMode && visit.isRound !== true && visit.retry === undefined;
     return { why: 'grace', waitMs: hasGrace ? sinceMs + graceMs - clock.now() : 0 };
   }
 
@@ -137,8 +137,8 @@ export class Timing {
   }
 
   /** Null = whoever asks is not kept waiting. */
-  #dueMsFor({ isAfterRelease, request }: Visit): number | null {
-    return isAfterRelease === true || request !== undefined ? null : this.#parts.settings().dueMs;
+  #dueMsFor({ isAfterRelease, isRound, request }: Visit): number | null {
+    return isAfterRelease === true || isRound === true || request !== undefined ? null : this.#parts.settings().dueMs;
   }
 
   #start(waiting: Waiting): void {

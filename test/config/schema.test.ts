@@ -259,6 +259,28 @@ test('remotes: a name and a server each, and none twice', () => {
   for (const bad of [{}, { name: 'x' }, { url: 'rfc2217://pi:1' }, 'desk', null]) {
     assert.ok(!accepts({ watch: { remotes: [bad] } }), JSON.stringify(bad));
   }
+  for (const [every, isGood] of [
+    ...([
+      ['10m', true],
+      ['12h', true],
+      ['7d', true],
+      ['366d', true],
+      [null, true],
+      ['9m', false],
+      ['367d', false],
+    ] as const),
+    ...([
+      ['', false],
+      ['12', false],
+      ['30s', false],
+      ['1w', false],
+      ['-1h', false],
+      [12, false],
+    ] as const),
+  ]) {
+    const value = { watch: { remotes: [{ name: 'desk', url: 'rfc2217://pi:4001', every }] } };
+    assert.equal(accepts(value), isGood, String(every));
+  }
   const faultsOf = (...remotes: object[]) =>
     configSchema.safeParse({ watch: { remotes } }).error?.issues.map(({ path, message }) => [path.join('.'), message]);
   const desk = { name: 'desk', url: 'rfc2217://pi:4001' };

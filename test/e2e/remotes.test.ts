@@ -1,11 +1,15 @@
 /** Remotes at a real daemon: away, back, held open for no longer than a job, and a config that changes under it. */
 
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readdir, readlink, writeFile } from 'node:fs/promises';
 import { type AddressInfo, type Server, type Socket, connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
-import { Bench, type BenchBoard, parseJson, until } from '../support/cli.ts';
+import { type TestContext, describe, test } from 'node:test';
+import { createBoard, demoImage } from '../../src/simulator/index.ts';
+import { servePty } from '../../src/simulator/serve/pty.ts';
+import { Bench, type BenchBoard, KIB, parseJson, until } from '../support/cli.ts';
 import { EspdProcess, startDaemon } from './support.ts';
 
 /** Between espd and the server of a board: counts connections, and can be away. */
@@ -23,13 +27,8 @@ class Wire {
   }
 
   /** Nothing listens yet. */
-  static async to(t: { after: (end: () => Promise<void>) => void }, { address }: BenchBoard): Promise<Wire> {
-    const probe = createServer().listen(0, '127.0.0.1');
-    await once(probe, 'listening');
-    const { port } = probe.address() as AddressInfo;
-    probe.close();
-    await once(probe, 'close');
-    const wire = new Wire(port, Number(new URL(address).port));
+  static async to(t: TestContext, { address }: BenchBoard): Promise<Wire> {
+    const wire = new Wire(await freePort(), Number(new URL(address).port));
     t.after(() => wire.close());
     return wire;
   }
@@ -65,6 +64,39 @@ class Wire {
     await once(server, 'close');
   }
 }
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+/** Debian's ser2net with a port on `device`. */
+async function startSer2net(t: TestContext, bench: Bench, device: string) {
+  const port = await freePort();
+  const config = join(bench.folder, 'ser2net.yaml');
+  const accepter = `telnet(rfc2217),tcp,127.0.0.1,${port}`;
+  const connector = `serialdev,${device},115200n81,local`;
+  await writeFile(config, `%YAML 1.1\n---\nconnection: &board\n  accepter: ${accepter}\n  connector: ${connector}\n`);
+  const child = spawn('ser2net', ['-n', '-u', '-c', config], { stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  t.after(async () => {
+    child.kill('SIGKILL');
+    await ended;
+  });
+  const folder = `/proc/${child.pid ?? 0}/fd`;
+  const hasDevice = async () => {
+    const targets = (await readdir(folder)).map((fd) => readlink(join(folder, fd)).catch(() => ''));
+    return (await Promise.all(targets)).includes(device);
+  };
+  return { port, hasDevice };
+}
+
+const noSer2net = spawnSync('ser2net', ['-v']).error === undefined ? false : 'SKIPPED: ser2net is not installed';
+if (noSer2net !== false) process.stderr.write(`remotes at a real ser2net ${noSer2net}\n`);
 
 interface StatusJson {
   readonly ports: readonly {
@@ -148,4 +180,51 @@ describe('remotes at a daemon', { timeout: 240_000 }, () => {
     daemon.kill('SIGTERM');
     assert.equal(await daemon.status(), 0);
   });
+
+  test(
+    'at a real ser2net: backed up, its device open for the job alone, and no other client disturbed',
+    { skip: noSer2net },
+    async (t) => {
+      const bench = await Bench.open(t);
+      const flashSizeBytes = 256 * KIB;
+      const content = demoImage({ family: 'esp32c3', sizeBytes: flashSizeBytes, appBytes: 40 * KIB });
+      const board = createBoard({ family: 'esp32c3', flashSizeBytes, content });
+      // No control lines on a pseudo-terminal: somebody has held BOOT and pressed RESET.
+      board.pressBoot(true);
+      board.powerCycle();
+      const linkPath = join(bench.folder, 'tty');
+      const served = await servePty(board, { linkPath });
+      t.after(() => served.close());
+      const ser2net = await startSer2net(t, bench, await readlink(linkPath));
+      const socket = join(bench.folder, 'espd.sock');
+      await bench.configure({
+        ...{ log: { format: 'json' }, api: { socket } },
+        watch: { remotes: [{ name: 'desk', url: `rfc2217://127.0.0.1:${ser2net.port}` }] },
+      });
+      const daemon = await startDaemon(t, bench);
+      // Where ser2net does not listen yet, it is tried again.
+      const { mac } = await daemon.message('Backed up and verified');
+      assert.equal(mac, board.mac);
+      await until(async () => !(await ser2net.hasDevice()), 'ser2net has closed its device');
+
+      // Somebody else has it: the daemon says so, and not a byte of it reaches them or the device.
+      const other = connect(ser2net.port, '127.0.0.1');
+      const heard: Buffer[] = [];
+      other.on('data', (chunk: Buffer) => heard.push(chunk));
+      await until(() => ser2net.hasDevice(), 'the other client has the device');
+      await until(() => heard.length > 0, 'the offers of ser2net');
+      const { length } = Buffer.concat(heard);
+      const env = { ESPD_SOCKET: socket, ESPD_NO_DAEMON: '' };
+      const commands = board.commands.length;
+      const asking = new EspdProcess(t, bench, ['backup', '--port', 'desk', '--json'], { env });
+      assert.equal(await asking.status(), 1);
+      assert.match(asking.stdout, /"port-busy"/);
+      assert.deepEqual([Buffer.concat(heard).length, board.commands.length], [length, commands]);
+      other.destroy();
+      await until(async () => !(await ser2net.hasDevice()), 'ser2net has closed its device again');
+      daemon.kill('SIGTERM');
+      assert.equal(await daemon.status(), 0);
+      assert.equal(await ser2net.hasDevice(), false);
+    },
+  );
 });
