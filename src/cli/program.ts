@@ -13,8 +13,7 @@ import type { DiffCommandOptions } from './diff.ts';
 import { type DoctorCommandOptions, addDoctor } from './doctor-options.ts';
 import type { ExportCommandOptions } from './export/export.ts';
 import { addExport } from './export/options.ts';
-import { addPush } from './fleet/options.ts';
-import type { PushCommandOptions } from './fleet/push.ts';
+import { addFleetCommands } from './fleet/commands.ts';
 import { type CommonOptions, type Host, outputOf } from './host.ts';
 import type { ImportCommandOptions } from './import/import.ts';
 import { addImport } from './import/options.ts';
@@ -272,13 +271,7 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
     },
   );
 
-  addPush(add('push', 'copy backups into the object store of the config that are not there yet')).action(
-    (boards: string[], options: Omit<PushCommandOptions, 'boards'>, command: Command) =>
-      run(command, async (context) =>
-        (await import('./fleet/push.ts')).push(context, { ...options, boards }, host.env),
-      ),
-  );
-
+  addFleetCommands(add, run, host);
   addStationCommands(add, runAlone, host);
   addWeb(add, runAlone, host);
 

@@ -40,6 +40,8 @@ export const SENT_EVENTS = [
   'pruned',
   'backup-pushed',
   'push-failed',
+  'stations-heard',
+  'journal-unread',
   'config-reloaded',
   'config-rejected',
   'service-started',

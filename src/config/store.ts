@@ -2,8 +2,12 @@
 
 import { z } from 'zod';
 import { parseSize } from './size.ts';
+import { parseSpan } from './span.ts';
 
 const RATE_WANTED = 'wants bytes a second, such as 500K or 2M: at least 10K';
+const LOOK_UNITS = ['s', 'm', 'h', 'd'] as const;
+const MIN_LOOK = '10s';
+const MAX_LOOK = '1d';
 const MIN_RATE = 10 * 1024;
 
 const text = (maxLength: number) => z.string().min(1).max(maxLength);
@@ -68,9 +72,25 @@ export const storeSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe('Bytes a second that uploads may take, such as 2M; null: no bound.'),
+  look: z
+    .string()
+    .max(32)
+    .refine(isLook, { message: `wants a time such as 5m: ${MIN_LOOK} to ${MAX_LOOK}` })
+    .default('5m')
+    .describe('How often the daemon asks what other stations have put there.'),
 });
 
 export type StoreConfig = z.output<typeof storeSchema>;
+
+function isLook(look: string): boolean {
+  const ms = parseSpan(look, LOOK_UNITS) ?? 0;
+  return ms >= (parseSpan(MIN_LOOK, LOOK_UNITS) ?? 0) && ms <= (parseSpan(MAX_LOOK, LOOK_UNITS) ?? 0);
+}
+
+/** In ms. */
+export function lookMsOf({ look }: Pick<StoreConfig, 'look'>): number {
+  return parseSpan(look, LOOK_UNITS) ?? 0;
+}
 
 function isEndpoint(endpoint: string): boolean {
   if (!URL.canParse(endpoint)) return false;

@@ -227,6 +227,26 @@ interface EventFacts {
     readonly waiting: number;
   };
 
+  /** Other stations have said in their journals what was not known here. */
+  'stations-heard': {
+    readonly stations: readonly string[];
+    /** How many boards it is about, and which; of very many the first ones. */
+    readonly boards: number;
+    readonly macs: readonly Mac[];
+    readonly backups: number;
+    /** Backups that are not in the object store any more. */
+    readonly removed: number;
+    /** Labels, pins, sightings and the like. */
+    readonly marks: number;
+  };
+  /** A part of a station's journal cannot be read, or is not taken in. Told once until that changes; what is behind it is read. */
+  'journal-unread': {
+    readonly station: string;
+    readonly error: EventError;
+    /** 0: only single lines. */
+    readonly segments: number;
+  };
+
   'config-reloaded': { readonly needsRestart: boolean };
   'config-rejected': { readonly problem: string };
   'service-started': { readonly version: string; readonly archive: string };

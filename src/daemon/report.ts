@@ -179,6 +179,10 @@ function linesOf(event: ServiceEvent): Line[] {
       const fields = { mac: mac ?? undefined, id: id ?? undefined, code: error.code, hint: error.hint, waiting };
       return [line('warn', error.message, fields)];
     }
+    case 'stations-heard':
+      return heardLines(event);
+    case 'journal-unread':
+      return [line('warn', event.error.message, { station: event.station, hint: event.error.hint || undefined })];
     case 'config-reloaded':
       return [
         ...(event.needsRestart
@@ -198,6 +202,13 @@ function linesOf(event: ServiceEvent): Line[] {
     default:
       return [];
   }
+}
+
+function heardLines({ stations, boards, backups, removed, marks }: EventOf<'stations-heard'>): Line[] {
+  const counts = { boards, backups: backups || undefined, removed: removed || undefined, marks: marks || undefined };
+  // Sightings come all day.
+  const level = backups > 0 || removed > 0 ? 'info' : 'debug';
+  return [line(level, 'News of other stations', { stations: stations.slice(0, 10).join(', '), ...counts })];
 }
 
 function line(level: Line['level'], message: string, fields: LogFields = {}): Line {

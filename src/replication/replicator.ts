@@ -1,17 +1,18 @@
 /**
- * Brings every complete backup of the archive into the bucket, sooner or later. What waits is no list that could be lost:
- * it is what the archive has and what is not noted as done. So a kill costs nothing but a look.
+ * Brings every complete backup of the archive into the bucket, sooner or later, says in the journal what this station did,
+ * and hears what the others did. What waits is no list that could be lost: it is what the archive has and what is not noted
+ * as done. So a kill costs nothing but a look.
  */
 
 import type { Archive } from '../archive/types.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { type EspdError, toEspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import type { Journal } from './journal/journal.ts';
+import type { News, Trouble } from './journal/news.ts';
 import type { Fleet } from './open.ts';
 import { type Bucket, type Pushed, pushBackup } from './push-backup.ts';
 
-/** The archive is looked at again so often: commands add backups as well. */
-export const LOOK_MS = 10 * 60_000;
 const FIRST_RETRY_MS = 15_000;
 const MAX_RETRY_MS = 15 * 60_000;
 
@@ -23,12 +24,19 @@ export interface Waiting {
 export interface ReplicatorParts {
   readonly archive: Archive;
   readonly fleet: Fleet;
+  readonly journal: Journal;
+  /** Archive and journals are looked at so often: commands and other stations add backups as well. */
+  readonly lookMs: number;
   readonly clock: Clock;
   /** From 0 to 1. */
   readonly random: () => number;
   readonly onPushed: (backup: Waiting, pushed: Pushed, waiting: number) => void;
   /** `backup` is null where the store is the matter. Told once until something has changed. */
   readonly onFailed: (backup: Waiting | null, error: EspdError, waiting: number) => void;
+  /** Other stations have said something that was not known here. */
+  readonly onNews: (news: News) => void;
+  /** Told once until something has changed. */
+  readonly onTrouble: (trouble: Trouble) => void;
 }
 
 /** What the archive has and the bucket not, as far as this station knows; oldest first. */
@@ -73,6 +81,10 @@ export class Replicator {
   /** Left alone until the next look, with why. */
   readonly #failed = new Map<string, string>();
   #outage: string | undefined;
+  /** Of {@link Clock.now}: at once, at the start. */
+  #lookAtMs = Number.NEGATIVE_INFINITY;
+  readonly #told = new Set<string>();
+  #isFirstLook = true;
   #wake = new AbortController();
   #working: Promise<void> | undefined;
 
@@ -118,10 +130,15 @@ export class Replicator {
       this.#wake = new AbortController();
       try {
         this.#waiting = await findWaiting(archive, fleet);
-        if (this.#waiting.length > 0) await this.#pushAll(await fleet.open(signal));
+        if (this.#waiting.length > 0 || this.#isLookDue()) {
+          const bucket = await fleet.open(signal);
+          await this.#pushAll(bucket);
+          await this.#say(bucket);
+          await this.#hear(bucket);
+        }
         retryMs = 0;
         this.#outage = undefined;
-        await this.#rest(LOOK_MS, true);
+        await this.#rest(Math.max(0, this.#lookAtMs - this.#parts.clock.now()), true);
       } catch (error) {
         if (this.#isStopped()) return;
         const fault = toEspdError(error);
@@ -140,6 +157,11 @@ export class Replicator {
     const later: Waiting[] = [];
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       try {
+        // Two thousand backups of a new station are on their way for hours.
+        if (this.#isLookDue()) {
+          await this.#say(bucket);
+          await this.#hear(bucket);
+        }
         const pushed = await pushOne(archive, fleet, bucket, next, signal);
         this.#failed.delete(nameOf(next));
         this.#outage = undefined;
@@ -158,6 +180,44 @@ export class Replicator {
       }
     }
     this.#waiting.push(...later);
+  }
+
+  #isLookDue(): boolean {
+    return this.#parts.clock.now() >= this.#lookAtMs;
+  }
+
+  async #say(bucket: Bucket): Promise<void> {
+    await this.#apart('say', () => this.#parts.journal.write(bucket, this.#stop.signal));
+  }
+
+  async #hear(bucket: Bucket): Promise<void> {
+    if (!this.#isLookDue()) return;
+    const { journal, clock, lookMs, random, onNews, onTrouble } = this.#parts;
+    // Not all stations at the same moment, however they were started.
+    this.#lookAtMs = clock.now() + lookMs * (0.75 + random() / 2);
+    await this.#apart('hear', async () => {
+      const news = await journal.look(bucket, { signal: this.#stop.signal, isThorough: this.#isFirstLook });
+      this.#isFirstLook = false;
+      if (news.isMore) this.#lookAtMs = clock.now();
+      if (news.macs.length > 0) onNews(news);
+      const troubles = new Map(news.troubles.map((trouble) => [`${trouble.station} ${trouble.code}`, trouble]));
+      for (const [key, trouble] of troubles) if (!this.#told.has(key)) onTrouble(trouble);
+      this.#told.clear();
+      for (const key of troubles.keys()) this.#told.add(key);
+    });
+  }
+
+  /** What this machine is the matter of, a full disk perhaps, keeps no backup from the store. */
+  async #apart(what: 'say' | 'hear', work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+      this.#failed.delete(what);
+    } catch (error) {
+      const fault = toEspdError(error);
+      if (this.#isStopped() || fault.code.startsWith('store-')) throw error;
+      if (this.#failed.get(what) !== fault.code) this.#parts.onFailed(null, fault, this.waiting);
+      this.#failed.set(what, fault.code);
+    }
   }
 
   /** @param endsEarly by a new backup */

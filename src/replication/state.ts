@@ -4,16 +4,15 @@
  */
 
 import { createHash, randomBytes } from 'node:crypto';
-import { open, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { EspdError, systemCode } from '../errors.ts';
 import { type Mac, parseMac } from '../mac.ts';
 import type { StoreFacts } from '../store/probe.ts';
 import type { Place } from './layout.ts';
+import { appendLines, parseJson, readJson, replaceFile } from './state-file.ts';
 
-const MAX_STATE_BYTES = 1024 * 1024;
 const MACHINE_ID = '/etc/machine-id';
 
 const stationSchema = z.object({
@@ -52,6 +51,11 @@ export class ReplicationState {
     this.#folder = join(root, store);
   }
 
+  /** For others that keep what they know of this store. */
+  get folder(): string {
+    return this.#folder;
+  }
+
   /**
    * The name that no other station has: host, and random digits. A state that was copied with its machine's disk, but for
    * the machine's own id, gets a new one.
@@ -69,7 +73,7 @@ export class ReplicationState {
         .replace(/[^A-Za-z0-9_-]/g, '_')
         .slice(0, 40) || 'station';
     const name = `${host}-${randomBytes(6).toString('hex')}`;
-    await this.#write(file, JSON.stringify({ name, machine }));
+    await replaceFile(file, JSON.stringify({ name, machine }));
     return name;
   }
 
@@ -78,7 +82,7 @@ export class ReplicationState {
   }
 
   keepFacts(facts: KeptFacts): Promise<void> {
-    return this.#write(join(this.#folder, 'store.json'), JSON.stringify(facts));
+    return replaceFile(join(this.#folder, 'store.json'), JSON.stringify(facts));
   }
 
   /** The upload of this object that broke off. */
@@ -87,7 +91,7 @@ export class ReplicationState {
   }
 
   keepUpload(upload: KeptUpload): Promise<void> {
-    return this.#write(this.#uploadFile(upload.key), JSON.stringify(upload));
+    return replaceFile(this.#uploadFile(upload.key), JSON.stringify(upload));
   }
 
   async forgetUpload(key: string): Promise<void> {
@@ -98,65 +102,22 @@ export class ReplicationState {
   async done(): Promise<readonly Done[]> {
     const text = await readFile(join(this.#folder, 'done.jsonl'), 'utf8').catch(() => '');
     return text.split('\n').flatMap((line) => {
-      const { mac, ...done } = parsed(line, doneSchema) ?? { mac: '' };
+      const { mac, ...done } = parseJson(line, doneSchema) ?? { mac: '' };
       const board = parseMac(mac);
       return board === undefined || !('id' in done) ? [] : [{ ...done, mac: board }];
     });
   }
 
   async addDone({ mac, id, place }: Done): Promise<void> {
-    await this.#try(async () => {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-      const file = await open(join(this.#folder, 'done.jsonl'), 'a', 0o600);
-      try {
-        // A line that a crash cut off ends here.
-        await file.write(`\n${JSON.stringify({ mac, id, place })}\n`);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    });
+    await appendLines(join(this.#folder, 'done.jsonl'), [JSON.stringify({ mac, id, place })]);
   }
 
   #uploadFile(key: string): string {
     return join(this.#folder, `upload-${createHash('sha256').update(key).digest('hex').slice(0, 32)}.json`);
-  }
-
-  async #write(file: string, text: string): Promise<void> {
-    await this.#try(async () => {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-      const partial = `${file}.${process.pid}.partial`;
-      await writeFile(partial, text, { mode: 0o600, flush: true });
-      await rename(partial, file);
-    });
-  }
-
-  async #try(work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      throw new EspdError('archive-unwritable', `${this.#folder} cannot be written (${systemCode(error)})`, {
-        hint: 'What espd knows of the object store is kept there (archive.statePath)',
-        cause: error,
-      });
-    }
   }
 }
 
 /** Of a store and an archive: what one has of another is no business of a third. */
 export function stateName(...parts: readonly string[]): string {
   return createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 16);
-}
-
-async function readJson<T>(file: string, schema: z.ZodType<T>): Promise<T | undefined> {
-  const text = await readFile(file, 'utf8').catch(() => '');
-  return text.length > MAX_STATE_BYTES ? undefined : parsed(text, schema);
-}
-
-function parsed<T>(text: string, schema: z.ZodType<T>): T | undefined {
-  try {
-    return schema.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
 }

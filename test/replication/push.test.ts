@@ -13,7 +13,7 @@ import { boundName } from '../../src/replication/layout.ts';
 import { Replicator, findWaiting, pushOne } from '../../src/replication/replicator.ts';
 import { FOLDER, ID0, MAC, archiveAt, temporaryFolder } from '../archive/support.ts';
 import { FakeS3 } from '../store/fake-s3.ts';
-import { type Station, hurriedClock, image, never, station } from './support.ts';
+import { type Station, hurriedClock, image, never, station, unheard } from './support.ts';
 
 const MIB = 1024 * 1024;
 const PATH = `${FOLDER}/${ID0}`;
@@ -149,6 +149,7 @@ describe('a bucket', () => {
     const stopped = makeDeferred();
     const replicator = new Replicator({
       ...{ archive: one.archive, fleet: one.fleet, clock: hurriedClock, random: Math.random },
+      ...{ ...unheard, journal: one.journal },
       onPushed: ({ id }) => {
         told.push(`pushed ${id}`);
         stopped.resolve();
@@ -291,6 +292,7 @@ describe('a bucket', () => {
       };
       const replicator = new Replicator({
         ...{ archive: one.archive, fleet: one.again(), clock: hurriedClock, random: Math.random },
+        ...{ ...unheard, journal: one.journal },
         onPushed: ({ id }, _, waiting) => tell(`pushed ${id}, ${waiting} waiting`),
         onFailed: (backup, error) => {
           tell(`${error.code} ${backup?.id ?? 'store'}`);

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/clock.ts';
 import { storeSchema } from '../../src/config/store.ts';
 import { silentLogger } from '../../src/log.ts';
 import { openFleet } from '../../src/replication/open.ts';
+import { Journal } from '../../src/replication/journal/journal.ts';
 import { Replicator } from '../../src/replication/replicator.ts';
 
 const { archivePath, statePath, store, bandwidth, env } = JSON.parse(process.argv[2] ?? '') as {
@@ -25,7 +26,13 @@ const fleet = openFleet({
 });
 let waiting = 1;
 const replicator = new Replicator({
-  ...{ archive, fleet, clock: systemClock, random: Math.random },
+  ...{ archive, fleet, clock: systemClock, random: Math.random, lookMs: 200 },
+  journal: new Journal({
+    ...{ archive, clock: systemClock, folder: fleet.state.folder, version: '0.0.0-test', minFreeBytes: null },
+    freeBytes: () => Promise.resolve(1e12),
+  }),
+  onNews: () => undefined,
+  onTrouble: ({ message }) => void process.stderr.write(`${message}\n`),
   onPushed: (_, __, left) => (waiting = left),
   onFailed: (_, error) => void process.stderr.write(`${error.code} ${error.message}\n`),
 });

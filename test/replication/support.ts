@@ -8,7 +8,11 @@ import { type Clock, systemClock } from '../../src/clock.ts';
 import { type StoreConfig, storeSchema } from '../../src/config/store.ts';
 import { silentLogger } from '../../src/log.ts';
 import { type Fleet, openFleet } from '../../src/replication/open.ts';
+import type { Mac } from '../../src/mac.ts';
 import { IDLE_LIMIT_MS } from '../../src/store/http.ts';
+import { Journal } from '../../src/replication/journal/journal.ts';
+import type { News } from '../../src/replication/journal/news.ts';
+import type { Written } from '../../src/replication/journal/writer.ts';
 import { findWaiting, pushOne } from '../../src/replication/replicator.ts';
 import { MAC, T0, archiveAt, content, image, temporaryFolder } from '../archive/support.ts';
 
@@ -30,16 +34,39 @@ export interface Station {
   readonly fleet: Fleet;
   /** Another process of the same station, so to say. */
   again(): Fleet;
-  keep(bytes: Buffer, options?: { createdAt?: string }): Promise<Backup>;
+  keep(bytes: Buffer, options?: { createdAt?: string; mac?: Mac }): Promise<Backup>;
+  readonly journal: Journal;
+  /** Its own journal. */
+  write(): Promise<Written | undefined>;
+  /** At those of the others. */
+  look(isThorough?: boolean): Promise<News>;
   /** Everything that waits. */
   pushAll(): Promise<void>;
+}
+
+export interface JournalOptions {
+  readonly clock?: Clock;
+  readonly version?: string;
+  readonly freeBytes?: () => Promise<number>;
+}
+
+export interface StationOptions extends JournalOptions {
+  readonly options?: Partial<ArchiveOptions>;
+}
+
+/** Of a replicator whose test is about pushing. */
+export const unheard = { lookMs: 1e9, onNews: () => undefined, onTrouble: () => undefined };
+
+export function journalAt(archive: Archive, fleet: Fleet, options: JournalOptions = {}): Journal {
+  const defaults = { clock: hurriedClock, version: '0.0.0-test', freeBytes: () => Promise.resolve(1e12) };
+  return new Journal({ ...defaults, ...options, archive, folder: fleet.state.folder, minFreeBytes: null });
 }
 
 export async function station(
   t: TestContext,
   endpoint: string,
   config: Partial<StoreConfig> = {},
-  { clock = hurriedClock, options = {} }: { clock?: Clock; options?: Partial<ArchiveOptions> } = {},
+  { clock = hurriedClock, options = {}, ...heard }: StationOptions = {},
 ): Promise<Station> {
   const folder = await temporaryFolder(t);
   const archive = archiveAt(join(folder, 'archive'), options);
@@ -58,11 +85,14 @@ export async function station(
     return fleet;
   };
   const fleet = again();
+  const journal = journalAt(archive, fleet, { clock, ...heard });
   return {
-    ...{ folder, archive, fleet, again },
-    async keep(bytes, { createdAt = T0 } = {}) {
-      const facts = content(bytes, createdAt);
-      const draft = await archive.begin(MAC, bytes.length);
+    ...{ folder, archive, fleet, again, journal },
+    write: async () => journal.write(await fleet.open(never), never),
+    look: async (isThorough = false) => journal.look(await fleet.open(never), { signal: never, isThorough }),
+    async keep(bytes, { createdAt = T0, mac = MAC } = {}) {
+      const facts = content(bytes, createdAt, mac);
+      const draft = await archive.begin(mac, bytes.length);
       await draft.write(0, bytes);
       // Two stations are two hosts.
       return draft.commit({ ...facts, source: { ...facts.source, host: folder } });

@@ -7,7 +7,7 @@ import { type Waiting, findWaiting, isOfOneBackup, pushOne } from '../../replica
 import type { KeptFacts } from '../../replication/state.ts';
 import type { CommandContext } from '../context.ts';
 import { plural, printable } from '../text.ts';
-import { fleetOf } from './replication.ts';
+import { fleetOf, journalOf } from './replication.ts';
 
 export interface PushCommandOptions {
   /** As typed; empty = all boards. */
@@ -81,6 +81,10 @@ async function pushAll(
         if (!isOfOneBackup(failure)) throw failure;
         failures.push({ ...backup, error: failure });
       }
+    }
+    out.status('Telling the other stations');
+    if ((await journalOf(context, fleet).write(bucket, signal)) === undefined) {
+      out.note('The other stations are told by another espd of this station, which is at it');
     }
   } catch (error) {
     signal.throwIfAborted();

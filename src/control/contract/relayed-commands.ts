@@ -21,6 +21,7 @@ const RELAYED = [
   'unpin',
   'prune',
   'push',
+  'pull',
 ] as const;
 
 /** These choose another config or archive than the daemon's, or speak of a log that is not the person's. */

@@ -1,0 +1,46 @@
+/** One segment out of the bucket, as far as its bytes go: bounded, decrypted, and of its own place. */
+
+import { EspdError, hasCode } from '../../errors.ts';
+import { decryptWhole, encryptedSize } from '../encryption.ts';
+import { ENCRYPTED } from '../layout.ts';
+import type { Bucket } from '../push-backup.ts';
+import { segmentName } from './names.ts';
+import { MAX_READ_BYTES, type SegmentReading, readSegment } from './segment.ts';
+
+export interface Fetched {
+  readonly reading: SegmentReading;
+  /** When it was written, by this station's clock. */
+  readonly heardMs: number;
+}
+
+/**
+ * Undefined where there is none.
+ * @throws EspdError `store-damaged` where it is larger than any that espd writes, or was changed; `store-key`
+ */
+export async function fetchSegment(
+  { store, layout, keys }: Bucket,
+  { name, seq, isEncrypted }: { readonly name: string; readonly seq: number; readonly isEncrypted: boolean },
+  now: Date,
+  signal: AbortSignal,
+): Promise<Fetched | undefined> {
+  const bound = segmentName(name, seq);
+  const key = `${layout.prefix}${bound}${isEncrypted ? ENCRYPTED : ''}`;
+  const tooLarge = () =>
+    new EspdError('store-damaged', `${key} in the object store is larger than a segment of a journal can be`, {
+      hint: 'It is not used: no espd has written it',
+    });
+  const object = await store.get(key, { signal }).catch(async (error: unknown) => {
+    // A store gives nothing that is longer than memory is meant to take; only its size tells that from other faults.
+    if (!hasCode(error, 'store-failed')) throw error;
+    const facts = await store.head(key, { signal });
+    throw facts !== undefined && facts.sizeBytes > encryptedSize(MAX_READ_BYTES) ? tooLarge() : error;
+  });
+  if (object === undefined) return undefined;
+  if (object.bytes.length > encryptedSize(MAX_READ_BYTES)) throw tooLarge();
+  const bytes = isEncrypted ? decryptWhole(keys, bound, object.bytes) : object.bytes;
+  const heardMs = now.getTime() - (object.ageMs ?? 0);
+  return {
+    reading: readSegment(bytes, { station: name, seq, writtenMs: object.writtenMs ?? now.getTime() }),
+    heardMs,
+  };
+}

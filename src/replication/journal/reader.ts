@@ -1,0 +1,216 @@
+/**
+ * Reads what other stations have put into their journals. Segments are numbered without gaps, so the next one is asked
+ * for by its name; lists are asked for now and then only, since they cost more, and may lag. What cannot be read is no
+ * end: it is noted and asked for again, later and later, and what is behind it is read meanwhile. In which order lines
+ * come does not matter (FORMAT.md, The journal).
+ */
+
+import type { Clock } from '../../clock.ts';
+import { toEspdError } from '../../errors.ts';
+import type { Bucket } from '../push-backup.ts';
+import { fetchSegment } from './fetch.ts';
+import { JOURNAL, behindSegment, journalFolder, parseSegmentName, stationOf } from './names.ts';
+import { type News, NewsBook } from './news.ts';
+import type { Receiver } from './receive.ts';
+import type { Heard, HeardStation, JournalState } from './state.ts';
+import { type Reason, addUnread, dueNumbers, settleUnread } from './unread.ts';
+
+/** New stations are found so often. */
+const LIST_MS = 3_600_000;
+/** A station says something each day: of one that has not, a list tells whether a segment is missing. */
+const SILENT_MS = 26 * 3_600_000;
+/** Of one station at one look; the next look goes on at once. */
+const MAX_SEGMENTS = 200;
+const MAX_STATIONS = 1000;
+const MAX_PAGES = 20;
+
+export interface ReaderParts {
+  readonly state: JournalState;
+  readonly clock: Clock;
+  /** Of espd: what a later one has written is read again when it has changed. */
+  readonly version: string;
+  readonly receiver: Receiver;
+}
+
+export interface LookOptions {
+  readonly signal: AbortSignal;
+  /** Lists all journals, and asks for everything again that could not be read. */
+  readonly isThorough: boolean;
+  readonly onProgress?: (station: string, segments: number) => void;
+}
+
+/**
+ * Takes in what is new in all journals but that of this station.
+ * @throws EspdError `store-...` where the store is the matter, `disk-full`, `archive-unwritable`: what was read until then is kept
+ */
+export async function readJournals(parts: ReaderParts, bucket: Bucket, options: LookOptions): Promise<News> {
+  return new Look(parts, bucket, options).run();
+}
+
+class Look {
+  readonly #parts: ReaderParts;
+  readonly #bucket: Bucket;
+  readonly #options: LookOptions;
+  readonly #news = new NewsBook();
+
+  constructor(parts: ReaderParts, bucket: Bucket, options: LookOptions) {
+    this.#parts = parts;
+    this.#bucket = bucket;
+    this.#options = options;
+  }
+
+  async run(): Promise<News> {
+    const { state, receiver } = this.#parts;
+    const heard = await state.heard();
+    receiver.beginLook();
+    if (this.#options.isThorough || this.#isOver(heard.listedAt, LIST_MS)) await this.#findStations(heard);
+    try {
+      for (const [name, station] of Object.entries(heard.stations)) await this.#readStation(name, station, heard);
+    } finally {
+      this.#news.note(heard);
+    }
+    heard.lookedAt = this.#now().toISOString();
+    await state.keepHeard(heard);
+    return this.#news.news();
+  }
+
+  async #findStations(heard: Heard): Promise<void> {
+    const { store, layout, key } = this.#bucket;
+    let from: string | null = null;
+    for (let page = 0; page < MAX_PAGES; page++) {
+      const prefix = layout.prefix + JOURNAL;
+      const { folders, objects, next } = await store.list({
+        prefix,
+        folders: true,
+        from,
+        signal: this.#options.signal,
+      });
+      this.#news.foreign(objects.map((each) => each.key));
+      for (const folder of folders) {
+        const name = stationOf(folder.slice(layout.prefix.length));
+        if (name === undefined) this.#news.foreign([folder]);
+        else if (name !== layout.station && heard.stations[name] === undefined) {
+          if (Object.keys(heard.stations).length >= MAX_STATIONS) break;
+          heard.stations[name] = { next: 1, isEncrypted: key !== null, heardAt: null, unread: [] };
+        }
+      }
+      from = next;
+      if (from === null) break;
+    }
+    // A state that was copied from another station may name this one.
+    heard.stations = Object.fromEntries(Object.entries(heard.stations).filter(([name]) => name !== layout.station));
+    heard.listedAt = this.#now().toISOString();
+  }
+
+  async #readStation(name: string, station: HeardStation, heard: Heard): Promise<void> {
+    const { state, version } = this.#parts;
+    const { signal, isThorough } = this.#options;
+    for (const seq of dueNumbers(station, this.#now(), isThorough ? null : version)) {
+      const isRead = await this.#readOne(name, station, seq);
+      if (isRead === 'absent') this.#setAside(station, seq, missing(name, seq));
+    }
+    let isListed = false;
+    for (let count = 0; ; count++) {
+      signal.throwIfAborted();
+      if (count >= MAX_SEGMENTS) {
+        this.#news.isMore = true;
+        break;
+      }
+      if ((await this.#readOne(name, station, station.next)) === 'read') {
+        station.next++;
+        await state.keepHeard(heard);
+        this.#options.onProgress?.(name, count + 1);
+        continue;
+      }
+      // A list is asked once: what it has and a GET has not may be there a moment later.
+      if (isListed || !(isThorough || station.next === 1 || this.#isOver(station.heardAt, SILENT_MS))) break;
+      isListed = true;
+      if (!(await this.#skipTo(name, station))) break;
+    }
+    await state.keepHeard(heard);
+  }
+
+  /** `read` also where it could not be, and is noted for later. */
+  async #readOne(name: string, station: HeardStation, seq: number): Promise<'read' | 'absent'> {
+    const { version, receiver } = this.#parts;
+    try {
+      const found = await fetchSegment(
+        this.#bucket,
+        { name, seq, isEncrypted: station.isEncrypted },
+        this.#now(),
+        this.#options.signal,
+      );
+      if (found === undefined) return 'absent';
+      const { reading, heardMs } = found;
+      const heardAt = new Date(heardMs).toISOString();
+      if (station.heardAt === null || heardAt > station.heardAt) station.heardAt = heardAt;
+      if (reading.kind === 'read') {
+        await receiver.take({ station: name, store: this.#bucket.id }, reading.lines, this.#news, this.#options.signal);
+        if (reading.strange > 0) this.#news.strange(name, seq, reading.strange);
+      }
+      if (reading.kind === 'damaged') this.#setAside(station, seq, damaged(name, seq, reading.problem));
+      else if (reading.kind === 'newer' || reading.newer > 0) this.#setAside(station, seq, newer(name, seq), version);
+      else settleUnread(station, seq);
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      const { code, message } = toEspdError(error);
+      // Of these the segment is the matter, and not the store.
+      if (code !== 'store-damaged' && code !== 'store-key') throw error;
+      this.#setAside(station, seq, { code, message });
+    }
+    return 'read';
+  }
+
+  /** Whether there is anything to go on with: another form of the next segment, or one behind a gap. */
+  async #skipTo(name: string, station: HeardStation): Promise<boolean> {
+    const { store, layout } = this.#bucket;
+    const prefix = layout.prefix + journalFolder(name);
+    const after = layout.prefix + behindSegment(name, station.next - 1);
+    let from: string | null = null;
+    for (;;) {
+      const page = await store.list({ prefix, after, from, signal: this.#options.signal });
+      const known = page.objects.flatMap(({ key }) => {
+        const segment = parseSegmentName(key.slice(prefix.length));
+        if (segment === undefined) this.#news.foreign([key]);
+        return segment === undefined || segment.seq < station.next ? [] : [segment];
+      });
+      const [first] = known.sort((a, b) => a.seq - b.seq);
+      if (first !== undefined) {
+        const gap = { from: station.next, to: first.seq - 1 };
+        if (gap.from <= gap.to) addUnread(station, gap, missing(name, gap.from), { now: this.#now() });
+        station.next = first.seq;
+        station.isEncrypted = known.some((each) => each.seq === first.seq && each.isEncrypted);
+        return true;
+      }
+      from = page.next;
+      if (from === null) return false;
+    }
+  }
+
+  #setAside(station: HeardStation, seq: number, reason: Reason, version?: string): void {
+    addUnread(station, { from: seq, to: seq }, reason, { now: this.#now(), version });
+  }
+
+  #now(): Date {
+    return this.#parts.clock.date();
+  }
+
+  /** Also where a clock went back. */
+  #isOver(at: string | null, spanMs: number): boolean {
+    return at === null || !(Math.abs(this.#now().getTime() - Date.parse(at)) < spanMs);
+  }
+}
+
+function damaged(station: string, seq: number, problem: string): Reason {
+  return { code: 'store-damaged', message: `Segment ${seq} of the journal of ${station} is damaged: ${problem}` };
+}
+
+function missing(station: string, seq: number): Reason {
+  const message = `Segment ${seq} of the journal of ${station} is missing in the object store, and later ones are there`;
+  return { code: 'store-damaged', message };
+}
+
+function newer(station: string, seq: number): Reason {
+  const message = `Segment ${seq} of the journal of ${station} has lines of a newer espd: they are read once this one is newer`;
+  return { code: 'archive-newer', message };
+}

@@ -1,0 +1,125 @@
+/** Takes what others have said into the archive, within bounds: no journal can fill the disk, or a board's folder. */
+
+import { lstat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { MarkFile } from '../../archive/elsewhere/types.ts';
+import { EspdError, hasCode } from '../../errors.ts';
+import { type Mac, macToFolder } from '../../mac.ts';
+import type { NewsBook } from './news.ts';
+import type { JournalArchive } from './own-lines.ts';
+import type { JournalLine, MarkLine } from './segment.ts';
+
+/** A file of marks that is longer takes no more of others; 16 MiB are read of it, so there is room for this station's own. */
+export const MAX_MARKS_BYTES = 4 * 1024 * 1024;
+/** So it is with what is known of backups elsewhere: some 6,000 of 4 MiB of flash each. */
+export const MAX_STORED_BYTES = 64 * 1024 * 1024;
+const STORED = 'elsewhere.jsonl';
+/** Room that others leave to the backups of this station. */
+export const MIN_FREE_BYTES = 256 * 1024 * 1024;
+
+export interface ReceiverParts {
+  readonly archive: JournalArchive;
+  /** Of the archive's disk. */
+  readonly freeBytes: () => Promise<number>;
+  /** Below that nothing is taken in; null = {@link MIN_FREE_BYTES}. */
+  readonly minFreeBytes: number | null;
+}
+
+export class Receiver {
+  readonly #parts: ReceiverParts;
+  /** Lengths of files, as far as they are known in this look. */
+  readonly #bytes = new Map<string, number>();
+
+  constructor(parts: ReceiverParts) {
+    this.#parts = parts;
+  }
+
+  beginLook(): void {
+    this.#bytes.clear();
+  }
+
+  /** @throws EspdError `disk-full`, `archive-unwritable`; the signal's reason. What was taken in until then stays */
+  async take(
+    from: { readonly station: string; readonly store: string },
+    lines: readonly JournalLine[],
+    book: NewsBook,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#checkRoom();
+    const marks = new Map<string, { mac: Mac; file: MarkFile; lines: MarkLine[] }>();
+    for (const line of lines) {
+      signal.throwIfAborted();
+      if (line.kind !== 'mark') {
+        await this.#takeBackup(from, line, book);
+        continue;
+      }
+      const { mac, file } = line;
+      const group = marks.get(`${mac} ${file}`) ?? { mac, file, lines: [] };
+      group.lines.push(line.line);
+      marks.set(`${mac} ${file}`, group);
+    }
+    for (const { mac, file, lines: group } of marks.values()) {
+      signal.throwIfAborted();
+      const isFull = await this.#isFull(mac, file, MAX_MARKS_BYTES, JSON.stringify(group).length);
+      if (isFull) {
+        book.full(from.station, mac, file, MAX_MARKS_BYTES);
+        continue;
+      }
+      const count = await this.#parts.archive.elsewhere.receive(mac, file, from.station, group);
+      book.add(from.station, mac, 'marks', count);
+      if (count > 0 && file === 'labels.jsonl') book.describe(mac);
+    }
+  }
+
+  async #takeBackup(
+    { station, store }: { readonly station: string; readonly store: string },
+    line: Exclude<JournalLine, { kind: 'mark' }>,
+    book: NewsBook,
+  ): Promise<void> {
+    const { elsewhere } = this.#parts.archive;
+    const { mac } = line;
+    try {
+      if (await this.#isFull(mac, STORED, MAX_STORED_BYTES, JSON.stringify(line).length)) {
+        book.full(station, mac, STORED, MAX_STORED_BYTES);
+      } else if (line.kind === 'removed') {
+        const { id, folder, at } = line;
+        if (await elsewhere.forget({ mac, id, folder, at, store })) book.add(station, mac, 'removed');
+      } else {
+        const { id, folder, at, manifestSha256, manifest } = line;
+        const isNews = await elsewhere.note({ mac, id, store, folder, station, at, manifestSha256, manifest });
+        if (isNews) book.add(station, mac, 'backups');
+      }
+    } catch (error) {
+      // What the archive finds wrong with it; faults of the disk are for the caller.
+      if (!hasCode(error, 'usage')) throw error;
+    }
+  }
+
+  async #checkRoom(): Promise<void> {
+    const { archive, freeBytes, minFreeBytes } = this.#parts;
+    const wanted = Math.max(MIN_FREE_BYTES, minFreeBytes ?? 0);
+    const free = await freeBytes();
+    if (free >= wanted) return;
+    const [has, needs] = [free, wanted].map((bytes) => Math.round(bytes / 1024 / 1024));
+    throw new EspdError(
+      'disk-full',
+      `The disk of ${archive.root} has ${has} MiB left: what other stations say is not taken in`,
+      {
+        hint: `Make room: it goes on by itself with ${needs} MiB. Backups of boards here go on meanwhile`,
+      },
+    );
+  }
+
+  async #isFull(mac: Mac, file: string, maxBytes: number, addedBytes: number): Promise<boolean> {
+    const path = join(this.#parts.archive.root, macToFolder(mac), file);
+    const bytes =
+      this.#bytes.get(path) ??
+      (await lstat(path).then(
+        ({ size }) => size,
+        () => 0,
+      ));
+    const isFull = bytes + addedBytes > maxBytes;
+    this.#bytes.set(path, isFull ? bytes : bytes + addedBytes);
+    return isFull;
+  }
+}

@@ -1,0 +1,61 @@
+/** Files of the state: replaced as a whole, or with lines added at their end; what cannot be understood is not there. */
+
+import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import type { z } from 'zod';
+import { EspdError, systemCode } from '../errors.ts';
+
+const MAX_STATE_BYTES = 1024 * 1024;
+
+/** Undefined for what is missing, too long, or not of that form. */
+export async function readJson<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  maxBytes = MAX_STATE_BYTES,
+): Promise<T | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return text.length > maxBytes ? undefined : parseJson(text, schema);
+}
+
+export function parseJson<T>(text: string, schema: z.ZodType<T>): T | undefined {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+/** On the disk when it resolves, as the old content or the new one. @throws EspdError `archive-unwritable` */
+export async function replaceFile(file: string, text: string): Promise<void> {
+  await writing(file, async () => {
+    const partial = `${file}.${process.pid}.partial`;
+    await writeFile(partial, text, { mode: 0o600, flush: true });
+    await rename(partial, file);
+  });
+}
+
+/** On the disk when it resolves. @throws EspdError `archive-unwritable` */
+export async function appendLines(file: string, lines: readonly string[]): Promise<void> {
+  await writing(file, async () => {
+    const handle = await open(file, 'a', 0o600);
+    try {
+      // A line that a crash cut off ends here.
+      await handle.write(`\n${lines.join('\n')}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+async function writing(file: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await work();
+  } catch (error) {
+    throw new EspdError('archive-unwritable', `${dirname(file)} cannot be written (${systemCode(error)})`, {
+      hint: 'What espd knows of the object store is kept there (archive.statePath)',
+      cause: error,
+    });
+  }
+}
