@@ -47,6 +47,10 @@ export const ERROR_CODES = {
   'label-taken': { exit: EXIT.usage, meaning: 'Another board has this label' },
   'label-ambiguous': { exit: EXIT.notFound, meaning: 'Several boards have this label' },
   'archive-unknown-backup': { exit: EXIT.notFound, meaning: 'The board has no backup with this id, date or position' },
+  'archive-elsewhere': {
+    exit: EXIT.notFound,
+    meaning: 'The backup lies in the object store, and is not in this archive',
+  },
   'not-in-image': { exit: EXIT.notFound, meaning: 'The image has no such file, or no file system that espd can read' },
 
   'port-busy': { exit: EXIT.failed, meaning: 'Another program has the port open' },
@@ -78,6 +82,10 @@ export const ERROR_CODES = {
   'archive-unreadable': {
     exit: EXIT.failed,
     meaning: 'The archive, or a part of it, could not be read (no permission, a fault)',
+  },
+  'archive-taken': {
+    exit: EXIT.failed,
+    meaning: 'Another backup of this board has the same id here, with other content',
   },
   'archive-newer': { exit: EXIT.failed, meaning: 'A manifest was written by a newer espd than this one' },
   'disk-full': { exit: EXIT.failed, meaning: 'No space left where the archive is' },

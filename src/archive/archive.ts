@@ -112,7 +112,8 @@ class FolderArchive implements Archive {
   #owner: Promise<Owner> | undefined;
 
   constructor(root: string, options: ArchiveOptions) {
-    const { fs = nodeFileSystem, log, clock, createdBy, statePath, directoryMode = 0o700, fileMode = 0o600 } = options;
+    const { fs = nodeFileSystem, log, clock, createdBy, statePath, minFreeBytes = 0 } = options;
+    const { directoryMode = 0o700, fileMode = 0o600 } = options;
     this.root = root;
     this.#options = { ...options, compression: usableCompression(options.compression, log) };
     this.#disk = new Disk({ fs, log, directoryMode, fileMode });
@@ -128,9 +129,14 @@ class FolderArchive implements Archive {
       checkIdentity: () => this.#identity.check(),
     };
     this.sizes = new Sizer({ root: this.root, disk: this.#disk, minFreeBytes: options.minFreeBytes });
-    this.elsewhere = new Elsewhere({ ...about, log });
     this.marks = new MarkStore(about);
     this.retention = new Pruner({ ...about, log, createdBy, self, marks: this.marks, restores: this.#restores });
+    this.elsewhere = new Elsewhere({
+      ...{ ...about, log, self, hasher: this.#hasher, minFreeBytes },
+      inTurn: (work) => this.#reserving.take(work),
+      onCommitted: (backup) => this.#blocks.add(backup),
+      release: (mac, id, isElsewhere) => this.retention.release(mac, id, isElsewhere),
+    });
   }
 
   async boards(): ReturnType<Archive['boards']> {

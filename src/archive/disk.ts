@@ -129,11 +129,11 @@ export class Disk {
    * Writes a whole file and puts its content on the disk. Whatever had the name before loses it first, and is not
    * written to: a link that somebody planted leads to a file that is none of espd's.
    */
-  async writeFile(path: string, text: string): Promise<void> {
+  async writeFile(path: string, content: string | Buffer): Promise<void> {
     await this.fs.rm(path, { force: true });
     const handle = await this.createFile(path);
     try {
-      await writeAll(handle, Buffer.from(text), 0);
+      await writeAll(handle, typeof content === 'string' ? Buffer.from(content) : content, 0);
       await handle.sync();
     } finally {
       await handle.close();

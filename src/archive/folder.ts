@@ -228,7 +228,11 @@ function differs(witness: string, expected: string, actual: string): string {
   return `SHA-256 differs from ${witness}: ${expected} is expected, ${actual} is there`;
 }
 
-async function hashImage(
+/**
+ * Hashes a stored image, and what it holds.
+ * @param imageBytes of the flash; undefined where nothing tells
+ */
+export async function hashImage(
   parts: { disk: Disk; hasher: ImageHasher },
   path: string,
   imageBytes: number | undefined,

@@ -10,7 +10,7 @@ import { type LocalPolicy, planLocal } from './retention/local.ts';
 import { planRetention } from './retention/plan.ts';
 import type { RetentionPolicy } from './retention/policy.ts';
 import { blockades, protections } from './retention/protections.ts';
-import type { Decision, Reason, RetentionFacts, RetentionPlan } from './retention/types.ts';
+import type { Decision, Reason, ReasonCode, RetentionFacts, RetentionPlan } from './retention/types.ts';
 import { Turns } from './turns.ts';
 import type { ArchiveRetention, PruneReport } from './types.ts';
 
@@ -19,6 +19,12 @@ import type { ArchiveRetention, PruneReport } from './types.ts';
  * for longer where one has to come back, fewer would have the marks read more often.
  */
 const BATCH = 64;
+
+/**
+ * What keeps a backup from being lost, but not from being elsewhere alone. The clock has no say: it is not by age that it
+ * goes.
+ */
+const HARMLESS_ELSEWHERE: readonly ReasonCode[] = ['first', 'unconfirmed', 'clock'];
 
 export interface PrunerParts extends FactParts, RemovalParts {
   readonly marks: FactParts['marks'] & RemovalParts['marks'];
@@ -81,6 +87,45 @@ export class Pruner implements ArchiveRetention {
         throw toWriteError(error, this.#parts.root);
       }
     });
+  }
+
+  /**
+   * Removes a backup of which there is the same elsewhere: see {@link ArchiveElsewhere.release}.
+   * @param isElsewhere asked before, and once more when nobody can begin to use it any more
+   */
+  async release(mac: Mac, id: string, isElsewhere: () => Promise<boolean>): Promise<boolean> {
+    return this.#turns.take(async () => {
+      try {
+        await this.#parts.checkIdentity();
+        return await this.#release(mac, id, isElsewhere);
+      } catch (error) {
+        throw toWriteError(error, this.#parts.root);
+      }
+    });
+  }
+
+  async #release(mac: Mac, id: string, isElsewhere: () => Promise<boolean>): Promise<boolean> {
+    const { disk, root, clock } = this.#parts;
+    for (const [holding, work] of [...this.#stuck]) await this.#tryTo(work, holding);
+    await finishRemovals(this.#parts, mac, clock.date().getTime());
+    const { macs } = await this.#parts.boards();
+    const before = await factsOfBoards(this.#parts, macs, (each) => (each === mac ? 'all' : 'records'));
+    const isHere = before.some(({ board }) => board.mac === mac && board.backups.some((backup) => backup.id === id));
+    if (!isHere || !this.#mayBeReleased(before, mac, id) || !(await isElsewhere())) return false;
+    const holding = await takeAway(this.#parts, mac, id, null);
+    if (holding === undefined) return false;
+    let isFree = false;
+    try {
+      await disk.syncFolder(join(root, macToFolder(mac)));
+      isFree = this.#mayBeReleased(await this.#factsNow(before), mac, id);
+    } finally {
+      await this.#tryTo(isFree ? destroy : putBack, holding);
+    }
+    return isFree;
+  }
+
+  #mayBeReleased(facts: readonly BoardFacts[], mac: Mac, id: string): boolean {
+    return this.#judge(facts)({ mac, id }).every(({ code }) => HARMLESS_ELSEWHERE.includes(code));
   }
 
   async #remove(

@@ -39,19 +39,26 @@ export interface Holding {
 
 /**
  * Notes that a backup is removed, and takes its name away; the caller then fsyncs the board's folder.
- * @param why in words, for `show`
+ * @param why in words, for `show`; null: it is no removal, and nothing is noted
  * @returns undefined where there is no such backup (any more)
  * Rejects with the system's error; a link, or a file in the place of a backup, is `ENOTDIR`.
  */
-export async function takeAway(parts: RemovalParts, mac: Mac, id: string, why: string): Promise<Holding | undefined> {
+export async function takeAway(
+  parts: RemovalParts,
+  mac: Mac,
+  id: string,
+  why: string | null,
+): Promise<Holding | undefined> {
   const { root, disk, marks, createdBy } = parts;
   const boardFolder = join(root, macToFolder(mac));
   const path = join(boardFolder, id);
   const stats = await disk.lstat(path);
   if (stats === undefined) return undefined;
   if (!stats.isDirectory()) throw Object.assign(new Error(`${path} is no folder`), { code: 'ENOTDIR' });
-  const sha256 = (await judgeBackup(disk, root, mac, id))?.backup?.manifest.image.sha256 ?? null;
-  await marks.noteRemoval(mac, { id, sha256, why, createdBy });
+  if (why !== null) {
+    const sha256 = (await judgeBackup(disk, root, mac, id))?.backup?.manifest.image.sha256 ?? null;
+    await marks.noteRemoval(mac, { id, sha256, why, createdBy });
+  }
   const holding = join(boardFolder, draftName(await parts.self()));
   try {
     await disk.fs.rename(path, holding);

@@ -1,29 +1,33 @@
 /** What is noted of the object store and of other stations, in the folders of the boards. */
 
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { EspdError, systemCode } from '../../errors.ts';
-import type { Logger } from '../../log.ts';
 import { macToFolder } from '../../mac.ts';
 import type { Mac } from '../../mac.ts';
+import { printable } from '../../printable.ts';
+import type { Backup } from '../backup.ts';
 import { readFault, readFully, toWriteError } from '../disk.ts';
-import type { Disk } from '../disk.ts';
+import { MANIFEST } from '../folder.ts';
+import { isBackupId } from '../ids.ts';
 import { appendLines } from '../line-log.ts';
+import { MAX_MANIFEST_BYTES } from '../manifest.ts';
 import { toProblem } from '../problems.ts';
+import type { Pruner } from '../prune.ts';
 import { isStationName } from '../station.ts';
 import { Turns } from '../turns.ts';
+import { type AdopterParts, adopt } from './adopt.ts';
 import { identityOf, parseMarkLines, readMarkLine } from './mark-lines.ts';
 import { readStoredLine, toStoredLine } from './stored-lines.ts';
 import type { StoredLine } from './stored-lines.ts';
 import { StoredLog } from './stored-log.ts';
-import type { ArchiveElsewhere, GoneBackup, MarkFile, OwnLines, StoredBackup } from './types.ts';
+import type { Adoption, ArchiveElsewhere, Fill, GoneBackup, MarkFile, OwnLines, StoredBackup } from './types.ts';
 
 /** Longer than this a file of marks does not become by what others say: it would not be read any more. */
 const MAX_MARK_BYTES = 8 * 1024 * 1024;
 
-export interface ElsewhereParts {
-  readonly root: string;
-  readonly disk: Disk;
-  readonly log: Logger;
+export interface ElsewhereParts extends AdopterParts {
+  readonly release: Pruner['release'];
   /** Rejects where the archive is not the one that this process began with. */
   checkIdentity(): Promise<void>;
 }
@@ -117,6 +121,27 @@ export class Elsewhere implements ArchiveElsewhere {
       if (systemCode(error) !== 'ENOENT') throw error;
     }
     return { bytes, text: bytes.toString('utf8'), sizeBytes: bytes.length };
+  }
+
+  async adopt(adoption: Adoption, fill: Fill, signal?: AbortSignal): Promise<Backup> {
+    if (!isBackupId(adoption.id)) throw new EspdError('usage', `${printable(adoption.id)} is no backup id`);
+    await this.#write(adoption.mac, () => Promise.resolve());
+    try {
+      return await adopt(this.#parts, adoption, fill, signal);
+    } catch (error) {
+      throw toWriteError(error, this.#parts.root);
+    }
+  }
+
+  async release(mac: Mac, id: string): Promise<boolean> {
+    if (!isBackupId(id)) return false;
+    return this.#parts.release(mac, id, async () => {
+      const path = join(this.#folder(mac), id, MANIFEST);
+      const own = createHash('sha256')
+        .update(await this.#parts.disk.readSmall(path, MAX_MANIFEST_BYTES))
+        .digest('hex');
+      return (await this.#stored.read(mac)).some((each) => each.id === id && each.manifestSha256 === own);
+    });
   }
 
   /** Of a board that is known only from elsewhere, the folder is made. */

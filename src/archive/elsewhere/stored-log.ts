@@ -17,6 +17,20 @@ const LINE_FEED = 0x0a;
 /** Boards of which it is remembered what is noted, without manifests: some 300 bytes a backup. */
 const MAX_REMEMBERED = 64;
 
+/**
+ * All backups of a board that are in a store, oldest first; none where there is no file. Rejects with the system's error.
+ */
+export async function readStored(disk: Disk, boardFolder: string, mac: Mac): Promise<StoredBackup[]> {
+  const lines = new Map<string, { line: StoredLine; latest: Latest }>();
+  await readLines(disk, boardFolder, mac, 0, (line) => {
+    const latest = latestOf(line);
+    if (outdates(latest, lines.get(keyOf(line))?.latest)) lines.set(keyOf(line), { line, latest });
+  });
+  const stored = Array.from(lines.values()).flatMap(({ line }) => (line.removed ? [] : [toStored(line)]));
+  const nameOf = ({ id, store, folder }: StoredBackup) => `${id} ${store} ${folder}`;
+  return stored.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+}
+
 /** What all lines of a file say, as far as it was read. */
 interface Remembered {
   readonly inode: number;
@@ -36,16 +50,9 @@ export class StoredLog {
     this.#disk = disk;
   }
 
-  /** All backups that are in a store, oldest first; none where there is no file. */
-  async read(mac: Mac): Promise<StoredBackup[]> {
-    const lines = new Map<string, { line: StoredLine; latest: Latest }>();
-    await this.#readLines(mac, 0, (line) => {
-      const latest = latestOf(line);
-      if (outdates(latest, lines.get(keyOf(line))?.latest)) lines.set(keyOf(line), { line, latest });
-    });
-    const stored = Array.from(lines.values()).flatMap(({ line }) => (line.removed ? [] : [toStored(line)]));
-    const nameOf = ({ id, store, folder }: StoredBackup) => `${id} ${store} ${folder}`;
-    return stored.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  /** See {@link readStored}. */
+  read(mac: Mac): Promise<StoredBackup[]> {
+    return readStored(this.#disk, this.#folder(mac), mac);
   }
 
   /** Appends what is news, to a board's folder that is there. False: it is none. */
@@ -70,7 +77,7 @@ export class StoredLog {
     }
     const { latest } = known;
     if (known.nextByte < (stats?.size ?? 0)) {
-      known.nextByte = await this.#readLines(mac, known.nextByte, (line) => {
+      known.nextByte = await readLines(this.#disk, this.#folder(mac), mac, known.nextByte, (line) => {
         if (outdates(latestOf(line), latest.get(keyOf(line)))) latest.set(keyOf(line), latestOf(line));
       });
     }
@@ -81,43 +88,6 @@ export class StoredLog {
       this.#remembered.delete(oldest);
     }
     return known;
-  }
-
-  /** Lines that are none of this board are passed over. @returns where the last line ends that is ended */
-  async #readLines(mac: Mac, fromByte: number, take: (line: StoredLine) => void): Promise<number> {
-    const folder = this.#folder(mac);
-    if ((await this.#disk.lstat(folder))?.isSymbolicLink() === true)
-      throw Object.assign(new Error(`${folder} is a link`), { code: 'ELOOP' });
-    let opened: Awaited<ReturnType<Disk['openToRead']>>;
-    try {
-      opened = await this.#disk.openToRead(join(folder, ELSEWHERE));
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return 0;
-      throw error;
-    }
-    const { handle, sizeBytes } = opened;
-    try {
-      const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, Math.max(1, sizeBytes - fromByte)));
-      let rest = Buffer.alloc(0);
-      let endedAt = fromByte;
-      for (let at = fromByte; at < sizeBytes;) {
-        const got = await readFully(handle, chunk, at);
-        if (got === 0) break;
-        const bytes = Buffer.concat([rest, chunk.subarray(0, got)]);
-        let start = 0;
-        for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, start)) {
-          if (end - start <= MAX_LINE_BYTES) takeLine(mac, bytes.subarray(start, end), take);
-          start = end + 1;
-        }
-        at += got;
-        if (start > 0) endedAt = at - (bytes.length - start);
-        // Of a line that is too long only its being so is kept.
-        rest = Buffer.from(bytes.subarray(start, start + MAX_LINE_BYTES + 1));
-      }
-      return endedAt;
-    } finally {
-      await handle.close();
-    }
   }
 
   #folder(mac: Mac): string {
@@ -139,4 +109,46 @@ function takeLine(mac: Mac, bytes: Buffer, take: (line: StoredLine) => void): vo
 function toStored(line: Extract<StoredLine, { readonly removed: false }>): StoredBackup {
   const { mac, id, store, folder, station, manifestSha256, manifest, at } = line;
   return { mac, id, store, folder, station, manifestSha256, manifest, at };
+}
+
+/** Lines that are none of this board are passed over. @returns where the last line ends that is ended */
+async function readLines(
+  disk: Disk,
+  folder: string,
+  mac: Mac,
+  fromByte: number,
+  take: (line: StoredLine) => void,
+): Promise<number> {
+  if ((await disk.lstat(folder))?.isSymbolicLink() === true)
+    throw Object.assign(new Error(`${folder} is a link`), { code: 'ELOOP' });
+  let opened: Awaited<ReturnType<Disk['openToRead']>>;
+  try {
+    opened = await disk.openToRead(join(folder, ELSEWHERE));
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return 0;
+    throw error;
+  }
+  const { handle, sizeBytes } = opened;
+  try {
+    const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, Math.max(1, sizeBytes - fromByte)));
+    let rest = Buffer.alloc(0);
+    let endedAt = fromByte;
+    for (let at = fromByte; at < sizeBytes;) {
+      const got = await readFully(handle, chunk, at);
+      if (got === 0) break;
+      const bytes = Buffer.concat([rest, chunk.subarray(0, got)]);
+      let start = 0;
+      for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, start)) {
+        if (end - start <= MAX_LINE_BYTES) takeLine(mac, bytes.subarray(start, end), take);
+        start = end + 1;
+      }
+      at += got;
+      if (start > 0) endedAt = at - (bytes.length - start);
+      // Of a line that is too long only its being so is kept.
+      rest = Buffer.from(bytes.subarray(start, start + MAX_LINE_BYTES + 1));
+    }
+    return endedAt;
+  } finally {
+    await handle.close();
+  }
 }

@@ -3,7 +3,9 @@
  * stations have noted. It is noted in the boards' folders (FORMAT.md), so it is known without a network.
  */
 
+import { EspdError } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
+import type { Backup } from '../backup.ts';
 import type { Manifest } from '../manifest.ts';
 
 /** A backup that is complete in a store. */
@@ -75,4 +77,48 @@ export interface ArchiveElsewhere {
    * @throws EspdError `archive-unreadable`
    */
   ownLines(mac: Mac, file: MarkFile, fromByte: number): Promise<OwnLines>;
+  /**
+   * Makes a complete local backup out of what a store gives: the manifest, and the image file as it is stored, which `fill`
+   * writes in any order. All of it is hashed as `verify` does before anybody can see it. What is here with the same content
+   * is returned as it is.
+   * @throws EspdError `archive-damaged`, `archive-newer` where it is no sound backup of this name; `archive-taken` where
+   *   another one has its name; `disk-full`, `archive-unwritable`; what `fill` throws; the signal's reason
+   */
+  adopt(backup: Adoption, fill: Fill, signal?: AbortSignal): Promise<Backup>;
+  /**
+   * Removes the local copy of a backup, which lies in a store as well: the caller has asked the store just now. Judged anew
+   * just before: nothing that retention protects goes, but for the first backup of a board and for imported ones. This is no
+   * removal, and nothing is noted.
+   * @returns false where it stays, or is not here
+   * @throws EspdError `archive-unwritable`
+   */
+  release(mac: Mac, id: string): Promise<boolean>;
+}
+
+/** Writes bytes of the image file to a place in it. */
+export type Fill = (write: (offset: number, bytes: Uint8Array) => Promise<void>) => Promise<void>;
+
+export interface Adoption {
+  readonly mac: Mac;
+  readonly id: string;
+  /** The bytes of manifest.json. */
+  readonly manifest: Buffer;
+  /** Name of the image file. */
+  readonly imageFile: string;
+  /** Length of that file, compressed as it may be. */
+  readonly imageBytes: number;
+}
+
+/** A backup that is meant lies in a store alone. */
+export class ElsewhereError extends EspdError {
+  readonly mac: Mac;
+  readonly id: string;
+
+  constructor({ mac, id, station }: Pick<StoredBackup, 'mac' | 'id' | 'station'>) {
+    super('archive-elsewhere', `Backup ${id} of ${mac} is not here; ${station} has put it into the object store`, {
+      hint: `Fetch it with: espd pull ${mac}@${id}`,
+    });
+    this.mac = mac;
+    this.id = id;
+  }
 }
