@@ -29,6 +29,10 @@ export interface BoardFolder {
   readonly hasRestores: boolean;
   /** A restore has begun here and not ended. */
   readonly hasRestoreRecord: boolean;
+  /** Restores of other stations may be unfinished, or of this one. */
+  readonly hasHalves: boolean;
+  /** Backups of it may lie in a store. */
+  readonly hasElsewhere: boolean;
   /** Labels, pins, removals or confirmations. */
   readonly hasMarks: boolean;
   readonly hasLabels: boolean;
@@ -59,6 +63,8 @@ export async function listBoard(disk: Disk, root: string, mac: Mac): Promise<Boa
     hasSightings: names.includes(SIGHTINGS),
     hasRestores: names.includes(RESTORES),
     hasRestoreRecord: names.includes(RESTORE_RECORD),
+    hasHalves: names.includes(HALVES.name),
+    hasElsewhere: names.includes(ELSEWHERE),
     hasMarks: names.some((name) => MARK_FILES.includes(name)),
     hasLabels: names.includes(LABELS.name),
     foreign: foreignEntries(

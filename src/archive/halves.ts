@@ -12,6 +12,13 @@ import { stationSchema } from './station.ts';
 
 /** A longer list of parts is told in short: a line is no place for hundreds of KB. */
 const MAX_PARTS = 200;
+/** Restores that one can be over: more stations than had a board in hand. */
+const MAX_OVER = 20;
+/** So much the clocks of stations that did not hear of each other may differ. */
+const CLOCKS_DIFFER_MS = 60 * 60 * 1000;
+
+/** Beginnings of restores that were known as unfinished when the line was written. */
+const over = z.array(z.iso.datetime()).max(MAX_OVER).default([]);
 
 const shape = recordSchema.shape;
 
@@ -20,6 +27,7 @@ const begunSchema = z.object({
   state: z.literal('begun'),
   startedAt: shape.startedAt,
   from: shape.from,
+  over,
   why: shape.why,
   snapshot: shape.snapshot,
   snapshotIsNew: shape.snapshotIsNew,
@@ -37,17 +45,22 @@ const endedSchema = z.object({
   state: z.enum(['done', 'nothing-written']),
   startedAt: shape.startedAt,
   from: shape.from,
+  over,
   station: stationSchema,
 });
 
 const halfSchema = z.discriminatedUnion('state', [begunSchema, endedSchema]);
 export type HalfEvent = z.infer<typeof halfSchema>;
-type Begun = z.infer<typeof begunSchema>;
+export type Begun = z.infer<typeof begunSchema>;
 
 export const HALVES: EventFile<HalfEvent, 'halves.jsonl'> = { name: 'halves.jsonl', schema: halfSchema };
 
 /** The line that says so of a restore that has begun. */
-export function begunLine(at: string, record: Omit<RestoreRecord, 'formatVersion' | 'createdBy' | 'archive'>): Begun {
+export function begunLine(
+  at: string,
+  record: Omit<RestoreRecord, 'formatVersion' | 'createdBy' | 'archive'>,
+  over: readonly HalfRestored[],
+): Begun {
   const { options, regions: differing } = record;
   return {
     ...{ at, state: 'begun', startedAt: record.startedAt, from: record.from, why: record.why },
@@ -55,6 +68,7 @@ export function begunLine(at: string, record: Omit<RestoreRecord, 'formatVersion
     regions: differing.length > 0 && differing.length <= MAX_PARTS ? differing : [hullOf(differing, record.done)],
     done: record.done.length <= MAX_PARTS ? record.done : null,
     toldFlashBytes: options.toldFlashBytes,
+    over: beginningsOf(over),
   };
 }
 
@@ -77,4 +91,57 @@ export function halfOf(mac: Mac, begun: Begun): HalfRestored {
     options: { port: null, ignore: [], yes: false, toldFlashBytes: begun.toldFlashBytes },
   };
   return { record, problem: null, ...(station === undefined ? {} : { station }) };
+}
+
+/** The line that says how a restore has ended. */
+export function endedLine(
+  at: string,
+  state: 'done' | 'nothing-written',
+  { startedAt, from }: Pick<RestoreRecord, 'startedAt' | 'from'>,
+  over: readonly HalfRestored[],
+): HalfEvent {
+  return { at, state, startedAt, from, over: beginningsOf(over) };
+}
+
+function beginningsOf(halves: readonly HalfRestored[]): string[] {
+  return halves.flatMap(({ record }) => record?.startedAt ?? []).slice(-MAX_OVER);
+}
+
+/** Whether a line is by somebody who knew of a restore, and has ended it or begun another one. */
+function isOver({ state, startedAt, over }: HalfEvent, beginning: string): boolean {
+  return over.includes(beginning) || (state !== 'begun' && startedAt === beginning);
+}
+
+/**
+ * The restores of a board that have begun and not ended, the newest last, that of this station at the very end: what it
+ * has written itself it knows best, so only who knew of it can have ended it.
+ *
+ * @param own by restoring.json; null where there is none
+ * @param events of the board, oldest first
+ */
+export function unfinishedRestores(
+  mac: Mac,
+  own: HalfRestored | null,
+  events: readonly HalfEvent[],
+): readonly HalfRestored[] {
+  const others = new Map<string, Begun>();
+  for (const begun of events) {
+    if (begun.state !== 'begun' || begun.station === undefined) continue;
+    others.delete(begun.station);
+    if (!events.some((event) => isEndedBy(begun, event, events))) others.set(begun.station, begun);
+  }
+  const beginning = own?.record?.startedAt;
+  const isOwnOver =
+    beginning !== undefined && events.some((event) => event.station !== undefined && isOver(event, beginning));
+  return [...[...others.values()].map((begun) => halfOf(mac, begun)), ...(own === null || isOwnOver ? [] : [own])];
+}
+
+/**
+ * Of two stations that did not know of each other, the clocks tell who was first, as far as they can. Where they cannot, the
+ * board counts as half restored: the next look at its flash tells.
+ */
+function isEndedBy(begun: Begun, event: HalfEvent, events: readonly HalfEvent[]): boolean {
+  if (isOver(event, begun.startedAt)) return true;
+  if (event.station === begun.station) return events.indexOf(event) > events.indexOf(begun);
+  return event.state !== 'begun' && Date.parse(event.at) > Date.parse(begun.at) + CLOCKS_DIFFER_MS;
 }

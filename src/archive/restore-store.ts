@@ -12,6 +12,8 @@ import type { Logger } from '../log.ts';
 import { macFromFolder, macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
+import { HALVES, type HalfEvent, begunLine, endedLine, unfinishedRestores } from './halves.ts';
+import { appendEvent, readEvents } from './marks/events.ts';
 import { draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
@@ -57,8 +59,22 @@ export class RestoreStore {
     }
   }
 
-  /** The restore of this board that began last and has not ended. */
+  /** The restore of this board that began last and has not ended, at whichever station. */
   async half(mac: Mac): Promise<HalfRestored | null> {
+    return (await this.unfinished(mac)).at(-1) ?? null;
+  }
+
+  /** All restores of this board that have begun and not ended: at each station one at most, the newest last. */
+  async unfinished(mac: Mac): Promise<readonly HalfRestored[]> {
+    return unfinishedRestores(mac, await this.#own(mac), await this.#noted(mac));
+  }
+
+  async #noted(mac: Mac): Promise<readonly HalfEvent[]> {
+    return (await readEvents(this.#parts.disk, this.#folder(mac), HALVES)).events;
+  }
+
+  /** By a record of this station. */
+  async #own(mac: Mac): Promise<HalfRestored | null> {
     const { disk } = this.#parts;
     const own = await readRestoreRecord(disk, this.#folder(mac), mac);
     const place = this.#stateFolder(mac);
@@ -72,15 +88,19 @@ export class RestoreStore {
   /** @throws EspdError `archive-unknown-backup` where what it names is not there (any more): nothing has begun then */
   async begin(content: RestoreRecordContent): Promise<void> {
     const { mac } = content;
-    const before = await this.half(mac);
+    const all = await this.unfinished(mac);
+    const before = all.at(-1) ?? null;
     await this.#refuseMissing(content, before?.record);
+    const own = await this.#own(mac);
     await this.#orElsewhere(mac, (folder, archive) => this.#write(folder, { ...content, archive }));
     try {
+      await this.#note(mac, begunLine(this.#now(), { ...content, kept: content.kept ?? [] }, all));
       // Whoever removes backups looks for records after it has taken their names: one of the two sees the other.
       await this.#refuseMissing(content, before?.record);
     } catch (error) {
-      if (before === null) await this.end(mac, 'nothing-written');
-      const record = before?.record;
+      if (own === null) await this.#note(mac, endedLine(this.#now(), 'nothing-written', content, []));
+      if (own === null) await this.#removeRecord(mac, 'nothing-written');
+      const record = own?.record;
       if (record) await this.#orElsewhere(mac, (folder, archive) => this.#write(folder, { ...record, archive }));
       throw error;
     }
@@ -108,7 +128,7 @@ export class RestoreStore {
   }
 
   async end(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
-    const { disk, clock } = this.#parts;
+    const { disk } = this.#parts;
     const half = await this.half(mac);
     const record = half?.record;
     // It says what was restored; removed now, that would be lost.
@@ -117,12 +137,28 @@ export class RestoreStore {
     }
     if (record && outcome === 'done') {
       const { from, snapshot, snapshotIsNew, parts } = record;
-      const line = { at: clock.date().toISOString(), from, snapshot, snapshotIsNew, partial: parts !== null };
+      const line = { at: this.#now(), from, snapshot, snapshotIsNew, partial: parts !== null };
       await this.#orElsewhere(mac, async (folder) => {
         await disk.makeFolder(folder);
         await appendRestore(disk, folder, line);
       });
     }
+    if (record) await this.#note(mac, endedLine(this.#now(), outcome, record, await this.unfinished(mac)));
+    await this.#removeRecord(mac, outcome);
+  }
+
+  /** For other stations. Not where the record is: one outside the archive is known to this station alone. */
+  async #note(mac: Mac, event: HalfEvent): Promise<void> {
+    const { disk } = this.#parts;
+    try {
+      if (await disk.exists(this.#folder(mac))) await appendEvent(disk, this.#folder(mac), HALVES, event);
+    } catch (error) {
+      if (!isReadOnlyFault(error)) throw error;
+    }
+  }
+
+  async #removeRecord(mac: Mac, outcome: 'done' | 'nothing-written'): Promise<void> {
+    const { disk } = this.#parts;
     const place = this.#stateFolder(mac);
     if (place !== undefined && (await this.#ifReadable(() => disk.exists(place), false))) {
       await removeRestoreRecord(disk, place);
@@ -144,20 +180,20 @@ export class RestoreStore {
   }
 
   /**
-   * For those who ask about many boards, and have seen whether the record is in the board's folder: no file is looked for
-   * that the listing of the state folder does not show.
+   * For those who ask about many boards, and have seen whether something of it is noted in the board's folder: no file is
+   * looked for that the listing of the state folder does not show.
    */
   async halves(): Promise<{
     /** Something of this board may lie in the state folder. */
     mayBeElsewhere: (mac: Mac) => boolean;
-    half: (mac: Mac, hasOwnRecord: boolean) => Promise<HalfRestored | null>;
+    half: (mac: Mac, isNotedThere: boolean) => Promise<HalfRestored | null>;
   }> {
     const names = await this.#namesElsewhere();
     const elsewhere = names && new Set(names.flatMap((name) => macFromFolder(name) ?? []));
     const mayBeElsewhere = (mac: Mac) => elsewhere?.has(mac) ?? true;
     return {
       mayBeElsewhere,
-      half: async (mac, hasOwnRecord) => (hasOwnRecord || mayBeElsewhere(mac) ? this.half(mac) : null),
+      half: async (mac, isNotedThere) => (isNotedThere || mayBeElsewhere(mac) ? this.half(mac) : null),
     };
   }
 
@@ -214,6 +250,10 @@ export class RestoreStore {
       this.#warned = true;
       return instead;
     }
+  }
+
+  #now(): string {
+    return this.#parts.clock.date().toISOString();
   }
 
   #folder(mac: Mac): string {

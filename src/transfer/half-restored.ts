@@ -9,6 +9,7 @@ import type { Archive } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type EspdCall, PLAIN_CALL, commandLine, finishCommand } from './finish-command.ts';
+import { stationText } from '../archive/station.ts';
 import { type Session, whileHeld } from './session.ts';
 
 /**
@@ -26,8 +27,9 @@ export function halfRestoredText(mac: Mac, half: HalfRestored, call: EspdCall): 
     };
   }
   const of = record.from.mac === mac ? '' : ` of ${record.from.mac}`;
+  const at = half.station === undefined ? '' : `, at ${stationText(half.station)}`;
   return {
-    message: `${mac} is half restored to ${record.from.id}${of}, since ${record.startedAt}`,
+    message: `${mac} is half restored to ${record.from.id}${of}, since ${record.startedAt}${at}`,
     hint: `Finish with: ${finishCommand(record, call)}`,
   };
 }
@@ -89,7 +91,8 @@ async function isKnown(archive: Archive, mac: Mac, sizeBytes: number, md5: strin
   for await (const { manifest } of archive.newestFirst(mac)) {
     if (manifest.image.sizeBytes === sizeBytes && manifest.image.md5 === md5) return true;
   }
-  return false;
+  const elsewhere = await archive.elsewhere.of(mac);
+  return elsewhere.some(({ manifest }) => manifest.image.sizeBytes === sizeBytes && manifest.image.md5 === md5);
 }
 
 /** A record may come from anywhere: only one whose parts are the whole flash says something about it. */

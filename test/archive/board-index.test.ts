@@ -295,7 +295,7 @@ test('an index that is sound by its sum but written by somebody else does no har
   const signed = (text: string, claimed?: number, body = numbers) => {
     const rest = Buffer.concat([Buffer.from(text), body]);
     const sum = crc32(rest).toString(16).padStart(8, '0');
-    return Buffer.concat([Buffer.from(`espd-boards 1 ${sum} ${claimed ?? Buffer.byteLength(text)}\n`), rest]);
+    return Buffer.concat([Buffer.from(`espd-boards 2 ${sum} ${claimed ?? Buffer.byteLength(text)}\n`), rest]);
   };
   const [row] = json.rows;
   const withRow = (change: object) => JSON.stringify({ ...json, rows: [{ ...row, ...change }] });
@@ -312,7 +312,7 @@ test('an index that is sound by its sum but written by somebody else does no har
     ['an unknown log', signed(withRow({ logs: ['../../x'] }))],
     ['many logs', signed(withRow({ logs: Array.from({ length: 10_000 }, () => 'seen.jsonl') }))],
     ['a time that is none', signed(JSON.stringify({ ...json, sinceMs: null }))],
-    ['another version', Buffer.from(bytes.toString('latin1').replace('boards 1', 'boards 2'), 'latin1')],
+    ['another version', Buffer.from(bytes.toString('latin1').replace('boards 2', 'boards 3'), 'latin1')],
   ];
   for (const [what, content] of useless) {
     assert.equal(decodeGlances(content, root), undefined, what);

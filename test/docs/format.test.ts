@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { KEEP_EVERYTHING, NO_RULES } from '../../src/archive/retention/policy.ts';
 import type { Archive } from '../../src/archive/types.ts';
 import { MAC, T0, FOLDER, ID0, backUp, image, md5, newArchive } from '../archive/support.ts';
+import { stored } from '../archive/elsewhere/support.ts';
 import { readPage, rowsOf } from './pages.ts';
 
 const FORMAT = readPage('FORMAT.md');
@@ -49,6 +50,7 @@ async function fillBoard(archive: Archive): Promise<void> {
   await archive.beginRestore(record);
   await archive.endRestore(MAC, 'done');
   await archive.beginRestore(record);
+  await archive.elsewhere.note(stored());
 }
 
 test('the layout of FORMAT.md has every name that espd writes, and no other', async (t) => {
@@ -68,7 +70,7 @@ test('the layout of FORMAT.md has every name that espd writes, and no other', as
   );
   const inside = await readdir(join(archive.root, FOLDER, ID0));
   for (const name of inside) assert.ok(named(6).includes(name), name);
-  assert.ok(beside.length >= 7);
+  assert.ok(beside.length >= 9);
 });
 
 test('each file beside the backups has the keys that FORMAT.md gives it', async (t) => {
@@ -79,7 +81,7 @@ test('each file beside the backups has the keys that FORMAT.md gives it', async 
     const written = JSON.parse((await read(name)).split('\n')[0] ?? '') as object;
     assert.deepEqual(Object.keys(written).sort(), keysOf(name).sort(), name);
   }
-  for (const name of ['seen.jsonl', 'restored.jsonl']) {
+  for (const name of ['seen.jsonl', 'restored.jsonl', 'halves.jsonl', 'elsewhere.jsonl']) {
     const written = JSON.parse((await read(name)).split('\n')[0] ?? '') as object;
     for (const key of Object.keys(written)) assert.ok(section(name).includes(`\`${key}\``), `${name}: ${key}`);
   }

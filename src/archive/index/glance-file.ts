@@ -21,7 +21,7 @@ import { type Basis, LOGS, witnessCount } from './glance.ts';
 
 export const BOARDS = 'boards.bin';
 
-const HEAD = /^espd-boards 1 ([0-9a-f]{8}) (\d{1,9})\n/;
+const HEAD = /^espd-boards 2 ([0-9a-f]{8}) (\d{1,9})\n/;
 const MAX_HEAD_BYTES = 40;
 
 /** A board with nothing wrong. */
@@ -86,7 +86,7 @@ export function encodeGlances({ sinceMs, entries }: GlanceIndex): Buffer {
     Buffer.from(evidence.buffer, evidence.byteOffset, evidence.byteLength),
   );
   const crc = [json, ...numbers].reduce((value, piece) => crc32(piece, value), 0);
-  const head = `espd-boards 1 ${crc.toString(16).padStart(8, '0')} ${json.length}\n`;
+  const head = `espd-boards 2 ${crc.toString(16).padStart(8, '0')} ${json.length}\n`;
   return Buffer.concat([Buffer.from(head), json, ...numbers]);
 }
 

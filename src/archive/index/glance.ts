@@ -9,7 +9,9 @@ import type { BoardFolder } from '../board-folder.ts';
 import { type ChipChangeSince, chipChanges, tellsOfChip } from '../chip-change.ts';
 import { readFault } from '../disk.ts';
 import type { Disk } from '../disk.ts';
+import { ELSEWHERE } from '../elsewhere/stored-lines.ts';
 import { CHECKSUMS, MANIFEST } from '../folder.ts';
+import { HALVES } from '../halves.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../manifest.ts';
 import { LABELS, readEvents } from '../marks/events.ts';
 import { type BoardAbout, NOTHING_ABOUT, aboutOf } from '../marks/marks.ts';
@@ -26,7 +28,7 @@ export interface GlanceParts {
   readonly root: string;
   readonly disk: Disk;
   /** Whether a restore of this board has begun and not ended, wherever that is noted. */
-  readonly halfRestored: (mac: Mac, hasOwnRecord: boolean) => Promise<HalfRestored | null>;
+  readonly halfRestored: (mac: Mac, isNotedThere: boolean) => Promise<HalfRestored | null>;
 }
 
 export interface Glance {
@@ -40,7 +42,7 @@ export interface Glance {
 }
 
 /** Files with appended lines that an overview reads. */
-export const LOGS = [SIGHTINGS, LABELS.name] as const;
+export const LOGS = [SIGHTINGS, LABELS.name, HALVES.name, ELSEWHERE] as const;
 
 /** What an overview rests on, beside the board's folder and the files of its newest backup. */
 export interface Basis {
@@ -94,8 +96,8 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
   }
   // A board that cannot be read is not asked about once more; one without a folder may have a note elsewhere.
   const isReadable = folder !== undefined || problems.length === 0;
-  const hasRecord = folder?.hasRestoreRecord ?? false;
-  const half = isReadable ? await unlessUnreadable(RESTORE_RECORD, () => halfRestored(mac, hasRecord)) : undefined;
+  const isNoted = folder?.hasRestoreRecord === true || folder?.hasHalves === true;
+  const half = isReadable ? await unlessUnreadable(RESTORE_RECORD, () => halfRestored(mac, isNoted)) : undefined;
   const about =
     folder?.hasLabels === true ? await unlessUnreadable(LABELS.name, () => readAbout(disk, folder.path)) : undefined;
   const board: BoardOverview = {
@@ -118,7 +120,10 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
 
 function basisOf({ problems, halfRestored }: BoardOverview, folder: BoardFolder | undefined, before: Before) {
   if (folder === undefined || problems.length > 0 || halfRestored !== null || !before.isPlain) return null;
-  const has = { [SIGHTINGS]: folder.hasSightings, [LABELS.name]: folder.hasLabels };
+  const has = {
+    ...{ [SIGHTINGS]: folder.hasSightings, [LABELS.name]: folder.hasLabels },
+    ...{ [HALVES.name]: folder.hasHalves, [ELSEWHERE]: folder.hasElsewhere },
+  };
   const logs = LOGS.filter((name) => has[name]);
   return { logs, before: before.ids };
 }

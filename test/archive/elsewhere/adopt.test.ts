@@ -12,8 +12,8 @@ import type { Archive, Draft } from '../../../src/archive/types.ts';
 import type { Mac } from '../../../src/mac.ts';
 import { macToFolder } from '../../../src/mac.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, T0, allSound, archiveAt, backUp, image, newArchive } from '../support.ts';
-import { snapshotWithoutCache, systemError, temporaryFolder, watchedFileSystem } from '../support.ts';
-import { manifestOf, stored } from './support.ts';
+import { snapshotWithoutCache, temporaryFolder, watchedFileSystem } from '../support.ts';
+import { dyingAt, manifestOf, stored } from './support.ts';
 
 const BYTES = image(150_000);
 
@@ -173,17 +173,6 @@ async function orphan(root: string): Promise<string[]> {
   const drafts = (await readdir(folder)).filter((name) => draftOwner(name) !== undefined);
   for (const name of drafts) await rename(join(folder, name), join(folder, draftName(gone)));
   return drafts;
-}
-
-/** As a process that dies at its call `last`: nothing that it does afterwards has an effect. */
-function dyingAt(last: number) {
-  let calls = 0;
-  let died = false;
-  const fs = watchedFileSystem(() => {
-    if (++calls >= last) died = true;
-    if (died) throw systemError('EIO');
-  });
-  return { fs, hasDied: () => died };
 }
 
 async function clear(archive: Archive): Promise<void> {

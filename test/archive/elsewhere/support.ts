@@ -1,4 +1,4 @@
-/** Backups in a store, as other stations note them. */
+/** Backups in a store, as other stations note them; and processes that die. */
 
 import { createHash } from 'node:crypto';
 import type { StoredBackup } from '../../../src/archive/elsewhere/types.ts';
@@ -7,7 +7,7 @@ import { completeManifest } from '../../../src/archive/new-manifest.ts';
 import { BLOCK_BYTES } from '../../../src/flash.ts';
 import type { Mac } from '../../../src/mac.ts';
 import { macToFolder } from '../../../src/mac.ts';
-import { MAC, T0, content, image, md5, sha256 } from '../support.ts';
+import { MAC, T0, content, image, md5, sha256, systemError, watchedFileSystem } from '../support.ts';
 
 export const STORE = '0123456789abcdef';
 export const STATION = 'bench7-0123456789ab';
@@ -39,4 +39,15 @@ export function stored(
     ...{ manifest, at: '2026-11-23T11:00:00.000Z' },
     ...change,
   };
+}
+
+/** As a process that dies at its call `last`: nothing that it does afterwards has an effect. */
+export function dyingAt(last: number) {
+  let calls = 0;
+  let died = false;
+  const fs = watchedFileSystem(() => {
+    if (++calls >= last) died = true;
+    if (died) throw systemError('EIO');
+  });
+  return { fs, hasDied: () => died };
 }
