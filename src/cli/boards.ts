@@ -1,6 +1,6 @@
 /** Which boards a command means: the one at `--port`, the one with `--mac`, or all that are attached. */
 
-import { realpath } from 'node:fs/promises';
+import { lstat, realpath } from 'node:fs/promises';
 import { EspdError, hasCode, toEspdError } from '../errors.ts';
 import type { BoardIdentity } from '../esp/identity.ts';
 import type { Mac } from '../mac.ts';
@@ -8,6 +8,7 @@ import { type Finder, finderIn } from '../plugs/follow.ts';
 import { type Followed, followBoard } from '../plugs/job.ts';
 import { sameSpelling } from '../serial/address.ts';
 import type { PortInfo } from '../serial/ports.ts';
+import { remoteNameProblem } from '../serial/remotes.ts';
 import { decide, macFromUsb } from '../serial/rules.ts';
 import type { Port, Session, SessionOptions } from '../transfer/session.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
@@ -33,7 +34,11 @@ export function finderOf(context: CommandContext): Finder {
  */
 export async function selectPorts(context: CommandContext, address: string | undefined): Promise<Port[]> {
   const present = await context.listPorts();
-  if (address !== undefined) return [await namedPort(context.addressOf(address), present)];
+  if (address !== undefined) {
+    const named = context.addressOf(address);
+    await checkIsMeant(context, address, named, present);
+    return [await namedPort(named, present)];
+  }
   const { allow, deny } = context.config.watch;
   const likely = present.filter((port) => decide(port, { allow, deny }).touch);
   if (likely.length > 0) return likely;
@@ -44,6 +49,32 @@ export async function selectPorts(context: CommandContext, address: string | und
         : `There are other ports (${present.map((port) => port.address).join(', ')}): name one with --port`,
   });
 }
+
+/**
+ * A bare word that is neither a remote nor a file is most likely a slip in the name of one.
+ * @throws EspdError `port-missing`, naming the remotes
+ */
+async function checkIsMeant(
+  { config }: CommandContext,
+  word: string,
+  address: string,
+  present: readonly PortInfo[],
+): Promise<void> {
+  const names = config.watch.remotes.map(({ name }) => name);
+  const isListed = present.some((port) => port.address === address || port.aliases?.includes(address));
+  if (names.length === 0 || isListed || remoteNameProblem(word) !== undefined) return;
+  const isThere = await lstat(address).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return;
+  throw new EspdError('port-missing', `${word} is no port, and no remote of the config`, {
+    hint: `Its remotes are: ${names.slice(0, MOST_NAMES).join(', ')}${names.length > MOST_NAMES ? ', ...' : ''}`,
+  });
+}
+
+/** So many names are told. */
+const MOST_NAMES = 20;
 
 /** USB facts tell how the board is reset, so they are found by whatever name of the port was given. */
 async function namedPort(address: string, present: readonly PortInfo[]): Promise<Port> {

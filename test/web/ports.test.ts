@@ -1,6 +1,7 @@
 /** The page of the ports, live, with a real daemon behind it. */
 
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { after, before, describe, test } from 'node:test';
 import { missingBrowser } from './browser.ts';
 import { PATIENCE_MS, WebStation } from './station.ts';
@@ -64,6 +65,34 @@ describe('the page of the ports', { skip }, () => {
       await page.locator('.tile.held').waitFor({ state: 'detached' });
       assert.deepEqual(complaints, []);
     }
+  });
+
+  test('a remote of the config: by its name, away with the reason and the next try, then done; renamed', async () => {
+    const { page, complaints } = await station.newPage();
+    await page.goto(station.url);
+    const board = station.hub.boards[2]!;
+    const { served } = board;
+    // The test before has left a link to it.
+    await station.hub.unplug(board);
+    const config = await readFile(station.hub.configPath, 'utf8');
+    const withRemote = (name: string) =>
+      writeFile(
+        station.hub.configPath,
+        config.replace('watch: {', `watch: { remotes: [{ name: ${name}, url: '${served.address}' }],`),
+      );
+    await withRemote('bench-1');
+    const tile = page.locator('.tile', { hasText: `bench-1 (${served.address})` });
+    await tile.getByText(/^Tried again at \d\d:\d\d:\d\d\.$/).waitFor({ timeout: PATIENCE_MS });
+    served.plug();
+    await page.locator('.tile.done', { hasText: 'bench-1' }).waitFor({ timeout: PATIENCE_MS });
+    assert.match(await tile.innerText(), /DONE\s/);
+    assert.doesNotMatch(await tile.innerText(), /unplug/);
+    await withRemote('bench-2');
+    await page.locator('.tile.done', { hasText: 'bench-2' }).waitFor({ timeout: PATIENCE_MS });
+    await writeFile(station.hub.configPath, config);
+    // Nobody plugs anything in there: no empty place is left.
+    await page.locator('.tile', { hasText: served.address }).waitFor({ state: 'detached' });
+    assert.deepEqual(complaints, []);
   });
 
   test('the daemon ends and begins again: the page says so, and goes on by itself', async () => {

@@ -35,10 +35,12 @@ export function forgetPlace(port: string): void {
   knownPlaces.value = JSON.stringify(remembered.value.filter((one) => one !== port));
 }
 
-/** From now on ports that come are remembered. What is not ours leaves no empty place. */
+/** From now on ports that come are remembered. What is not ours leaves no empty place, nor does what the config names. */
 export function rememberPlaces(): void {
   effect(() => {
-    const there = view.value.ports.filter(({ state }) => state !== 'left-alone').map(({ port }) => port);
+    const there = view.value.ports
+      .filter(({ name, state }) => name === null && state !== 'left-alone')
+      .map(({ port }) => port);
     const fresh = there.filter((port) => !remembered.value.includes(port));
     if (fresh.length > 0) knownPlaces.value = JSON.stringify([...remembered.value, ...fresh].slice(-MOST_PLACES));
   });
