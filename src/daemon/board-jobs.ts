@@ -10,6 +10,7 @@ import type { Mac } from '../mac.ts';
 import { type JobTrace, type PlugIn, newTrace } from '../plugs/job.ts';
 import { type Retry, approachOf } from '../plugs/retry.ts';
 import type { Slots } from '../plugs/slots.ts';
+import { looksLikeNetworkAddress } from '../serial/address.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import type { BackupOutcome } from '../transfer/backup.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
@@ -156,6 +157,8 @@ export class BoardJobs {
     });
     const isTaken = this.#queue.add({
       key: address,
+      // A server that is away takes seconds to show it, and there may be many: a board in somebody's hand comes first.
+      yields: looksLikeNetworkAddress(address) && visit.request === undefined,
       onBegin: () => emit({ type: 'job-started', job: job.id, kind: 'backup', port: address }),
       work: () => this.#work(job),
       onError: (error) => {

@@ -6,6 +6,8 @@ import { type EspdError, toEspdError } from '../errors.ts';
 export interface Job {
   /** At most one job with the same key waits or runs. */
   readonly key: string;
+  /** Nobody stands beside it: those that do not yield have their turn first. */
+  readonly yields?: boolean;
   readonly work: () => Promise<void>;
   /** Called in the moment in which the job gets its place; `work` is called one step later. */
   readonly onBegin?: () => void;
@@ -68,8 +70,9 @@ export class JobQueue {
 
   #pump(): void {
     while (this.#active.size < this.#parallel) {
-      const next = this.#waiting.shift();
+      const next = this.#waiting.find(({ yields }) => yields !== true) ?? this.#waiting[0];
       if (next === undefined) return;
+      this.#waiting = this.#waiting.filter((waiting) => waiting !== next);
       // Begins one step later: only so it counts as active from its first moment on.
       this.#active.set(
         next.key,

@@ -134,6 +134,8 @@ export class TcpConnection {
   }
 }
 
+const NO_NETWORK = 'it may not use the network as it is installed, and "espd doctor" says how to allow it';
+
 function connectError(address: string, target: NetworkAddress, cause: unknown): EspdError {
   const where = `${target.host} port ${target.port}`;
   switch (systemCode(cause)) {
@@ -145,7 +147,10 @@ function connectError(address: string, target: NetworkAddress, cause: unknown): 
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
     case 'EAI_FAIL':
-      return new EspdError('port-missing', `${address}: the host ${target.host} is not known`, { cause });
+      return new EspdError('port-missing', `${address}: the host ${target.host} is not known`, {
+        cause,
+        hint: `Is the name right? If others find it and the service does not: ${NO_NETWORK}`,
+      });
     case 'ETIMEDOUT':
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
@@ -158,7 +163,7 @@ function connectError(address: string, target: NetworkAddress, cause: unknown): 
     case 'EAFNOSUPPORT':
       return new EspdError('port-failed', `${address}: this system does not let espd connect to ${where}`, {
         cause,
-        hint: 'The service may not use the network as it is installed: "espd doctor" says how to allow it',
+        hint: `If it is the service: ${NO_NETWORK}`,
       });
     default: {
       const message = cause instanceof Error ? cause.message : String(cause);

@@ -36,6 +36,26 @@ const toldJobs = (...keys: string[]) => keys.map((key) => new ToldJob(key));
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('the job queue', () => {
+  it('gives those that do not yield their turn first, and each kind in its order', async () => {
+    const queue = new JobQueue(1);
+    const order: string[] = [];
+    const add = (key: string, yields: boolean) =>
+      queue.add({ key, yields, work: () => Promise.resolve(void order.push(key)), onError: () => undefined });
+    for (const [key, yields] of [
+      ['r1', true],
+      ['r2', true],
+      ['r3', true],
+      ['b1', false],
+      ['b2', false],
+    ] as const) {
+      assert.ok(add(key, yields));
+    }
+    assert.ok(queue.cancel('r2'));
+    await settled();
+    // What had begun goes on.
+    assert.deepEqual(order, ['r1', 'b1', 'b2', 'r3']);
+  });
+
   it('runs as many at once as allowed, the others in their order', async () => {
     const queue = new JobQueue(2);
     const jobs = toldJobs('a', 'b', 'c', 'd');
