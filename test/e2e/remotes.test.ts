@@ -98,6 +98,15 @@ async function startSer2net(t: TestContext, bench: Bench, device: string) {
 const noSer2net = spawnSync('ser2net', ['-v']).error === undefined ? false : 'SKIPPED: ser2net is not installed';
 if (noSer2net !== false) process.stderr.write(`remotes at a real ser2net ${noSer2net}\n`);
 
+function flood(socket: Socket): void {
+  const block = Buffer.alloc(64 * KIB, 0x55);
+  const more = () => {
+    while (!socket.destroyed && socket.write(block));
+  };
+  socket.on('drain', more);
+  more();
+}
+
 interface StatusJson {
   readonly ports: readonly {
     readonly port: string;
@@ -177,6 +186,63 @@ describe('remotes at a daemon', { timeout: 240_000 }, () => {
     await daemon.message('Config reloaded');
     await until(async () => (await ask<StatusJson>('status')).json.ports.length === 0, 'the port is gone');
     assert.deepEqual([wire.connections, wire.openNow], [connections + 1, 0]);
+    daemon.kill('SIGTERM');
+    assert.equal(await daemon.status(), 0);
+  });
+
+  test('among servers that mean no good: each is told of once and gets nothing but offers; the board is backed up', async (t) => {
+    const bench = await Bench.open(t);
+    const board = await bench.addBoard({ family: 'esp32c3' }, { linked: false });
+    const garbage = Buffer.from(Array.from({ length: 8192 }, (_, at) => (at * 97) & 255));
+    const hostile: Record<string, { readonly code: string; readonly talk: (socket: Socket) => void }> = {
+      garbage: { code: 'no-rfc2217', talk: (socket) => socket.write(garbage) },
+      banner: { code: 'no-rfc2217', talk: (socket) => socket.write('SSH-2.0-OpenSSH_9.2p1\r\n') },
+      silent: { code: 'no-rfc2217', talk: () => undefined },
+      flood: { code: 'no-rfc2217', talk: flood },
+      escapes: { code: 'port-failed', talk: (socket) => socket.end('\x1b]0;owned\x07\x1b[2J\r\n') },
+      ends: { code: 'port-failed', talk: (socket) => socket.destroy() },
+    };
+    const got = new Map<string, Buffer[]>();
+    const remotes = [{ name: 'good', url: board.address }];
+    for (const [name, { talk }] of Object.entries(hostile)) {
+      const bytes: Buffer[] = [];
+      got.set(name, bytes);
+      const server = createServer((socket) => {
+        socket.on('error', () => undefined);
+        socket.on('data', (chunk: Buffer) => bytes.push(chunk));
+        talk(socket);
+      }).listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(() => {
+        server.close();
+      });
+      remotes.push({ name, url: `rfc2217://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    }
+    await bench.configure({ log: { format: 'json' }, watch: { remotes } });
+    const daemon = await startDaemon(t, bench);
+    const waiting = new Map(
+      Object.entries(hostile).map(([name, { code }]) => [remotes.find((each) => each.name === name)?.url, code]),
+    );
+    let isBackedUp = false;
+    while (waiting.size > 0 || !isBackedUp) {
+      const { message, mac, port, code } = await daemon.line(
+        (line) => line.message === 'Backed up and verified' || line.code !== undefined,
+        'what comes of each',
+      );
+      if (message === 'Backed up and verified') isBackedUp = mac === board.board.mac;
+      else {
+        // Told once, though it is tried again.
+        assert.equal(waiting.get(port), code, `${port ?? ''} ${message}`);
+        waiting.delete(port);
+      }
+    }
+    assert.doesNotMatch(daemon.stderr, /\x1b|\x07/);
+    for (const [name, bytes] of got) {
+      const all = Buffer.concat(bytes);
+      for (let at = 0; at < all.length; at += 3) {
+        assert.ok(all[at] === 255 && (all[at + 1] ?? 0) >= 251, `${name} got ${all.toString('hex')}`);
+      }
+    }
     daemon.kill('SIGTERM');
     assert.equal(await daemon.status(), 0);
   });
