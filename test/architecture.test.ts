@@ -63,6 +63,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'cli/progress.ts',
     'cli/text.ts',
     'cli/list-filter.ts',
+    'archive/station-text.ts',
     'firmware/versions.ts',
     'type daemon',
     'type firmware',

@@ -31,6 +31,10 @@ export interface BoardRow {
   readonly first: string | null;
   readonly latest: string | null;
   readonly lastSeen: string | null;
+  /** The station; null where that is this one. */
+  readonly lastSeenBy: string | null;
+  /** How many backups lie here and in the object store; null without one. */
+  readonly places: { readonly here: number; readonly store: number; readonly both: number } | null;
   /** Name and version in one text. */
   readonly firmware: string | null;
   readonly chipChange: ChipChange | null;
@@ -60,12 +64,25 @@ export interface BackupRow {
   readonly chipChange: ChipChange | null;
   readonly firmware: Firmware | null;
   readonly partitions: readonly PartitionRow[] | null;
+  readonly stored: { readonly station: string } | null;
   readonly seenUnchanged: readonly string[];
+}
+
+/** A backup that lies in the object store, and not here. */
+export interface ElsewhereRow {
+  readonly id: string;
+  readonly station: string;
+  readonly sizeBytes: number;
+  readonly createdAt: string;
+  readonly firmware: Firmware | null;
+  readonly pinned: { readonly note: string | null } | null;
+  readonly isTaken: boolean;
 }
 
 export interface BoardDocument {
   readonly board: BoardRow;
   readonly backups: readonly BackupRow[];
+  readonly elsewhere: readonly ElsewhereRow[];
   readonly removed: readonly { readonly at: string; readonly id: string; readonly why: string }[];
   readonly restores: readonly PastRestore[];
   readonly problems: readonly { readonly file: string; readonly problem: string }[];

@@ -207,7 +207,8 @@ class FolderArchive implements Archive {
 
   async resolveBackup(mac: Mac, which: Which): Promise<Backup> {
     const ids = await this.backupIds(mac);
-    const backup = await meantBackup(mac, ids, which, (id) => this.#judge(mac, id));
+    const stored = await this.elsewhere.of(mac);
+    const backup = await meantBackup(mac, { ids, stored }, which, (id) => this.#judge(mac, id));
     return backup ?? this.resolveBackup(mac, which);
   }
 

@@ -7,6 +7,9 @@ import { judgeBackup, listBoard } from './board-folder.ts';
 import type { BoardFolder } from './board-folder.ts';
 import { readFault } from './disk.ts';
 import type { Disk } from './disk.ts';
+import { NOWHERE_ELSE, placesOf } from './elsewhere/places.ts';
+import { ELSEWHERE } from './elsewhere/stored-lines.ts';
+import { readStored } from './elsewhere/stored-log.ts';
 import { EspdError } from '../errors.ts';
 import { type BoardMarks, NO_MARKS } from './marks/marks.ts';
 import { toProblem } from './problems.ts';
@@ -40,7 +43,7 @@ export async function historyOf({ root, disk, halfRestored, marks }: Parts, mac:
   if (folder === undefined) {
     // One whose folder cannot be read is not thought half restored; its record may be elsewhere all the same.
     if (problems.length === 0) half = await halfRestored(mac);
-    return { mac, backups, sightings, problems, foreign: [], halfRestored: half, marks: noted };
+    return { mac, backups, sightings, problems, foreign: [], halfRestored: half, marks: noted, ...NOWHERE_ELSE };
   }
   const foreign = [...folder.foreign];
   for (const id of folder.ids) {
@@ -65,5 +68,11 @@ export async function historyOf({ root, disk, halfRestored, marks }: Parts, mac:
     if (!(error instanceof EspdError)) throw error;
     problems.push({ mac, id: null, file: macToFolder(mac), problem: error.message, error });
   }
-  return { mac, backups, sightings, problems, foreign, halfRestored: half, marks: noted };
+  let places = NOWHERE_ELSE;
+  try {
+    if (folder.hasElsewhere) places = placesOf(backups, await readStored(disk, folder.path, mac));
+  } catch (error) {
+    unreadable(ELSEWHERE, error);
+  }
+  return { mac, backups, sightings, problems, foreign, halfRestored: half, marks: noted, ...places };
 }

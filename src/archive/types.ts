@@ -3,8 +3,9 @@
 import type { Mac } from '../mac.ts';
 import type { Backup, Sighting } from './backup.ts';
 import type { ChipChangeSince } from './chip-change.ts';
-import type { ArchiveElsewhere } from './elsewhere/types.ts';
-import type { Manifest, ManifestContent } from './manifest.ts';
+import type { ElsewhereGlance, ManifestGlance } from './elsewhere/places.ts';
+import type { ArchiveElsewhere, StoredBackup } from './elsewhere/types.ts';
+import type { ManifestContent } from './manifest.ts';
 import type { Confirmation } from './marks/events.ts';
 import type { AboutChange, BoardAbout, BoardMarks } from './marks/marks.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
@@ -32,15 +33,17 @@ export interface BoardHistory {
   readonly foreign: readonly ForeignEntry[];
   /** Set while a restore has begun on this board and not ended: see {@link Archive.beginRestore}. */
   readonly halfRestored: HalfRestored | null;
+  /** Backups that lie in a store and not here, oldest first. One may have the id of a backup here that is another. */
+  readonly elsewhere: readonly StoredBackup[];
+  /** Of `backups` those that lie in a store as well, by id. */
+  readonly stored: ReadonlyMap<string, StoredBackup>;
   /** Nothing noted where they cannot be read, which `problems` then says. */
   readonly marks: BoardMarks;
 }
 
 /** Of a backup what is shown of two thousand boards at once: nothing that is long. */
 export interface BackupGlance extends Omit<Backup, 'manifest'> {
-  readonly manifest: Pick<Manifest, 'createdAt' | 'reason' | 'chip' | 'flash' | 'security' | 'image' | 'confirmed'> & {
-    readonly contents: Pick<Manifest['contents'], 'firmware'>;
-  };
+  readonly manifest: ManifestGlance;
 }
 
 export interface OverviewOptions {
@@ -72,6 +75,8 @@ export interface BoardOverview {
   readonly wasRestored: boolean;
   /** How a person calls it. */
   readonly about: BoardAbout;
+  /** What lies in a store; null for nothing. */
+  readonly elsewhere: ElsewhereGlance | null;
 }
 
 /** What a backup of a board has to be compared with, and no more: one manifest was read, however many there are. */
@@ -292,9 +297,10 @@ export interface Archive {
    */
   backupIds(mac: Mac): Promise<readonly string[]>;
   /**
-   * A damaged backup is never passed over in silence: when the one meant is damaged, that is the answer.
+   * A damaged backup is never passed over in silence: when the one meant is damaged, that is the answer. Backups that lie in
+   * a store alone are candidates, too; where one has the id of a backup that is here, that one is meant.
    * @throws EspdError `archive-unknown-board`, `archive-unknown-backup`, `archive-damaged` or `archive-newer` when what
-   * is asked for is there but cannot be trusted
+   * is asked for is there but cannot be trusted; {@link ElsewhereError} where it is in a store alone
    */
   resolveBackup(mac: Mac, which: Which): Promise<Backup>;
   /**

@@ -10,6 +10,10 @@ export interface TableBoard {
   readonly sizeBytes: number | null;
   readonly backups: number;
   readonly lastSeen: string | null;
+  /** The station that has seen it last, as people call it; null where that is this one, or there is but one. */
+  readonly seenBy: string | null;
+  /** How many backups lie where; null where there is no store. */
+  readonly places: { readonly here: number; readonly store: number } | null;
   /** Firmware, or why there is nothing to tell. */
   readonly about: string;
 }
@@ -41,8 +45,21 @@ const COLUMNS: readonly Column[] = [
   },
   // How well a board is kept is what the archive is for; its group and size are known to who set them up.
   { heading: 'BACKUPS', cell: ({ backups }) => String(backups) },
+  {
+    heading: 'HERE',
+    cell: ({ places }) => (places === null ? '-' : String(places.here)),
+    isOptional: true,
+    givesWay: 1,
+  },
+  {
+    heading: 'STORE',
+    cell: ({ places }) => (places === null ? '-' : String(places.store)),
+    isOptional: true,
+    givesWay: 2.5,
+  },
   // The day (UTC) is short enough for a table, and what --at takes.
   { heading: 'LAST SEEN', cell: ({ lastSeen }) => lastSeen?.slice(0, '2026-11-23'.length) ?? '-', givesWay: 3 },
+  { heading: 'SEEN BY', cell: ({ seenBy }) => seenBy ?? '-', isOptional: true, most: 12, givesWay: 2.7 },
   { heading: 'FIRMWARE', cell: ({ about }) => about },
 ];
 

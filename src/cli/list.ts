@@ -1,11 +1,12 @@
 /** `espd list`: the boards of the archive, those that are asked for. */
 
 import { chipChangeText } from '../archive/chip-change.ts';
-import type { ArchiveProblem, BackupGlance, BoardOverview } from '../archive/types.ts';
+import type { ArchiveProblem, BoardOverview } from '../archive/types.ts';
 import type { ArchiveSizes } from '../archive/size-types.ts';
+import { stationText } from '../archive/station-text.ts';
 import { EspdError } from '../errors.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
-import { type boardJson, overviewJson } from '../documents/board.ts';
+import { type Told, type boardJson, newestOf, overviewJson } from '../documents/board.ts';
 import { problemJson } from '../documents/problem.ts';
 import { noteForeign, noteProblems } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
@@ -101,7 +102,8 @@ function withMeasured(found: readonly ArchiveProblem[], sizes: ArchiveSizes | nu
 }
 
 async function rowOf(context: CommandContext, overview: BoardOverview): Promise<Row> {
-  const { mac, newest, about, problems, halfRestored } = overview;
+  const { mac, about, problems, halfRestored } = overview;
+  const newest = newestOf(overview);
   const { json, onIt } = await overviewJson(context, overview);
   return {
     ...{ mac, overview, json },
@@ -114,7 +116,7 @@ async function rowOf(context: CommandContext, overview: BoardOverview): Promise<
   };
 }
 
-function firmwareOf(backup: BackupGlance | null): ListedBoard['firmware'] {
+function firmwareOf(backup: Told | null): ListedBoard['firmware'] {
   return backup?.manifest.contents.firmware ?? null;
 }
 
@@ -142,10 +144,12 @@ function printTable(
     if (shared !== null) out.note(shared);
     return;
   }
+  const stations = rows.flatMap(({ json }) => json.lastSeenBy ?? []);
   const boards = rows.map(({ json }) => ({
     ...json,
     label: json.label === null ? null : printable(json.label),
     group: json.group === null ? null : printable(json.group),
+    seenBy: json.lastSeenBy === null ? null : stationText(json.lastSeenBy, stations),
     about: json.chip === null && json.firmware === null ? reasonFor(json) : (json.firmware ?? '-'),
   }));
   const table = listTable(boards, out.columns);
@@ -163,16 +167,20 @@ const CSV_HEADING = [
   ...['mac', 'label', 'group', 'note', 'chip', 'size_bytes', 'backups', 'first', 'latest', 'last_seen'],
   ...['firmware', 'firmware_version', 'half_restored', 'problems'],
 ];
+/** Only where something lies in a store. */
+const CSV_PLACES = ['here', 'in_store', 'last_seen_by'];
 
 function csvOf(rows: readonly Row[]): string {
   const text = (value: string | null) => (value === null ? null : printable(value));
+  const hasPlaces = rows.some(({ json }) => json.places !== null);
   return csvText([
-    CSV_HEADING,
+    [...CSV_HEADING, ...(hasPlaces ? CSV_PLACES : [])],
     ...rows.map(({ json, firmware, isHalfRestored, overview }) => [
       ...[json.mac, text(json.label), text(json.group), text(json.note), text(json.chip)],
       ...[json.sizeBytes, json.backups, json.first, json.latest, json.lastSeen],
       ...[text(firmware?.name ?? null), text(firmware?.version ?? null)],
       ...[isHalfRestored ? 'yes' : 'no', overview.problems.length],
+      ...(hasPlaces ? [json.places?.here ?? json.backups, json.places?.store ?? 0, json.lastSeenBy] : []),
     ]),
   ]);
 }

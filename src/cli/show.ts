@@ -1,8 +1,10 @@
 /** `espd show`: the backups of one board, why they were made, what is noted of them, and the flash as a map. */
 
 import { chipChangeText } from '../archive/chip-change.ts';
+import type { StoredBackup } from '../archive/elsewhere/types.ts';
 import type { Removal } from '../archive/marks/events.ts';
 import { isConfirmed } from '../archive/marks/marks.ts';
+import { stationText } from '../archive/station-text.ts';
 import type { Backup, BoardHistory } from '../archive/types.ts';
 import { firmwareText } from '../documents/board.ts';
 import { gatherHistory, historyJson, laterConfirmation } from '../documents/history.ts';
@@ -33,12 +35,14 @@ export async function show(
   const { strangePinLines } = history.marks;
   out.document(historyJson(gathered));
   printBoard(context, mac, summary.chip, history);
+  const stations = [...history.elsewhere, ...history.stored.values()].map(({ station }) => station);
   for (const backup of backups) {
     const change = changes.get(backup.id);
-    printBackup(context, backup, history);
+    printBackup(context, backup, history, stations);
     if (change !== undefined) out.line(`    ${chipChangeText(change)}`);
     if (which !== undefined || backup === backups.at(-1)) printFlash(context, backup, history);
   }
+  if (which === undefined) for (const each of history.elsewhere) printElsewhere(context, each, history, stations);
   for (const { at, from, snapshot, partial } of restores.list.slice(-5)) {
     const what = `${partial ? 'a part of ' : ''}${from.id}${from.mac === mac ? '' : ` of ${from.mac}`}`;
     out.line(`  restored ${at}: ${what}${snapshot === null ? '' : `; before it: ${snapshot}`}`);
@@ -64,8 +68,34 @@ function printBoard({ out, call }: CommandContext, mac: Mac, chip: string | null
   out.line(`  ${hint}`);
 }
 
-function printBackup({ out }: CommandContext, backup: Backup, { sightings, marks }: BoardHistory): void {
+/** A backup that lies in the store, and not here. */
+function printElsewhere(
+  { out, call }: CommandContext,
+  stored: StoredBackup,
+  { backups, marks }: BoardHistory,
+  stations: readonly string[],
+): void {
+  const { mac, id, manifest, station } = stored;
+  out.line('  ', bold(id), `  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(stored) ?? ''}`.trimEnd());
+  const pin = marks.pins.find((each) => each.id === id);
+  if (pin !== undefined) out.line(`    pinned${pin.note === null ? '' : `: ${pin.note}`}`);
+  out.line(`    in the store only, by ${stationText(station, stations)}`);
+  out.line(dim(`    sha256 ${manifest.image.sha256}`));
+  if (backups.some((backup) => backup.id === id)) {
+    out.line('    another backup than the one with this id here: it cannot be fetched into this archive');
+  } else {
+    out.line(dim(`    fetch it: ${commandLine(call, 'pull', `${mac}@${id}`)}`));
+  }
+}
+
+function printBackup(
+  { out }: CommandContext,
+  backup: Backup,
+  { sightings, marks, stored }: BoardHistory,
+  stations: readonly string[],
+): void {
   const { manifest } = backup;
+  const copy = stored.get(backup.id);
   const seen = sightings.filter((sighting) => sighting.id === backup.id).at(-1);
   out.line('  ', bold(backup.id), `  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(backup) ?? ''}`.trimEnd());
   const pin = marks.pins.find(({ id }) => id === backup.id);
@@ -79,7 +109,11 @@ function printBackup({ out }: CommandContext, backup: Backup, { sightings, marks
     out.line(`    ${told}`);
   }
   out.line(dim(`    sha256 ${manifest.image.sha256}`));
-  if (seen !== undefined) out.line(dim(`    seen unchanged ${seen.at}`));
+  if (seen !== undefined) {
+    const by = seen.station === undefined ? '' : ` by ${stationText(seen.station, stations)}`;
+    out.line(dim(`    seen unchanged ${seen.at}${by}`));
+  }
+  if (copy !== undefined) out.line(dim(`    here and in the store, by ${stationText(copy.station, stations)}`));
   if (manifest.flash.aliasedAtBytes !== null) {
     out.line(
       `    the flash repeats itself from ${formatSize(manifest.flash.aliasedAtBytes)} on: it is smaller than it claims`,

@@ -1,6 +1,8 @@
 /** The history of one board, as `show` and the API tell it. */
 
 import { type ChipChangeSince, chipChanges } from '../archive/chip-change.ts';
+import { elsewhereGlance } from '../archive/elsewhere/places.ts';
+import type { StoredBackup } from '../archive/elsewhere/types.ts';
 import type { Removal } from '../archive/marks/events.ts';
 import type { BoardMarks } from '../archive/marks/marks.ts';
 import type { CompletedRestore } from '../archive/restores.ts';
@@ -8,7 +10,7 @@ import type { Archive, Backup, BoardHistory } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { meantBackup } from '../transfer/meant-backup.ts';
-import { type DocumentParts, boardJson, heldBy } from './board.ts';
+import { type DocumentParts, boardJson, heldBy, newestOf } from './board.ts';
 import { problemJson } from './problem.ts';
 
 /** What is known of a board, gathered once for all that is told of it. */
@@ -41,13 +43,14 @@ export async function gatherHistory(
   const changes = chipChanges(history.backups);
   const newest = history.backups.at(-1) ?? null;
   const { about } = history.marks;
+  const elsewhere = elsewhereGlance(idsIn(history), allStored(history));
   const summary = boardJson(
     {
       about,
-      ...{ mac, newest, ids: idsIn(history), halfRestored: history.halfRestored },
-      onIt: await heldBy(parts, { mac, newest }),
+      ...{ mac, newest, ids: idsIn(history), halfRestored: history.halfRestored, elsewhere },
+      onIt: await heldBy(parts, { mac, newest: newestOf({ newest, elsewhere }) }),
       chipChange: changes.get(newest?.id ?? '') ?? null,
-      seenAt: history.sightings.map(({ at }) => at),
+      seen: history.sightings,
     },
     call,
   );
@@ -60,6 +63,7 @@ export function historyJson({ history, backups, changes, summary, restores, remo
   return {
     board: summary,
     backups: backups.map((backup) => backupJson(backup, history, changes.get(backup.id) ?? null)),
+    elsewhere: history.elsewhere.map((stored) => elsewhereJson(stored, history)),
     removed,
     restores: restores.list,
     problems: history.problems.map(problemJson),
@@ -76,6 +80,10 @@ async function restoresOf(archive: Archive, mac: Mac): Promise<GatheredHistory['
   }
 }
 
+function allStored({ elsewhere, stored }: BoardHistory): StoredBackup[] {
+  return [...elsewhere, ...stored.values()].sort((a, b) => (a.id < b.id ? -1 : Number(a.id > b.id)));
+}
+
 /** What stands in the board's folder by name, sound or not. */
 function idsIn({ backups, problems }: BoardHistory): string[] {
   const ids = [...backups.map(({ id }) => id), ...problems.flatMap(({ id }) => id ?? [])];
@@ -87,6 +95,19 @@ function removalsOf(history: BoardHistory): Removal[] {
   const there = new Set(idsIn(history));
   const last = new Map(history.marks.removals.map((removal) => [removal.id, removal]));
   return [...last.values()].filter(({ id }) => !there.has(id)).sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** A backup that lies in a store, and not here. */
+function elsewhereJson({ id, manifest, station, store, folder }: StoredBackup, { backups, marks }: BoardHistory) {
+  const { image, createdAt, reason, chip, flash, contents } = manifest;
+  const pin = marks.pins.find((each) => each.id === id);
+  return {
+    ...{ id, station, store, folder, sha256: image.sha256, sizeBytes: image.sizeBytes, createdAt, reason },
+    pinned: pin === undefined ? null : { at: pin.at, note: pin.note },
+    ...{ chip, flash, firmware: contents.firmware },
+    // Another backup is here under this id.
+    isTaken: backups.some((backup) => backup.id === id),
+  };
 }
 
 function backupJson(backup: Backup, history: BoardHistory, chipChange: ChipChangeSince | null): object {
@@ -111,8 +132,13 @@ function backupJson(backup: Backup, history: BoardHistory, chipChange: ChipChang
     partitions: manifest.contents.partitions,
     source: manifest.source,
     transfer: manifest.transfer,
+    stored: storedJson(history.stored.get(backup.id)),
     seenUnchanged: sightings.filter((sighting) => sighting.id === backup.id).map((sighting) => sighting.at),
   };
+}
+
+function storedJson(stored: StoredBackup | undefined) {
+  return stored === undefined ? null : { station: stored.station, store: stored.store, folder: stored.folder };
 }
 
 /** The chip that gave the digest of an image from elsewhere; null while none has. */

@@ -9,7 +9,7 @@ import type { Archive } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type EspdCall, PLAIN_CALL, commandLine, finishCommand } from './finish-command.ts';
-import { stationText } from '../archive/station.ts';
+import { stationText } from '../archive/station-text.ts';
 import { type Session, whileHeld } from './session.ts';
 
 /**

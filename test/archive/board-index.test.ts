@@ -13,6 +13,7 @@ import type { Archive } from '../../src/archive/types.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { type Mac, macToFolder } from '../../src/mac.ts';
 import { boardMac, fillArchive } from '../support/fill-archive.ts';
+import { OTHER_STATION, STATION, stored } from './elsewhere/support.ts';
 import {
   type Call,
   archiveAt,
@@ -99,6 +100,8 @@ function recordOf(mac: Mac, id: string): RestoreRecordContent {
   };
 }
 
+const storedAt = (n: number) => `2026-12-01T10:00:${String(n % 60).padStart(2, '0')}.000Z`;
+
 /** What may happen to a board between two listings; `file` is that of its newest backup. */
 const EVENTS: Readonly<Record<string, (parts: { root: string; archive: Archive; mac: Mac; n: number }) => unknown>> = {
   backup: ({ archive, mac, n }) =>
@@ -107,6 +110,23 @@ const EVENTS: Readonly<Record<string, (parts: { root: string; archive: Archive; 
     archive.recordSighting(mac, { id: await newestOf(root, mac), at: new Date(n * 1000).toISOString(), port: 'x' }),
   'restore begins': async ({ root, archive, mac }) => archive.beginRestore(recordOf(mac, await newestOf(root, mac))),
   'restore ends': ({ archive, mac }) => archive.endRestore(mac, 'done'),
+  'a backup in the store': ({ archive, mac, n }) =>
+    archive.elsewhere.note(stored({ mac, station: n % 2 === 0 ? STATION : OTHER_STATION }, image(10, n), storedAt(n))),
+  'gone from the store': ({ archive, mac, n }) =>
+    archive.elsewhere.forget({ ...stored({ mac }, image(10, n), storedAt(n)), at: '2026-12-24T10:00:00.000Z' }),
+  'restore begins elsewhere': ({ archive, mac, n }) =>
+    archive.elsewhere.receive(mac, 'halves.jsonl', STATION, [
+      { ...recordOf(mac, '2026-11-23T10-00-00Z'), at: storedAt(n), state: 'begun', kept: [], toldFlashBytes: null },
+    ]),
+  'restore ends elsewhere': ({ archive, mac, n }) => {
+    const { from, startedAt } = recordOf(mac, '2026-11-23T10-00-00Z');
+    const line = { at: storedAt(n), state: 'done', from, startedAt };
+    return archive.elsewhere.receive(mac, 'halves.jsonl', OTHER_STATION, [line]);
+  },
+  'seen elsewhere': async ({ root, archive, mac, n }) => {
+    const line = { id: await newestOf(root, mac).catch(() => 'none'), at: storedAt(n), port: 'y' };
+    return archive.elsewhere.receive(mac, 'seen.jsonl', STATION, [line]);
+  },
   'restore is given up': ({ archive, mac }) => archive.endRestore(mac, 'nothing-written'),
   'record rots': ({ root, mac }) => nodeFs.writeFile(join(root, macToFolder(mac), 'restoring.json'), '{'),
   'manifest rots': async ({ root, mac }) =>

@@ -13,6 +13,8 @@ function board(about: Partial<TableBoard> = {}): TableBoard {
     sizeBytes: 4 << 20,
     backups: 3,
     lastSeen: '2026-11-20T12:00:00.000Z',
+    seenBy: null,
+    places: null,
     about: 'Tasmota 13.4.0',
     ...about,
   };

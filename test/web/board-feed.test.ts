@@ -13,7 +13,16 @@ const macOf = (number: number) => parseMac(`24:0a:c4:00:00:${number.toString(16)
 function row(number: number, backups: number): BoardRow {
   return {
     ...{ mac: macOf(number), label: null, note: null, group: null, chip: null, sizeBytes: null, backups },
-    ...{ first: null, latest: null, lastSeen: null, firmware: null, chipChange: null, halfRestored: null },
+    ...{
+      first: null,
+      latest: null,
+      lastSeen: null,
+      lastSeenBy: null,
+      places: null,
+      firmware: null,
+      chipChange: null,
+      halfRestored: null,
+    },
   };
 }
 

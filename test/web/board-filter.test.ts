@@ -16,7 +16,7 @@ function row(number: number, facts: Partial<BoardRow> = {}): BoardRow {
   return {
     mac: `24:0a:c4:00:00:${number.toString(16).padStart(2, '0')}`,
     ...{ label: null, note: null, group: null, chip: 'ESP8266EX', sizeBytes: 4_194_304, backups: 1 },
-    ...{ first: null, latest: null, lastSeen: '2026-11-26T12:00:00Z', firmware: null },
+    ...{ first: null, latest: null, lastSeen: '2026-11-26T12:00:00Z', lastSeenBy: null, places: null, firmware: null },
     ...{ chipChange: null, halfRestored: null, isDamaged: false, ...facts },
   };
 }

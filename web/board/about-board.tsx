@@ -3,6 +3,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { formatSize, plural } from '../../src/cli/text.ts';
+import { stationText } from '../../src/archive/station-text.ts';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
 import type { BoardRow, Told } from '../documents.ts';
@@ -25,6 +26,7 @@ export function AboutBoard({ board, diskBytes, children }: AboutBoardProps) {
     board.sizeBytes === null ? null : `${formatSize(board.sizeBytes)} flash`,
     board.firmware,
     plural(board.backups, 'backup'),
+    board.places === null ? null : `${board.places.here} here, ${board.places.store} in the store`,
     diskBytes === null ? null : `${formatSize(diskBytes)} on the disk`,
   ];
   return (
@@ -44,6 +46,7 @@ export function AboutBoard({ board, diskBytes, children }: AboutBoardProps) {
           .map(printable)
           .join(' · ')}{' '}
         · seen <When at={board.lastSeen} />
+        {board.lastSeenBy !== null && ` by ${stationText(board.lastSeenBy)}`}
       </p>
       {board.note !== null && <p class="note">{printable(board.note)}</p>}
     </header>

@@ -1,9 +1,10 @@
 /** The backups of a board, the newest first: why each was made, what changed with it, what is pinned. */
 
 import { formatSize, plural } from '../../src/cli/text.ts';
+import { stationText } from '../../src/archive/station-text.ts';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
-import type { BackupRow, BoardDocument, Firmware, SizesDocument } from '../documents.ts';
+import type { BackupRow, BoardDocument, ElsewhereRow, Firmware, SizesDocument } from '../documents.ts';
 import { attempt } from '../parts/notice.tsx';
 import { Exactly, When } from '../parts/when.tsx';
 
@@ -19,7 +20,7 @@ interface TimeLineProps {
 }
 
 export function TimeLine({ document, sizes, chosen, compared, onChoose, onCompare }: TimeLineProps) {
-  const { board, backups, removed } = document;
+  const { board, backups, elsewhere, removed } = document;
   const toggle = (id: string) =>
     onCompare(compared.includes(id) ? compared.filter((one) => one !== id) : [...compared, id].slice(-2));
   const onDisk = new Map(sizes?.backups.map((size) => [size.id, size.diskBytes]));
@@ -32,7 +33,7 @@ export function TimeLine({ document, sizes, chosen, compared, onChoose, onCompar
           {compared.length === 1 ? 'Tick one more to compare both.' : 'Tick two to compare them.'}
         </p>
       )}
-      {backups.length === 0 && <p>There is no sound backup of this board.</p>}
+      {backups.length === 0 && <p>There is no sound backup of this board{elsewhere.length > 0 && ' here'}.</p>}
       <ol class="time-line" reversed>
         {backups
           .map((backup, index) => (
@@ -66,6 +67,7 @@ export function TimeLine({ document, sizes, chosen, compared, onChoose, onCompar
           ))
           .toReversed()}
       </ol>
+      {elsewhere.length > 0 && <Elsewhere rows={elsewhere} />}
       {removed.length > 0 && (
         <details>
           <summary>{plural(removed.length, 'backup')} removed</summary>
@@ -79,6 +81,31 @@ export function TimeLine({ document, sizes, chosen, compared, onChoose, onCompar
         </details>
       )}
     </section>
+  );
+}
+
+function Elsewhere({ rows }: { readonly rows: readonly ElsewhereRow[] }) {
+  const stations = rows.map(({ station }) => station);
+  return (
+    <>
+      <h3>In the object store only</h3>
+      <ul>
+        {rows.toReversed().map(({ id, station, createdAt, sizeBytes, firmware, pinned, isTaken }) => (
+          <li key={`${id} ${station}`}>
+            <Exactly at={createdAt} />{' '}
+            <span class="detail">
+              {formatSize(sizeBytes)} · {printable(firmwareText(firmware))} · by {stationText(station, stations)}
+            </span>{' '}
+            {pinned !== null && (
+              <span class="badge good" title={printable(pinned.note ?? '')}>
+                Pinned
+              </span>
+            )}
+            {isTaken && <span class="badge warn">Another backup has its id here</span>}
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }
 
@@ -97,10 +124,11 @@ interface FactsProps {
 }
 
 function Facts({ backup, diskBytes, before, isFirst }: FactsProps) {
-  const { reason, sizeBytes, seenUnchanged, firmware } = backup;
+  const { reason, sizeBytes, seenUnchanged, firmware, stored } = backup;
   const facts = [
     reason === null ? null : (REASONS[reason] ?? reason),
     diskBytes === undefined ? formatSize(sizeBytes) : `${formatSize(sizeBytes)}, on the disk ${formatSize(diskBytes)}`,
+    stored === null ? null : `also in the store, by ${stationText(stored.station)}`,
     seenUnchanged.length === 0 ? null : `seen unchanged ${plural(seenUnchanged.length, 'time')}`,
   ];
   const isOther = before !== undefined && firmwareText(before.firmware) !== firmwareText(firmware);

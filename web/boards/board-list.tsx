@@ -3,6 +3,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { formatSize, plural } from '../../src/cli/text.ts';
 import type { PortView } from '../../src/daemon/station.ts';
+import { stationText } from '../../src/archive/station-text.ts';
 import { printable } from '../../src/printable.ts';
 import { view } from '../live.ts';
 import { momentOf } from '../backup-id.ts';
@@ -107,10 +108,11 @@ function Row({ board, port, index }: OneProps & { readonly index: number }) {
       </span>
       <span role="cell">
         <LastBackup board={board} />
-        <span class="detail">{plural(row.backups, 'backup')}</span>
+        <span class="detail">{countText(row)}</span>
       </span>
       <span role="cell">
         <When at={row.lastSeen} />
+        {row.lastSeenBy !== null && <Station name={row.lastSeenBy} />}
       </span>
       <span role="cell">{row.sizeBytes === null ? '?' : formatSize(row.sizeBytes)}</span>
       <span role="cell">
@@ -131,7 +133,8 @@ function Card({ board, port }: OneProps) {
       </p>
       <p class="cut">{printable(row.firmware ?? 'Firmware unknown')}</p>
       <p class="cut detail">
-        {plural(row.backups, 'backup')}, <LastBackup board={board} /> · seen <When at={row.lastSeen} />
+        {countText(row)}, <LastBackup board={board} /> · seen <When at={row.lastSeen} />
+        {row.lastSeenBy !== null && ` by ${stationText(row.lastSeenBy)}`}
       </p>
       <p class="cut">
         <Badges board={board} port={port} />
@@ -139,6 +142,20 @@ function Card({ board, port }: OneProps) {
       <BoardActions mac={row.mac} name={row.label ?? row.mac} />
     </li>
   );
+}
+
+function Station({ name }: { name: string }) {
+  return (
+    <span class="cut detail" title={name}>
+      by {stationText(name)}
+    </span>
+  );
+}
+
+/** How many backups there are, and of those in a store how many lie where. */
+function countText({ backups, places }: ShownBoard['row']): string {
+  const count = plural(backups, 'backup');
+  return places === null ? count : `${count}: ${places.here} here, ${places.store} in the store`;
 }
 
 function Name({ board: { row } }: { board: ShownBoard }) {

@@ -14,6 +14,7 @@ import type { Mac } from '../../mac.ts';
 import { escapeOf, printable, replaceUnprintable } from '../../printable.ts';
 import { isBackupId } from '../ids.ts';
 import { manifestSchema } from '../manifest.ts';
+import { isStationName } from '../station.ts';
 import { sightingSchema } from '../sightings.ts';
 import type { BoardOverview } from '../types.ts';
 import { EVIDENCE_NUMBERS } from './evidence.ts';
@@ -44,18 +45,26 @@ const text = () =>
     .string()
     .transform((value) => replaceUnprintable(value, escapeOf))
     .nullable();
+/** Joined by blanks, and only their form is checked: there may be a hundred thousand. */
+const idsSchema = z.string().regex(/^(?:\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z(?: (?=\d)|$))*$/);
+const newestSchema = z.object({
+  id: id(),
+  manifest: manifestSchema
+    .pick({
+      ...{ createdAt: true, reason: true, chip: true, flash: true, security: true, image: true, confirmed: true },
+    })
+    .extend({ contents: manifestSchema.shape.contents.pick({ firmware: true }) }),
+});
 const rowSchema = z.object({
   folder: z.string(),
-  /** Joined by blanks, and only their form is checked: there may be a hundred thousand. */
-  ids: z.string().regex(/^(?:\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}Z(?: (?=\d)|$))*$/),
-  newest: z
+  ids: idsSchema,
+  newest: newestSchema.nullable(),
+  elsewhere: z
     .object({
-      id: id(),
-      manifest: manifestSchema
-        .pick({
-          ...{ createdAt: true, reason: true, chip: true, flash: true, security: true, image: true, confirmed: true },
-        })
-        .extend({ contents: manifestSchema.shape.contents.pick({ firmware: true }) }),
+      ids: idsSchema,
+      alsoHere: z.number().int().nonnegative(),
+      newest: newestSchema.nullable(),
+      station: z.string().refine(isStationName).nullable(),
     })
     .nullable(),
   seen: sightingSchema.nullable(),
@@ -78,6 +87,7 @@ export function encodeGlances({ sinceMs, entries }: GlanceIndex): Buffer {
     foreign: board.foreign.map(({ id, file, problem }) => ({ id, file, problem })),
     wasRestored: board.wasRestored,
     about: board.about,
+    elsewhere: board.elsewhere && { ...board.elsewhere, ids: board.elsewhere.ids.join(' ') },
     logs: [...basis.logs],
     before: [...basis.before],
   }));
@@ -130,11 +140,11 @@ export function decodeGlances(bytes: Buffer, root: string): GlanceIndex | undefi
 function toBoard(row: z.output<typeof rowSchema>, prefix: string): Pick<Entry, 'board' | 'basis'> | undefined {
   const { folder, newest, seen, foreign, wasRestored, about, logs, before } = row;
   const mac = macFromFolder(folder);
-  const ids = row.ids === '' ? [] : row.ids.split(' ');
+  const split = (ids: string) => (ids === '' ? [] : ids.split(' '));
   if (mac === undefined) return undefined;
   const board: BoardOverview = {
     mac,
-    ids,
+    ids: split(row.ids),
     newest: newest && { mac, path: prefix + folder + sep + newest.id, ...newest },
     chipChange: null,
     seen,
@@ -143,6 +153,7 @@ function toBoard(row: z.output<typeof rowSchema>, prefix: string): Pick<Entry, '
     halfRestored: null,
     wasRestored,
     about,
+    elsewhere: row.elsewhere && { ...row.elsewhere, ids: split(row.elsewhere.ids) },
   };
   return { board, basis: { logs, before } };
 }

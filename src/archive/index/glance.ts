@@ -9,7 +9,9 @@ import type { BoardFolder } from '../board-folder.ts';
 import { type ChipChangeSince, chipChanges, tellsOfChip } from '../chip-change.ts';
 import { readFault } from '../disk.ts';
 import type { Disk } from '../disk.ts';
+import { elsewhereGlance, glanceOf } from '../elsewhere/places.ts';
 import { ELSEWHERE } from '../elsewhere/stored-lines.ts';
+import { readStored } from '../elsewhere/stored-log.ts';
 import { CHECKSUMS, MANIFEST } from '../folder.ts';
 import { HALVES } from '../halves.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../manifest.ts';
@@ -100,6 +102,8 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
   const half = isReadable ? await unlessUnreadable(RESTORE_RECORD, () => halfRestored(mac, isNoted)) : undefined;
   const about =
     folder?.hasLabels === true ? await unlessUnreadable(LABELS.name, () => readAbout(disk, folder.path)) : undefined;
+  const stored =
+    folder?.hasElsewhere === true ? await unlessUnreadable(ELSEWHERE, () => readStored(disk, folder.path, mac)) : [];
   const board: BoardOverview = {
     mac,
     ids,
@@ -111,6 +115,7 @@ export async function glanceAt({ root, disk, halfRestored }: GlanceParts, mac: M
     halfRestored: half ?? null,
     wasRestored: folder?.hasRestores ?? false,
     about: about ?? NOTHING_ABOUT,
+    elsewhere: elsewhereGlance(ids, stored ?? []),
   };
   const stats = new Map(Array.from(found.stats ?? [], ([name, each]) => [inFolder(newest?.id ?? '', name), each]));
   if (folder !== undefined) stats.set('', folder.stats);
@@ -179,11 +184,5 @@ async function compareWithBefore(disk: Disk, root: string, newest: Backup, ids: 
 }
 
 function toGlance({ mac, id, path, manifest }: Backup): BackupGlance {
-  const { createdAt, reason, chip, flash, security, image, contents, confirmed } = manifest;
-  return {
-    mac,
-    id,
-    path,
-    manifest: { createdAt, reason, chip, flash, security, image, contents: { firmware: contents.firmware }, confirmed },
-  };
+  return { mac, id, path, manifest: glanceOf(manifest) };
 }

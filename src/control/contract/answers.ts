@@ -154,6 +154,7 @@ const halfRestored = z.looseObject({
     .nullable()
     .describe('What is written; null: the whole flash.'),
   snapshot: backupId.nullable(),
+  station: z.string().optional().describe('Where it has begun, unless that is this one.'),
   finish: z.string().optional().describe('The command that finishes it.'),
   problem: z.string().nullable().optional(),
 });
@@ -169,6 +170,11 @@ const board = z.looseObject({
   first: z.string().nullable(),
   latest: z.string().nullable(),
   lastSeen: at.nullable(),
+  lastSeenBy: z.string().nullable().describe('The station that has seen it last; null: this one.'),
+  places: z
+    .looseObject({ here: z.int().min(0), store: z.int().min(0), both: z.int().min(0) })
+    .nullable()
+    .describe('How many backups lie here, in the object store, and in both; null: none is known to be in a store.'),
   firmware: z.string().nullable(),
   chipChange,
   halfRestored: halfRestored.nullable(),
@@ -187,6 +193,13 @@ export const boardsAnswer = z.looseObject({
   problems: z.array(damage),
   foreign: z.array(damage).describe('What espd did not put there.'),
 });
+
+/** Where in the object store. */
+const storedAt = {
+  station: z.string().describe('Who has put it there.'),
+  store: z.string(),
+  folder: z.string(),
+};
 
 const backup = z.looseObject({
   id: z.string(),
@@ -248,12 +261,31 @@ const backup = z.looseObject({
     .describe('Null where no board was read.'),
   firmware: firmwareAnswer.nullable(),
   partitions: z.array(partitionAnswer),
+  stored: z
+    .looseObject(storedAt)
+    .nullable()
+    .describe('Where it lies in the object store; null: nowhere, as far as is known.'),
   seenUnchanged: z.array(at),
+});
+
+const elsewhere = z.looseObject({
+  id: backupId,
+  ...storedAt,
+  sha256: z.string(),
+  sizeBytes: bytes,
+  createdAt: at,
+  reason: z.string().nullable(),
+  pinned: z.looseObject({ at, note: z.string().nullable() }).nullable(),
+  chip: backup.shape.chip,
+  flash: backup.shape.flash,
+  firmware: firmwareAnswer.nullable(),
+  isTaken: z.boolean().describe('Another backup is here under this id.'),
 });
 
 export const boardAnswer = z.looseObject({
   board,
   backups: z.array(backup),
+  elsewhere: z.array(elsewhere).describe('Backups that lie in the object store, and not here.'),
   removed: z.array(
     z.looseObject({ at, id: backupId, sha256: z.string().nullable(), why: z.string(), createdBy: z.string() }),
   ),
@@ -264,6 +296,7 @@ export const boardAnswer = z.looseObject({
       snapshot: backupId.nullable(),
       snapshotIsNew: z.boolean(),
       partial: z.boolean(),
+      station: z.string().optional().describe('Where, unless that was this station.'),
     }),
   ),
   problems: z.array(damage),
