@@ -4,6 +4,7 @@ import { chipChangeText } from '../archive/chip-change.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type BackupOutcome, readFlash } from '../transfer/backup.ts';
+import type { OtherStations } from '../transfer/elsewhere.ts';
 import { guardMac } from '../transfer/guard-mac.ts';
 import { type Session, stuckError } from '../transfer/session.ts';
 import {
@@ -18,6 +19,7 @@ import {
   claim,
 } from './boards.ts';
 import type { CommandContext } from './context.ts';
+import { stationsOf } from './fleet/stations.ts';
 import { copyImage } from './image-file.ts';
 import { SIZE_TOLD, dim, formatSize } from './text.ts';
 
@@ -35,7 +37,24 @@ export interface BackupCommandOptions {
   readonly flashSize?: number;
 }
 
-export async function backup(context: CommandContext, options: BackupCommandOptions): Promise<EspdError | undefined> {
+export async function backup(
+  context: CommandContext,
+  options: BackupCommandOptions,
+  env: NodeJS.ProcessEnv,
+): Promise<EspdError | undefined> {
+  const elsewhere = stationsOf(context, env);
+  try {
+    return await backUp(context, options, elsewhere?.stations);
+  } finally {
+    elsewhere?.close();
+  }
+}
+
+async function backUp(
+  context: CommandContext,
+  options: BackupCommandOptions,
+  stations: OtherStations | undefined,
+): Promise<EspdError | undefined> {
   const { archive, out, config, files } = context;
   const { output, flashSize } = options;
   // Before a board is disturbed for it.
@@ -64,7 +83,8 @@ export async function backup(context: CommandContext, options: BackupCommandOpti
     if (options.mac !== undefined) guardMac(session.board.identity, options.mac);
     claim(busyMacs, mac);
     const full = options.full || config.transfer.full;
-    return readFlash(session, { archive, full, reason: 'by-hand', allowHalfRestored: options.halfRestored === true });
+    const allowHalfRestored = options.halfRestored === true;
+    return readFlash(session, { archive, full, reason: 'by-hand', allowHalfRestored, stations });
   };
   const { outcomes, failures } = await onBoards(context, ports, read, (unkept) => unkept.keep(), more);
   for (const outcome of outcomes) printOutcome(context, outcome);

@@ -27,11 +27,13 @@ import { Station } from '../daemon/station.ts';
 import { toEspdError } from '../errors.ts';
 import { startOutbound } from '../outbound/outbound.ts';
 import { remoteAddress } from '../serial/remotes.ts';
+import { fillLibrary } from '../replication/other-stations.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
 import { VERSION } from '../version.ts';
 import { type CommandContext, resetModeOf } from './context.ts';
 import { openDaemonControl } from './daemon-control.ts';
 import { makeReplicator } from './fleet/replication.ts';
+import { stationsOf } from './fleet/stations.ts';
 import type { Host } from './host.ts';
 
 /** Runs until the signal is aborted. @throws EspdError `archive-unwritable` at the start */
@@ -68,7 +70,9 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const numbers = new JobNumbers();
   let { remotes } = context.config.watch;
   const { folders } = context.config.watch;
+  const elsewhere = stationsOf(context, host.env);
   const service = new Daemon({
+    stations: elsewhere?.stations,
     archive,
     call,
     clock,
@@ -123,6 +127,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   outbound.readBoards();
   fleet.start();
   replication?.start();
+  const filled = elsewhere && fillLibrary(elsewhere.library, archive, { log, signal }).catch(() => undefined);
   disk.start();
   void scrub.resume();
   await stopped;
@@ -140,7 +145,9 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     outbound.stop(),
     lineBook.close(),
     replication?.stop(),
+    filled,
   ]);
+  elsewhere?.close();
   await notifier.close();
   return undefined;
 }

@@ -158,10 +158,11 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
     .option('--now', NOW_HELP)
     .action(({ mac, ...options }: Named<BackupCommandOptions, 'mac'>, command: Command) =>
       run(command, async (context) =>
-        (await import('./backup.ts')).backup(context, {
-          ...options,
-          ...(mac !== undefined && { mac: await macOf(context.archive, mac) }),
-        }),
+        (await import('./backup.ts')).backup(
+          context,
+          { ...options, ...(mac !== undefined && { mac: await macOf(context.archive, mac) }) },
+          host.env,
+        ),
       ),
     );
 

@@ -13,6 +13,7 @@ import type { Slots } from '../plugs/slots.ts';
 import { looksLikeNetworkAddress } from '../serial/address.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import type { BackupOutcome } from '../transfer/backup.ts';
+import type { OtherStations } from '../transfer/elsewhere.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import type { LineMemories } from '../transfer/line-memory.ts';
 import type { ReaderMemories } from '../transfer/reader-memory.ts';
@@ -80,6 +81,8 @@ interface OwnJob extends BoardJob {
 
 export interface BoardJobsParts {
   readonly archive: Archive;
+  /** Backups of other stations. */
+  readonly stations?: OtherStations | undefined;
   readonly call?: EspdCall | undefined;
   readonly clock: Clock;
   readonly log: Logger;
@@ -193,7 +196,7 @@ export class BoardJobs {
   }
 
   async #work(job: OwnJob): Promise<void> {
-    const { archive, clock, log, mayStart, slots, lines, readers, call, openLink } = this.#parts;
+    const { archive, clock, log, mayStart, slots, stations, lines, readers, call, openLink } = this.#parts;
     const { port, visit, abort } = job;
     const { request } = visit;
     if (abort.signal.aborted || !mayStart(visit)) return;
@@ -220,6 +223,7 @@ export class BoardJobs {
       readers,
       log: log.child({ port: port.address }),
       openLink,
+      stations,
       reset,
       signal: abort.signal,
       slots,

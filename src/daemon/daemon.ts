@@ -14,6 +14,7 @@ import { Slots, isOwnUsb, ownUsbMac } from '../plugs/slots.ts';
 import { type UseLook, createUseLook } from '../serial/port-use.ts';
 import type { PortEvent, PortInfo } from '../serial/ports.ts';
 import type { ExistingPolicy, PortRules } from '../serial/rules.ts';
+import type { OtherStations } from '../transfer/elsewhere.ts';
 import type { EspdCall } from '../transfer/finish-command.ts';
 import { type LineMemories, lineMemories } from '../transfer/line-memory.ts';
 import { readerMemories } from '../transfer/reader-memory.ts';
@@ -64,6 +65,8 @@ export interface DaemonParts {
   readonly log: Logger;
   readonly events: EventBus;
   readonly settings: DaemonSettings;
+  /** Backups of other stations; absent = there are none. */
+  readonly stations?: OtherStations | undefined;
   /** Default: the real ports and network links. */
   readonly openLink?: LinkOpener;
   /** How espd was called, for commands that messages print. */
@@ -98,14 +101,14 @@ export class Daemon {
   #stopping: Promise<void> | undefined;
 
   constructor(parts: DaemonParts) {
-    const { archive, call, clock, events, log, numbers = new JobNumbers(), openLink, portUse } = parts;
+    const { archive, call, clock, events, log, numbers = new JobNumbers(), openLink, portUse, stations } = parts;
     const emit = (event: EventBody) => events.emit(event);
     this.#parts = parts;
     this.#settings = parts.settings;
     this.#slots = new Slots(parts.settings.cooldownMs);
     this.#lines = lineMemories(archive.cache, parts);
     this.#jobs = new BoardJobs({
-      ...{ archive, call, clock, emit, log, numbers, openLink },
+      ...{ archive, call, clock, emit, log, numbers, openLink, stations },
       lines: this.#lines,
       readers: readerMemories(archive.cache, parts),
       slots: this.#slots,

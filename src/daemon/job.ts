@@ -7,10 +7,13 @@ import type { Mac } from '../mac.ts';
 import { type PlugInJobOptions, workOnPlugIn } from '../plugs/job.ts';
 import type { PortInfo } from '../serial/ports.ts';
 import { type BackupOutcome, readFlash } from '../transfer/backup.ts';
+import type { OtherStations } from '../transfer/elsewhere.ts';
 import { type SessionResult, whileHeld } from '../transfer/session.ts';
 
 export interface BackupJobOptions extends PlugInJobOptions {
   readonly archive: Archive;
+  /** Backups of other stations. */
+  readonly stations?: OtherStations | undefined;
   readonly full: boolean;
   /** Why the backup is made. */
   readonly reason: Reason;
@@ -35,7 +38,7 @@ export async function runBackupJob(
   port: PortInfo,
   options: BackupJobOptions,
 ): Promise<SessionResult<BackupOutcome | NotDue>> {
-  const { archive, full, busyMacs, whyNotDue, reason, allowHalfRestored } = options;
+  const { archive, full, busyMacs, whyNotDue, reason, allowHalfRestored, stations } = options;
   let claimed: Mac | undefined;
   try {
     const result = await workOnPlugIn(port, options, async (session) => {
@@ -49,7 +52,7 @@ export async function runBackupJob(
       claimed = mac;
       const notDue = await whileHeld(session, whyNotDue(mac));
       if (notDue !== null) return { notDue };
-      return readFlash(session, { archive, full, reason, allowHalfRestored });
+      return readFlash(session, { archive, full, reason, allowHalfRestored, stations });
     });
     const { value } = result;
     return { ...result, value: 'notDue' in value ? value : await value.keep() };

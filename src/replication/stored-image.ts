@@ -12,7 +12,13 @@ import type { Manifest } from '../archive/manifest.ts';
 import type { ImageReader } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import { BLOCK_BYTES } from '../flash.ts';
-import { type ReadableBucket, type StoredPlace, damagedBackup, openStoredFolder } from './stored-folder.ts';
+import {
+  type ReadableBucket,
+  type StoredFolder,
+  type StoredPlace,
+  damagedBackup,
+  openStoredFolder,
+} from './stored-folder.ts';
 import type { StoredObject } from './stored-object.ts';
 
 /** Of what is known of a backup in a store: which, where, and by which digests its image is judged. */
@@ -33,7 +39,15 @@ export async function openStoredImage(
   stored: StoredImage,
   signal?: AbortSignal,
 ): Promise<ImageReader> {
-  const folder = await openStoredFolder(bucket, stored, signal);
+  return openImageIn(await openStoredFolder(bucket, stored, signal), stored, signal);
+}
+
+/** The same of a folder that is open already. */
+export async function openImageIn(
+  folder: StoredFolder,
+  stored: StoredImage,
+  signal?: AbortSignal,
+): Promise<ImageReader> {
   const { file, sizeBytes } = stored.manifest.image;
   if (folder.imageFile !== file) throw damagedBackup(stored, `it holds ${folder.imageFile} in the place of ${file}`);
   const object = await folder.openImage(signal);
@@ -104,7 +118,7 @@ async function inflated(
   signal: AbortSignal | undefined,
 ): Promise<ImageReader> {
   const { file, sizeBytes } = stored.manifest.image;
-  const packed = await readPacked(stored, object, sha256, signal);
+  const packed = await readPacked(stored, object, sha256, { signal });
   const handle = await openNameless();
   try {
     let position = 0;
@@ -137,7 +151,7 @@ export async function readPacked(
   stored: StoredImage,
   object: StoredObject,
   sha256: string,
-  signal?: AbortSignal,
+  { signal, onRead }: { readonly signal?: AbortSignal | undefined; readonly onRead?: (bytes: number) => void } = {},
 ): Promise<readonly Buffer[]> {
   const { file, sizeBytes } = stored.manifest.image;
   // What packing can make longer at most: nobody's memory is filled by an object that lies.
@@ -147,7 +161,11 @@ export async function readPacked(
   // What came wrong over the network comes right the second time.
   for (let tries = 0; tries < 2; tries++) {
     const pieces: Buffer[] = [];
-    if ((await object.readAll((content) => void pieces.push(content), signal)) === sha256) return pieces;
+    const take = (content: Buffer) => {
+      pieces.push(content);
+      onRead?.(content.length);
+    };
+    if ((await object.readAll(take, signal)) === sha256) return pieces;
   }
   throw damagedBackup(stored, `${file} differs from its digest`);
 }

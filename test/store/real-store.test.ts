@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { hasCode } from '../../src/errors.ts';
 import { probeStore } from '../../src/store/probe.ts';
+import { describePulls } from '../replication/pulls.ts';
 import { describeStations } from '../replication/stations.ts';
 import { describeStoreConformance } from './conformance.ts';
 import { type RealStore, startRealStore, whyNoRealStore } from './real-store.ts';
@@ -55,6 +56,7 @@ describe('a real radosgw', { skip: skip ?? false }, () => {
 
   describeStoreConformance(() => client().store);
 
+  describePulls({ endpoint: () => real.endpoint, store: () => client().store, prefix: 'pulls/' });
   describeStations({ kills: 3, prefix: 'many', endpoint: () => real.endpoint, store: () => client().store });
 
   test('digests: a wrong MD5 and a body that is not the signed one are refused', async () => {

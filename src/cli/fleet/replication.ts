@@ -1,11 +1,13 @@
 /** The daemon's part of the object store: what it brings there, and what it hears of other stations, as events. */
 
 import { statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Subject } from '../../doctor/subject.ts';
 import { EspdError } from '../../errors.ts';
 import { parseSize } from '../../config/size.ts';
 import { lookMsOf } from '../../config/store.ts';
 import type { EventBus } from '../../daemon/events.ts';
+import { BlockLibrary } from '../../replication/blocks/block-library.ts';
 import { type Fleet, judge, openFleet } from '../../replication/open.ts';
 import { Journal } from '../../replication/journal/journal.ts';
 import type { News } from '../../replication/journal/news.ts';
@@ -32,16 +34,23 @@ export function fleetOf({ config, archive, clock, log }: CommandContext, env: No
   });
 }
 
-export function journalOf({ config, archive, clock }: CommandContext, fleet: Fleet): Journal {
+export function journalOf(context: CommandContext, fleet: Fleet): Journal {
+  const { config, archive, clock } = context;
   const { minFreeBytes } = config.archive;
   return new Journal({
     ...{ archive, clock, folder: fleet.state.folder, version: VERSION },
+    library: libraryOf(context, fleet),
     freeBytes: async () => {
       const { bavail, bsize } = await statfs(archive.root);
       return bavail * bsize;
     },
     minFreeBytes: minFreeBytes === null ? null : parseSize(minFreeBytes),
   });
+}
+
+/** Derived of what the archive knows of the store, in the folder of the state of that store. */
+export function libraryOf({ log }: CommandContext, fleet: Fleet): BlockLibrary {
+  return new BlockLibrary(join(fleet.state.folder, 'blocks'), log);
 }
 
 /** For the doctor; null where the config names no store. */

@@ -1,9 +1,11 @@
 /** The journals of a fleet, as one station uses them: says what it did, and hears what others did. */
 
-import type { Archive } from '../../archive/types.ts';
 import type { Clock } from '../../clock.ts';
 import type { Mac } from '../../mac.ts';
+import { addingTo } from '../blocks/adding-to.ts';
+import type { BlockLibrary } from '../blocks/block-library.ts';
 import type { Bucket } from '../push-backup.ts';
+import type { JournalArchive } from './own-lines.ts';
 import { type Freshness, freshnessOf } from './freshness.ts';
 import type { News } from './news.ts';
 import { type LookOptions, readJournals } from './reader.ts';
@@ -14,12 +16,14 @@ import { JournalState } from './state.ts';
 import { type Written, writeJournal } from './writer.ts';
 
 export interface JournalParts {
-  readonly archive: Archive;
+  readonly archive: JournalArchive;
   /** Of the state, for this store and archive. */
   readonly folder: string;
   readonly clock: Clock;
   /** Of espd. */
   readonly version: string;
+  /** Gets the blocks of every backup that becomes known; absent = none is kept. */
+  readonly library?: BlockLibrary | undefined;
   /** Of the archive's disk. */
   readonly freeBytes: () => Promise<number>;
   /** Of the config. */
@@ -39,32 +43,45 @@ export class Journal {
   readonly #receiver: Receiver;
 
   constructor(parts: JournalParts) {
-    this.#parts = parts;
+    const { archive, library } = parts;
+    this.#parts = { ...parts, archive: library === undefined ? archive : addingTo(library, archive) };
     this.#state = new JournalState(parts.folder);
-    this.#receiver = new Receiver(parts);
+    this.#receiver = new Receiver(this.#parts);
   }
 
   /** Puts what is not said yet. Undefined: another process of this station is at it. @throws EspdError `store-...` */
   write(bucket: Bucket, signal: AbortSignal, onProgress?: (lines: number) => void): Promise<Written | undefined> {
     const { archive, clock } = this.#parts;
-    return writeJournal({ archive, clock, state: this.#state }, bucket, signal, onProgress);
+    return this.#adding(() => writeJournal({ archive, clock, state: this.#state }, bucket, signal, onProgress), signal);
   }
 
   /** Takes in what others have said. @throws EspdError `store-...`, `disk-full`, `archive-unwritable` */
   look(bucket: Bucket, options: LookOptions): Promise<News> {
     const { clock, version } = this.#parts;
-    return readJournals({ clock, version, state: this.#state, receiver: this.#receiver }, bucket, options);
+    const parts = { clock, version, state: this.#state, receiver: this.#receiver };
+    return this.#adding(() => readJournals(parts, bucket, options), options.signal);
   }
 
   /** Compares with everything that lies in the bucket. */
   scan(bucket: Bucket, options: ScanOptions): Promise<Scan> {
-    return scanStore(this.#parts, bucket, options);
+    return this.#adding(() => scanStore(this.#parts, bucket, options), options.signal);
   }
 
   /** Backups that were removed from the bucket: surely said, now or at a later {@link write}, when it resolves. */
   async add(removed: readonly Removed[]): Promise<void> {
     const at = this.#parts.clock.date().toISOString();
     await this.#state.addToOutbox(removed.map((each) => encodeLine({ kind: 'removed', ...each, at })));
+  }
+
+  /** What has become known until then is found from then on, also if the rest cannot be had. */
+  async #adding<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { library } = this.#parts;
+    try {
+      return await work();
+    } finally {
+      await library?.flush();
+      if (!signal.aborted) await library?.tidy(signal);
+    }
   }
 
   /** What is known of the others without asking the store. Never rejects. */

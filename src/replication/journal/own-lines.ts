@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type MarkFile, REPLICATED_MARKS } from '../../archive/elsewhere/types.ts';
+import { type ArchiveElsewhere, type MarkFile, REPLICATED_MARKS } from '../../archive/elsewhere/types.ts';
 import { type Manifest, parseManifest } from '../../archive/manifest.ts';
 import type { Archive } from '../../archive/types.ts';
 import type { Clock } from '../../clock.ts';
@@ -23,7 +23,9 @@ export interface OwnSteps {
 }
 
 /** What of the archive has to do with journals. */
-export type JournalArchive = Pick<Archive, 'root' | 'boards' | 'resolveBackup' | 'elsewhere'>;
+export interface JournalArchive extends Pick<Archive, 'root' | 'boards' | 'resolveBackup'> {
+  readonly elsewhere: Pick<ArchiveElsewhere, 'of' | 'note' | 'forget' | 'receive' | 'ownLines'>;
+}
 
 /** Lines that belong together, and what the cursor is when they are said. */
 export interface OwnStep {

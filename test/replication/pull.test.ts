@@ -1,0 +1,248 @@
+/** A backup out of a store: what another process, a bad disk, a bad store or a kill in the middle make of it. */
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import type { Archive, Backup } from '../../src/archive/types.ts';
+import { EspdError, hasCode } from '../../src/errors.ts';
+import { pullBackup } from '../../src/replication/pull.ts';
+import {
+  ID0,
+  MAC,
+  T0,
+  archiveAt,
+  backUp,
+  systemError,
+  temporaryFolder,
+  watchedFileSystem,
+} from '../archive/support.ts';
+import { FakeS3 } from '../store/fake-s3.ts';
+import { clientOf } from '../store/support.ts';
+import { bundle } from '../support/bundle.ts';
+import { BLOCK, assertNothingLeft, describePulls, filesOf, storedOf } from './pulls.ts';
+import { type Station, image, station } from './support.ts';
+
+const MIB = 1024 * 1024;
+
+describe('a backup that lies in a store', () => {
+  const fake = new FakeS3();
+  let endpoint = '';
+  before(async () => void (endpoint = await fake.start()));
+  after(() => fake.stop());
+  beforeEach(() => {
+    fake.objects.clear();
+    fake.seen.length = 0;
+    fake.quirks = {};
+    fake.fault = () => undefined;
+    fake.keys = new Map([['writer', 'all']]);
+  });
+
+  describePulls({ endpoint: () => endpoint, store: () => clientOf(endpoint).store, prefix: '' });
+
+  /** Pushed by one station, noted by the other. */
+  const prepared = async (t: Parameters<typeof station>[0], bytes: Buffer, createdAt = T0) => {
+    const one = await station(t, endpoint);
+    const two = await station(t, endpoint);
+    const backup = await one.keep(bytes, { createdAt });
+    await one.pushAll();
+    const stored = await storedOf(one, backup);
+    await two.archive.elsewhere.note(stored);
+    fake.seen.length = 0;
+    return { one, two, backup, stored, bucket: await two.fleet.openToRead() };
+  };
+  const imageBytesSent = () =>
+    fake.seen.reduce((sum, { key, headers }) => {
+      const [, from = 0, to = -1] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '') ?? [];
+      return key.endsWith('flash.bin') ? sum + Number(to) - Number(from) + 1 : sum;
+    }, 0);
+  const same = async (backup: Backup, other: Backup) =>
+    assert.deepEqual(await filesOf(other.path), await filesOf(backup.path));
+
+  test('neighbours come in few requests, and the server sends no byte too much', async (t) => {
+    const bytes = image(80 * BLOCK, 1);
+    const { two, backup, stored, bucket } = await prepared(t, bytes);
+    const here = Buffer.from(bytes);
+    for (const block of [10, 11, 40]) image(BLOCK, block).copy(here, block * BLOCK);
+    await backUp(two.archive, here, '2026-11-22T10:00:00.000Z');
+    const pulled = await pullBackup(bucket, two.archive, stored);
+    await same(backup, pulled.backup);
+    assert.equal(imageBytesSent(), 3 * BLOCK);
+    // SHA256SUMS, the manifest, the image's size; blocks 10 and 11; block 40.
+    assert.equal(fake.seen.length, 5);
+  });
+
+  test('what cannot be used here after all is fetched: a rotten block, an image that is gone', async (t) => {
+    const bytes = image(6 * BLOCK, 1);
+    const { two, backup, stored, bucket } = await prepared(t, bytes);
+    const rotten = await backUp(two.archive, bytes.subarray(0, 3 * BLOCK), '2026-11-21T10:00:00.000Z');
+    const file = join(rotten.path, 'flash.bin');
+    const wrong = await readFile(file);
+    wrong.writeUInt8(wrong.readUInt8(BLOCK + 7) ^ 1, BLOCK + 7);
+    await writeFile(file, wrong);
+    const gone = await backUp(two.archive, bytes.subarray(3 * BLOCK, 5 * BLOCK), '2026-11-20T10:00:00.000Z');
+    await writeFile(join(gone.path, 'flash.bin'), '');
+    const pulled = await pullBackup(bucket, two.archive, stored);
+    await same(backup, pulled.backup);
+    assert.equal(pulled.fetchedBytes, 4 * BLOCK);
+    assert.equal(imageBytesSent(), 4 * BLOCK);
+  });
+
+  test('what does not verify although each block was right is tried once more, with nothing from here', async (t) => {
+    const bytes = image(4 * BLOCK, 1);
+    const { two, backup, stored, bucket } = await prepared(t, bytes);
+    await backUp(two.archive, bytes.subarray(0, 2 * BLOCK), '2026-11-21T10:00:00.000Z');
+    const failing = (times: number): Archive =>
+      new Proxy(two.archive, {
+        get(target, property) {
+          if (property === 'elsewhere') {
+            const adopt: Archive['elsewhere']['adopt'] = async (adoption, fill, signal) => {
+              if (times-- <= 0) return target.elsewhere.adopt(adoption, fill, signal);
+              await fill(() => Promise.resolve());
+              throw new EspdError('archive-damaged', 'the disk gives other bytes than it was given');
+            };
+            return { adopt };
+          }
+          const member: unknown = Reflect.get(target, property, target);
+          return typeof member === 'function' ? (member.bind(target) as unknown) : member;
+        },
+      });
+    await assert.rejects(
+      pullBackup(bucket, failing(2), stored),
+      (error) => hasCode(error, 'store-damaged') && /the disk gives other bytes/.test(String(error)),
+    );
+    fake.seen.length = 0;
+    const pulled = await pullBackup(bucket, failing(1), stored);
+    await same(backup, pulled.backup);
+    assert.equal(imageBytesSent(), 2 * BLOCK + 4 * BLOCK);
+    assert.equal(pulled.fetchedBytes, 4 * BLOCK);
+  });
+
+  test('a store that dies in the middle: said, nothing is left, and it works when the store is back', async (t) => {
+    const { two, backup, stored, bucket } = await prepared(t, image(6 * MIB, 1));
+    for (const fault of ['cut-before', 'cut-inside', { status: 503, code: 'SlowDown' }] as const) {
+      let count = 0;
+      fake.fault = ({ key }) => (key.endsWith('flash.bin') && ++count > 2 ? fault : undefined);
+      await assert.rejects(
+        pullBackup(bucket, two.archive, stored),
+        (error) => hasCode(error, 'store-unreachable', 'store-busy') || assert.fail(String(error)),
+      );
+      await assertNothingLeft(two.archive);
+    }
+    fake.fault = () => undefined;
+    await same(backup, (await pullBackup(bucket, two.archive, stored)).backup);
+  });
+
+  test('a store that fails every now and then', async (t) => {
+    const { two, backup, stored, bucket } = await prepared(t, image(6 * MIB, 1));
+    let count = 0;
+    fake.fault = () => {
+      count++;
+      if (count % 3 === 0) return 'cut-inside';
+      return count % 5 === 0 ? { status: 503, code: 'SlowDown' } : undefined;
+    };
+    await same(backup, (await pullBackup(bucket, two.archive, stored)).backup);
+  });
+
+  test('an end in the middle leaves nothing', async (t) => {
+    const { two, stored, bucket } = await prepared(t, image(6 * MIB, 1));
+    const abort = new AbortController();
+    fake.fault = ({ key }) => (key.endsWith('flash.bin') && imageBytesSent() > 4 * MIB ? 'hang' : undefined);
+    const pull = pullBackup(bucket, two.archive, stored, {
+      signal: abort.signal,
+      onProgress: (bytes) => bytes > 0 && abort.abort(new Error('enough')),
+    });
+    await assert.rejects(pull, /enough/);
+    await assertNothingLeft(two.archive);
+  });
+
+  test('two at once, of two processes: both have it, and it is there once', async (t) => {
+    const { two, backup, stored, bucket } = await prepared(t, image(3 * MIB, 1));
+    const pulls = [two.archive, archiveAt(two.archive.root)].map((archive) => pullBackup(bucket, archive, stored));
+    for (const { backup: pulled } of await Promise.all(pulls)) await same(backup, pulled);
+    assert.deepEqual(await two.archive.backupIds(MAC), [ID0]);
+    const report = await two.archive.verify({});
+    assert.deepEqual([report.checked, report.damaged, report.foreign], [1, [], []]);
+  });
+
+  test('a disk that is full: said, and nothing is left', async (t) => {
+    const { two, stored, bucket } = await prepared(t, image(3 * MIB, 1));
+    let writes = 0;
+    const fs = watchedFileSystem(({ name, path }) => {
+      if (name === 'handle.write' && path.endsWith('flash.bin') && ++writes > 5) throw systemError('ENOSPC');
+    });
+    await assert.rejects(pullBackup(bucket, archiveAt(two.archive.root, { fs }), stored), (error) =>
+      hasCode(error, 'disk-full'),
+    );
+    assert.ok(writes > 5);
+    await assertNothingLeft(two.archive);
+  });
+
+  test('another backup of that id is here: both stay as they are, and no image is fetched', async (t) => {
+    const { two, stored, bucket } = await prepared(t, image(2 * BLOCK, 1));
+    const own = await backUp(two.archive, image(2 * BLOCK, 2), T0);
+    const files = await filesOf(own.path);
+    await assert.rejects(pullBackup(bucket, two.archive, stored), (error) => hasCode(error, 'archive-taken'));
+    assert.deepEqual(await filesOf(own.path), files);
+    assert.equal(imageBytesSent(), 0);
+  });
+
+  test('the copy that is here is damaged: said, and what to do; nothing is overwritten', async (t) => {
+    const { two, stored, bucket } = await prepared(t, image(2 * BLOCK, 1));
+    const { backup } = await pullBackup(bucket, two.archive, stored);
+    await writeFile(join(backup.path, 'flash.bin'), 'short');
+    await assert.rejects(pullBackup(bucket, two.archive, stored), (error) => {
+      assert.ok(error instanceof EspdError);
+      return error.code === 'archive-damaged' && error.hint.includes(backup.path);
+    });
+    assert.equal(await readFile(join(backup.path, 'flash.bin'), 'utf8'), 'short');
+  });
+
+  test('it was removed from the store meanwhile', async (t) => {
+    const { two, stored, bucket } = await prepared(t, image(2 * BLOCK, 1));
+    fake.objects.delete(`${stored.folder}SHA256SUMS`);
+    await assert.rejects(pullBackup(bucket, two.archive, stored), (error) => hasCode(error, 'store-unknown-backup'));
+    await assertNothingLeft(two.archive);
+  });
+
+  test('a kill at any moment leaves no backup that is not whole, and the next pull succeeds', async (t) => {
+    const [program = ''] = await bundle(await temporaryFolder(t), 'test/replication/puller.ts');
+    const { two, backup, stored } = await prepared(t, image(5 * MIB, 1));
+    const start = (killAfter: number) => runKilled(program, { station: two, stored }, killAfter);
+    let isWhole = false;
+    for (let killAfter = 1; !isWhole; killAfter++) {
+      isWhole = await start(killAfter);
+      const ids = await two.archive.backupIds(MAC);
+      if (!isWhole && !ids.includes(ID0)) continue;
+      assert.deepEqual(await two.archive.verifyBackup(MAC, ID0), []);
+    }
+    await same(backup, await two.archive.resolveBackup(MAC, ID0));
+  });
+
+  /** @param killAfter so many requests of it; true = it came to its end before */
+  const runKilled = async (
+    program: string,
+    { station: one, stored }: { station: Station; stored: object },
+    killAfter: number,
+  ): Promise<boolean> => {
+    let requests = 0;
+    const child = spawn(
+      process.execPath,
+      [
+        program,
+        JSON.stringify({ archivePath: one.archive.root, statePath: join(one.folder, 'state'), endpoint, stored }),
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    fake.fault = () => {
+      if (++requests === killAfter) child.kill('SIGKILL');
+      return undefined;
+    };
+    let said = '';
+    child.stdout.on('data', (text: Buffer) => (said += text.toString()));
+    await new Promise((resolve) => child.once('close', resolve));
+    fake.fault = () => undefined;
+    return said.includes('pulled');
+  };
+});
