@@ -143,8 +143,15 @@ export class RestoreStore {
         await appendRestore(disk, folder, line);
       });
     }
-    if (record) await this.#note(mac, endedLine(this.#now(), outcome, record, await this.unfinished(mac)));
+    const begun = record ?? (await this.#ownBeginning(mac));
+    if (begun) await this.#note(mac, endedLine(this.#now(), outcome, begun, await this.unfinished(mac)));
     await this.#removeRecord(mac, outcome);
+  }
+
+  /** What others still take for unfinished, where the record of it is lost; undefined for nothing. */
+  async #ownBeginning(mac: Mac): Promise<Pick<RestoreRecord, 'startedAt' | 'from'> | undefined> {
+    const last = (await this.#noted(mac)).findLast(({ station }) => station === undefined);
+    return last?.state === 'begun' ? last : undefined;
   }
 
   /** For other stations. Not where the record is: one outside the archive is known to this station alone. */

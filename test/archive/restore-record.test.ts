@@ -70,7 +70,7 @@ describe('the record of a restore', () => {
     assert.deepEqual([history.halfRestored, ofBoard, history.foreign], [half, [], []]);
     await archive.beginRestore({ ...content, why: 'again' });
     assert.equal((await archive.halfRestored(MAC))?.record?.why, 'again');
-    assert.deepEqual(await others(board), [RESTORE_RECORD]);
+    assert.deepEqual(await others(board), ['halves.jsonl', RESTORE_RECORD]);
     assert.equal((await nodeFs.stat(join(board, RESTORE_RECORD))).mode & 0o777, 0o600);
     await archive.endRestore(MAC, 'done');
     assert.equal(await archive.halfRestored(MAC), null);
@@ -192,9 +192,14 @@ describe('the record of a restore', () => {
       assert.notEqual(hint, '');
       // What it says would be lost: which restore was done.
       await assert.rejects(archive.endRestore(MAC, 'done'), { code: 'archive-unreadable' });
-      assert.deepEqual(await others(board), [RESTORE_RECORD]);
+      assert.deepEqual(await others(board), ['halves.jsonl', RESTORE_RECORD]);
       await archive.endRestore(MAC, 'nothing-written');
-      assert.deepEqual(await others(board), []);
+      assert.deepEqual(await others(board), ['halves.jsonl']);
+      const { lines } = await archive.elsewhere.ownLines(MAC, 'halves.jsonl', 0);
+      assert.deepEqual(
+        lines.map((line) => (line as { state: string }).state),
+        ['begun', 'nothing-written'],
+      );
     });
 
     it(`${code}: no record, or none that anybody knows of, is no half restored board`, async (t) => {

@@ -9,6 +9,7 @@ import type { TestContext } from 'node:test';
 import { openArchive } from '../../src/archive/archive.ts';
 import { isBackupId } from '../../src/archive/ids.ts';
 import { isTrashName } from '../../src/archive/owner.ts';
+import { HALVES } from '../../src/archive/halves.ts';
 import { RESTORES } from '../../src/archive/restores.ts';
 import { SIGHTINGS } from '../../src/archive/sightings.ts';
 import type { Archive } from '../../src/archive/types.ts';
@@ -230,7 +231,7 @@ export async function archiveEntries(archivePath: string): Promise<{ ids: string
   const boards = (await readdir(archivePath).catch(() => [])).filter((name) => name !== 'cache');
   const names = (await Promise.all(boards.map((board) => readdir(join(archivePath, board))))).flat();
   const others = names.filter(
-    (name) => !isBackupId(name) && !isTrashName(name) && ![SIGHTINGS, RESTORES].includes(name),
+    (name) => !isBackupId(name) && !isTrashName(name) && ![SIGHTINGS, RESTORES, HALVES.name].includes(name),
   );
   return { ids: names.filter(isBackupId), others };
 }

@@ -10,6 +10,7 @@ import { gunzipSync } from 'node:zlib';
 import { openArchive } from '../../src/archive/archive.ts';
 import type { FileSystem } from '../../src/archive/disk.ts';
 import { isPartialName } from '../../src/archive/owner.ts';
+import { HALVES } from '../../src/archive/halves.ts';
 import { RESTORES } from '../../src/archive/restores.ts';
 import { SIGHTINGS } from '../../src/archive/sightings.ts';
 import type { ArchiveOptions } from '../../src/archive/archive.ts';
@@ -190,7 +191,7 @@ export class Bench {
     const { backups } = await this.archive.history(board);
     const names = await nodeFs.readdir(join(this.root, macToFolder(board))).catch(() => []);
     const ids = backups.map(({ id }) => id);
-    const others = names.filter((name) => ![SIGHTINGS, RESTORES].includes(name) && !isPartialName(name));
+    const others = names.filter((name) => ![SIGHTINGS, RESTORES, HALVES.name].includes(name) && !isPartialName(name));
     assert.deepEqual(others.sort(), ids, 'something else lies beside the backups');
     return Promise.all(backups.map(imageOf));
   }

@@ -1,17 +1,21 @@
 /** The snapshot before, the record meanwhile, and what becomes of a board that was left in the middle. */
 
 import assert from 'node:assert/strict';
-import { chmod, readFile, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { RESTORE_RECORD } from '../../../src/archive/restore-record.ts';
-import type { Backup } from '../../../src/archive/types.ts';
+import { openArchive } from '../../../src/archive/archive.ts';
+import { REPLICATED_MARKS } from '../../../src/archive/elsewhere/types.ts';
+import type { Archive, Backup } from '../../../src/archive/types.ts';
 import { EspdError } from '../../../src/errors.ts';
 import { macToFolder } from '../../../src/mac.ts';
 import { OPCODE, seededRandom } from '../../../src/simulator/index.ts';
 import type { Family, SimulatedBoard } from '../../../src/simulator/index.ts';
 import { finishCommand } from '../../../src/transfer/finish-command.ts';
 import { guardHalfRestored } from '../../../src/transfer/half-restored.ts';
+import { restoreBoard } from '../../../src/transfer/restore/restore.ts';
 import { WriteMismatchError, piecesOf } from '../../../src/transfer/restore/write.ts';
 import {
   Bench,
@@ -233,6 +237,83 @@ for (const family of FAMILIES) {
     });
   });
 }
+
+/** What one bench has noted of a board, to another, and the backup itself. */
+async function tell(from: Archive, to: Archive, { mac, id, path, manifest }: Backup): Promise<Backup> {
+  for (const file of REPLICATED_MARKS) {
+    const { lines } = await from.elsewhere.ownLines(mac, file, 0);
+    await to.elsewhere.receive(mac, file, from.root.includes('there') ? 'there' : 'here', lines);
+  }
+  const image = await readFile(join(path, manifest.image.file));
+  const text = await readFile(join(path, 'manifest.json'));
+  const adoption = { mac, id, manifest: text, imageFile: manifest.image.file, imageBytes: image.length };
+  return to.elsewhere.adopt(adoption, (write) => write(0, image));
+}
+
+describe('a board that was left half restored at another bench', () => {
+  it('gets no backup here, is finished here, and is whole there, too', async (t) => {
+    const scene = await sceneOf(await Bench.open(t));
+    const { bench, board, backup, image } = scene;
+    await leaveHalf(scene);
+    const there = openArchive(`${bench.root}-there`, {
+      ...{ log: bench.log, clock: bench.clock, compression: 'none', createdBy: 'espd 0.0.0-test' },
+    });
+    t.after(() => rm(there.root, { recursive: true, force: true }));
+    const fetched = await tell(bench.archive, there, backup);
+    const error = await failureOf(bench.session(board, (session) => guardHalfRestored(session, there, false)));
+    assert.equal(error.code, 'half-restored');
+    assert.match(error.message, /, at here$/);
+    assert.match(error.hint, new RegExp(`Finish with: espd restore --mac ${backup.mac} --at ${backup.id}\\b`));
+    assert.deepEqual(await there.backupIds(backup.mac), [backup.id]);
+
+    const restore = (dryRun: boolean) =>
+      bench.session(board, (session) =>
+        restoreBoard(session, {
+          ...{ archive: there, backup: fetched, targetMac: backup.mac, dryRun },
+          confirm: () => Promise.resolve(true),
+        }),
+      );
+    await restore(true);
+    assert.notEqual(await there.halfRestored(backup.mac), null);
+    const { value } = await restore(false);
+    assert.deepEqual([value.finished, value.snapshot, value.verified], [true, null, true]);
+    assert.ok(board.flash.snapshot().equals(image));
+    assert.equal(await there.halfRestored(backup.mac), null);
+
+    assert.notEqual(await bench.archive.halfRestored(backup.mac), null, 'nobody has told this bench yet');
+    await tell(there, bench.archive, backup);
+    assert.equal(await bench.archive.halfRestored(backup.mac), null);
+    await bench.session(board, (session) => guardHalfRestored(session, bench.archive, false));
+    assert.equal((await bench.archive.restores(backup.mac)).length, 1);
+  });
+
+  it('is whole as soon as its flash is, also where only the store has that backup', async (t) => {
+    const scene = await sceneOf(await Bench.open(t));
+    const { bench, board, backup } = scene;
+    await leaveHalf(scene);
+    const there = openArchive(`${bench.root}-there`, {
+      ...{ log: bench.log, clock: bench.clock, compression: 'none', createdBy: 'espd 0.0.0-test' },
+    });
+    t.after(() => rm(there.root, { recursive: true, force: true }));
+    const { lines } = await bench.archive.elsewhere.ownLines(backup.mac, 'halves.jsonl', 0);
+    // A bench that was told in short does not know the digests of the parts.
+    const short = lines.map((line) => ({ ...line, done: null }));
+    await there.elsewhere.receive(backup.mac, 'halves.jsonl', 'here', short);
+    board.flash.load(0, scene.image);
+    const guard = () => bench.session(board, (session) => guardHalfRestored(session, there, false));
+    assert.equal((await failureOf(guard())).code, 'half-restored');
+    const folder = `${macToFolder(backup.mac)}/${backup.id}/`;
+    const manifestSha256 = createHash('sha256')
+      .update(await readFile(join(backup.path, 'manifest.json')))
+      .digest('hex');
+    await there.elsewhere.note({
+      ...{ mac: backup.mac, id: backup.id, store: '0'.repeat(16), folder, station: 'here', manifestSha256 },
+      ...{ manifest: backup.manifest, at: '2026-11-26T10:00:00.000Z' },
+    });
+    await guard();
+    assert.equal(await there.halfRestored(backup.mac), null);
+  });
+});
 
 describe('a half restored board', () => {
   it('is not finished by a part of what was begun', async (t) => {
