@@ -66,6 +66,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'archive/station-text.ts',
     'firmware/versions.ts',
     'type daemon',
+    'type documents',
     'type firmware',
   ],
 };

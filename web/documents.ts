@@ -113,54 +113,6 @@ export interface PartitionRow {
   readonly encrypted?: boolean;
 }
 
-/** A stretch of flash: all parts of an image cover it, each byte once. */
-export interface FlashPart extends PartitionRow {
-  readonly kind: 'partition' | 'bootloader' | 'partition-table' | 'gap';
-}
-
-export type MapCell = 'blank' | 'data' | 'changed' | 'erased';
-
-export interface NvsReading {
-  readonly partition: string;
-  readonly state: 'plain' | 'blank' | 'encrypted' | 'unknown';
-  readonly namespaces: readonly {
-    readonly name: string;
-    readonly keys: readonly {
-      readonly key: string;
-      readonly type: string;
-      readonly sizeBytes: number | null;
-      readonly secret: boolean;
-      readonly value: string | null;
-    }[];
-  }[];
-  readonly more: number;
-  readonly problems: readonly string[];
-}
-
-export interface FilesReading {
-  readonly partition: string;
-  readonly kind: 'spiffs' | 'littlefs' | 'fat' | null;
-  readonly entries: readonly { readonly path: string; readonly isFolder: boolean; readonly sizeBytes: number | null }[];
-  readonly more: number;
-  readonly problems: readonly string[];
-}
-
-export interface ContentsDocument {
-  readonly mac: string;
-  readonly id: string;
-  readonly sizeBytes: number;
-  readonly before: { readonly id: string } | null;
-  readonly map: { readonly blockBytes: number; readonly cells: readonly MapCell[] };
-  readonly firmware: Firmware | null;
-  readonly boots: string | null;
-  readonly opaque: 'encryption' | null;
-  readonly partitions: readonly PartitionRow[];
-  readonly parts: readonly FlashPart[];
-  readonly nvs: readonly NvsReading[];
-  readonly files: readonly FilesReading[];
-  readonly problems: readonly string[];
-}
-
 interface DiffSide {
   readonly mac: string;
   readonly id: string;

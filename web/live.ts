@@ -151,15 +151,18 @@ function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
+/** The browser's window, which tells when there is a network again. */
+const network = globalThis as unknown as EventTarget;
+
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       clearTimeout(waiting);
-      removeEventListener('online', done);
+      network.removeEventListener('online', done);
       resolve();
     };
     const waiting = setTimeout(done, ms);
-    addEventListener('online', done);
+    network.addEventListener('online', done);
     signal.addEventListener('abort', done, { once: true });
   });
 }

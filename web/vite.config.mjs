@@ -5,15 +5,20 @@ import path from 'node:path';
 import { defineConfig } from 'vite';
 
 const root = path.dirname(import.meta.dirname);
-/** Packages that become part of the built page, whose licences want to be handed on with it. */
-const BUNDLED = ['preact', '@preact/signals', '@preact/signals-core'];
 
+/**
+ * Whatever packages become part of the built page, their licences are handed on with it: each with a line
+ * `# NAME VERSION (LICENCE)` before its text. The Debian package reads them there.
+ */
 const licences = {
   name: 'licences',
-  generateBundle() {
-    const texts = BUNDLED.map((name) => {
-      const text = fs.readFileSync(path.join(root, 'node_modules', name, 'LICENSE'), 'utf8');
-      return `${name}\n\n${text.trim()}\n`;
+  generateBundle(_options, bundle) {
+    const files = Object.values(bundle).flatMap((piece) => (piece.type === 'chunk' ? Object.keys(piece.modules) : []));
+    const names = files.flatMap((file) => /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []);
+    const texts = [...new Set(names)].sort().map((name) => {
+      const folder = path.join(root, 'node_modules', name);
+      const { version, license } = JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8'));
+      return `# ${name} ${version} (${license})\n\n${fs.readFileSync(path.join(folder, 'LICENSE'), 'utf8').trim()}\n`;
     });
     this.emitFile({ type: 'asset', fileName: 'licences.txt', source: texts.join('\n\n') });
   },

@@ -23,7 +23,7 @@ import { gzipSync } from 'node:zlib';
 import { generatedFiles } from '../generated.ts';
 import { ARCHITECTURES, type Architecture, MAINTAINER, changelog, controlFile, copyrightFile } from './control.ts';
 import { CONFIG, PROGRAM, isLicense, packagedConfig, packagedMain, packagedTmpfiles, packagedUnit } from './layout.ts';
-import { checkLoads, filesOf, installModules, moduleFacts, neededGlibc } from './modules.ts';
+import { checkLoads, filesOf, installModules, moduleFacts, neededGlibc, pageFacts } from './modules.ts';
 import { run } from './run.ts';
 
 export interface BuildOptions {
@@ -107,7 +107,8 @@ export function stageFiles(stage: string, options: BuildOptions): void {
   write(`${doc}/CHANGELOG.md.gz`, zipped(read('CHANGELOG.md')));
   write(`${doc}/changelog.gz`, zipped(changelog(version, maintainer, date)));
   const modules = moduleFacts(stage, join(program, 'node_modules'));
-  write(`${doc}/copyright`, copyrightFile({ license: own.license, text: read('LICENSE') }, modules));
+  const ours = { license: own.license, text: read('LICENSE') };
+  write(`${doc}/copyright`, copyrightFile(ours, [...modules, pageFacts(root, ours)]));
   // Their texts are all in that file now.
   for (const file of filesOf(join(program, 'node_modules'))) if (isLicense(basename(file))) rmSync(file);
 

@@ -3,7 +3,7 @@
 import { cpSync, existsSync, lstatSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { ARCHITECTURES, type Architecture, type ModuleFacts } from './control.ts';
-import { isLicense, isNeeded } from './layout.ts';
+import { PROGRAM, isLicense, isNeeded } from './layout.ts';
 import { run } from './run.ts';
 
 /**
@@ -93,6 +93,25 @@ export function moduleFacts(folder: string, modules: string): ModuleFacts[] {
         author: typeof author === 'string' ? author : author?.name,
       };
     });
+}
+
+/**
+ * What the built page has of other packages, as one, because they are in the same files: npm's packages of the program do
+ * not show them.
+ * @param own text of espd's own license, which those files are under as well
+ * @throws Error where the page was built without its licences
+ */
+export function pageFacts(root: string, own: { license: string; text: string }): ModuleFacts {
+  const text = readFileSync(join(root, 'dist', 'web', 'licences.txt'), 'utf8');
+  const licenses = Array.from(text.matchAll(/^# \S+ \S+ \((.+)\)$/gm), ([, license = '']) => license);
+  if (licenses.length === 0) throw new Error('dist/web/licences.txt names no package: npm run build makes it');
+  const all = [...new Set([own.license, ...licenses])];
+  return {
+    path: `${PROGRAM}/dist/web`,
+    license: all.join(' AND '),
+    text: `# espd\n\n${own.text.trim()}\n\n${text}`,
+    author: undefined,
+  };
 }
 
 /** The newest version of the C library that a native module names: 2.x of its symbols GLIBC_2.x. */

@@ -1,7 +1,7 @@
 /** `espd contents`: what is in a backup: partitions, NVS keys, files. Secrets are never shown. */
 
 import { contentsDocument } from '../documents/contents.ts';
-import type { FilesInventory, NvsInventory } from '../firmware/inventory.ts';
+import type { FilesInventory, NvsInventory } from '../firmware/inventory-types.ts';
 import { meantBackup } from '../transfer/meant-backup.ts';
 import type { CommandContext } from './context.ts';
 import { type Span, bold, dim, formatSize, plural, printable } from './text.ts';

@@ -1,6 +1,7 @@
 /** The flash of a backup as a map: a cell for each block of 64 KiB, by the digests of its manifest. Pure. */
 
-import { type FlashCell, flashCells } from '../documents/flash-cells.ts';
+import type { FlashCell } from '../documents/contents-document.ts';
+import { flashCells } from '../documents/flash-cells.ts';
 import { BLOCK_BYTES } from '../flash.ts';
 import { replaceUnprintable } from '../printable.ts';
 import { type Span, cyan, dim, plural, yellow } from './text.ts';

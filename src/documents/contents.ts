@@ -3,18 +3,10 @@
 import { checkedImage } from '../archive/checked-image.ts';
 import type { Archive, Backup } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
-import { type Inventory, takeInventory } from '../firmware/inventory.ts';
+import { takeInventory } from '../firmware/inventory.ts';
 import { BLOCK_BYTES } from '../flash.ts';
-import { type FlashCell, flashCells } from './flash-cells.ts';
-
-export interface ContentsDocument extends Inventory {
-  readonly mac: string;
-  readonly id: string;
-  readonly sizeBytes: number;
-  /** The backup that the map compares with; null where there is none before this one. */
-  readonly before: { readonly id: string } | null;
-  readonly map: { readonly blockBytes: number; readonly cells: readonly FlashCell[] };
-}
+import type { ContentsDocument } from './contents-document.ts';
+import { flashCells } from './flash-cells.ts';
 
 export interface ContentsParts {
   readonly archive: Archive;

@@ -2,9 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { BLOCK_BYTES } from '../flash.ts';
-
-/** `blank`: all 0xFF; `changed` and `erased`: another content than in the backup before, and now blank. */
-export type FlashCell = 'blank' | 'data' | 'changed' | 'erased';
+import type { FlashCell } from './contents-document.ts';
 
 export interface CelledImage {
   readonly sizeBytes: number;

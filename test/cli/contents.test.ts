@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
-import type { ContentsDocument } from '../../src/documents/contents.ts';
+import type { ContentsDocument } from '../../src/documents/contents-document.ts';
 import { MAC, T0, content } from '../archive/support.ts';
 import { MIB, esp32App, esp32Bootloader, flashWith, tableSector, type Row } from '../firmware/builder.ts';
 import { fixtureImage } from '../firmware/filesystems/fixtures.ts';

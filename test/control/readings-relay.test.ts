@@ -5,7 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, describe, it } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
-import type { ContentsDocument } from '../../src/documents/contents.ts';
+import type { ContentsDocument } from '../../src/documents/contents-document.ts';
 import { readingStarter } from '../../src/control/start-command.ts';
 import { silentLogger } from '../../src/log.ts';
 import { FOLDER, ID0, MAC, T0, content, sha256 } from '../archive/support.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { changelog, controlFile, copyrightFile, debianVersion } from '../../packaging/deb/control.ts';
 import { isNeeded, packagedConfig, packagedMain, packagedTmpfiles, packagedUnit } from '../../packaging/deb/layout.ts';
-import { neededGlibc } from '../../packaging/deb/modules.ts';
+import { neededGlibc, pageFacts } from '../../packaging/deb/modules.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -68,6 +68,19 @@ test('changelog and copyright have the forms that Debian wants', () => {
   assert.match(text, /^Files: .*\/a\/\*\nCopyright: \(c\) 2020 Ann\nLicense: MIT or Zlib\n MIT\n \.\n Copyright/m);
   assert.match(text, /^Files: .*\/b\/\*\nCopyright: Bob\nLicense: Apache-2\.0\n .*common-licenses\/Apache-2\.0\.$/m);
   assert.match(text, /^Files: .*\/c\/\*\nCopyright: its authors/m);
+});
+
+test('copyright: what is bundled into the built page, with each of its holders and espd itself', () => {
+  const own = { license: 'MIT', text: read('LICENSE') };
+  const text = copyrightFile(own, [pageFacts(root, own)]);
+  const [, ofPage = ''] = text.split('Files: usr/lib/espd/dist/web/*\n');
+  assert.match(ofPage, /^Copyright: \(c\) .*espd.*\n(?: .*\n)*License: MIT\n/);
+  for (const name of ['preact', '@preact/signals', '@preact/signals-core']) {
+    assert.match(ofPage, new RegExp(`^ # ${name} \\d+\\.\\S+ \\(MIT\\)$`, 'm'), name);
+  }
+  assert.match(ofPage, /^ \(c\) 2015-present Jason Miller$/m);
+  assert.match(ofPage, /^ \(c\) 2022-present Preact Team$/m);
+  assert.throws(() => pageFacts(join(root, 'test'), own));
 });
 
 test('the unit, tmpfiles and the config, with the paths of a package', () => {

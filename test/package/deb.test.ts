@@ -165,6 +165,9 @@ describe('the Debian package', { skip: reason ?? false }, () => {
         new RegExp(`^Files: usr/lib/espd/node_modules/${name}/\\*\nCopyright: .+(?:\n .+)*\nLicense: \\S+\n .+`, 'm'),
       );
     }
+    // What is bundled into the page is in no folder of its own.
+    assert.match(text, /^Files: usr\/lib\/espd\/dist\/web\/\*\n/m);
+    assert.match(text, /^ # preact \d/m);
     assert.doesNotMatch(text, /License: unknown/);
   });
 

@@ -2,8 +2,9 @@
 
 import { useState } from 'preact/hooks';
 import { formatSize, plural } from '../../src/cli/text.ts';
+import type { ContentsDocument } from '../../src/documents/contents-document.ts';
+import type { FilesInventory, NvsInventory } from '../../src/firmware/inventory-types.ts';
 import { printable } from '../../src/printable.ts';
-import type { ContentsDocument, FilesReading, NvsReading } from '../documents.ts';
 import { ErrorNotice } from '../parts/notice.tsx';
 import { useDocument } from '../use-document.ts';
 import { FlashMap, Swatch } from './flash-map.tsx';
@@ -127,12 +128,12 @@ function Map({ contents, path }: { contents: ContentsDocument; path: string }) {
 }
 
 interface NvsProps {
-  readonly reading: NvsReading;
+  readonly reading: NvsInventory;
   readonly isRevealed: boolean;
   readonly onReveal: (isRevealed: boolean) => void;
 }
 
-const NVS_STATES: Readonly<Record<NvsReading['state'], string>> = {
+const NVS_STATES: Readonly<Record<NonNullable<NvsInventory['state']>, string>> = {
   plain: '',
   blank: 'It is blank.',
   encrypted: 'It is encrypted: nothing of it can be read.',
@@ -140,6 +141,8 @@ const NVS_STATES: Readonly<Record<NvsReading['state'], string>> = {
 };
 
 function Nvs({ reading, isRevealed, onReveal }: NvsProps) {
+  // Where its bytes could not be had, its problems say so.
+  const state = reading.state === null ? '' : NVS_STATES[reading.state];
   const rows = reading.namespaces.flatMap(({ name, keys }) => keys.map((key) => ({ namespace: name, ...key })));
   return (
     <div class="card">
@@ -151,7 +154,7 @@ function Nvs({ reading, isRevealed, onReveal }: NvsProps) {
           </button>
         )}
       </div>
-      {NVS_STATES[reading.state] !== '' && <p class="detail">{NVS_STATES[reading.state]}</p>}
+      {state !== '' && <p class="detail">{state}</p>}
       {reading.problems.map((problem) => (
         <p key={problem} class="detail">
           {printable(problem)}
@@ -192,7 +195,7 @@ function Nvs({ reading, isRevealed, onReveal }: NvsProps) {
   );
 }
 
-function Files({ reading, path }: { reading: FilesReading; path: string }) {
+function Files({ reading, path }: { reading: FilesInventory; path: string }) {
   const { partition, kind, entries, more, problems } = reading;
   const hrefOf = (file: string) => `${path}/image?${new URLSearchParams({ partition, path: file }).toString()}`;
   return (
@@ -217,7 +220,7 @@ function Files({ reading, path }: { reading: FilesReading; path: string }) {
                 {printable(entry.path)}
               </a>
             )}
-            {entry.sizeBytes !== null && <span class="detail"> {formatSize(entry.sizeBytes)}</span>}
+            {!entry.isFolder && <span class="detail"> {formatSize(entry.sizeBytes)}</span>}
           </li>
         ))}
       </ul>

@@ -1,9 +1,10 @@
 /** What changed between two backups: in the map of the flash, and in words. */
 
 import { formatSize, plural } from '../../src/cli/text.ts';
+import type { ContentsDocument } from '../../src/documents/contents-document.ts';
 import type { FileChange, NvsKeyChange, PartComparison } from '../../src/firmware/compare/types.ts';
 import { printable } from '../../src/printable.ts';
-import type { ContentsDocument, DiffDocument } from '../documents.ts';
+import type { DiffDocument } from '../documents.ts';
 import { ErrorNotice } from '../parts/notice.tsx';
 import { useDocument } from '../use-document.ts';
 import { FlashMap } from './flash-map.tsx';

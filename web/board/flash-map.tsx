@@ -1,6 +1,6 @@
 /** The flash as a map: a cell for each block of 64 KiB, in the colours of the partitions that lie there. */
 
-import type { MapCell } from '../documents.ts';
+import type { FlashCell } from '../../src/documents/contents-document.ts';
 import type { PartColour } from './part-colours.ts';
 
 interface Stretch {
@@ -13,7 +13,7 @@ interface FlashMapProps {
   readonly blockBytes: number;
   readonly parts: readonly (Stretch & { readonly colour: PartColour })[];
   /** Absent = the content of blocks is not told. */
-  readonly cells?: readonly MapCell[];
+  readonly cells?: readonly FlashCell[];
   /** Regions that differ, marked to the sector. */
   readonly changed?: readonly Stretch[];
   /** All of it in a sentence, for who cannot see it. */

@@ -1,6 +1,6 @@
 /** Which colour a part of the flash has, the same in map, legend and comparison. Pure. */
 
-import type { FlashPart } from '../documents.ts';
+import type { FlashPart } from '../../src/firmware/flash-map.ts';
 
 /** Class names of styles/board.css. */
 export type PartColour = 'boot' | 'app' | 'app-other' | 'settings' | 'files' | 'radio' | 'choice' | 'rest' | 'none';

@@ -41,7 +41,11 @@ export function rememberPlaces(): void {
     const there = view.value.ports
       .filter(({ name, state }) => name === null && state !== 'left-alone')
       .map(({ port }) => port);
-    const fresh = there.filter((port) => !remembered.value.includes(port));
-    if (fresh.length > 0) knownPlaces.value = JSON.stringify([...remembered.value, ...fresh].slice(-MOST_PLACES));
+    const before = remembered.value;
+    if (there.every((port) => before.includes(port))) return;
+    // Whoever is there is never forgotten, however many they are: or each would push out another, without end.
+    const empty = before.filter((port) => !there.includes(port));
+    const all = [...empty, ...there].slice(-Math.max(MOST_PLACES, there.length));
+    knownPlaces.value = JSON.stringify(all);
   });
 }
