@@ -4,6 +4,7 @@ import { contentsDocument } from '../documents/contents.ts';
 import type { FilesInventory, NvsInventory } from '../firmware/inventory-types.ts';
 import { meantBackup } from '../transfer/meant-backup.ts';
 import type { CommandContext } from './context.ts';
+import { fetchedFor } from './fleet/fetch.ts';
 import { type Span, bold, dim, formatSize, plural, printable } from './text.ts';
 
 export interface ContentsCommandOptions {
@@ -23,7 +24,7 @@ export async function contents(
 ): Promise<undefined> {
   const { archive, out } = context;
   const mac = await archive.resolveBoard(board);
-  const backup = await meantBackup(archive, mac, which ?? 'latest');
+  const backup = await fetchedFor(context, () => meantBackup(archive, mac, which ?? 'latest'));
   out.status(`reading ${backup.id}`);
   const document = await contentsDocument(context, backup, { reveal }).finally(() => out.status(''));
   out.document(document);

@@ -40,6 +40,8 @@ export interface CommandContext {
   readonly log: ClosableLogger;
   readonly out: Output;
   readonly signal: AbortSignal;
+  /** Of the process: where secrets come from. */
+  readonly env: NodeJS.ProcessEnv;
   /** How espd was called, for commands that messages print. */
   readonly call: EspdCall;
   /** The person's files, outside of the archive. */
@@ -107,6 +109,7 @@ export async function openContext(
     log,
     out,
     signal: host.signal,
+    env: host.env,
     call: service === undefined ? callOf(options, host, loaded, archive) : ['espd'],
     files: service?.files ?? localFiles,
     openLink: service === undefined ? undefined : takenLinks(service, { command, now: options.now === true }, out),

@@ -6,9 +6,10 @@ import { EspdError } from '../errors.ts';
 import { type ComparedImage, type Pair, sameBlocks } from '../firmware/compare/index.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
-import { meantBackup } from '../transfer/meant-backup.ts';
+import { knownIds, meantBackup } from '../transfer/meant-backup.ts';
 import type { CommandContext } from './context.ts';
 import { openImageFile } from './diff-file.ts';
+import { fetchedFor } from './fleet/fetch.ts';
 import { printable } from './text.ts';
 
 /** One side, as the person named it. */
@@ -67,13 +68,13 @@ async function openSide(context: CommandContext, text: string): Promise<Side> {
   if (LIKE_A_FILE.test(text)) return { kind: 'file', path: text, image: await openImageFile(context.files, text) };
   const { board, which = 'latest' } = split(text);
   const mac = await context.archive.resolveBoard(board);
-  return backupSide(context, await meantBackup(context.archive, mac, which));
+  return backupSide(context, await fetchedFor(context, () => meantBackup(context.archive, mac, which)));
 }
 
 /** The newest backup and the one before it, whatever they were made for. */
 async function newestTwo(context: CommandContext, mac: Mac): Promise<Pair<Side>> {
   const { archive, call } = context;
-  const [newest, previous] = (await archive.backupIds(mac)).toReversed();
+  const [newest, previous] = (await knownIds(archive, mac)).toReversed();
   if (newest === undefined || previous === undefined) {
     const state = newest === undefined ? 'has no backup yet' : `has only one backup, ${newest}`;
     throw new EspdError('archive-unknown-backup', `${mac} ${state}: there is nothing to compare it with`, {
@@ -81,8 +82,8 @@ async function newestTwo(context: CommandContext, mac: Mac): Promise<Pair<Side>>
     });
   }
   return {
-    before: backupSide(context, await archive.resolveBackup(mac, previous)),
-    after: backupSide(context, await archive.resolveBackup(mac, newest)),
+    before: backupSide(context, await fetchedFor(context, () => archive.resolveBackup(mac, previous))),
+    after: backupSide(context, await fetchedFor(context, () => archive.resolveBackup(mac, newest))),
   };
 }
 

@@ -12,6 +12,7 @@ import { guardMac } from '../transfer/guard-mac.ts';
 import { expectedBackup, meantBackup } from '../transfer/meant-backup.ts';
 import { findBoard, noteFailures, onBoards, selectPorts } from './boards.ts';
 import type { CommandContext } from './context.ts';
+import { fetchedFor } from './fleet/fetch.ts';
 import {
   type Side,
   backupJson,
@@ -129,7 +130,9 @@ async function diffDevice(
   const { archive, out } = context;
   const { board, which } = split(text);
   const mac = await archive.resolveBoard(board);
-  const backup = await (which === undefined ? expectedBackup(archive, mac) : meantBackup(archive, mac, which));
+  const backup = await fetchedFor(context, () =>
+    which === undefined ? expectedBackup(archive, mac) : meantBackup(archive, mac, which),
+  );
   const side = backupSide(context, backup);
   try {
     const image = side.image;

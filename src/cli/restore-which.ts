@@ -4,9 +4,10 @@ import type { Archive, Backup, Which } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
-import { meantBackup } from '../transfer/meant-backup.ts';
+import { knownIds, meantBackup } from '../transfer/meant-backup.ts';
 import { noteForeign } from './archive-notes.ts';
 import type { CommandContext } from './context.ts';
+import { fetchedFor } from './fleet/fetch.ts';
 
 /** A board as the person typed it, and which of its backups. */
 export interface BoardAndWhich {
@@ -54,7 +55,7 @@ export async function chooseBackup(
   const mac = await archive.resolveBoard(board);
   const begun = at === 'latest' ? await begunWith(archive, mac, target === 'same' ? mac : target) : undefined;
   const backup = await soundBackup(context, mac, begun ?? at);
-  const ids = await archive.backupIds(mac);
+  const ids = await knownIds(archive, mac);
   const count = `${ids.indexOf(backup.id) + 1} of ${ids.length}`;
   if (begun !== undefined) return { backup, why: `to finish the interrupted restore (${count})` };
   if (at === 'latest' && backup.id !== ids.at(-1)) {
@@ -69,12 +70,9 @@ export async function chooseBackup(
  * The backup that is meant, every file of it hashed.
  * @throws EspdError see {@link meantBackup}; `archive-damaged`, `archive-unreadable`
  */
-export async function soundBackup(
-  { archive, call, out, signal }: CommandContext,
-  mac: Mac,
-  which: Which,
-): Promise<Backup> {
-  const backup = await meantBackup(archive, mac, which);
+export async function soundBackup(context: CommandContext, mac: Mac, which: Which): Promise<Backup> {
+  const { archive, call, out, signal } = context;
+  const backup = await fetchedFor(context, () => meantBackup(archive, mac, which));
   const [damage] = await archive.verifyBackup(backup.mac, backup.id, signal);
   if (damage !== undefined) {
     const { code, hint } = damage.error;

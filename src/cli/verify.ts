@@ -6,15 +6,17 @@ import type { VerifyPlace, VerifyReport } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
+import { expectedBackup } from '../transfer/meant-backup.ts';
 import { guardMac } from '../transfer/guard-mac.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
 import { wasConfirmed } from '../transfer/confirm.ts';
-import type { Session } from '../transfer/session.ts';
+import { type Session, whileHeld } from '../transfer/session.ts';
 import { type DeviceVerification, confirmSeen, verifyDevice } from '../transfer/verify-device.ts';
 import { problemJson } from '../documents/problem.ts';
 import { noteForeign } from './archive-notes.ts';
 import { failuresJson, findBoard, noteFailures, onBoards, overallError, selectPorts } from './boards.ts';
 import type { CommandContext } from './context.ts';
+import { fetchedFor } from './fleet/fetch.ts';
 import { plural, printable } from './text.ts';
 
 export interface VerifyCommandOptions {
@@ -104,9 +106,14 @@ async function verifyDevices(
   const { archive, out } = context;
   const ports =
     mac !== undefined && address === undefined ? [await findBoard(context, mac)] : await selectPorts(context, address);
-  const look = (session: Session) => {
+  const look = async (session: Session) => {
+    const board = session.board.identity.mac;
     if (mac !== undefined) guardMac(session.board.identity, mac);
-    return verifyDevice(session, archive).then((seen) => ({ seen, board: session.board.identity.mac }));
+    await whileHeld(
+      session,
+      fetchedFor(context, () => expectedBackup(archive, board)),
+    );
+    return { seen: await verifyDevice(session, archive), board };
   };
   const { outcomes, failures } = await onBoards(context, ports, look, async ({ seen, board }) => ({
     ...seen,

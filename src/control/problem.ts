@@ -49,6 +49,7 @@ export function statusOf(error: EspdError): number {
       return 429;
     case 'port-busy':
     case 'label-taken':
+    case 'archive-elsewhere':
       return 409;
     case 'interrupted':
     case 'daemon-busy':

@@ -2,6 +2,7 @@
 
 import { idToDate } from '../archive/ids.ts';
 import { latestMeant } from '../archive/meant.ts';
+import { selectId } from '../archive/which.ts';
 import type { Archive, Backup, Which } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
@@ -16,6 +17,19 @@ export async function meantBackup(archive: Archive, mac: Mac, which: Which): Pro
   return archive.resolveBackup(mac, which === 'latest' ? ((await latestId(archive, mac)) ?? which) : which);
 }
 
+/** The same by its id alone, wherever it lies, sound or not. */
+export async function meantId(archive: Archive, mac: Mac, which: Which): Promise<string> {
+  const latest = which === 'latest' ? await latestId(archive, mac) : undefined;
+  return latest ?? selectId(mac, await knownIds(archive, mac), which);
+}
+
+/** Of all backups of a board, here and in the store, oldest first. @throws EspdError as {@link Archive.backupIds} */
+export async function knownIds(archive: Archive, mac: Mac): Promise<readonly string[]> {
+  const here = await archive.backupIds(mac);
+  const stored = await archive.elsewhere.of(mac);
+  return stored.length === 0 ? here : [...new Set([...here, ...stored.map(({ id }) => id)])].sort();
+}
+
 /** Undefined where the board has no backup at all. */
 async function latestId(archive: Archive, mac: Mac): Promise<string | undefined> {
   const { ids, meant } = await latestOf(archive, mac);
@@ -27,7 +41,7 @@ async function latestId(archive: Archive, mac: Mac): Promise<string | undefined>
 }
 
 async function latestOf(archive: Archive, mac: Mac) {
-  const ids = await archive.backupIds(mac);
+  const ids = await knownIds(archive, mac);
   const half = (await archive.halfRestored(mac))?.record ?? null;
   return { ids, meant: latestMeant(ids, await archive.restores(mac), half) };
 }

@@ -1,11 +1,10 @@
 /** A backup pinned or unpinned, by a command or by the API: a pinned one is never removed by a policy. */
 
 import type { Archive } from '../archive/types.ts';
-import { selectId } from '../archive/which.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
-import { meantBackup } from './meant-backup.ts';
+import { knownIds, meantId } from './meant-backup.ts';
 
 const MAX_NOTE = 1000;
 /** While a backup is being removed it is away for a moment, and comes back if it was pinned in time. */
@@ -26,11 +25,14 @@ export function checkPinNote(note: string): string {
 
 /**
  * The backup that is meant, by its id. A damaged one can be pinned by its id: it may be all that is left.
- * @throws EspdError `archive-unknown-backup`, and as {@link meantBackup}
+ * @throws EspdError `archive-unknown-backup`, and as {@link meantId}
  */
 export async function pinnableId(archive: Archive, mac: Mac, which: string): Promise<string> {
-  if (which === 'latest') return (await meantBackup(archive, mac, which)).id;
-  return selectId(mac, await archive.backupIds(mac), which);
+  const id = await meantId(archive, mac, which);
+  // What "latest" means is looked at: a damaged one is pinned only by its id.
+  const isHere = (await archive.backupIds(mac)).includes(id);
+  if (which === 'latest' && isHere) await archive.resolveBackup(mac, id);
+  return id;
 }
 
 /** @throws EspdError `archive-unknown-backup` where it was removed at this moment */
@@ -39,7 +41,7 @@ export async function pinBackup(
   { mac, id, note }: { readonly mac: Mac; readonly id: string; readonly note: string | null },
 ): Promise<void> {
   await archive.marks.pin(mac, id, { pinned: true, note });
-  for (let look = 1; !(await archive.backupIds(mac)).includes(id); look++) {
+  for (let look = 1; !(await knownIds(archive, mac)).includes(id); look++) {
     if (look === LOOKS) {
       throw new EspdError('archive-unknown-backup', `Backup ${id} of ${mac} was removed at this moment`, {
         hint: `See what is there: espd show ${mac}`,

@@ -25,7 +25,7 @@ export interface PullPlace {
 
 /** What another station has noted of a backup once it has heard of it. */
 export async function storedOf(
-  from: Station,
+  from: Pick<Station, 'fleet'>,
   backup: Backup,
   folder = `${FOLDER}/${backup.id}/`,
 ): Promise<StoredBackup> {

@@ -13,6 +13,7 @@ import { printable } from '../../printable.ts';
 import { commandLine, shellWord } from '../../transfer/finish-command.ts';
 import { piecesOf } from '../../transfer/pieces.ts';
 import type { CommandContext } from '../context.ts';
+import { fetchedFor } from '../fleet/fetch.ts';
 import { COPY_BYTES, bytesOf } from '../image-file.ts';
 import { dim, formatSize } from '../text.ts';
 import type { ExportFormat } from './options.ts';
@@ -47,7 +48,7 @@ export async function exportBackup(
   checkTarget(context, target, options);
   if (target !== STDOUT) await files.checkNewFile(target);
   const mac = await archive.resolveBoard(board);
-  const backup = await archive.resolveBackup(mac, which ?? 'latest');
+  const backup = await fetchedFor(context, () => archive.resolveBackup(mac, which ?? 'latest'));
   await refuseUnknownPart(context, backup, options);
   // What is handed out may be all that is left one day: it is proven first.
   out.status(`verifying ${backup.id}`);

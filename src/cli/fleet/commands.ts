@@ -1,10 +1,11 @@
 /** The commands about the object store: their options and help. */
 
 import type { Command } from 'commander';
-import type { EspdError } from '../../errors.ts';
+import { EspdError } from '../../errors.ts';
 import type { CommandContext } from '../context.ts';
 import type { Host } from '../host.ts';
 import type { PullCommandOptions } from './pull.ts';
+import type { PullBoardsOptions } from './pull-boards.ts';
 import type { PushCommandOptions } from './push.ts';
 
 /** For a command that needs config and archive. */
@@ -19,11 +20,16 @@ is there already is not sent again. Backups are never changed or removed by it,
 neither here nor there. Which store: the section "store" of the config.`;
 
 const PULL_HELP = `
-Reads the journals that other stations keep in the object store, and says what
-is new. A running daemon does that by itself every few minutes (store.look).
-Nothing is changed in the store but this station's own journal. With --scan
-everything that lies there is listed, too: that finds backups of which no
-journal tells, and those that are gone.`;
+Without a board: reads the journals that other stations keep in the object
+store, and says what is new. A running daemon does that by itself every few
+minutes (store.look). Nothing is changed in the store but this station's own
+journal. With --scan everything that lies there is listed, too: that finds
+backups of which no journal tells, and those that are gone.
+
+With a board: fetches its newest backup, or the one that WHICH names (as for
+restore --at). Blocks that some image here has are not fetched, everything is
+hashed, and what is here is never changed. Commands that need a backup which
+lies in the store alone fetch it by themselves.`;
 
 export function addFleetCommands(
   add: (name: string, description: string) => Command,
@@ -39,10 +45,19 @@ export function addFleetCommands(
       run(command, async (context) => (await import('./push.ts')).push(context, { ...options, boards }, host.env)),
     );
 
-  add('pull', 'hear what other stations have put into the object store of the config')
+  add('pull', 'hear what other stations have put into the object store of the config, or fetch it')
+    .argument('[backups...]', 'MACs or labels, or with @WHICH for one backup: fetch these')
+    .option('--all', 'fetch every backup of these boards; without a board, of all boards', false)
+    .option('--dry-run', 'only say what would be fetched', false)
     .option('--scan', 'also list all that lies there, and compare', false)
     .addHelpText('after', PULL_HELP)
-    .action((options: PullCommandOptions, command: Command) =>
-      run(command, async (context) => (await import('./pull.ts')).pull(context, options, host.env)),
+    .action((backups: string[], options: PullCommandOptions & Omit<PullBoardsOptions, 'backups'>, command: Command) =>
+      run(command, async (context) => {
+        const { all, dryRun, scan } = options;
+        const isFetch = backups.length > 0 || all || dryRun;
+        if (!isFetch) return (await import('./pull.ts')).pull(context, { scan }, host.env);
+        if (scan) throw new EspdError('usage', '--scan goes without boards, --all and --dry-run');
+        return (await import('./pull-boards.ts')).pullBoards(context, { backups, all, dryRun }, host.env);
+      }),
     );
 }
