@@ -56,12 +56,13 @@ describe('access', { skip }, () => {
     });
   }
 
-  test('every page fits a phone of 390 px', async () => {
+  test('every page fits a phone of 390 px, and axe finds nothing serious there either', async () => {
     const { page } = await station.newPage({ viewport: { width: 390, height: 844 } });
     for (const path of pages()) {
       await page.goto(`${station.url}#/${path}`);
       await settled(page);
       assert.equal(await page.evaluate('document.documentElement.scrollWidth'), 390, path);
+      assert.deepEqual(await seriousFaults(page), [], path);
     }
   });
 
