@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
+import { NOWHERE_ELSE } from '../../src/archive/elsewhere/places.ts';
 import type { Archive, Backup } from '../../src/archive/types.ts';
 import { NO_MARKS } from '../../src/archive/marks/marks.ts';
 import { draftOwner } from '../../src/archive/owner.ts';
@@ -53,6 +54,7 @@ const noHistory = {
   problems: [],
   foreign: [],
   halfRestored: null,
+  ...NOWHERE_ELSE,
   marks: NO_MARKS,
 };
 
@@ -129,6 +131,7 @@ test('boards, history and verify of a sound archive; reading changes nothing', a
     problems: [],
     foreign: [],
     halfRestored: null,
+    ...NOWHERE_ELSE,
     marks: NO_MARKS,
   });
   const seen: string[] = [];

@@ -14,6 +14,7 @@ import {
   isTrashName,
   partialName,
 } from '../../src/archive/owner.ts';
+import { NOWHERE_ELSE } from '../../src/archive/elsewhere/places.ts';
 import type { Archive, Candidate, Draft } from '../../src/archive/types.ts';
 import { EspdError } from '../../src/errors.ts';
 import {
@@ -117,6 +118,7 @@ test('readers do not see a partial', async (t) => {
   assert.deepEqual(await archive.history(MAC), {
     ...{ mac: MAC, backups: [], sightings: [], problems: [], foreign: [] },
     halfRestored: null,
+    ...NOWHERE_ELSE,
     marks: NO_MARKS,
   });
   assert.deepEqual(await archive.verify({}), allSound(0));
