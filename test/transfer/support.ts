@@ -98,7 +98,7 @@ export class Bench {
     });
   }
 
-  static async open(t: TestContext, options: Partial<ArchiveOptions> = {}): Promise<Bench> {
+  static async open(t: Pick<TestContext, 'after'>, options: Partial<ArchiveOptions> = {}): Promise<Bench> {
     const folder = await nodeFs.mkdtemp(join(tmpdir(), 'espd-transfer-'));
     t.after(() => nodeFs.rm(folder, { recursive: true, force: true }));
     return new Bench(join(folder, 'archive'), options);

@@ -3,6 +3,7 @@
  * test/traces, which other programs recorded, are the same without a header: one reader for both. Pure.
  */
 
+import { parseMac } from '../../mac.ts';
 import { EspdError } from '../../errors.ts';
 
 export const RECORDING_VERSION = 1;
@@ -18,6 +19,18 @@ export interface RecordingHeader {
   readonly command: string;
   /** Whether bytes of flash are in it. */
   readonly payload: boolean;
+  /** How boards were spoken to; missing in recordings of older versions. */
+  readonly settings?: RecordedSettings;
+  /** What the command line said of the work, by the names of its options; never a file or a port. */
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+export interface RecordedSettings {
+  readonly baudRate: number;
+  readonly connectAttempts: number;
+  /** `auto`, or a sequence of the person's own. */
+  readonly reset: string;
+  readonly full: boolean;
 }
 
 /** Bytes that were cut out of a frame. */
@@ -69,7 +82,37 @@ export type PortLine = Common & { readonly dir: 'host' } & (
     | { readonly kind: 'fault'; readonly call: string; readonly code: string }
   );
 
-export type RecordingLine = FrameLine | PortLine;
+/** An image that espd had: what it compares with follows from it. Its content comes in {@link SectorsLine}s. */
+export interface KnownLine extends Common {
+  readonly dir: 'host';
+  readonly kind: 'known';
+  /** From 1 on. */
+  readonly image: number;
+  /** `latest`: the newest backup of that board; `opened`: it was read, to be written or to be compared with. */
+  readonly role: 'latest' | 'opened';
+  readonly mac: string;
+  readonly sizeBytes: number;
+  /** As in the manifest. */
+  readonly chip: object;
+  readonly flash: object;
+  readonly security: object | null;
+  readonly confirmed: boolean;
+  readonly partitions: readonly object[];
+  /** The partition table itself, where there is one: the content of one sector. */
+  readonly table: { readonly at: number; readonly hex: string } | null;
+}
+
+/** Its sectors of 4 KiB in order: what all of its bytes are, a tag as in {@link CutOut}, or all of it in hex. */
+export interface SectorsLine extends Common {
+  readonly dir: 'host';
+  readonly kind: 'sectors';
+  readonly image: number;
+  /** Number of the first one. */
+  readonly from: number;
+  readonly sectors: readonly (number | string)[];
+}
+
+export type RecordingLine = FrameLine | PortLine | KnownLine | SectorsLine;
 
 export interface Recording {
   /** Null for a file of another program. */
@@ -77,7 +120,10 @@ export interface Recording {
   readonly lines: readonly RecordingLine[];
 }
 
-const KINDS = ['cmd', 'rsp', 'data', 'ack', 'raw', 'open', 'lines', 'baud', 'purge', 'close', 'fault'];
+const KINDS = [
+  ...['cmd', 'rsp', 'data', 'ack', 'raw', 'open', 'lines', 'baud', 'purge', 'close', 'fault'],
+  ...['known', 'sectors'],
+];
 const FRAMES = KINDS.slice(0, 5);
 
 /** @throws EspdError `input-unreadable` with the number of the line that is none */
@@ -133,6 +179,33 @@ function problemOf(facts: Readonly<Record<string, unknown>>): string | undefined
   const isBool = (key: string) => typeof facts[key] === 'boolean';
   if (kind === 'lines' && !(isBool('dtr') && isBool('rts'))) return 'has no lines';
   if ((kind === 'baud' || kind === 'open') && !isNumber(facts['baudRate'], 1, 1e8)) return 'has no baud rate';
+  if (kind === 'known') return problemOfKnown(facts);
+  if (kind === 'sectors') return problemOfSectors(facts);
   if (kind === 'open' && !(isBool('controlLines') && isBool('canSetBaudRate'))) return 'says not what the link can do';
   return undefined;
+}
+
+const isCount = (value: unknown, max: number) => Number.isInteger(value) && isNumber(value, 0, max);
+/** More than any flash that espd reads. */
+const MAX_FLASH_BYTES = 256 * 1024 * 1024;
+const MAX_IMAGES = 1000;
+
+function problemOfKnown({ image, role, mac, sizeBytes, table, ...facts }: Readonly<Record<string, unknown>>) {
+  const isObject = (value: unknown) => typeof value === 'object' && value !== null;
+  if (!isCount(image, MAX_IMAGES) || !isCount(sizeBytes, MAX_FLASH_BYTES)) return 'has no image';
+  if (role !== 'latest' && role !== 'opened') return 'says not what the image was for';
+  if (typeof mac !== 'string' || parseMac(mac) !== mac) return 'has no MAC';
+  if (!isObject(facts['chip']) || !isObject(facts['flash']) || !Array.isArray(facts['partitions']))
+    return 'has no chip';
+  if (table === null) return undefined;
+  const { at, hex } = (table ?? {}) as { at?: unknown; hex?: unknown };
+  const isHex = typeof hex === 'string' && hex.length <= 8192 && /^(?:[0-9a-f]{2})*$/.test(hex);
+  return isHex && isCount(at, Number(sizeBytes)) ? undefined : 'has a wrong partition table';
+}
+
+function problemOfSectors({ image, from, sectors }: Readonly<Record<string, unknown>>): string | undefined {
+  if (!isCount(image, MAX_IMAGES) || !isCount(from, MAX_FLASH_BYTES / 4096)) return 'has no image';
+  const isSector = (one: unknown) =>
+    isNumber(one, 0, 255) || (typeof one === 'string' && /^(?:[0-9a-f]{32}|[0-9a-f]{8192})$/.test(one));
+  return Array.isArray(sectors) && sectors.every(isSector) ? undefined : 'has no sectors';
 }

@@ -133,9 +133,13 @@ export class Secrets {
     if (bytes >= MIN_FILL_BYTES && FILLS.includes(fill) && secret.every((byte) => byte === fill)) {
       return { kind, hex: rest, data: { at, bytes, fill } };
     }
-    const tag = createHmac('sha256', this.#key).update(secret).digest('hex').slice(0, 32);
-    return { kind, hex: rest, data: { at, bytes, tag } };
+    return { kind, hex: rest, data: { at, bytes, tag: tagOf(this.#key, secret) } };
   }
+}
+
+/** Equal for equal bytes, and nothing else can be learnt of it. */
+export function tagOf(key: Buffer, bytes: Uint8Array): string {
+  return createHmac('sha256', key).update(bytes).digest('hex').slice(0, 32);
 }
 
 /** What stands before the status: 16 bytes of a stub's digest, 32 of a ROM's, 64 of flash; else all but two. */

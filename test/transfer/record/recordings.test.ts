@@ -4,8 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { parseRecording } from '../../../src/transfer/record/format.ts';
-import { Bench } from '../support.ts';
-import { replayOf } from './support.ts';
+import { replayRecording } from '../../support/replay-recording.ts';
 
 const folder = new URL('../../recordings/', import.meta.url);
 const traces = new URL('../../traces/', import.meta.url);
@@ -17,16 +16,11 @@ describe('a recording of a board', () => {
   for (const name of names) {
     it(`${name} goes as it did`, async (t) => {
       const text = readFileSync(new URL(name, folder), 'utf8');
-      const { header, lines } = parseRecording(text);
-      const links = [...new Set(lines.map(({ link }) => link ?? 1))];
-      for (const link of links) {
-        const bench = await Bench.open(t);
-        const replay = replayOf(bench, text, link);
-        const through = () => replay;
-        if (header?.command === 'backup') await bench.backup(bench.board(), { through });
-        else await bench.session(bench.board(), () => Promise.resolve(), { through });
-        assert.equal(replay.divergence, undefined);
-        assert.equal(replay.progress.done, replay.progress.recorded);
+      const replayed = await replayRecording(t, text);
+      assert.ok(replayed.length > 0);
+      for (const { divergence, done, recorded } of replayed) {
+        assert.equal(divergence, undefined);
+        assert.equal(done, recorded);
       }
     });
   }
