@@ -199,7 +199,8 @@ describe('a restore', { skip }, () => {
     await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
     const paper = await page.locator('body').innerText();
     assert.match(paper, new RegExp(`Production[^]*${board.mac}[^]*1\\s+passed[^]*PASS\\s+${board.mac}`));
-    assert.doesNotMatch(paper, /Print the report|End it|Ports|Log out/);
+    assert.match(paper, new RegExp(`overwritten with ${board.mac} \\S+Z\\.`));
+    assert.doesNotMatch(paper, /Print the report|End it|Ports|Log out|u\{a\}|y\/N|Begin/);
     const background = await page.evaluate('getComputedStyle(document.querySelector(".card")).backgroundColor');
     assert.equal(background, 'rgb(255, 255, 255)');
     assert.ok((await page.pdf({ format: 'A4' })).length > 1000);

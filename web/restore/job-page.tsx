@@ -51,7 +51,11 @@ function Restore({ job }: { job: JobDocument }) {
       <>
         <h1>Restore {printable(name)}?</h1>
         <Steps at={1} />
-        {plan === null ? <pre class="card">{printable(job.question ?? '')}</pre> : <Plan plan={plan} />}
+        {plan === null ? (
+          <pre class="card">{(job.question ?? '').split('\n').map(printable).join('\n')}</pre>
+        ) : (
+          <Plan plan={plan} />
+        )}
         <Confirmation
           job={job.job}
           mac={mac}

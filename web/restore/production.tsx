@@ -9,7 +9,7 @@ import { Bar } from '../parts/bar.tsx';
 import { ErrorNotice, attempt } from '../parts/notice.tsx';
 import { Exactly } from '../parts/when.tsx';
 import { Confirmation } from './confirmation.tsx';
-import { type JobDocument, isWaiting } from './job-document.ts';
+import { type JobDocument, agreedText, isWaiting, plainQuestion } from './job-document.ts';
 
 export function Production({ job }: { job: JobDocument }) {
   const { boards = [], counts = { passed: 0, failed: 0, skipped: 0 } } = job;
@@ -21,7 +21,7 @@ export function Production({ job }: { job: JobDocument }) {
     return (
       <>
         <h1>Restore onto many boards?</h1>
-        <p class="card">{printable(question)}</p>
+        <p class="card">{plainQuestion(question)}</p>
         <p class="notice warn">Every board that is plugged in from then on is written to, without another question.</p>
         <Confirmation job={job.job} mac={mac} what="Begin" onNo={stop} />
       </>
@@ -47,7 +47,7 @@ export function Production({ job }: { job: JobDocument }) {
           )}
         </div>
       </div>
-      {job.agreed && <p class="agreed">{printable(job.agreed)}</p>}
+      {job.agreed && <p>{agreedText(job.agreed)}</p>}
       <div class="counters" role="status">
         <p class="counter good">
           <span>{counts.passed}</span> passed
@@ -103,7 +103,7 @@ function NowAtWork({ last }: { last: 'pass' | 'fail' | 'skip' | undefined }) {
   const busy = view.value.ports.filter(({ state, heldBy }) => state === 'working' || heldBy !== null);
   const mark = last === undefined ? 'PLUG IN THE FIRST BOARD' : { pass: 'PASS', fail: 'FAIL', skip: 'SKIPPED' }[last];
   return (
-    <div class={`outcome ${last === 'pass' ? 'good' : last === 'fail' ? 'bad' : ''}`}>
+    <div class={`outcome at-work ${last === 'pass' ? 'good' : last === 'fail' ? 'bad' : ''}`}>
       <p class="huge">{mark}</p>
       {last !== undefined && <p>Plug in the next board.</p>}
       {busy.map((port) => (
