@@ -49,6 +49,8 @@ export function changedBy(event: ServiceEvent, ofJob: Iterable<string> = []): Ch
     case 'half-restored':
     case 'clone-done':
       return event.mac === null ? [] : [event.mac];
+    case 'stations-heard':
+      return event.boards > event.macs.length ? 'all' : event.macs;
     case 'pruned':
       return event.removed > 0 ? 'all' : [];
     case 'archive-damaged':

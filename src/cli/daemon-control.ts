@@ -29,6 +29,8 @@ export interface AskedDaemon {
   readonly metrics: () => string;
   /** What is done by the clock, as the API tells it. */
   readonly schedules: () => object;
+  /** What is known of the other stations, as the API tells it. */
+  readonly fleet: () => object | null;
   /** Undefined = the config is in force. */
   readonly reload: () => Promise<EspdError | undefined>;
 }
@@ -50,7 +52,7 @@ export async function openDaemonControl(
     if (config.api.listen !== null) log.error('No page: api.listen needs api.socket, which names no place');
     return undefined;
   }
-  const { events, metrics, numbers, reload, schedules, service, station } = asked;
+  const { events, fleet, metrics, numbers, reload, schedules, service, station } = asked;
   const emit = (event: EventBody) => events.emit(event);
   const processes = {
     command: relayCommand({ configPath: loaded.path, archivePath: archive.root }, host.env),
@@ -64,7 +66,7 @@ export async function openDaemonControl(
   const outside = systemOutside(host.env);
   try {
     const control = await openControl({
-      ...{ archive, call, clock, commands, emit, events, log, metrics, reload, schedules, socketPath, station },
+      ...{ archive, call, clock, commands, emit, events, fleet, log, metrics, reload, schedules, socketPath, station },
       readings: new Readings({ clock, start: readingStarter(processes) }),
       daemon: service,
       doctor: async () =>

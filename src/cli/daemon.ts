@@ -53,6 +53,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     ...{ clock, log, events, version: VERSION, config: context.config, env: host.env, random: Math.random },
     boards: async (aborting) => (await archive.overview({ signal: aborting })).boards,
     freeBytes: async () => (await look()).freeBytes,
+    stations: () => replication?.freshness,
     spoolFolder: join(context.config.archive.statePath, SPOOL),
     requestBackup: (mac) => service.requestBackup({ mac }, { full: false, allowHalfRestored: false }).id,
   });
@@ -110,6 +111,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
 
   const control = await openDaemonControl(context, host, {
     ...{ events, station, service, numbers, metrics: () => outbound.metrics() },
+    fleet: () => (replication === undefined ? null : { waiting: replication.waiting, ...replication.freshness }),
     schedules: () => ({ timezone: zone, schedules: [scrub.due, pruning.due] }),
     reload: async () => {
       // Why it is not taken over is for whoever asked, also where the log has it already.

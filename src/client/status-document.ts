@@ -5,6 +5,19 @@
 
 import type { JobView, PortView, StationView } from '../daemon/station.ts';
 
+/** Other stations of the object store, as of the last look at what they said. */
+export interface FleetView {
+  /** ISO 8601 UTC; null = never. */
+  readonly lookedAt: string | null;
+  readonly stations: readonly {
+    readonly name: string;
+    readonly heardAt: string | null;
+    /** Set where it is overdue. */
+    readonly silentDays: number | null;
+  }[];
+  readonly troubles: readonly { readonly message: string }[];
+}
+
 /** The document of `/v1/status`. */
 export interface StatusDocument extends StationView {
   readonly version: string;
@@ -13,6 +26,8 @@ export interface StatusDocument extends StationView {
   /** The daemon's time. ISO 8601 UTC. */
   readonly now: string;
   readonly archive: string;
+  /** Null where there is no store. */
+  readonly fleet: FleetView | null;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -42,6 +57,7 @@ export function readStatus(document: unknown): StatusDocument | undefined {
     jobs: jobs.map((job) => ({ ...JOB, ...job })),
     attention,
     counters: { ...COUNTERS, ...(isFields(counters) ? counters : {}) },
+    fleet: isFleet(document['fleet']) ? document['fleet'] : null,
   } as unknown as StatusDocument;
 }
 
@@ -55,6 +71,12 @@ function hasTexts(fields: Fields, ...names: readonly string[]): boolean {
 
 function isListOf(value: unknown, isOne: (fields: Fields) => boolean): value is readonly Fields[] {
   return Array.isArray(value) && value.every((one) => isFields(one) && isOne(one));
+}
+
+function isFleet(fleet: unknown): boolean {
+  if (!isFields(fleet) || !areTextsOrNone(fleet, ['lookedAt'])) return false;
+  const isStation = (one: Fields) => hasTexts(one, 'name') && areTextsOrNone(one, ['heardAt']);
+  return isListOf(fleet['stations'], isStation) && isListOf(fleet['troubles'], (one) => hasTexts(one, 'message'));
 }
 
 function isPort(port: Fields): boolean {

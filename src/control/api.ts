@@ -41,6 +41,8 @@ export interface ApiParts {
   readonly emit: (event: EventBody) => void;
   /** What is done by the clock. */
   readonly schedules: () => object;
+  /** What is known of the other stations of the object store; null where there is none. */
+  readonly fleet: () => object | null;
   /** Loads the config again; undefined = it is in force. */
   readonly reload: () => Promise<EspdError | undefined>;
   /** The report of `espd doctor`. */
@@ -69,6 +71,7 @@ export function apiRoutes(parts: ApiParts): readonly Route<ApiHandler>[] {
         ...{ version: VERSION, instance: parts.events.instance, lastSeq: parts.events.lastSeq },
         ...{ now: parts.clock.date().toISOString(), archive: archive.root },
         ...station.view,
+        fleet: parts.fleet(),
       }),
     ports: () => answer({ ports: station.view.ports }),
     boards: (request) => sendBoards(boards, request),

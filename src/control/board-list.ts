@@ -96,6 +96,7 @@ const CHANGING: ReadonlySet<EventType> = new Set([
   'job-failed',
   'half-restored',
   'board-described',
+  'stations-heard',
   'clone-done',
 ]);
 

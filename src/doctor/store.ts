@@ -15,7 +15,8 @@ export async function checkStore({ clock, checkStore: check }: Facts): Promise<F
   const limit = new AbortController();
   const cancel = clock.schedule(LIMIT_MS, () => limit.abort());
   try {
-    return [judgeStore(await check(limit.signal))];
+    const found = await check(limit.signal);
+    return [judgeStore(found), ...found.unheard.map((sentence) => note(ID, sentence))];
   } catch (error) {
     if (limit.signal.aborted) return [cannotCheck(ID, 'The object store', `it took more than ${LIMIT_MS / 1000} s`)];
     return [judgeFault(error)];
@@ -24,7 +25,7 @@ export async function checkStore({ clock, checkStore: check }: Facts): Promise<F
   }
 }
 
-export function judgeStore({ place, troubles, instead }: StoreCheck): Finding {
+export function judgeStore({ place, troubles, instead }: Omit<StoreCheck, 'unheard'>): Finding {
   if (troubles.length === 0) return ok(ID, `The object store does what it should: ${place}`);
   const detail = instead === null ? undefined : `So ${instead}`;
   return note(ID, `The object store (${place}): ${troubles.join('; ')}`, { detail });

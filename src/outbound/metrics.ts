@@ -10,6 +10,7 @@ import { Counter, type Family, Histogram, type Sample, renderFamilies } from './
 export const MAX_CHIPS = 64;
 /** So many boards have series of their own: those that changed last. */
 export const MAX_BOARD_SERIES = 1000;
+const MAX_STATION_SERIES = 200;
 /** A backup of 4 MiB takes seconds where nothing has changed, minutes at 115200 baud. Seconds. */
 const JOB_SECONDS = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600];
 /** Jobs whose start is remembered; the daemon runs 64 at most. */
@@ -30,6 +31,15 @@ export interface MetricsParts {
   readonly spooled?: () => number;
   /** Whether there is a connection to the MQTT broker; undefined where none is wanted. */
   readonly broker?: () => boolean | undefined;
+  /** Other stations of the object store; undefined where there is none. */
+  readonly stations?: () => HeardStations | undefined;
+}
+
+/** Times as ISO 8601; null = never. */
+export interface HeardStations {
+  readonly lookedAt: string | null;
+  readonly stations: readonly { readonly name: string; readonly heardAt: string | null }[];
+  readonly troubles: readonly { readonly segments: number }[];
 }
 
 /** What became of something that was sent: of `hook` and `webhook`. */
@@ -185,6 +195,7 @@ export class Metrics {
         'Backups that were not in the object store yet, when it was last told.',
         this.#waiting,
       ),
+      ...stationFamilies(this.#parts.stations?.()),
       counter('espd_sent_total', 'Runs of hooks, and deliveries of webhooks.', this.#sent.samples),
       gauge('espd_webhook_spooled', 'Deliveries of webhooks that wait.', waiting),
       gauge(
@@ -265,6 +276,34 @@ const REST_AFTER: Partial<Record<EventType, RestingState>> = {
   'job-done': 'idle',
   'board-stuck': 'failed',
 };
+
+function stationFamilies(heard: HeardStations | undefined): Family[] {
+  if (heard === undefined) return [];
+  const { lookedAt, stations, troubles } = heard;
+  const seconds = (at: string | null) => (at === null ? [] : [Date.parse(at) / 1000]);
+  return [
+    {
+      name: 'espd_stations_looked_timestamp_seconds',
+      help: 'When the journals of the other stations were last read, in seconds since 1970.',
+      type: 'gauge',
+      samples: seconds(lookedAt).map((value) => ({ value })),
+    },
+    {
+      name: 'espd_station_heard_timestamp_seconds',
+      help: 'When a station last said something in its journal, in seconds since 1970. It does once a day.',
+      type: 'gauge',
+      samples: stations
+        .slice(0, MAX_STATION_SERIES)
+        .flatMap(({ name, heardAt }) => seconds(heardAt).map((value) => ({ labels: { station: name }, value }))),
+    },
+    {
+      name: 'espd_stations_unread_segments',
+      help: 'Segments of journals that could not be read, and are asked for again.',
+      type: 'gauge',
+      samples: [{ value: troubles.reduce((sum, { segments }) => sum + segments, 0) }],
+    },
+  ];
+}
 
 function boardFamilies(boards: readonly BoardFacts[]): Family[] {
   const labels = ({ mac, label }: BoardFacts) => ({ mac, board: printable(label ?? mac) });

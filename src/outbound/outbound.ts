@@ -7,7 +7,7 @@ import type { EventSource } from '../daemon/events.ts';
 import type { Logger } from '../log.ts';
 import { BoardBook } from './board-book.ts';
 import { Hooks } from './hooks.ts';
-import { Metrics } from './metrics.ts';
+import { Metrics, type MetricsParts } from './metrics.ts';
 import { Mqtt, type MqttParts } from './mqtt/mqtt.ts';
 import { Webhooks } from './webhooks.ts';
 
@@ -30,6 +30,8 @@ export interface OutboundParts {
   readonly boards: (signal: AbortSignal) => Promise<readonly BoardOverview[]>;
   /** Free bytes on the archive's disk; asked at each scrape, which gets the answer before. */
   readonly freeBytes: () => Promise<number>;
+  /** Of the other stations of the object store, as of the last look; undefined where there is no store. */
+  readonly stations?: MetricsParts['stations'];
   readonly requestBackup: MqttParts['requestBackup'];
 }
 
@@ -55,6 +57,7 @@ export function startOutbound(parts: OutboundParts): Outbound {
     ...{ clock, version, book, freeBytes: disk.last },
     spooled: () => webhooks.waiting,
     broker: () => mqtt.isConnected,
+    ...(parts.stations === undefined ? {} : { stations: parts.stations }),
   });
   const hooks = new Hooks({ clock, log, env, onEnd: (outcome) => metrics.sent('hook', outcome) });
   const webhooks = new Webhooks(

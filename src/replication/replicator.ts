@@ -8,6 +8,7 @@ import type { Archive } from '../archive/types.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { type EspdError, toEspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import { type Freshness, NOTHING_HEARD } from './journal/freshness.ts';
 import type { Journal } from './journal/journal.ts';
 import type { News, Trouble } from './journal/news.ts';
 import type { Fleet } from './open.ts';
@@ -84,6 +85,7 @@ export class Replicator {
   /** Of {@link Clock.now}: at once, at the start. */
   #lookAtMs = Number.NEGATIVE_INFINITY;
   readonly #told = new Set<string>();
+  #freshness: Freshness = NOTHING_HEARD;
   #isFirstLook = true;
   #wake = new AbortController();
   #working: Promise<void> | undefined;
@@ -95,6 +97,11 @@ export class Replicator {
   /** Backups that are not in the bucket yet. */
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  /** What is known of the other stations, as of the last look. */
+  get freshness(): Freshness {
+    return this.#freshness;
   }
 
   start(): void {
@@ -125,6 +132,7 @@ export class Replicator {
     const { archive, fleet, onFailed } = this.#parts;
     const { signal } = this.#stop;
     let retryMs = 0;
+    this.#freshness = await this.#parts.journal.freshness();
     while (!this.#isStopped()) {
       // What is added from here on ends the rest.
       this.#wake = new AbortController();
@@ -198,6 +206,7 @@ export class Replicator {
     await this.#apart('hear', async () => {
       const news = await journal.look(bucket, { signal: this.#stop.signal, isThorough: this.#isFirstLook });
       this.#isFirstLook = false;
+      this.#freshness = await journal.freshness();
       if (news.isMore) this.#lookAtMs = clock.now();
       if (news.macs.length > 0) onNews(news);
       const troubles = new Map(news.troubles.map((trouble) => [`${trouble.station} ${trouble.code}`, trouble]));

@@ -74,7 +74,7 @@ describe('espd push', () => {
     assert.equal(status, 0);
     assert.match(stderr, /accepts conditional writes and ignores their conditions/);
     assert.match(stderr, /folder of its own, stations/);
-    assert.ok(fake.names.every((name) => name.startsWith('stations/')));
+    assert.ok(fake.names.every((name) => /^(?:stations|journal)\//.test(name)));
     // It was mended: asked again, and the shared names are used.
     fake.quirks = {};
     assert.doesNotMatch((await made.run(['push', '--probe'], { env: ENV })).stderr, /conditional/);

@@ -70,6 +70,11 @@ export class ApiBench {
       daemon: shop.daemon,
       readings: new Readings({ clock: systemClock, start: options.startReading ?? emptyReading }),
       emit: (event) => shop.events.emit(event),
+      fleet: () => ({
+        ...{ waiting: 1, lookedAt: '2026-11-23T10:00:00.000Z' },
+        stations: [{ name: 'bench7-0123456789ab', heardAt: null, silentDays: null }],
+        troubles: [],
+      }),
       schedules: () => ({ timezone: null, schedules: [{ name: 'verify', cron: null, nextRun: null }] }),
       doctor: () => Promise.resolve({ checks: [], ok: true }),
       events: shop.events,

@@ -38,6 +38,29 @@ const ended = (port: string | null, job = 1) =>
   ({ type: 'job-ended', job, kind: 'backup', port, result: 'done' }) as const;
 
 describe('metrics', () => {
+  it('other stations of the store: when each was heard, and what cannot be read; without a store none of it', () => {
+    const { clock } = newBus();
+    const at = '2026-11-23T10:00:00.000Z';
+    const parts = { clock, version: '1.2.3', book: new BoardBook(), freeBytes: () => 1 };
+    const stations = () => ({
+      lookedAt: at,
+      stations: [
+        { name: 'bench7-0123456789ab', heardAt: at },
+        { name: 'new-0123456789ab', heardAt: null },
+      ],
+      troubles: [{ segments: 2 }, { segments: 3 }],
+    });
+    const families = parseExposition(new Metrics({ ...parts, stations }).render());
+    const heard = families.get('espd_station_heard_timestamp_seconds')?.samples;
+    assert.deepEqual(
+      heard?.map(({ labels, value }) => [labels['station'], value]),
+      [['bench7-0123456789ab', Date.parse(at) / 1000]],
+    );
+    assert.equal(valueOf(families, 'espd_stations_looked_timestamp_seconds'), Date.parse(at) / 1000);
+    assert.equal(valueOf(families, 'espd_stations_unread_segments'), 5);
+    assert.equal(parseExposition(new Metrics(parts).render()).has('espd_stations_unread_segments'), false);
+  });
+
   it('can be scraped before anything has happened', () => {
     const families = setUp().scrape();
     assert.equal(valueOf(families, 'espd_build_info', { version: '1.2.3' }), 1);

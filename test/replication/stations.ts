@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ObjectStore } from '../../src/store/types.ts';
-import { FOLDER, temporaryFolder } from '../archive/support.ts';
+import { FOLDER, MAC, temporaryFolder } from '../archive/support.ts';
 import { bundle } from '../support/bundle.ts';
-import { image, station } from './support.ts';
+import { image, never, station } from './support.ts';
 
 const STATIONS = 4;
 const MIB = 1024 * 1024;
@@ -36,6 +36,7 @@ export function describeStations({ kills, endpoint, store, prefix, env }: Killed
         await each.keep(image(300_000, who + 1));
         await each.keep(image(200_000, who + 11));
         await each.keep(image(6 * MIB, who + 21), { createdAt: `2026-11-24T10:00:0${who}.000Z` });
+        await each.archive.marks.describe(MAC, { note: `of station ${who}` });
       }),
     );
     const start = (folder: string, root: string) =>
@@ -120,5 +121,34 @@ export function describeStations({ kills, endpoint, store, prefix, env }: Killed
         );
       }
     }
+
+    // What each of them says was cut off at random, too: in the end all know the same.
+    for (const each of stations) await each.write();
+    for (const each of stations) assert.deepEqual((await each.look(true)).troubles, []);
+    const known = await Promise.all(
+      stations.map(async ({ archive }) => ({
+        about: await archive.marks.about(MAC),
+        stored: (await archive.elsewhere.of(MAC)).map(({ folder, manifestSha256 }) => `${folder} ${manifestSha256}`),
+      })),
+    );
+    assert.equal(new Set(known[0]?.stored).size, complete);
+    for (const each of known) assert.deepEqual(each, known[0]);
+    for (const each of stations) {
+      const folder = `journal/${await each.fleet.state.station()}/`;
+      const page = await store().list({ prefix: `${prefix}/${folder}` });
+      const numbers = page.objects.map(({ key }) => Number(/(\d+)\.jsonl$/.exec(key)?.[1]));
+      assert.deepEqual(
+        numbers,
+        numbers.map((_, index) => index + 1),
+        'without gaps',
+      );
+      assert.ok(numbers.length > 0);
+    }
+    // A look without any memory of the journals finds the same by the folders.
+    const blank = await station(t, endpoint(), { prefix });
+    await blank.archive.checkWritable();
+    const found = await blank.journal.scan(await blank.fleet.open(never), { signal: never });
+    assert.deepEqual([found.found.length, found.unreadable, found.lost, found.foreign], [complete, [], [], 0]);
+    assert.equal((await blank.archive.elsewhere.of(MAC)).length, complete);
   });
 }

@@ -241,6 +241,10 @@ test('a page of one board is old after events of that board alone; one that is n
     [true, false, true, true],
   );
   assert.ok(isAbout(macOf(2))(verified()));
+  const counts = { stations: ['bench7'], backups: 1, removed: 0, marks: 0 };
+  const heard = event({ type: 'stations-heard', boards: 1, macs: [macOf(1)], ...counts });
+  assert.deepEqual([isAbout(macOf(1))(heard), isAbout(macOf(2))(heard)], [true, false]);
+  assert.equal(changedBy(event({ type: 'stations-heard', boards: 500, macs: [macOf(1)], ...counts })), 'all');
   const pinned = event({ type: 'backup-pinned', mac: macOf(1), id: 'x', pinned: true });
   assert.deepEqual([isAbout(macOf(1))(pinned), isAbout(macOf(2))(pinned), changedBy(pinned)], [true, false, []]);
   const restored = event({ type: 'job-done', job: 1, kind: 'restore', port: null, mac: macOf(1) });

@@ -9,6 +9,7 @@ import { lookMsOf } from '../../config/store.ts';
 import type { EventBus } from '../../daemon/events.ts';
 import { BlockLibrary } from '../../replication/blocks/block-library.ts';
 import { type Fleet, judge, openFleet } from '../../replication/open.ts';
+import { overdueOf } from '../../replication/journal/freshness.ts';
 import { Journal } from '../../replication/journal/journal.ts';
 import type { News } from '../../replication/journal/news.ts';
 import { Replicator } from '../../replication/replicator.ts';
@@ -59,7 +60,8 @@ export function storeCheckOf(context: CommandContext, env: NodeJS.ProcessEnv): S
   return async (signal) => {
     const fleet = fleetOf(context, env);
     try {
-      return { place: fleet.place, ...judge(await fleet.examine(signal)) };
+      const unheard = overdueOf(await journalOf(context, fleet).freshness(), context.clock.date());
+      return { place: fleet.place, ...judge(await fleet.examine(signal)), unheard };
     } finally {
       fleet.close();
     }

@@ -2,11 +2,14 @@
 
 import type { StatusDocument } from '../../client/status-document.ts';
 import type { JobView, PortView } from '../../daemon/station.ts';
+import { freshnessLines } from '../../replication/journal/freshness.ts';
 import { formatTable, plural } from '../text.ts';
 import { clockOf, markOf, placeOf, resultText } from './words.ts';
 
 /** Of the last results so many are shown. */
 const RESULTS = 5;
+/** Of what cannot be read of other stations so much is told. */
+const MAX_TROUBLES = 3;
 
 /** @param rows lines that there is room for: longer lists are cut, and say so */
 export function statusLines(status: StatusDocument, rows = Infinity): string[] {
@@ -26,6 +29,7 @@ export function statusLines(status: StatusDocument, rows = Infinity): string[] {
     `espd ${status.version}, ${status.isStopping ? 'stopping' : `watching since ${dayOf(status.startedAt)}`}`,
     `Archive ${status.archive}`,
     `${counters.backups} backed up, ${counters.unchanged} unchanged, ${counters.failures} failed since then`,
+    ...fleetLines(status),
   ];
   // Each list has a blank line and a heading; a hint stands below what it is about.
   const fixed = head.length + 2 * [ports, results, needy, queue].filter((list) => list.length > 0).length + 1;
@@ -83,4 +87,11 @@ function resultRow({ endedAt, kind, port, mac, result, error, state }: JobView):
 
 function dayOf(at: string | null): string {
   return at === null ? 'a moment ago' : `${at.slice(0, 10)} ${clockOf(at)}`;
+}
+
+/** Who is silent, and what cannot be read, has a line each; all is well in one. */
+function fleetLines({ fleet }: StatusDocument): string[] {
+  if (fleet === null) return [];
+  const troubles = fleet.troubles.map(({ message }) => message);
+  return [...freshnessLines(fleet), ...troubles.slice(0, MAX_TROUBLES)];
 }

@@ -129,6 +129,29 @@ export const statusAnswer = z.looseObject({
     unchanged: z.int().min(0),
     failures: z.int().min(0),
   }),
+  fleet: z
+    .looseObject({
+      waiting: z.int().min(0).describe('Backups that are not in the store yet.'),
+      lookedAt: at.nullable().describe('When the journals of the other stations were last read.'),
+      stations: z.array(
+        z.looseObject({
+          name: z.string(),
+          heardAt: at.nullable().describe('When it last said something.'),
+          silentDays: z.int().nullable().describe('Since then, where it is overdue.'),
+        }),
+      ),
+      troubles: z.array(
+        z.looseObject({
+          station: z.string(),
+          code: z.string(),
+          message: z.string(),
+          segments: z.int().min(0),
+          since: at.nullable(),
+        }),
+      ),
+    })
+    .nullable()
+    .describe('The other stations of the object store; null where there is none.'),
 });
 
 export const holdAnswer = z.looseObject({ port: z.string(), by: z.string(), until: at.nullable() });

@@ -25,6 +25,8 @@ export interface HeardOf {
   readonly silentDays: number | null;
 }
 
+export const NOTHING_HEARD: Freshness = { lookedAt: null, stations: [], troubles: [] };
+
 export function freshnessOf(heard: Heard, now: Date): Freshness {
   const stations = Object.entries(heard.stations).map(([name, { heardAt }]): HeardOf => {
     const days = heardAt === null ? 0 : Math.floor((now.getTime() - Date.parse(heardAt)) / DAY_MS);
@@ -35,12 +37,21 @@ export function freshnessOf(heard: Heard, now: Date): Freshness {
 }
 
 /** In sentences, the one that all read first; empty where there are no other stations. */
-export function freshnessLines({ lookedAt, stations }: Freshness): string[] {
+export function freshnessLines({ lookedAt, stations }: Pick<Freshness, 'lookedAt' | 'stations'>): string[] {
   if (stations.length === 0) return [];
   const last = lookedAt === null ? 'never' : `at ${lookedAt.slice(0, 16).replace('T', ' ')} UTC`;
-  const heard = stations.length === 1 ? 'one other station was' : `${stations.length} other stations were`;
+  const heard =
+    stations.length === 1 ? 'journal of one other station was' : `journals of ${stations.length} other stations were`;
   const silent = stations.flatMap(({ name, silentDays }) =>
     silentDays === null ? [] : [`${name} has said nothing for ${silentDays} days`],
   );
-  return [`The journals of ${heard} last read ${last}`, ...silent];
+  return [`The ${heard} last read ${last}`, ...silent];
+}
+
+/** Only what somebody should look at. */
+export function overdueOf(freshness: Freshness, now: Date): string[] {
+  const { lookedAt, troubles } = freshness;
+  const [read = '', ...silent] = freshnessLines(freshness);
+  const isOld = lookedAt !== null && now.getTime() - Date.parse(lookedAt) > DAY_MS;
+  return [...(isOld ? [read] : []), ...silent, ...troubles.map(({ message }) => message)];
 }

@@ -156,7 +156,8 @@ class Scanning {
     try {
       const { manifest, manifestSha256 } = await this.#readManifest(name, folder, files);
       const writtenMs = files.get(CHECKSUMS)?.writtenMs ?? this.#clock.date().getTime();
-      const at = new Date(writtenMs).toISOString();
+      // Just before the journal's time: what that says of the station counts.
+      const at = new Date(writtenMs - 1).toISOString();
       const station = home === '' ? stationOf(manifest) : home;
       const { elsewhere } = this.#archive;
       const place = { mac, id, store: this.#bucket.id, folder };

@@ -54,3 +54,22 @@ test('a full station fits 80x24, and texts of devices steer no terminal', async 
   assertPlain(stdout);
   assert.ok(stdout.split('\n').every((line) => line.length <= 80));
 });
+
+test('other stations: when they were heard, who is silent, what cannot be read', () => {
+  const fleet = {
+    ...{ waiting: 0, lookedAt: at },
+    stations: [
+      { name: 'bench7', heardAt: at, silentDays: 3 },
+      { name: 'bench8', heardAt: at, silentDays: null },
+    ],
+    troubles: [{ message: 'Segment 2 of the journal of bench8 is damaged' }],
+  };
+  const lines = statusLines(readStatus(stateOf('a', 1, { fleet }))!);
+  const [, , , read, silent, trouble] = lines;
+  assert.match(read ?? '', /^The journals of 2 other stations were last read at \d{4}-/);
+  assert.equal(silent, 'bench7 has said nothing for 3 days');
+  assert.equal(trouble, 'Segment 2 of the journal of bench8 is damaged');
+  for (const strange of [null, 'x', { stations: [{}] }, { ...fleet, troubles: [null] }]) {
+    assert.equal(readStatus(stateOf('a', 1, { fleet: strange }))?.fleet, null);
+  }
+});

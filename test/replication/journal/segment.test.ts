@@ -1,0 +1,172 @@
+/** What is believed of a segment: nothing beyond what a station may say. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import type { Manifest } from '../../../src/archive/manifest.ts';
+import {
+  behindSegment,
+  folderOf,
+  parseFolder,
+  parseSegmentName,
+  segmentName,
+  stationOf,
+} from '../../../src/replication/journal/names.ts';
+import { encodeSegment, readSegment } from '../../../src/replication/journal/segment.ts';
+import { FOLDER, ID0, MAC, OTHER_MAC, backUp, image, newArchive } from '../../archive/support.ts';
+
+const STATION = 'bench9-0123456789ab';
+const WRITTEN = '2026-11-24T10:00:00.000Z';
+const head = { station: STATION, seq: 7, at: WRITTEN };
+const context = { station: STATION, seq: 7, writtenMs: Date.parse(WRITTEN) };
+
+const read = (...lines: readonly unknown[]) => {
+  const reading = readSegment(
+    encodeSegment(
+      head,
+      lines.map((line) => JSON.stringify(line)),
+    ),
+    context,
+  );
+  return reading.kind === 'read' ? reading : assert.fail(reading.kind);
+};
+
+describe('a line of a journal', () => {
+  test('that says where a backup lies: of its own folder, and of its own manifest', async (t) => {
+    const { manifest } = await backUp(await newArchive(t), image(5000));
+    const other: Manifest = { ...manifest, id: '2026-11-23T10-00-01Z' };
+    const good = {
+      ...{ kind: 'backup', mac: MAC, id: ID0, folder: `${FOLDER}/${ID0}/`, at: WRITTEN },
+      ...{ manifestSha256: 'a'.repeat(64), manifest },
+    };
+    const own = `stations/${STATION}/${FOLDER}/${ID0}/`;
+    assert.deepEqual(read(good, { ...good, folder: own }).lines.length, 2);
+    const hostile: readonly object[] = [
+      ...[
+        '../../etc/',
+        `/${FOLDER}/${ID0}/`,
+        `${FOLDER}/${ID0}`,
+        `${FOLDER}/${ID0}//`,
+        `${FOLDER}/../${FOLDER}/${ID0}/`,
+        `${FOLDER}/2026-11-23T10-00-01Z/`,
+        `stations/other-0123456789ab/${FOLDER}/${ID0}/`,
+        `stations//${FOLDER}/${ID0}/`,
+        `stations/../${FOLDER}/${ID0}/`,
+        'x'.repeat(2000),
+      ].map((folder) => ({ ...good, folder })),
+      ...['..', '../x', '50-02-91-c3-37-a5', 'FF:02:91:C3:37:A5', OTHER_MAC, '', 7].map((mac) => ({ ...good, mac })),
+      ...['..', '2026-11-23', '2026-13-23T10-00-00Z', null].map((id) => ({ ...good, id })),
+      ...['never', '', '9'.repeat(50), 12].map((at) => ({ ...good, at })),
+      { ...good, manifestSha256: 'A'.repeat(64) },
+      { ...good, manifest: {} },
+      { ...good, manifest: other },
+      { ...good, manifest: { ...manifest, mac: OTHER_MAC } },
+      { ...good, manifest: null },
+    ];
+    for (const line of hostile) {
+      const reading = read(line, good);
+      assert.deepEqual([reading.lines.length, reading.strange], [1, 1], JSON.stringify(line).slice(0, 300));
+    }
+    const { newer, strange } = read({ ...good, manifest: { ...manifest, formatVersion: 99 } });
+    assert.deepEqual([newer, strange], [1, 0]);
+  });
+
+  test('of a removal: also of what lies in the folder of another station, since one removes for all', () => {
+    const gone = { kind: 'removed', mac: MAC, id: ID0, at: WRITTEN };
+    assert.equal(read({ ...gone, folder: `stations/other-0123456789ab/${FOLDER}/${ID0}/` }).lines.length, 1);
+    assert.equal(read({ ...gone, folder: `x/${FOLDER}/${ID0}/` }).strange, 1);
+  });
+
+  test('of marks: no other file, nothing of a third station, nothing long', () => {
+    const mark = { kind: 'mark', mac: MAC, file: 'labels.jsonl', line: { at: WRITTEN, label: 'x' } };
+    assert.equal(read(mark).lines.length, 1);
+    for (const file of ['../labels.jsonl', 'manifest.json', 'elsewhere.jsonl', 'removed.jsonl', 'restoring.json', '']) {
+      assert.deepEqual([read({ ...mark, file }).lines.length, read({ ...mark, file }).newer], [0, 1], file);
+    }
+    for (const line of [{ label: 'x' }, { at: 'x' }, null, 'x', { ...mark.line, station: 'third' }]) {
+      assert.equal(read({ ...mark, line }).strange, 1);
+    }
+    assert.equal(read({ ...mark, line: { ...mark.line, note: 'x'.repeat(200_000) } }).strange, 1);
+  });
+
+  test('a time that is far ahead counts as when it was written, in order; one that is a little ahead stays', () => {
+    const mark = (at: string) => ({ kind: 'mark', mac: MAC, file: 'labels.jsonl', line: { at, label: at } });
+    const soon = '2026-11-25T09:59:59.000Z';
+    const { lines } = read(mark(soon), mark('2099-01-01T00:00:00.000Z'), mark('2098-01-01T00:00:00.000Z'));
+    const times = lines.map((line) => (line.kind === 'mark' ? line.line.at : ''));
+    assert.deepEqual(times, [soon, '2026-11-24T10:00:00.001Z', '2026-11-24T10:00:00.002Z']);
+  });
+});
+
+describe('a segment', () => {
+  test('that was cut at any byte gives the lines before, and never throws', () => {
+    const mark = { kind: 'mark', mac: MAC, file: 'labels.jsonl', line: { at: WRITTEN, label: 'kitchen' } };
+    const whole = encodeSegment(head, [JSON.stringify(mark), JSON.stringify(mark)]);
+    const first = whole.indexOf(10) + 1;
+    const second = whole.indexOf(10, first) + 1;
+    for (let length = 0; length < whole.length; length++) {
+      const reading = readSegment(whole.subarray(0, length), context);
+      if (length < first - 1) assert.equal(reading.kind, 'damaged');
+      else if (reading.kind !== 'read') assert.fail(String(length));
+      else assert.ok(reading.lines.length === (length < second - 1 ? 0 : 1) || length === whole.length - 1);
+    }
+  });
+
+  test('law: bytes of any kind are read, or are damaged', () => {
+    const anything = fc.oneof(
+      fc.uint8Array({ maxLength: 300 }),
+      fc.json().map((text) => Buffer.from(text)),
+    );
+    fc.assert(
+      fc.property(anything, fc.boolean(), (bytes, isBehindHead) => {
+        const start = isBehindHead ? encodeSegment(head, []) : Buffer.alloc(0);
+        const reading = readSegment(Buffer.concat([start, bytes]), context);
+        if (reading.kind === 'read') assert.deepEqual(reading.lines, []);
+        if (isBehindHead) assert.equal(reading.kind, 'read');
+      }),
+    );
+  });
+
+  test('of another station, another number, a later format', () => {
+    const bytes = encodeSegment(head, []);
+    assert.equal(readSegment(bytes, { ...context, seq: 8 }).kind, 'damaged');
+    assert.equal(readSegment(bytes, { ...context, station: 'other-0123456789ab' }).kind, 'damaged');
+    const later = Buffer.from(`${JSON.stringify({ kind: 'segment', format: 2, ...head })}\nxyz`);
+    assert.equal(readSegment(later, context).kind, 'newer');
+  });
+});
+
+test('names: there and back, in their order, and no others', () => {
+  for (const seq of [1, 9, 10, 9_999_999_999]) {
+    const name = segmentName(STATION, seq);
+    const file = name.slice(name.lastIndexOf('/') + 1);
+    assert.deepEqual(parseSegmentName(file), { seq, isEncrypted: false });
+    assert.deepEqual(parseSegmentName(`${file}.enc`), { seq, isEncrypted: true });
+    assert.ok(`${name}.enc` < behindSegment(STATION, seq) && name < behindSegment(STATION, seq));
+    if (seq < 1e9) assert.ok(behindSegment(STATION, seq) < segmentName(STATION, seq + 1));
+  }
+  for (const name of [
+    '0000000000.jsonl',
+    '1.jsonl',
+    '00000000001.jsonl',
+    '0000000001.jsonl.gz',
+    '../0000000001.jsonl',
+  ]) {
+    assert.equal(parseSegmentName(name), undefined, name);
+  }
+  assert.equal(stationOf(`journal/${STATION}/`), STATION);
+  for (const name of [
+    'journal//',
+    'journal/../',
+    'journal/a b/',
+    'journal/x',
+    `x/${STATION}/`,
+    `journal/${'x'.repeat(65)}/`,
+  ]) {
+    assert.equal(stationOf(name), undefined, name);
+  }
+  for (const home of ['', STATION]) {
+    const folder = folderOf({ mac: MAC, id: ID0, home });
+    assert.deepEqual(parseFolder(folder), { mac: MAC, id: ID0, home });
+  }
+});
