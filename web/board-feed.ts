@@ -45,6 +45,8 @@ export function changedBy(event: ServiceEvent, ofJob: Iterable<string> = []): Ch
     case 'new-board':
     case 'board-described':
     case 'backup-removed':
+    case 'backup-released':
+    case 'store-removed':
       return [event.mac];
     case 'half-restored':
     case 'clone-done':

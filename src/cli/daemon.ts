@@ -34,6 +34,7 @@ import { type CommandContext, resetModeOf } from './context.ts';
 import { openDaemonControl } from './daemon-control.ts';
 import { makeReplicator } from './fleet/replication.ts';
 import { stationsOf } from './fleet/stations.ts';
+import { makeStoreUpkeep } from './fleet/store-upkeep.ts';
 import type { Host } from './host.ts';
 
 /** Runs until the signal is aborted. @throws EspdError `archive-unwritable` at the start */
@@ -88,6 +89,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const replication = makeReplicator(context, events, host);
   const scrub = scheduleScrub(context, events, service, catchUp);
   const pruning = schedulePrune(context, events, catchUp);
+  const upkeep = scheduleUpkeep(context, events, catchUp, host.env);
   let zone = context.config.schedule.timezone;
   const configWatch = watchConfig({
     loaded: context.loaded,
@@ -100,6 +102,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       log.setLevel(config.log.level);
       scrub.apply(config.schedule);
       pruning.apply(config);
+      upkeep?.apply(config.schedule);
       zone = config.schedule.timezone;
       outbound.apply(config);
       events.emit({ type: 'config-reloaded', needsRestart: needsRestart(context.config, config) });
@@ -112,7 +115,10 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const control = await openDaemonControl(context, host, {
     ...{ events, station, service, numbers, metrics: () => outbound.metrics() },
     fleet: () => (replication === undefined ? null : { waiting: replication.waiting, ...replication.freshness }),
-    schedules: () => ({ timezone: zone, schedules: [scrub.due, pruning.due] }),
+    schedules: () => ({
+      timezone: zone,
+      schedules: [scrub.due, pruning.due, ...(upkeep === undefined ? [] : [upkeep.due])],
+    }),
     reload: async () => {
       // Why it is not taken over is for whoever asked, also where the log has it already.
       const fault = await context.reload().then(() => undefined, toEspdError);
@@ -144,6 +150,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     configWatch.close(),
     scrub.stop(),
     pruning.stop(),
+    upkeep?.stop(),
     outbound.stop(),
     lineBook.close(),
     replication?.stop(),
@@ -227,6 +234,24 @@ function schedulePrune(context: CommandContext, events: EventBus, catchUp: Catch
       void task.reschedule(now.schedule.prune, now.schedule.timezone);
     },
     stop: () => task.stop(),
+  };
+}
+
+/** What the object store gives reason to remove, there and here, at the same hour. */
+function scheduleUpkeep(context: CommandContext, events: EventBus, catchUp: CatchUp, env: NodeJS.ProcessEnv) {
+  const upkeep = makeStoreUpkeep(context, events, env);
+  if (upkeep === undefined) return undefined;
+  const { prune, timezone } = context.config.schedule;
+  const task = scheduleTask('prune-store', prune, timezone, () => upkeep.run(), context.log, catchUp);
+  return {
+    get due() {
+      return task.due;
+    },
+    apply: (now: Config['schedule']) => void task.reschedule(now.prune, now.timezone),
+    stop: async () => {
+      await task.stop();
+      await upkeep.stop();
+    },
   };
 }
 

@@ -242,7 +242,7 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
 
   addPrune(add('prune', 'remove backups that the policy does not keep; shows them first, and asks')).action(
     (boards: string[], options: Omit<PruneCommandOptions, 'boards'>, command: Command) =>
-      run(command, async (context) => (await import('./prune.ts')).prune(context, { ...options, boards })),
+      run(command, async (context) => (await import('./prune.ts')).prune(context, { ...options, boards }, host.env)),
   );
 
   const PINNED = 'MAC or label, or MAC@WHICH (WHICH as for restore --at; default: latest)';

@@ -28,7 +28,10 @@ here.
 Never removed: the first and the newest backup of a board, what "latest" means,
 pinned backups, those that a restore needs or has put on a board and what was
 there before, damaged or unreadable ones, and imported ones that no chip has
-confirmed. While the clock is behind the newest backup nothing is removed.`;
+confirmed. While the clock is behind the newest backup nothing is removed.
+
+With --store the backups of all stations in the object store are meant. What
+goes is announced there for store.grace first, so that any station can pin it.`;
 
 function count(text: string): number | string {
   if (text === UNLIMITED) return text;
@@ -59,10 +62,21 @@ export function addPrune(command: Command): Command {
     .option('--keep-within <duration>', 'keep all that are younger than the newest minus this: 1y5m7d2h', duration)
     .option('--keep-per-firmware <n>', 'keep the newest n of each firmware, by name and version', count)
     .option('--max-bytes <size>', 'remove what no rule keeps only as far as the archive is larger: 50G', size)
+    .option('--store', 'of all stations in the object store, by store.retention; announced first', false)
+    .option('--local', 'local copies of what is safe in the object store, by archive.local', false)
     .option('--dry-run', 'show what would go, remove nothing', false)
     .option('--yes', 'do not ask', false)
     .option('--all', 'list the backups that stay, too, however many', false)
     .addHelpText('after', HELP);
+}
+
+/** @throws EspdError `usage` where rules are given for what all stations must judge alike */
+export function checkNoRules(options: object): void {
+  const given = [...KEEP_KEYS, 'maxBytes'].some((name) => name in options);
+  if (!given) return;
+  throw new EspdError('usage', 'With --store or --local the rules are those of the config', {
+    hint: 'Leave out --keep... and --max-bytes; set store.retention or archive.local in the config',
+  });
 }
 
 /**

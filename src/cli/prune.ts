@@ -1,13 +1,13 @@
 /** `espd prune`: what becomes of each backup by the policy, and why; removes only what a person has said yes to. */
 
-import { type RetentionPolicy, removesNothing } from '../archive/retention/policy.ts';
-import type { Decision, RetentionPlan } from '../archive/retention/types.ts';
+import { removesNothing } from '../archive/retention/policy.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { consentOf, consentRefusal } from './consent.ts';
 import type { CommandContext } from './context.ts';
-import { type KeepOptions, policyFor } from './prune-options.ts';
-import { bold, dim, formatSize, plural, printable } from './text.ts';
+import { type KeepOptions, checkNoRules, policyFor } from './prune-options.ts';
+import { documentOf, printPlan, reasonsOf, summaryOf } from './retention-text.ts';
+import { formatSize, plural } from './text.ts';
 
 export interface PruneCommandOptions extends KeepOptions {
   /** MACs or labels; none = all boards. */
@@ -16,15 +16,29 @@ export interface PruneCommandOptions extends KeepOptions {
   readonly yes: boolean;
   /** Backups that stay are listed, too, however many there are. */
   readonly all: boolean;
+  /** Of the object store, by `store.retention`. */
+  readonly store: boolean;
+  /** Local copies of what is in the object store, by `archive.local`. */
+  readonly local: boolean;
 }
 
 const DEED = { infinitive: 'remove anything', participle: 'removed' };
-/** With so many backups those that stay are still listed without --all. */
-const LISTED_IN_FULL = 100;
 /** So many boards between two looks at the line of progress. */
 const PROGRESS_STEP = 16;
 
-export async function prune(context: CommandContext, options: PruneCommandOptions): Promise<EspdError | undefined> {
+export async function prune(
+  context: CommandContext,
+  options: PruneCommandOptions,
+  env: NodeJS.ProcessEnv,
+): Promise<EspdError | undefined> {
+  if (options.store && options.local) {
+    throw new EspdError('usage', 'Give --store or --local, not both', {
+      hint: 'One command after the other does both',
+    });
+  }
+  if (options.store || options.local) checkNoRules(options);
+  if (options.store) return (await import('./fleet/prune-store.ts')).pruneStore(context, options, env);
+  if (options.local) return (await import('./fleet/prune-local.ts')).pruneLocal(context, options, env);
   const { archive, config, out, signal } = context;
   await archive.checkReadable();
   const macs: Mac[] = [];
@@ -44,7 +58,7 @@ export async function prune(context: CommandContext, options: PruneCommandOption
   const asked = plan.decisions.filter(({ mac }) => macs.length === 0 || macs.includes(mac));
   const going = asked.filter(({ stays }) => !stays);
   const shown = { ...plan, decisions: asked };
-  printPlan(context, shown, policy, options.all || asked.length <= LISTED_IN_FULL);
+  printPlan(context, shown, { all: options.all, maxBytes: policy.maxBytes });
 
   const question = `Remove ${plural(going.length, 'backup')} for good?`;
   if (options.dryRun || going.length === 0) {
@@ -80,66 +94,4 @@ function sayNothingSet({ out }: CommandContext): void {
     'Set retention in the config (see config.example.yaml), or try one here: espd prune --keep-last 10 --dry-run',
   );
   out.document({ policy: null, dryRun: false, backups: [], removed: [], spared: [] });
-}
-
-function printPlan({ out }: CommandContext, plan: RetentionPlan, policy: RetentionPolicy, inFull: boolean): void {
-  const byBoard = new Map<Mac, Decision[]>();
-  for (const decision of plan.decisions) {
-    const decisions = byBoard.get(decision.mac);
-    if (decisions === undefined) byBoard.set(decision.mac, [decision]);
-    else decisions.push(decision);
-  }
-  let untouched = 0;
-  for (const [mac, decisions] of byBoard) {
-    const going = decisions.filter(({ stays }) => !stays);
-    if (going.length === 0 && !inFull) {
-      untouched += 1;
-      continue;
-    }
-    const bytes = going.reduce((sum, { sizeOnDiskBytes }) => sum + sizeOnDiskBytes, 0);
-    const count = `${going.length} of ${plural(decisions.length, 'backup')} ${going.length === 1 ? 'goes' : 'go'}`;
-    out.line(bold(mac), going.length === 0 ? '  all stay' : `  ${count}, ${formatSize(bytes)}`);
-    for (const decision of inFull ? decisions : going) {
-      const word = decision.stays ? 'stays' : 'goes ';
-      out.behind(`  ${word}  ${decision.id}  `, reasonsOf(decision));
-    }
-    const staying = decisions.length - going.length;
-    if (!inFull) out.line(dim(`  ${staying} ${staying === 1 ? 'stays' : 'stay'} (--all lists them)`));
-  }
-  if (untouched > 0) out.line(`Of ${plural(untouched, 'more board')} all backups stay`);
-  for (const { text } of plan.blocked) out.paragraph(`Nothing can be removed now: ${printable(text)}`, '  ');
-  out.paragraph(summaryOf(plan), '  ');
-  if (plan.overBudgetBytes > 0 && policy.maxBytes !== null) {
-    const over = `${formatSize(plan.overBudgetBytes)} more than the ${formatSize(policy.maxBytes)} of maxBytes`;
-    out.paragraph(`What stays takes ${over}: all of it is kept by a rule, or never removed`, '  ');
-  }
-  for (const name of plan.unmatched) out.note(`No board or group of the archive is called "${printable(name)}"`);
-}
-
-function summaryOf({ decisions, freedBytes, totalBytes }: RetentionPlan): string {
-  const going = decisions.filter(({ stays }) => !stays).length;
-  if (going === 0) return `All ${plural(decisions.length, 'backup')} stay`;
-  const count = `${going} of ${plural(decisions.length, 'backup')} ${going === 1 ? 'goes' : 'go'}`;
-  return `${count}, which frees ${formatSize(freedBytes)} of ${formatSize(totalBytes)}`;
-}
-
-function reasonsOf({ reasons }: Decision): string {
-  return reasons.map(({ text }) => printable(text)).join('; ');
-}
-
-/** `freedBytes` is what the plan would free. */
-function documentOf(
-  plan: RetentionPlan,
-  dryRun: boolean,
-  { removed, spared }: { readonly removed: readonly Decision[]; readonly spared: readonly Decision[] },
-) {
-  const { totalBytes, freedBytes, overBudgetBytes, blocked, unmatched } = plan;
-  const nameOf = ({ mac, id }: Decision) => ({ mac, id });
-  return {
-    dryRun,
-    backups: plan.decisions,
-    ...{ totalBytes, freedBytes, overBudgetBytes, blocked, unmatched },
-    removed: removed.map(nameOf),
-    spared: spared.map((decision) => ({ ...nameOf(decision), reasons: decision.reasons })),
-  };
 }

@@ -18,6 +18,19 @@ export function formatSize(bytes: number): string {
   return plural(bytes, 'byte');
 }
 
+/** A long time, rounded up to minutes, in its two largest units: `6 d 23 h`, `45 min`. */
+export function formatSpan(ms: number): string {
+  const minutes = Math.max(1, Math.ceil(ms / 60_000));
+  const parts: readonly (readonly [count: number, unit: string])[] = [
+    [Math.floor(minutes / 1440), 'd'],
+    [Math.floor(minutes / 60) % 24, 'h'],
+    [minutes % 60, 'min'],
+  ];
+  const first = parts.findIndex(([count]) => count > 0);
+  const told = parts.slice(first, first + 2).filter(([count]) => count > 0);
+  return told.map(([count, unit]) => `${count} ${unit}`).join(' ');
+}
+
 /** `1 board`, `3 boards`. */
 export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;

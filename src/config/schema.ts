@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { cronProblem } from './cron.ts';
 import { parseListen } from './listen.ts';
 import { hooksSchema, metricsSchema, mqttSchema, webhooksSchema } from './outbound.ts';
+import { LOCAL_WANTED, parseLocal } from './local.ts';
 import { parseQuietHours } from './quiet-hours.ts';
 import { retentionSchema } from './retention.ts';
 import { remotesSchema } from './remotes.ts';
@@ -75,6 +76,15 @@ const archiveSchema = z.strictObject({
     .describe(
       'gzip: flash images are kept as flash.bin.gz; smaller, but other flashers want them unpacked first. zstd: as ' +
         'flash.bin.zst, faster and a little smaller still; needs Node 22.15, with an older one it is gzip.',
+    ),
+  local: z
+    .string()
+    .max(32)
+    .refine((value) => parseLocal(value) !== null, { message: LOCAL_WANTED })
+    .default('all')
+    .describe(
+      'Which backups stay here once they are safe in the object store: all, newest N (of each board), or days D. The ' +
+        'newest, pinned ones and those that a restore needs stay in any case.',
     ),
   reflink: z
     .enum(['auto', 'never'])

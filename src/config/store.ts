@@ -1,6 +1,7 @@
 /** The section `store`: the bucket into which complete backups are copied. Pure. */
 
 import { z } from 'zod';
+import { retentionSchema } from './retention.ts';
 import { parseSize } from './size.ts';
 import { parseSpan } from './span.ts';
 
@@ -11,6 +12,10 @@ const MAX_LOOK = '1d';
 const MIN_RATE = 10 * 1024;
 
 const text = (maxLength: number) => z.string().min(1).max(maxLength);
+
+/** Shorter than a day nobody could say in time that a backup should stay. */
+const MIN_GRACE_MS = 86_400_000;
+const GRACE_WANTED = 'wants hours, days or weeks such as 7d: at least 1d';
 
 const secretPlace = () =>
   z.union(
@@ -78,7 +83,26 @@ export const storeSchema = z.strictObject({
     .refine(isLook, { message: `wants a time such as 5m: ${MIN_LOOK} to ${MAX_LOOK}` })
     .default('5m')
     .describe('How often the daemon asks what other stations have put there.'),
+  retention: retentionSchema
+    .nullable()
+    .default(null)
+    .describe(
+      'Which backups of all stations are kept in the bucket, with the keys of `retention`; the same at every station ' +
+        'that has it. null: this station removes nothing there.',
+    ),
+  grace: z
+    .string()
+    .max(16)
+    .refine((value) => parseGrace(value) !== null, { message: GRACE_WANTED })
+    .default('7d')
+    .describe('How long a removal from the bucket is announced before it is done, such as 7d; at least 1d.'),
 });
+
+/** How long a removal is announced before it is done, in milliseconds; null for every other text. */
+export function parseGrace(text: string): number | null {
+  const ms = parseSpan(text, ['h', 'd', 'w']);
+  return ms === null || ms < MIN_GRACE_MS ? null : ms;
+}
 
 export type StoreConfig = z.output<typeof storeSchema>;
 

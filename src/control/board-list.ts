@@ -91,6 +91,8 @@ const CHANGING: ReadonlySet<EventType> = new Set([
   'backup-kept',
   'backup-unchanged',
   'backup-removed',
+  'backup-released',
+  'store-removed',
   'pruned',
   'job-done',
   'job-failed',

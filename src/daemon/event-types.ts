@@ -246,6 +246,17 @@ interface EventFacts {
     /** 0: only single lines. */
     readonly segments: number;
   };
+  /** The local copy of a backup was removed, since the object store has the same (`archive.local`). */
+  'backup-released': { readonly mac: Mac; readonly id: string; readonly sizeBytes: number };
+  /** A backup is gone from the object store. `folder`: where it was, behind the prefix. */
+  'store-removed': { readonly mac: Mac; readonly id: string; readonly folder: string; readonly why: string };
+  /** Retention of the object store has run. `blocked`: why nothing was announced or removed at all. */
+  'store-pruned': {
+    readonly announced: number;
+    readonly removed: number;
+    readonly withdrawn: number;
+    readonly blocked: readonly string[];
+  };
 
   'config-reloaded': { readonly needsRestart: boolean };
   'config-rejected': { readonly problem: string };

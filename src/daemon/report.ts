@@ -183,6 +183,19 @@ function linesOf(event: ServiceEvent): Line[] {
       return heardLines(event);
     case 'journal-unread':
       return [line('warn', event.error.message, { station: event.station, hint: event.error.hint || undefined })];
+    case 'backup-released':
+      return [
+        line('info', 'Local copy removed: it is in the object store', {
+          ...{ mac: event.mac, id: event.id, bytes: event.sizeBytes },
+        }),
+      ];
+    case 'store-removed':
+      return [line('info', 'Removed from the object store', { mac: event.mac, id: event.id, why: event.why })];
+    case 'store-pruned': {
+      const { announced, removed, withdrawn, blocked } = event;
+      if (blocked.length > 0) return [line('warn', 'Nothing is pruned in the object store now', { reasons: blocked })];
+      return [line('info', 'Object store pruned', { announced, removed, withdrawn })];
+    }
     case 'config-reloaded':
       return [
         ...(event.needsRestart

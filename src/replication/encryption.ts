@@ -26,6 +26,11 @@ export function makeKey(bytes: Buffer): FleetKey {
   return { id, bytes };
 }
 
+/** Which key an object was encrypted with, by its header. */
+export function keyIdOf(header: Uint8Array): string {
+  return Buffer.from(header).toString('hex', 8, 16);
+}
+
 /** Of what the object holds: its length is never a secret. */
 export function encryptedSize(sizeBytes: number): number {
   return HEADER_BYTES + sizeBytes + chunkCount(sizeBytes) * TAG_BYTES;
@@ -90,7 +95,7 @@ export function openEncrypted(keys: readonly FleetKey[], name: string, header: U
   if (bytes.length !== HEADER_BYTES || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) {
     throw damaged(name, 'it does not begin as an encrypted object');
   }
-  const id = bytes.toString('hex', 8, 16);
+  const id = keyIdOf(bytes);
   const key = keys.find((each) => each.id === id);
   if (key === undefined) {
     throw new EspdError('store-key', `${name} is encrypted with the key ${id}, which is not in the key file`, {

@@ -11,6 +11,7 @@ import type { ObjectStore } from '../store/types.ts';
 import { type FleetKey, encrypt } from './encryption.ts';
 import { ENCRYPTED, type Layout, type Place, boundName, folderKey } from './layout.ts';
 import { CHECKSUMS, type LocalBackup, MANIFEST, openLocalBackup } from './local-backup.ts';
+import { removalKey } from './removal/format.ts';
 import { type Digests, type Source, digest, gather, putImage } from './put-image.ts';
 import type { ReplicationState } from './state.ts';
 
@@ -35,13 +36,13 @@ export interface Pushed {
 }
 
 /** One object to be: its name in the folder of the backup, and its bytes. */
-interface Prepared {
+export interface Prepared {
   readonly name: string;
   readonly source: Source;
   readonly digests: Digests;
 }
 
-/** @throws EspdError `archive-...` where the backup itself is the matter; `store-...` */
+/** @throws EspdError `archive-...` where the backup itself is the matter; `store-removing`; other `store-...` */
 export async function pushBackup(bucket: Bucket, backup: Backup, signal: AbortSignal): Promise<Pushed> {
   const local = await openLocalBackup(backup);
   try {
@@ -51,6 +52,7 @@ export async function pushBackup(bucket: Bucket, backup: Backup, signal: AbortSi
     const places: readonly Place[] = bucket.hasConditions ? ['shared', 'station'] : ['station'];
     for (const place of places) {
       const folder = folderKey(bucket.layout, place, backup.mac, backup.id);
+      await checkNotRemoved(bucket, folder, backup, signal);
       const put = { bucket, folder, manifest, image, checksums, signal };
       const sentBytes = await putInto(put, place);
       if (sentBytes !== undefined) return { place, sentBytes };
@@ -59,6 +61,20 @@ export async function pushBackup(bucket: Bucket, backup: Backup, signal: AbortSi
   } finally {
     await local.close();
   }
+}
+
+/** A folder that is being taken apart would swallow what is put into it: FORMAT.md, Removing from a bucket. */
+async function checkNotRemoved(
+  { store, layout }: Bucket,
+  folder: string,
+  { mac, id }: Backup,
+  signal: AbortSignal,
+): Promise<void> {
+  const note = await store.head(removalKey(layout.prefix, folder.slice(layout.prefix.length)), { signal });
+  if (note === undefined || (await store.head(folder + CHECKSUMS, { signal })) !== undefined) return;
+  throw new EspdError('store-removing', `Backup ${id} of ${mac} is being removed from the object store`, {
+    hint: 'A pruner is at it, or was ended in the middle. It is tried again later',
+  });
 }
 
 interface PutInto {
@@ -108,7 +124,11 @@ function otherContent(key: string): EspdError {
   });
 }
 
-async function prepareImage({ key }: Bucket, { mac, id }: Backup, local: LocalBackup): Promise<Prepared> {
+export async function prepareImage(
+  { key }: Pick<Bucket, 'key'>,
+  { mac, id }: Backup,
+  local: LocalBackup,
+): Promise<Prepared> {
   const hash = createHash('sha256');
   let sizeBytes = 0;
   for await (const piece of local.imagePieces()) {
@@ -127,7 +147,12 @@ async function prepareImage({ key }: Bucket, { mac, id }: Backup, local: LocalBa
   return { name: nameOf(key, local.imageFile), source, digests: await digest(source) };
 }
 
-async function prepareSmall({ key }: Bucket, { mac, id }: Backup, file: string, bytes: Buffer): Promise<Prepared> {
+export async function prepareSmall(
+  { key }: Pick<Bucket, 'key'>,
+  { mac, id }: Backup,
+  file: string,
+  bytes: Buffer,
+): Promise<Prepared> {
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const plain = { name: boundName(mac, id, file), sizeBytes: bytes.length, sha256 };
   const source: Source = async function* () {
@@ -139,4 +164,5 @@ async function prepareSmall({ key }: Bucket, { mac, id }: Backup, file: string, 
 
 const nameOf = (key: FleetKey | null, file: string) => (key === null ? file : file + ENCRYPTED);
 
-const sumsOf = (objects: readonly Prepared[]) => new Map(objects.map(({ name, digests }) => [name, digests.sha256]));
+export const sumsOf = (objects: readonly Prepared[]) =>
+  new Map(objects.map(({ name, digests }) => [name, digests.sha256]));

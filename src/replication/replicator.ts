@@ -71,7 +71,10 @@ export async function pushOne(
 export function isOfOneBackup(error: EspdError): boolean {
   const { code } = error;
   return (
-    (code.startsWith('archive-') && code !== 'archive-unwritable') || code === 'store-damaged' || code === 'internal'
+    (code.startsWith('archive-') && code !== 'archive-unwritable') ||
+    code === 'store-damaged' ||
+    code === 'store-removing' ||
+    code === 'internal'
   );
 }
 

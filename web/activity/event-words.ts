@@ -14,7 +14,7 @@ export interface EventWords {
   readonly detail: string;
 }
 
-const ARCHIVE = /^(?:archive|disk|pruned|backup-removed|backup-spared|backup-pinned)/;
+const ARCHIVE = /^(?:archive|disk|pruned|backup-removed|backup-spared|backup-pinned|backup-released|store)/;
 const BOARD = /^(?:board|identified|new-board|backup|firmware|half|clone)/;
 
 export function wordsOf(event: ServiceEvent): EventWords {

@@ -1,0 +1,143 @@
+/** What the daemon removes because of the object store: local copies that are safe there, and what is not kept there. */
+
+import type { RetentionPolicy } from '../../archive/retention/policy.ts';
+import { removesNothing } from '../../archive/retention/policy.ts';
+import { parseLocal } from '../../config/local.ts';
+import { retentionPolicy } from '../../config/retention.ts';
+import type { EventBus } from '../../daemon/events.ts';
+import { hasCode, toEspdError } from '../../errors.ts';
+import { releaseLocal } from '../../replication/local/release.ts';
+import type { Fleet } from '../../replication/open.ts';
+import type { Step, StepKind } from '../../replication/removal/steps.ts';
+import type { Outcome } from '../../replication/removal/store-pruner.ts';
+import type { CommandContext } from '../context.ts';
+import { fleetOf } from './replication.ts';
+import { openStorePruner } from './store-pruner.ts';
+
+/** Backups come into the store one after the other: local copies go when it was quiet for so long. */
+const QUIET_MS = 60_000;
+/** Reasons of which no more than this many are told in one line. */
+const MAX_TOLD = 5;
+
+export interface StoreUpkeep {
+  /** By the clock. Rejects as what it does, the store being the matter too. */
+  run(): Promise<void>;
+  /** Waits for what is under way, which the signal of the context ends. Never rejects. */
+  stop(): Promise<void>;
+}
+
+/** Undefined where the config names no store, or nothing is to be removed because of it. */
+export function makeStoreUpkeep(
+  context: CommandContext,
+  events: EventBus,
+  env: NodeJS.ProcessEnv,
+): StoreUpkeep | undefined {
+  const { config } = context;
+  const local = parseLocal(config.archive.local) ?? { kind: 'all' };
+  const section = config.store?.retention ?? null;
+  const policy = section === null ? null : retentionPolicy(section);
+  const prunes = policy !== null && !removesNothing(policy);
+  if (config.store === null || (local.kind === 'all' && !prunes)) return undefined;
+  const { archive, clock, log, signal } = context;
+
+  const withFleet = async (work: (fleet: Fleet) => Promise<void>) => {
+    const fleet = fleetOf(context, env);
+    await work(fleet).finally(() => fleet.close());
+  };
+  const release = (fleet: Fleet) => releaseCopies(context, events, fleet);
+
+  // One after the other: what is released is not removed from the bucket in the same moment.
+  let last: Promise<unknown> = Promise.resolve();
+  const inTurn = (work: (fleet: Fleet) => Promise<void>): Promise<void> => {
+    const done = last.then(() => withFleet(work));
+    last = done.catch(() => undefined);
+    return done;
+  };
+
+  let cancel: (() => void) | undefined;
+  if (local.kind !== 'all') {
+    events.subscribe((event) => {
+      if (event.type !== 'backup-pushed' || event.waiting > 0 || signal.aborted) return;
+      cancel?.();
+      cancel = clock.schedule(QUIET_MS, () => {
+        cancel = undefined;
+        inTurn(release).catch((error: unknown) => {
+          // By the clock it is tried again, and told of.
+          const { code, message } = toEspdError(error);
+          if (!signal.aborted) log.debug('Local copies stay for now', { code, reason: message });
+        });
+      });
+    });
+  }
+  return {
+    run: () =>
+      inTurn(async (fleet) => {
+        await archive.checkReadable();
+        await release(fleet);
+        if (policy !== null && prunes) await pruneBucket(context, events, fleet, policy);
+      }),
+    stop: async () => {
+      cancel?.();
+      await last;
+    },
+  };
+}
+
+async function releaseCopies(
+  { archive, clock, config, signal }: CommandContext,
+  events: EventBus,
+  fleet: Fleet,
+): Promise<void> {
+  const policy = parseLocal(config.archive.local) ?? { kind: 'all' };
+  if (policy.kind === 'all') return;
+  const bucket = await fleet.openToRead();
+  const station = await fleet.state.station();
+  const onReleased = ({
+    mac,
+    id,
+    sizeOnDiskBytes: sizeBytes,
+  }: {
+    mac: Step['mac'];
+    id: string;
+    sizeOnDiskBytes: number;
+  }) => events.emit({ type: 'backup-released', mac, id, sizeBytes });
+  await releaseLocal({ archive, bucket, station, clock, signal, onReleased }, policy);
+}
+
+async function pruneBucket(
+  context: CommandContext,
+  events: EventBus,
+  fleet: Fleet,
+  policy: RetentionPolicy,
+): Promise<void> {
+  const { log, signal } = context;
+  const counts = new Map<StepKind, number>();
+  const onStep = ({ mac, id, folder, reasons }: Step, outcome: Outcome) => {
+    if ('spared' in outcome) {
+      events.emit({ type: 'backup-spared', mac, id, why: textOf(outcome.spared) });
+      return;
+    }
+    counts.set(outcome.done, (counts.get(outcome.done) ?? 0) + 1);
+    if (outcome.done === 'remove' || outcome.done === 'finish') {
+      events.emit({ type: 'store-removed', mac, id, folder, why: textOf(reasons) || 'its removal had begun' });
+    }
+  };
+  try {
+    const pruner = await openStorePruner(context, fleet);
+    const { retention } = await pruner.carryOut(policy, { shown: null, signal, onStep });
+    const countOf = (...kinds: readonly StepKind[]) => kinds.reduce((sum, kind) => sum + (counts.get(kind) ?? 0), 0);
+    events.emit({
+      ...{ type: 'store-pruned', announced: countOf('announce'), removed: countOf('remove', 'finish') },
+      withdrawn: countOf('withdraw', 'revive'),
+      blocked: retention.blocked.slice(0, MAX_TOLD).map(({ text }) => text),
+    });
+  } catch (error) {
+    // All stations may begin at the same minute: one of them does it for all.
+    if (!hasCode(error, 'store-held')) throw error;
+    log.info(error.message, { hint: error.hint });
+  }
+}
+
+function textOf(reasons: readonly { readonly text: string }[]): string {
+  return reasons.map(({ text }) => text).join('; ');
+}

@@ -1,0 +1,157 @@
+/** Pruners as processes of their own at a real radosgw: killed at random moments, two at once, and stopped in the middle. */
+
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, after, before, describe, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { FOLDER, MAC, temporaryFolder } from '../../archive/support.ts';
+import { type RealStore, startRealStore, whyNoRealStore } from '../../store/real-store.ts';
+import { clientOf } from '../../store/support.ts';
+import { bundle } from '../../support/bundle.ts';
+import { type Station, image, station } from '../support.ts';
+
+const skip = whyNoRealStore();
+if (skip !== undefined) process.stderr.write(`test/replication/removal/real.test.ts ${skip}\n`);
+
+describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
+  let real: RealStore;
+  let client: ReturnType<typeof clientOf>;
+  before(async () => {
+    real = await startRealStore();
+    client = clientOf(real.endpoint);
+    assert.equal((await client.http.send({ method: 'PUT', key: '', signal: undefined })).status, 200);
+  });
+  after(async () => {
+    client.close();
+    await real.stop();
+  });
+
+  interface Bench {
+    readonly here: Station;
+    readonly ids: readonly string[];
+    start(options: { leaseSeconds: number; signedForMs?: number }): { child: ChildProcess; ended: Promise<string> };
+    /** Ids of complete backups; each is the same, byte for byte, as that of the archive. */
+    complete(): Promise<string[]>;
+    /** Names of all that belongs to no complete backup, but for probes and the lease. */
+    rest(): Promise<string[]>;
+  }
+
+  async function bench(t: TestContext, prefix: string, count: number): Promise<Bench> {
+    const [program = ''] = await bundle(await temporaryFolder(t), 'test/replication/removal/pruner.ts');
+    const here = await station(t, real.endpoint, { prefix });
+    const ids: string[] = [];
+    for (let number = 0; number < count; number++) {
+      const createdAt = new Date(Date.UTC(2020, 0, 1 + number)).toISOString();
+      ids.push((await here.keep(image(5000 + number, number + 1), { createdAt })).id);
+    }
+    await here.pushAll();
+    const names = async () => {
+      const found: string[] = [];
+      for (let from: string | null = null; ;) {
+        const page = await client.store.list({ prefix: `${prefix}/`, from });
+        found.push(...page.objects.map(({ key }) => key.slice(prefix.length + 1)));
+        from = page.next;
+        if (from === null) return found;
+      }
+    };
+    const wholeOf = (all: readonly string[]) =>
+      all.flatMap((name) => /^([^/]+\/[^/]+\/)SHA256SUMS$/.exec(name)?.[1] ?? []);
+    return {
+      ...{ here, ids },
+      start({ leaseSeconds, signedForMs = 600_000 }) {
+        const child = spawn(
+          process.execPath,
+          [
+            program,
+            JSON.stringify({
+              ...{ archivePath: here.archive.root, statePath: join(here.folder, 'state'), leaseSeconds, signedForMs },
+              store: { endpoint: real.endpoint, bucket: 'boards', prefix, encryption: 'none' },
+            }),
+          ],
+          { stdio: ['ignore', 'pipe', 'inherit'] },
+        );
+        let said = '';
+        child.stdout.on('data', (text: Buffer) => (said += text.toString()));
+        t.after(() => child.kill('SIGKILL'));
+        return { child, ended: new Promise((resolve) => child.once('close', () => resolve(said))) };
+      },
+      async complete() {
+        const folders = wholeOf(await names());
+        for (const folder of folders) {
+          const id = folder.split('/')[1] ?? '';
+          for (const file of ['SHA256SUMS', 'manifest.json', 'flash.bin']) {
+            const there = await client.store.get(`${prefix}/${folder}${file}`);
+            // A pruner may be at work meanwhile: then SHA256SUMS goes before what it lists.
+            if (there === undefined && (await client.store.head(`${prefix}/${folder}SHA256SUMS`)) === undefined) break;
+            assert.deepEqual(there?.bytes, await readFile(join(here.archive.root, FOLDER, id, file)), `${id} ${file}`);
+          }
+        }
+        return folders.map((folder) => folder.split('/')[1] ?? '').sort();
+      },
+      async rest() {
+        const all = await names();
+        const whole = wholeOf(all);
+        return all.filter(
+          (name) => !/^(?:probes|leases)\//.test(name) && !whole.some((folder) => name.startsWith(folder)),
+        );
+      },
+    };
+  }
+
+  test('killed 24 times at random moments: nothing is half there, and in the end what should is gone', async (t) => {
+    const { here, ids, start, complete, rest } = await bench(t, 'killed', 60);
+    const pinned = ids[30] ?? '';
+    await here.archive.marks.pin(MAC, pinned, { pinned: true, note: null });
+    let kills = 0;
+    for (; kills < 24; kills++) {
+      const { child, ended } = start({ leaseSeconds: 1 });
+      await new Promise((resolve) => child.stdout?.once('data', resolve));
+      await delay(randomInt(600));
+      child.kill('SIGKILL');
+      await ended;
+      const left = await complete();
+      for (const id of [ids[0], pinned, ids.at(-1)]) assert.ok(left.includes(id ?? ''), id);
+    }
+    assert.match(await start({ leaseSeconds: 1 }).ended, /done/);
+    assert.deepEqual(await complete(), [ids[0], pinned, ids.at(-1)]);
+    assert.deepEqual(await rest(), []);
+  });
+
+  test('two at once: both end, what should is gone, and nothing else', async (t) => {
+    const { ids, start, complete, rest } = await bench(t, 'two', 20);
+    const ended = await Promise.all([start({ leaseSeconds: 3 }).ended, start({ leaseSeconds: 3 }).ended]);
+    for (const said of ended) assert.match(said, /done/);
+    assert.deepEqual(await complete(), [ids[0], ids.at(-1)]);
+    assert.deepEqual(await rest(), []);
+  });
+
+  test('stopped in the middle, its lease taken, and then it goes on: it removes nothing that the new plan keeps', async (t) => {
+    let stoppedInTheMiddle = 0;
+    await Promise.all(
+      [1, 2, 3, 4, 5, 6].map(async (round) => {
+        const { here, ids, start, complete, rest } = await bench(t, `stopped-${round}`, 16);
+        const old = start({ leaseSeconds: 8, signedForMs: 4000 });
+        await new Promise((resolve) => old.child.stdout?.once('data', resolve));
+        // Until it is among the removals: each is another one of them, or before or behind.
+        for (let tries = 0; tries < 200 && (await complete()).length > 15 - round; tries++) await delay(5);
+        old.child.kill('SIGSTOP');
+        const left = await complete();
+        if (left.length > 2 && left.length < ids.length) stoppedInTheMiddle++;
+        for (const id of left) await here.archive.marks.pin(MAC, id, { pinned: true, note: 'meanwhile' });
+        const young = start({ leaseSeconds: 8, signedForMs: 4000 });
+        assert.match(await young.ended, /done/);
+        const kept = await complete();
+        assert.deepEqual(await rest(), []);
+        old.child.kill('SIGCONT');
+        await old.ended;
+        assert.deepEqual(await complete(), kept, 'nothing has gone since');
+        // One that had its SHA256SUMS in that moment may have lost it by a request that was on its way.
+        assert.ok(kept.length >= left.length - 8 && left.length > 0);
+      }),
+    );
+    assert.ok(stoppedInTheMiddle > 0);
+  });
+});
