@@ -28,7 +28,7 @@ export interface FactParts {
   readonly root: string;
   readonly disk: Disk;
   readonly marks: Pick<MarkStore, 'of'>;
-  readonly restores: Pick<RestoreStore, 'half' | 'restores'>;
+  readonly restores: Pick<RestoreStore, 'unfinished' | 'restores'>;
   readonly clock: Clock;
   readonly self: () => Promise<Owner>;
 }
@@ -71,8 +71,8 @@ async function factsOfBoard(
 ): Promise<BoardFacts> {
   const { root, disk } = parts;
   const name = macToFolder(mac);
-  const { restores, halfRestored, obstacles } = await recordsOf(parts, mac);
-  const board = { mac, label: null, group: null, backups: [], restores, halfRestored, held: null };
+  const { obstacles, ...records } = await recordsOf(parts, mac);
+  const board = { mac, label: null, group: null, backups: [], ...records, held: null };
   if (depth === 'records') return { board, obstacles };
   try {
     const folder = await listBoard(disk, root, mac);
@@ -125,11 +125,11 @@ export async function refreshed(parts: FactParts, facts: readonly BoardFacts[]):
 }
 
 async function refreshedBoard(parts: FactParts, { board }: BoardFacts): Promise<BoardFacts> {
-  const { restores, halfRestored, obstacles } = await recordsOf(parts, board.mac);
-  if (board.backups.length === 0) return { board: { ...board, restores, halfRestored }, obstacles };
+  const { obstacles, ...records } = await recordsOf(parts, board.mac);
+  if (board.backups.length === 0) return { board: { ...board, ...records }, obstacles };
   const { marks, problem } = await marksOf(parts, board.mac);
   const backups = board.backups.map((backup) => ({ ...backup, pin: pinOf(backup.id, marks) }));
-  return { board: { ...board, backups, restores, halfRestored, held: problem }, obstacles };
+  return { board: { ...board, backups, ...records, held: problem }, obstacles };
 }
 
 /** The records of the restores of a board. What cannot be understood may name anything. */
@@ -145,9 +145,16 @@ async function recordsOf({ restores }: FactParts, mac: Mac) {
     }
   };
   const done = await unlessUnreadable(RESTORES, () => restores.restores(mac), []);
-  const half = await unlessUnreadable(RESTORE_RECORD, () => restores.half(mac), null);
-  if (half !== null && half.record === null) obstacles.push(`${name}/${RESTORE_RECORD} ${half.problem}`);
-  return { restores: done, halfRestored: half?.record ?? null, obstacles };
+  // This station's own is the last one.
+  const halves = await unlessUnreadable(RESTORE_RECORD, () => restores.unfinished(mac), []);
+  const records = halves.flatMap(({ record, problem }) => {
+    if (record === null) obstacles.push(`${name}/${RESTORE_RECORD} ${problem}`);
+    return record ?? [];
+  });
+  return {
+    ...{ restores: done, obstacles, halfRestored: records.at(-1) ?? null },
+    halfRestoredElsewhere: records.slice(0, -1),
+  };
 }
 
 async function marksOf({ marks }: FactParts, mac: Mac): Promise<{ marks: BoardMarks; problem: string | null }> {

@@ -19,6 +19,19 @@ export type KeepOptions = { readonly [Key in (typeof KEEP_KEYS)[number]]?: strin
   readonly maxBytes?: string;
 };
 
+export interface PruneCommandOptions extends KeepOptions {
+  /** MACs or labels; none = all boards. */
+  readonly boards: readonly string[];
+  readonly dryRun: boolean;
+  readonly yes: boolean;
+  /** Backups that stay are listed, too, however many there are. */
+  readonly all: boolean;
+  /** Of the object store, by `store.retention`. */
+  readonly store: boolean;
+  /** Local copies of what is in the object store, by `archive.local`. */
+  readonly local: boolean;
+}
+
 const HELP = `
 A backup stays if one rule keeps it. The rules come from retention in the
 config; if one is given here, those given here count instead. Boards and groups

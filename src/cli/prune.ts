@@ -5,22 +5,9 @@ import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { consentOf, consentRefusal } from './consent.ts';
 import type { CommandContext } from './context.ts';
-import { type KeepOptions, checkNoRules, policyFor } from './prune-options.ts';
+import { type PruneCommandOptions, checkNoRules, policyFor } from './prune-options.ts';
 import { documentOf, printPlan, reasonsOf, summaryOf } from './retention-text.ts';
 import { formatSize, plural } from './text.ts';
-
-export interface PruneCommandOptions extends KeepOptions {
-  /** MACs or labels; none = all boards. */
-  readonly boards: readonly string[];
-  readonly dryRun: boolean;
-  readonly yes: boolean;
-  /** Backups that stay are listed, too, however many there are. */
-  readonly all: boolean;
-  /** Of the object store, by `store.retention`. */
-  readonly store: boolean;
-  /** Local copies of what is in the object store, by `archive.local`. */
-  readonly local: boolean;
-}
 
 const DEED = { infinitive: 'remove anything', participle: 'removed' };
 /** So many boards between two looks at the line of progress. */

@@ -6,7 +6,7 @@ import type { Mac } from '../../mac.ts';
 import { type ReleaseReport, releaseByPlan } from '../../replication/local/release.ts';
 import { consentOf, consentRefusal } from '../consent.ts';
 import type { CommandContext } from '../context.ts';
-import type { PruneCommandOptions } from '../prune.ts';
+import type { PruneCommandOptions } from '../prune-options.ts';
 import { documentOf, printPlan, reasonsOf, summaryOf } from '../retention-text.ts';
 import { formatSize, plural } from '../text.ts';
 import { fleetOf } from './replication.ts';

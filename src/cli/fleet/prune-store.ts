@@ -10,7 +10,7 @@ import type { Step, StepKind } from '../../replication/removal/steps.ts';
 import type { Outcome, StorePlan } from '../../replication/removal/store-pruner.ts';
 import { consentOf, consentRefusal } from '../consent.ts';
 import type { CommandContext } from '../context.ts';
-import type { PruneCommandOptions } from '../prune.ts';
+import type { PruneCommandOptions } from '../prune-options.ts';
 import { documentOf, printPlan, summaryOf } from '../retention-text.ts';
 import { formatSpan, plural, printable } from '../text.ts';
 import { fleetOf } from './replication.ts';
@@ -143,10 +143,9 @@ function printResults({ out }: CommandContext, results: readonly Result[]): void
 }
 
 function jsonOf({ retention, steps }: StorePlan, dryRun: boolean, results: readonly Result[]): object {
-  const { removed: _, spared: __, ...plan } = documentOf(retention, dryRun, { removed: [], spared: [] });
   const nameOf = ({ mac, id, folder }: Step) => ({ mac, id, folder });
   return {
-    ...plan,
+    ...documentOf(retention, dryRun, { removed: [], spared: [] }),
     steps: steps.map((step) => ({ kind: step.kind, ...nameOf(step), leftSeconds: Math.ceil(step.leftMs / 1000) })),
     done: results.flatMap(({ step, outcome }) => ('done' in outcome ? [{ kind: outcome.done, ...nameOf(step) }] : [])),
     spared: results.flatMap(({ step, outcome }) =>

@@ -32,11 +32,16 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
   interface Bench {
     readonly here: Station;
     readonly ids: readonly string[];
-    start(options: { leaseSeconds: number; signedForMs?: number }): { child: ChildProcess; ended: Promise<string> };
+    readonly start: (options: { leaseSeconds: number; signedForMs?: number }) => {
+      readonly child: ChildProcess;
+      readonly ended: Promise<string>;
+    };
+    /** Ids that have a SHA256SUMS, by a list alone. */
+    readonly listed: () => Promise<string[]>;
     /** Ids of complete backups; each is the same, byte for byte, as that of the archive. */
-    complete(): Promise<string[]>;
+    readonly complete: () => Promise<string[]>;
     /** Names of all that belongs to no complete backup, but for probes and the lease. */
-    rest(): Promise<string[]>;
+    readonly rest: () => Promise<string[]>;
   }
 
   async function bench(t: TestContext, prefix: string, count: number): Promise<Bench> {
@@ -61,7 +66,7 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
       all.flatMap((name) => /^([^/]+\/[^/]+\/)SHA256SUMS$/.exec(name)?.[1] ?? []);
     return {
       ...{ here, ids },
-      start({ leaseSeconds, signedForMs = 600_000 }) {
+      start: ({ leaseSeconds, signedForMs = 600_000 }) => {
         const child = spawn(
           process.execPath,
           [
@@ -78,7 +83,8 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
         t.after(() => child.kill('SIGKILL'));
         return { child, ended: new Promise((resolve) => child.once('close', () => resolve(said))) };
       },
-      async complete() {
+      listed: async () => wholeOf(await names()).map((folder) => folder.split('/')[1] ?? ''),
+      complete: async () => {
         const folders = wholeOf(await names());
         for (const folder of folders) {
           const id = folder.split('/')[1] ?? '';
@@ -91,7 +97,7 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
         }
         return folders.map((folder) => folder.split('/')[1] ?? '').sort();
       },
-      async rest() {
+      rest: async () => {
         const all = await names();
         const whole = wholeOf(all);
         return all.filter(
@@ -102,8 +108,8 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
   }
 
   test('killed 24 times at random moments: nothing is half there, and in the end what should is gone', async (t) => {
-    const { here, ids, start, complete, rest } = await bench(t, 'killed', 60);
-    const pinned = ids[30] ?? '';
+    const { here, ids, start, listed, complete, rest } = await bench(t, 'killed', 40);
+    const pinned = ids[20] ?? '';
     await here.archive.marks.pin(MAC, pinned, { pinned: true, note: null });
     let kills = 0;
     for (; kills < 24; kills++) {
@@ -112,7 +118,7 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
       await delay(randomInt(600));
       child.kill('SIGKILL');
       await ended;
-      const left = await complete();
+      const left = await listed();
       for (const id of [ids[0], pinned, ids.at(-1)]) assert.ok(left.includes(id ?? ''), id);
     }
     assert.match(await start({ leaseSeconds: 1 }).ended, /done/);
@@ -132,13 +138,13 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
     let stoppedInTheMiddle = 0;
     await Promise.all(
       [1, 2, 3, 4, 5, 6].map(async (round) => {
-        const { here, ids, start, complete, rest } = await bench(t, `stopped-${round}`, 16);
+        const { here, ids, start, listed, complete, rest } = await bench(t, `stopped-${round}`, 24);
         const old = start({ leaseSeconds: 8, signedForMs: 4000 });
         await new Promise((resolve) => old.child.stdout?.once('data', resolve));
         // Until it is among the removals: each is another one of them, or before or behind.
-        for (let tries = 0; tries < 200 && (await complete()).length > 15 - round; tries++) await delay(5);
+        for (let tries = 0; tries < 2000 && (await listed()).length > 23 - round; tries++) await delay(1);
         old.child.kill('SIGSTOP');
-        const left = await complete();
+        const left = await listed();
         if (left.length > 2 && left.length < ids.length) stoppedInTheMiddle++;
         for (const id of left) await here.archive.marks.pin(MAC, id, { pinned: true, note: 'meanwhile' });
         const young = start({ leaseSeconds: 8, signedForMs: 4000 });
