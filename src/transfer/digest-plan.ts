@@ -117,7 +117,7 @@ class Planner<By extends string> {
     );
     for (const evidence of ['own', 'fleet', 'none'] as const) {
       const blocks = evidences.flatMap((each, block) => (each === evidence ? [block] : []));
-      const known = await this.#probe(blocks, sizeBytes);
+      const known = await this.#probe(blocks, sizeBytes, evidence);
       const runs = runsOf(
         blocks.filter((block) => !known.has(block)),
         sizeBytes,
@@ -131,7 +131,7 @@ class Planner<By extends string> {
    * find what pays for the rest.
    * @returns those that are known
    */
-  async #probe(blocks: readonly number[], sizeBytes: number): Promise<ReadonlySet<number>> {
+  async #probe(blocks: readonly number[], sizeBytes: number, evidence: Evidence): Promise<ReadonlySet<number>> {
     const known = new Set<number>();
     const ask = async (block: number) => {
       const offset = block * BLOCK_BYTES;
@@ -143,9 +143,10 @@ class Planner<By extends string> {
     for (const block of blocks.filter(wasProbed).toReversed()) await ask(block);
     // The last ones first: flash is blank at its end, and its first block holds what changes most, if it is not new.
     const others = blocks.filter((block) => !wasProbed(block)).toReversed();
+    const first = evidence === 'own' ? others.indexOf(likeliest(others.toReversed()) ?? 0) : 0;
     for (const index of scattered(others.length).slice(0, MAX_PROBES)) {
       if (this.#affords(BLOCK_BYTES, BLOCKS_IN_A_ROW) || !this.#affords(BLOCK_BYTES)) break;
-      await ask(others[index] ?? 0);
+      await ask(others[(first + index) % others.length] ?? 0);
     }
     return known;
   }
@@ -287,6 +288,14 @@ class Planner<By extends string> {
     while (count > 0 && !this.#affords(count * unitBytes)) count = Math.floor(count / 2);
     return count;
   }
+}
+
+/**
+ * Of blocks that an image of this board holds, given in order, the one to ask for where a single question may use up the
+ * budget: the last but one. The last is often where an interrupted read broke off, and then not known as a whole.
+ */
+export function likeliest(own: readonly number[]): number | undefined {
+  return own.at(-2) ?? own.at(-1);
 }
 
 /** Blocks, given in order, as regions of neighbours. */

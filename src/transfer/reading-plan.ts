@@ -5,7 +5,7 @@
 
 import { BLOCK_BYTES, type Region } from '../flash.ts';
 import type { Budget } from './asking.ts';
-import { type DigestPlan, planByDigests } from './digest-plan.ts';
+import { type DigestPlan, likeliest, planByDigests } from './digest-plan.ts';
 import type { Explanation, KnownContent, RegionSink } from './known-content.ts';
 import { type Session, whileHeld } from './session.ts';
 import { QuestionPace, isTableCheaper, planByTable } from './table-plan.ts';
@@ -73,12 +73,17 @@ export async function planReading(question: ReadingQuestion): Promise<DigestPlan
   return (isDue() ? await byTable() : undefined) ?? plan;
 }
 
-/** Of a chip that has not shown how fast it hashes, a table would seem to take for ever. */
+/**
+ * Of a chip that has not shown how fast it hashes, a table would seem to take for ever. An answer that is late, on a machine
+ * at its limit, makes the chip seem so slow that nothing else is asked unless this block is known and pays for the others.
+ */
 async function withOneDigest(question: ReadingQuestion): Promise<ReadonlyMap<number, string>> {
-  const { sizeBytes, budget, probed } = question;
+  const { known, sizeBytes, budget, probed } = question;
   if (question.session.board.knowsDigests || sizeBytes < BLOCK_BYTES || !budget.affords(BLOCK_BYTES)) return probed;
-  const offset = sizeBytes - BLOCK_BYTES;
+  const blocks = Array.from({ length: Math.floor(sizeBytes / BLOCK_BYTES) }, (_, block) => block);
+  const block = likeliest(blocks.filter((each) => known.evidence(each) === 'own')) ?? blocks.length - 1;
+  const offset = block * BLOCK_BYTES;
   const digest = await question.ask({ offset, sizeBytes: BLOCK_BYTES });
   budget.asked(BLOCK_BYTES);
-  return new Map([...probed, [offset / BLOCK_BYTES, digest]]);
+  return new Map([...probed, [block, digest]]);
 }

@@ -52,6 +52,22 @@ describe('an interrupted backup', () => {
     await bench.assertImages(board.mac, [FULL]);
   });
 
+  for (const reader of ['auto', 'never'] as const) {
+    it(`goes on where it was although the first answer was late: reader ${reader}`, async (t) => {
+      const bench = await Bench.open(t);
+      const line = { latencyMs: 0 };
+      const board = bench.board({ flashSizeBytes: 512 * KIB, content: FULL.subarray(0, 512 * KIB), line });
+      board.addFault({ kind: 'vanish', when: { direction: 'to-host', byte: 300_000 } });
+      await assertFails(bench.backup(board, { baudRate: 460_800, reader: 'never' }), 'port-vanished');
+      board.plug();
+      // A machine at its limit: what the chip has answered at once is read half a second later.
+      board.addFault({ kind: 'stall', durationMs: 500, when: { opcode: OPCODE.flashMd5 } });
+      const { value } = await bench.backup(board, { baudRate: 460_800, reader });
+      assert.ok(value.transfer.explained.leftover > 200_000, JSON.stringify(value.transfer));
+      await bench.assertImages(board.mac, [FULL.subarray(0, 512 * KIB)]);
+    });
+  }
+
   it('never mixes two states of a board', async (t) => {
     const bench = await Bench.open(t);
     const board = bench.board({ flashSizeBytes: MIB, content: FULL });
