@@ -70,7 +70,13 @@ export class RestoreStore {
   }
 
   async #noted(mac: Mac): Promise<readonly HalfEvent[]> {
-    return (await readEvents(this.#parts.disk, this.#folder(mac), HALVES)).events;
+    try {
+      return (await readEvents(this.#parts.disk, this.#folder(mac), HALVES)).events;
+    } catch (error) {
+      // A file stands in the place of a folder above: who writes there says so.
+      if (systemCode(error) === 'ENOTDIR') return [];
+      throw error;
+    }
   }
 
   /** By a record of this station. */

@@ -155,6 +155,8 @@ export class Replicator {
         const fault = toEspdError(error);
         if (this.#outage !== fault.code) onFailed(null, fault, this.waiting);
         this.#outage = fault.code;
+        // The next try asks the store anew: one that asks nothing would take it for mended.
+        this.#lookAtMs = Number.NEGATIVE_INFINITY;
         retryMs = Math.min(MAX_RETRY_MS, retryMs === 0 ? FIRST_RETRY_MS : retryMs * 2);
         // Not all stations of a store that is back at the same moment.
         await this.#rest(retryMs * (0.5 + this.#parts.random() / 2), false);

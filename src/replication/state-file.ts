@@ -1,6 +1,7 @@
 /** Files of the state: replaced as a whole, or with lines added at their end; what cannot be understood is not there. */
 
-import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { z } from 'zod';
 import { EspdError, systemCode } from '../errors.ts';
@@ -28,9 +29,15 @@ export function parseJson<T>(text: string, schema: z.ZodType<T>): T | undefined 
 /** On the disk when it resolves, as the old content or the new one. @throws EspdError `archive-unwritable` */
 export async function replaceFile(file: string, text: string): Promise<void> {
   await writing(file, async () => {
-    const partial = `${file}.${process.pid}.partial`;
-    await writeFile(partial, text, { mode: 0o600, flush: true });
-    await rename(partial, file);
+    // The loop of the daemon and its removal from the store may write one file at the same moment.
+    const partial = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.partial`;
+    try {
+      await writeFile(partial, text, { mode: 0o600, flush: true });
+      await rename(partial, file);
+    } catch (error) {
+      await rm(partial, { force: true }).catch(() => undefined);
+      throw error;
+    }
   });
 }
 

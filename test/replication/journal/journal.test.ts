@@ -298,6 +298,18 @@ describe('journals', () => {
       });
     }
 
+    test('looks at the same moment, also within one process, keep what they have read', async (t) => {
+      const one = await station(t, endpoint);
+      for (let seq = 1; seq <= 5; seq++) say(seq, []);
+      await Promise.all(Array.from({ length: 8 }, () => one.look(true)));
+      fake.seen.length = 0;
+      await one.look();
+      assert.deepEqual(
+        fake.seen.map(({ key }) => key),
+        [segmentName(STRANGER, 6)],
+      );
+    });
+
     test('a number that somebody has taken is passed over', async (t) => {
       const one = await station(t, endpoint);
       await one.archive.checkWritable();

@@ -1,0 +1,217 @@
+/** The daemon's loop: pushes, says it, hears the others, and goes on when something is in the way. */
+
+import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, after, before, beforeEach, describe, test } from 'node:test';
+import type { Clock } from '../../../src/clock.ts';
+import { IDLE_LIMIT_MS } from '../../../src/store/http.ts';
+import type { EspdError } from '../../../src/errors.ts';
+import type { News, Trouble } from '../../../src/replication/journal/news.ts';
+import { segmentName } from '../../../src/replication/journal/names.ts';
+import { encodeSegment } from '../../../src/replication/journal/segment.ts';
+import { Replicator } from '../../../src/replication/replicator.ts';
+import { MAC } from '../../archive/support.ts';
+import { FakeS3 } from '../../store/fake-s3.ts';
+import { type JournalOptions, type Station, hurriedClock, image, journalAt, never, station } from '../support.ts';
+
+const LOOK_MS = 300_000;
+
+describe('the loop', () => {
+  let fake: FakeS3;
+  let endpoint: string;
+  before(async () => {
+    fake = new FakeS3();
+    endpoint = await fake.start();
+  });
+  after(() => fake.stop());
+  beforeEach(() => {
+    fake.objects.clear();
+    fake.quirks = {};
+    fake.fault = () => undefined;
+    fake.seen.length = 0;
+  });
+
+  const running: Replicator[] = [];
+  /** The loops end before their folders do, whatever came of the test. */
+  const loopTest = (name: string, work: (t: TestContext) => Promise<void>): void => {
+    void test(name, async (t) => {
+      try {
+        await work(t);
+      } finally {
+        await Promise.all(running.splice(0).map((each) => each.stop()));
+      }
+    });
+  };
+
+  /** Time goes on by its sleeps, which are told, and by nothing else. */
+  function leapingClock() {
+    let nowMs = 0;
+    const clock: Clock & { readonly sleeps: number[]; onSleep: () => void } = {
+      ...hurriedClock,
+      ...{ sleeps: [], onSleep: () => undefined },
+      now: () => nowMs,
+      schedule: (delayMs, callback) => {
+        // A server has its own time to answer.
+        if (delayMs === IDLE_LIMIT_MS) return hurriedClock.schedule(delayMs, callback);
+        return hurriedClock.schedule(delayMs, () => {
+          clock.sleeps.push(delayMs);
+          nowMs += delayMs;
+          clock.onSleep();
+          callback();
+        });
+      },
+    };
+    return clock;
+  }
+
+  function run(one: Station, options: JournalOptions & { clock?: Clock } = {}) {
+    const told: string[] = [];
+    const waiting: { is: (line: string) => boolean; resolve: () => void }[] = [];
+    const tell = (line: string) => {
+      told.push(line);
+      for (const each of waiting) if (each.is(line)) each.resolve();
+    };
+    const { clock = leapingClock() } = options;
+    const fleet = one.again();
+    const replicator = new Replicator({
+      ...{ archive: one.archive, fleet, clock, random: () => 0.5, lookMs: LOOK_MS },
+      journal: journalAt(one.archive, fleet, { ...options, clock }),
+      onPushed: ({ id }) => tell(`pushed ${id}`),
+      onFailed: (_, error: EspdError) => tell(`failed ${error.code}`),
+      onNews: ({ backups, marks }: News) => tell(`news ${backups} ${marks}`),
+      onTrouble: ({ station: name, code }: Trouble) => tell(`trouble ${name} ${code}`),
+    });
+    replicator.start();
+    running.push(replicator);
+    const until = (is: (line: string) => boolean) =>
+      new Promise<void>((resolve) => {
+        if (told.some(is)) resolve();
+        else waiting.push({ is, resolve });
+      });
+    return { told, until, replicator };
+  }
+
+  loopTest('two daemons: what one keeps the other hears, and is asked once', async (t) => {
+    const [one, other] = [await station(t, endpoint), await station(t, endpoint)];
+    for (const each of [one, other]) await each.archive.checkWritable();
+    const first = run(one);
+    const second = run(other);
+    const backup = await one.keep(image(1000));
+    first.replicator.add({ mac: MAC, id: backup.id });
+    await second.until((line) => line === 'news 1 0');
+    await one.archive.marks.describe(MAC, { label: 'kitchen' });
+    await second.until((line) => line === 'news 0 1');
+    assert.equal((await other.archive.marks.about(MAC)).label, 'kitchen');
+    await other.archive.marks.pin(MAC, backup.id, { pinned: true, note: null });
+    await first.until((line) => line === 'news 0 1');
+    assert.deepEqual(
+      (await one.archive.marks.of(MAC)).pins.map(({ id }) => id),
+      [backup.id],
+    );
+    assert.deepEqual(
+      [...first.told, ...second.told].filter((line) => /failed|trouble/.test(line)),
+      [],
+    );
+    assert.equal(second.replicator.freshness.stations.length, 1);
+  });
+
+  loopTest('looks every five minutes, and not when there is nothing to be asked', async (t) => {
+    const one = await station(t, endpoint);
+    await one.archive.checkWritable();
+    const clock = leapingClock();
+    const ended = new Promise<void>((resolve) => {
+      clock.onSleep = () => {
+        if (clock.sleeps.filter((ms) => ms === LOOK_MS).length >= 4) resolve();
+      };
+    });
+    const { told } = run(one, { clock });
+    await ended;
+    assert.deepEqual(told, []);
+    assert.ok(
+      clock.sleeps.every((ms) => ms === LOOK_MS),
+      clock.sleeps.join(),
+    );
+  });
+
+  loopTest('a store that is away is told once, and everything is heard when it is back', async (t) => {
+    const [one, other] = [await station(t, endpoint), await station(t, endpoint)];
+    await one.keep(image(1000));
+    await one.pushAll();
+    await one.write();
+    await other.archive.checkWritable();
+    fake.fault = () => 'cut-before';
+    const { told, until } = run(other);
+    await until((line) => line === 'failed store-unreachable');
+    for (let turn = 0; turn < 200; turn++) await new Promise(setImmediate);
+    fake.fault = () => undefined;
+    await until((line) => line === 'news 1 0');
+    assert.deepEqual(told, ['failed store-unreachable', 'news 1 0']);
+  });
+
+  loopTest('a store that goes away between two looks is told once, and is asked less and less often', async (t) => {
+    const one = await station(t, endpoint);
+    await one.archive.checkWritable();
+    const clock = leapingClock();
+    await one.fleet.open(never);
+    await one.write();
+    fake.fault = () => 'cut-before';
+    const enough = new Promise<void>((resolve) => {
+      clock.onSleep = () => {
+        if (clock.now() > 6 * 3_600_000) resolve();
+      };
+    });
+    const { told } = run(one, { clock });
+    await enough;
+    assert.deepEqual(told, ['failed store-unreachable']);
+    // With a random number of 0.5: three quarters of the longest wait of 15 minutes.
+    assert.ok(clock.sleeps.includes(0.75 * 15 * 60_000));
+    assert.equal(clock.sleeps.includes(LOOK_MS), false);
+  });
+
+  loopTest(
+    'a full disk keeps nothing from the store: it is told once, backups go up, and what others say waits',
+    async (t) => {
+      const [one, other] = [await station(t, endpoint), await station(t, endpoint)];
+      await one.keep(image(1000));
+      await one.pushAll();
+      await one.write();
+      let free = 1000;
+      await other.keep(image(1000, 2), { createdAt: '2026-11-24T10:00:00.000Z' });
+      const { told, until } = run(other, { freeBytes: () => Promise.resolve(free) });
+      await until((line) => line === 'failed disk-full');
+      await until((line) => line === 'pushed 2026-11-24T10-00-00Z');
+      free = 1e12;
+      await until((line) => line === 'news 1 0');
+      assert.equal(told.filter((line) => line === 'failed disk-full').length, 1);
+    },
+  );
+
+  loopTest('what cannot be read of a station is told once, and is settled when it can be read', async (t) => {
+    const other = await station(t, endpoint);
+    await other.archive.checkWritable();
+    const name = 'bench9-0123456789ab';
+    const put = (text: string | Buffer) =>
+      fake.objects.set(segmentName(name, 1), { bytes: Buffer.from(text), etag: '' });
+    put('x');
+    const { told, until, replicator } = run(other);
+    await until((line) => line.startsWith('trouble'));
+    for (let turn = 0; turn < 300; turn++) await new Promise(setImmediate);
+    assert.deepEqual(told, [`trouble ${name} store-damaged`]);
+    // A look at the same moment would keep the entry until it is asked for again.
+    await replicator.stop();
+    put(encodeSegment({ station: name, seq: 1, at: new Date().toISOString() }, []));
+    await other.look(true);
+    assert.deepEqual((await other.journal.freshness()).troubles, []);
+  });
+
+  loopTest('an archive that cannot be read does not end it', async (t) => {
+    const one = await station(t, endpoint);
+    const { until, replicator } = run(one);
+    await until((line) => line.startsWith('failed archive-'));
+    const backup = await one.keep(image(1000));
+    replicator.add({ mac: MAC, id: backup.id });
+    await until((line) => line === `pushed ${backup.id}`);
+    await rm(join(one.archive.root), { recursive: true });
+  });
+});
