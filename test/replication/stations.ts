@@ -29,7 +29,9 @@ interface Killed {
 export function describeStations({ kills, endpoint, store, prefix, env }: Killed): void {
   test(`four stations with one MAC, each killed ${kills} times`, async (t: TestContext) => {
     const [program = ''] = await bundle(await temporaryFolder(t), 'test/replication/station.ts');
-    const stations = await Promise.all(Array.from({ length: STATIONS }, () => station(t, endpoint(), { prefix })));
+    const stations = await Promise.all(
+      Array.from({ length: STATIONS }, () => station(t, endpoint(), { prefix }, { env })),
+    );
     await Promise.all(
       stations.map(async (each, who) => {
         // Two in one second with all the others, and one in parts.
@@ -145,7 +147,7 @@ export function describeStations({ kills, endpoint, store, prefix, env }: Killed
       assert.ok(numbers.length > 0);
     }
     // A look without any memory of the journals finds the same by the folders.
-    const blank = await station(t, endpoint(), { prefix });
+    const blank = await station(t, endpoint(), { prefix }, { env });
     await blank.archive.checkWritable();
     const found = await blank.journal.scan(await blank.fleet.open(never), { signal: never });
     assert.deepEqual([found.found.length, found.unreadable, found.lost, found.foreign], [complete, [], [], 0]);

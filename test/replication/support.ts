@@ -52,7 +52,11 @@ export interface JournalOptions {
 
 export interface StationOptions extends JournalOptions {
   readonly options?: Partial<ArchiveOptions>;
+  /** Credentials; default: those of `writer`. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
 }
+
+const WRITER = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
 
 /** Of a replicator whose test is about pushing. */
 export const unheard = { lookMs: 1e9, onNews: () => undefined, onTrouble: () => undefined };
@@ -66,7 +70,7 @@ export async function station(
   t: TestContext,
   endpoint: string,
   config: Partial<StoreConfig> = {},
-  { clock = hurriedClock, options = {}, ...heard }: StationOptions = {},
+  { clock = hurriedClock, options = {}, env = WRITER, ...heard }: StationOptions = {},
 ): Promise<Station> {
   const folder = await temporaryFolder(t);
   const archive = archiveAt(join(folder, 'archive'), options);
@@ -78,7 +82,7 @@ export async function station(
       archive: archive.root,
       clock,
       log: silentLogger,
-      env: { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' },
+      env,
       random: Math.random,
     });
     t.after(() => fleet.close());

@@ -34,9 +34,14 @@ log_address = /nonexistent
 fallocate_reserve = 0
 recon_cache_path = $folder/cache
 [pipeline:main]
-pipeline = $kind-server
+pipeline = healthcheck $kind-server
 [app:$kind-server]
 use = egg:swift#$kind
+# A machine under load answers late, which is no fault of its.
+conn_timeout = 20
+node_timeout = 60
+[filter:healthcheck]
+use = egg:swift#healthcheck
 END
 done
 cat >"$etc/proxy-server.conf" <<END
@@ -52,6 +57,10 @@ pipeline = catch_errors gatekeeper healthcheck cache listing_formats bulk s3api 
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+conn_timeout = 20
+node_timeout = 60
+recoverable_node_timeout = 60
+error_suppression_limit = 1000
 [filter:tempauth]
 use = egg:swift#tempauth
 user_espd_writer = writer-secret .admin
@@ -82,10 +91,13 @@ memcached -l 127.0.0.1 -p $((port + 4)) -u "$(id -un)" -m 16 & children+=($!)
 for kind in account container object proxy; do
   swift-$kind-server "$etc/$kind-server.conf" >"$folder/log/$kind.log" 2>&1 & children+=($!)
 done
-for _ in $(seq 200); do
-  curl -sf "http://127.0.0.1:$port/healthcheck" >/dev/null && break
-  sleep 0.2
+serves() { (exec 4<>"/dev/tcp/127.0.0.1/$1" && printf 'GET /healthcheck HTTP/1.0\r\n\r\n' >&4 && grep -q OK <&4) 2>/dev/null; }
+for at in "$port" $((port + 1)) $((port + 2)) $((port + 3)); do
+  for _ in $(seq 400); do
+    serves "$at" && break
+    sleep 0.2
+  done
+  serves "$at"
 done
-curl -sf "http://127.0.0.1:$port/healthcheck"
 echo ready >&3
 cat >/dev/null
