@@ -38,11 +38,12 @@ export function forgetPlace(port: string): void {
 /** From now on ports that come are remembered. What is not ours leaves no empty place, nor does what the config names. */
 export function rememberPlaces(): void {
   effect(() => {
-    const there = view.value.ports
-      .filter(({ name, state }) => name === null && state !== 'left-alone')
-      .map(({ port }) => port);
-    const before = remembered.value;
-    if (there.every((port) => before.includes(port))) return;
+    const { ports } = view.value;
+    const there = ports.filter(({ name, state }) => name === null && state !== 'left-alone').map(({ port }) => port);
+    // Of one that is being renamed an event may come before its name.
+    const named = ports.filter(({ name }) => name !== null).map(({ port }) => port);
+    const before = remembered.value.filter((port) => !named.includes(port));
+    if (before.length === remembered.value.length && there.every((port) => before.includes(port))) return;
     // Whoever is there is never forgotten, however many they are: or each would push out another, without end.
     const empty = before.filter((port) => !there.includes(port));
     const all = [...empty, ...there].slice(-Math.max(MOST_PLACES, there.length));
