@@ -19,7 +19,6 @@ import {
   claim,
 } from './boards.ts';
 import type { CommandContext } from './context.ts';
-import { stationsOf } from './fleet/stations.ts';
 import { copyImage } from './image-file.ts';
 import { SIZE_TOLD, dim, formatSize } from './text.ts';
 
@@ -42,11 +41,12 @@ export async function backup(
   options: BackupCommandOptions,
   env: NodeJS.ProcessEnv,
 ): Promise<EspdError | undefined> {
-  const elsewhere = stationsOf(context, env);
+  // What speaks to a store is loaded by those alone who have one.
+  const elsewhere = context.config.store && (await import('./fleet/stations.ts')).stationsOf(context, env);
   try {
     return await backUp(context, options, elsewhere?.stations);
   } finally {
-    elsewhere?.close();
+    elsewhere?.fleet.close();
   }
 }
 

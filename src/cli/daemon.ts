@@ -27,14 +27,11 @@ import { Station } from '../daemon/station.ts';
 import { toEspdError } from '../errors.ts';
 import { startOutbound } from '../outbound/outbound.ts';
 import { remoteAddress } from '../serial/remotes.ts';
-import { fillLibrary } from '../replication/other-stations.ts';
 import { createPortWatcher } from '../serial/watcher.ts';
 import { VERSION } from '../version.ts';
 import { type CommandContext, resetModeOf } from './context.ts';
 import { openDaemonControl } from './daemon-control.ts';
-import { makeReplicator } from './fleet/replication.ts';
-import { stationsOf } from './fleet/stations.ts';
-import { makeStoreUpkeep } from './fleet/store-upkeep.ts';
+import type { StoreUpkeep } from './fleet/store-upkeep.ts';
 import type { Host } from './host.ts';
 
 /** Runs until the signal is aborted. @throws EspdError `archive-unwritable` at the start */
@@ -46,6 +43,11 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const events = new EventBus({ clock, log });
   events.subscribe(logEvents(log));
   events.subscribe(new StatusLine((status) => notifier.status(status)).onEvent);
+  // What speaks to a store is loaded where the config names one.
+  const store =
+    context.config.store === null
+      ? undefined
+      : (await import('./fleet/service.ts')).openStoreService(context, context.config.store, events, host.env);
   const look = async () => {
     const { bavail, blocks, bsize } = await statfs(archive.root);
     return { freeBytes: bavail * bsize, diskBytes: blocks * bsize };
@@ -54,7 +56,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     ...{ clock, log, events, version: VERSION, config: context.config, env: host.env, random: Math.random },
     boards: async (aborting) => (await archive.overview({ signal: aborting })).boards,
     freeBytes: async () => (await look()).freeBytes,
-    stations: () => replication?.freshness,
+    stations: () => store?.status(),
     spoolFolder: join(context.config.archive.statePath, SPOOL),
     requestBackup: (mac) => service.requestBackup({ mac }, { full: false, allowHalfRestored: false }).id,
   });
@@ -72,9 +74,8 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const numbers = new JobNumbers();
   let { remotes } = context.config.watch;
   const { folders } = context.config.watch;
-  const elsewhere = stationsOf(context, host.env);
   const service = new Daemon({
-    stations: elsewhere?.stations,
+    stations: store?.stations,
     archive,
     call,
     clock,
@@ -86,10 +87,9 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   });
   const fleet = new FleetView({ archive, clock, log });
   const catchUp = new CatchUp({ cache: archive.cache, clock, log, isBusy: () => service.isBusy });
-  const replication = makeReplicator(context, events, host);
   const scrub = scheduleScrub(context, events, service, catchUp);
   const pruning = schedulePrune(context, events, catchUp);
-  const upkeep = scheduleUpkeep(context, events, catchUp, host.env);
+  const upkeep = scheduleUpkeep(store?.upkeep, context, catchUp);
   let zone = context.config.schedule.timezone;
   const configWatch = watchConfig({
     loaded: context.loaded,
@@ -114,7 +114,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
 
   const control = await openDaemonControl(context, host, {
     ...{ events, station, service, numbers, metrics: () => outbound.metrics() },
-    fleet: () => (replication === undefined ? null : { waiting: replication.waiting, ...replication.freshness }),
+    fleet: () => store?.status() ?? null,
     schedules: () => ({
       timezone: zone,
       schedules: [scrub.due, pruning.due, ...(upkeep === undefined ? [] : [upkeep.due])],
@@ -134,8 +134,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   // All that goes through the archive begins now: of 2,000 boards it would keep the first one waiting for seconds.
   outbound.readBoards();
   fleet.start();
-  replication?.start();
-  const filled = elsewhere && fillLibrary(elsewhere.library, archive, { log, signal }).catch(() => undefined);
+  store?.start();
   disk.start();
   void scrub.resume();
   await stopped;
@@ -153,10 +152,8 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     upkeep?.stop(),
     outbound.stop(),
     lineBook.close(),
-    replication?.stop(),
-    filled,
+    store?.stop(),
   ]);
-  elsewhere?.close();
   await notifier.close();
   return undefined;
 }
@@ -238,8 +235,7 @@ function schedulePrune(context: CommandContext, events: EventBus, catchUp: Catch
 }
 
 /** What the object store gives reason to remove, there and here, at the same hour. */
-function scheduleUpkeep(context: CommandContext, events: EventBus, catchUp: CatchUp, env: NodeJS.ProcessEnv) {
-  const upkeep = makeStoreUpkeep(context, events, env);
+function scheduleUpkeep(upkeep: StoreUpkeep | undefined, context: CommandContext, catchUp: CatchUp) {
   if (upkeep === undefined) return undefined;
   const { prune, timezone } = context.config.schedule;
   const task = scheduleTask('prune-store', prune, timezone, () => upkeep.run(), context.log, catchUp);

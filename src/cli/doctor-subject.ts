@@ -11,7 +11,7 @@ import { loadNativeModules } from '../serial/native-modules.ts';
 import { PLAIN_CALL } from '../transfer/finish-command.ts';
 import { VERSION } from '../version.ts';
 import type { CommandContext } from './context.ts';
-import { storeCheckOf } from './fleet/replication.ts';
+import { storeCheckOf } from './fleet/store-check.ts';
 
 /** @param socketPath where the service itself listens; default: where commands look for it */
 export function subjectOf(

@@ -124,7 +124,6 @@ export class Replicator {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#working;
-    this.#parts.fleet.close();
   }
 
   #isStopped(): boolean {

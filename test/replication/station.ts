@@ -42,5 +42,8 @@ const timer = setInterval(() => {
   if (waiting > 0) return;
   clearInterval(timer);
   process.stdout.write('done\n');
-  void replicator.stop().then(() => process.stdout.destroy());
+  void replicator.stop().then(() => {
+    fleet.close();
+    process.stdout.destroy();
+  });
 }, 20);

@@ -8,7 +8,7 @@ import type { Fleet, Readable } from '../../replication/open.ts';
 import { type PullPlan, type Pulled, pullBackup } from '../../replication/pull.ts';
 import type { CommandContext } from '../context.ts';
 import { formatSize, printable } from '../text.ts';
-import { fleetOf } from './replication.ts';
+import { fleetOf } from './open.ts';
 
 type Meant = Pick<StoredBackup, 'mac' | 'id'>;
 

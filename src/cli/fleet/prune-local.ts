@@ -9,7 +9,7 @@ import type { CommandContext } from '../context.ts';
 import type { PruneCommandOptions } from '../prune-options.ts';
 import { documentOf, printPlan, reasonsOf, summaryOf } from '../retention-text.ts';
 import { formatSize, plural } from '../text.ts';
-import { fleetOf } from './replication.ts';
+import { fleetOf } from './open.ts';
 
 const DEED = { infinitive: 'remove local copies', participle: 'removed' };
 const NOTHING: ReleaseReport = { released: [], spared: [] };

@@ -13,7 +13,7 @@ import type { CommandContext } from '../context.ts';
 import type { PruneCommandOptions } from '../prune-options.ts';
 import { documentOf, printPlan, summaryOf } from '../retention-text.ts';
 import { formatSpan, plural, printable } from '../text.ts';
-import { fleetOf } from './replication.ts';
+import { fleetOf } from './open.ts';
 import { openStorePruner } from './store-pruner.ts';
 
 const DEED = { infinitive: 'remove anything from the object store', participle: 'removed' };

@@ -11,7 +11,7 @@ import type { CommandContext } from '../context.ts';
 import { split } from '../diff-sides.ts';
 import { formatSize, plural, printable } from '../text.ts';
 import { fetchBackup, planText, storedAs } from './fetch-backup.ts';
-import { fleetOf } from './replication.ts';
+import { fleetOf } from './open.ts';
 
 export interface PullBoardsOptions {
   /** `BOARD` or `BOARD@WHICH`, as typed; empty goes together with `all`. */

@@ -9,7 +9,7 @@ import type { Scan } from '../../replication/journal/scan.ts';
 import type { Bucket } from '../../replication/push-backup.ts';
 import type { CommandContext } from '../context.ts';
 import { plural, printable } from '../text.ts';
-import { fleetOf, journalOf } from './replication.ts';
+import { fleetOf, journalOf } from './open.ts';
 
 export interface PullCommandOptions {
   /** Compare with everything that lies in the store, and not only with what the journals say. */

@@ -7,7 +7,7 @@ import { type Waiting, findWaiting, isOfOneBackup, pushOne } from '../../replica
 import type { KeptFacts } from '../../replication/state.ts';
 import type { CommandContext } from '../context.ts';
 import { plural, printable } from '../text.ts';
-import { fleetOf, journalOf } from './replication.ts';
+import { fleetOf, journalOf } from './open.ts';
 
 export interface PushCommandOptions {
   /** As typed; empty = all boards. */

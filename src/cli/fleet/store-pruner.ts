@@ -9,7 +9,7 @@ import { type FleetJournal, StorePruner } from '../../replication/removal/store-
 import type { Mac } from '../../mac.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandContext } from '../context.ts';
-import { journalOf } from './replication.ts';
+import { journalOf } from './open.ts';
 
 /** Boards of which the notes are in memory. */
 const MAX_REMEMBERED = 16;

@@ -11,7 +11,6 @@ import type { Fleet } from '../../replication/open.ts';
 import type { Step, StepKind } from '../../replication/removal/steps.ts';
 import type { Outcome } from '../../replication/removal/store-pruner.ts';
 import type { CommandContext } from '../context.ts';
-import { fleetOf } from './replication.ts';
 import { openStorePruner } from './store-pruner.ts';
 
 /** Backups come into the store one after the other: local copies go when it was quiet for so long. */
@@ -26,30 +25,22 @@ export interface StoreUpkeep {
   stop(): Promise<void>;
 }
 
-/** Undefined where the config names no store, or nothing is to be removed because of it. */
-export function makeStoreUpkeep(
-  context: CommandContext,
-  events: EventBus,
-  env: NodeJS.ProcessEnv,
-): StoreUpkeep | undefined {
+/** Undefined where nothing is to be removed because of the store. */
+export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet: Fleet): StoreUpkeep | undefined {
   const { config } = context;
   const local = parseLocal(config.archive.local) ?? { kind: 'all' };
   const section = config.store?.retention ?? null;
   const policy = section === null ? null : retentionPolicy(section);
   const prunes = policy !== null && !removesNothing(policy);
-  if (config.store === null || (local.kind === 'all' && !prunes)) return undefined;
+  if (local.kind === 'all' && !prunes) return undefined;
   const { archive, clock, log, signal } = context;
 
-  const withFleet = async (work: (fleet: Fleet) => Promise<void>) => {
-    const fleet = fleetOf(context, env);
-    await work(fleet).finally(() => fleet.close());
-  };
-  const release = (fleet: Fleet) => releaseCopies(context, events, fleet);
+  const release = () => releaseCopies(context, events, fleet);
 
   // One after the other: what is released is not removed from the bucket in the same moment.
   let last: Promise<unknown> = Promise.resolve();
-  const inTurn = (work: (fleet: Fleet) => Promise<void>): Promise<void> => {
-    const done = last.then(() => withFleet(work));
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const done = last.then(work);
     last = done.catch(() => undefined);
     return done;
   };
@@ -71,9 +62,9 @@ export function makeStoreUpkeep(
   }
   return {
     run: () =>
-      inTurn(async (fleet) => {
+      inTurn(async () => {
         await archive.checkReadable();
-        await release(fleet);
+        await release();
         if (policy !== null && prunes) await pruneBucket(context, events, fleet, policy);
       }),
     stop: async () => {
