@@ -1,6 +1,8 @@
 /** Where what lies in a bucket: FORMAT.md, In a bucket. Pure. */
 
-import { type Mac, macToFolder } from '../mac.ts';
+import { isBackupId } from '../archive/ids.ts';
+import { isStationName } from '../archive/station.ts';
+import { type Mac, macFromFolder, macToFolder } from '../mac.ts';
 
 /** Behind the name of what is encrypted. */
 export const ENCRYPTED = '.enc';
@@ -22,9 +24,39 @@ export interface Layout {
   readonly station: string;
 }
 
-/** Key of the folder of a backup, with a slash at its end. */
+export interface FolderName {
+  readonly mac: Mac;
+  readonly id: string;
+  /** Station in whose folder it lies; empty = all stations share it. */
+  readonly home: string;
+}
+
+/** What the key of a backup's folder says, behind the prefix and with a slash at its end; undefined where it is none. */
+export function parseFolder(folder: string): FolderName | undefined {
+  const own = folder.startsWith(STATIONS) ? folder.slice(STATIONS.length) : folder;
+  const home = own === folder ? '' : own.slice(0, Math.max(0, own.indexOf('/')));
+  if (own !== folder && !isStationName(home)) return undefined;
+  const [board = '', id = '', ...rest] = (home === '' ? own : own.slice(home.length + 1)).split('/');
+  const mac = macFromFolder(board);
+  return mac === undefined || !isBackupId(id) || rest.join() !== '' || !folder.endsWith('/')
+    ? undefined
+    : { mac, id, home };
+}
+
+/** Of a backup's folder; undefined where it is another than its own. */
+export function homeOf({ mac, id, folder }: { mac: Mac; id: string; folder: string }): string | undefined {
+  const name = parseFolder(folder);
+  return name?.mac === mac && name.id === id ? name.home : undefined;
+}
+
+/** Key of a backup's folder behind the prefix, with a slash at its end: what {@link parseFolder} reads. */
+export function folderOf({ mac, id, home }: FolderName): string {
+  return `${home === '' ? '' : `${STATIONS}${home}/`}${macToFolder(mac)}/${id}/`;
+}
+
+/** The same with the prefix. */
 export function folderKey({ prefix, station }: Layout, place: Place, mac: Mac, id: string): string {
-  return `${prefix}${place === 'shared' ? '' : `${STATIONS}${station}/`}${macToFolder(mac)}/${id}/`;
+  return prefix + folderOf({ mac, id, home: place === 'shared' ? '' : station });
 }
 
 /** What the encryption binds an object to: the same wherever its folder lies. */

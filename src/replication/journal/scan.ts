@@ -15,7 +15,8 @@ import { decryptWhole } from '../encryption.ts';
 import { ENCRYPTED, PROBES, boundName } from '../layout.ts';
 import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
 import type { Bucket } from '../push-backup.ts';
-import { type FolderName, JOURNAL, folderOf, homeOf, parseFolder } from './names.ts';
+import { type FolderName, folderOf, homeOf, parseFolder } from '../layout.ts';
+import { JOURNAL } from './names.ts';
 import type { JournalArchive } from './own-lines.ts';
 
 /** What else espd keeps in a bucket. */

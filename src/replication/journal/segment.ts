@@ -8,7 +8,7 @@ import { isBackupId } from '../../archive/ids.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, contradictions, parseManifest } from '../../archive/manifest.ts';
 import { type MarkFile, REPLICATED_MARKS } from '../../archive/elsewhere/types.ts';
 import { type Mac, parseMac } from '../../mac.ts';
-import { homeOf } from './names.ts';
+import { homeOf } from '../layout.ts';
 
 /** A segment has no more lines than this, and no more bytes unless a single line has more. */
 export const MAX_LINES = 500;

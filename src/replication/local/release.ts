@@ -8,7 +8,7 @@ import type { Clock } from '../../clock.ts';
 import { type EspdError, toEspdError } from '../../errors.ts';
 import { openLocalBackup } from '../local-backup.ts';
 import type { Readable } from '../open.ts';
-import { stationOf } from '../removal/inventory.ts';
+import { homeOf } from '../layout.ts';
 import { isOfOneBackup } from '../replicator.ts';
 import { checkStored } from './check-stored.ts';
 
@@ -66,7 +66,7 @@ async function whyNot({ archive, bucket, station, clock, signal }: ReleaseParts,
   if (!noted.some((each) => each.id === id && each.folder === folder && each.store === bucket.id)) {
     await archive.elsewhere.note({
       ...{ mac, id, folder, store: bucket.id, manifest: backup.manifest },
-      station: stationOf(folder) ?? station,
+      station: homeOf({ mac, id, folder }) || station,
       manifestSha256: await manifestSha256Of(backup),
       at: clock.date().toISOString(),
     });

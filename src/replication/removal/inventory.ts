@@ -1,9 +1,8 @@
 /** What lies in a bucket, by one list of it: copies of backups, and what is noted to be removed. */
 
-import { isBackupId } from '../../archive/ids.ts';
-import { type Mac, macFromFolder } from '../../mac.ts';
+import type { Mac } from '../../mac.ts';
 import type { ObjectFacts, ObjectStore } from '../../store/types.ts';
-import { STATIONS } from '../layout.ts';
+import { parseFolder } from '../layout.ts';
 import { REMOVALS } from './format.ts';
 
 /** A folder of a backup, complete or not. */
@@ -33,7 +32,7 @@ export interface Inventory {
   readonly notes: ReadonlyMap<string, ObjectFacts>;
 }
 
-const BACKUP = /^((?:stations\/[^/]+\/)?([^/]+)\/([^/]+)\/)(.+)$/;
+const BACKUP = /^((?:stations\/[^/]+\/)?[^/]+\/[^/]+\/)(.+)$/;
 const NOTE = /^removals\/(.+)\.json$/;
 
 export async function takeInventory(
@@ -47,16 +46,17 @@ export async function takeInventory(
   for (let from: string | null = null; ;) {
     const page = await store.list({ prefix, from, signal });
     for (const facts of page.objects) {
-      const name = facts.key.slice(prefix.length);
-      const noted = NOTE.exec(name)?.[1];
-      const parts = BACKUP.exec(name);
-      if (name.startsWith(REMOVALS)) {
-        if (noted !== undefined && identityOf(`${noted}/`) !== undefined) notes.set(`${noted}/`, facts);
+      const key = facts.key.slice(prefix.length);
+      const noted = NOTE.exec(key)?.[1];
+      const parts = BACKUP.exec(key);
+      if (key.startsWith(REMOVALS)) {
+        if (noted !== undefined && parseFolder(`${noted}/`) !== undefined) notes.set(`${noted}/`, facts);
       } else if (parts !== null) {
-        const [, folder = '', , , file = ''] = parts;
-        const identity = identityOf(folder);
-        if (identity === undefined) continue;
-        const copy = copies.get(folder) ?? { ...identity, folder, files: new Map<string, ObjectFacts>() };
+        const [, folder = '', file = ''] = parts;
+        const name = parseFolder(folder);
+        if (name === undefined) continue;
+        const { mac, id } = name;
+        const copy = copies.get(folder) ?? { mac, id, folder, files: new Map<string, ObjectFacts>() };
         copies.set(folder, copy);
         copy.files.set(file, facts);
       }
@@ -66,17 +66,4 @@ export async function takeInventory(
     from = page.next;
     if (from === null) return { copies, notes };
   }
-}
-
-/** Whose folder it is; undefined for what is no folder of a backup. */
-export function identityOf(folder: string): { readonly mac: Mac; readonly id: string } | undefined {
-  const match = /^(?:stations\/[A-Za-z0-9_-]{1,128}\/)?([^/]+)\/([^/]+)\/$/.exec(folder);
-  const mac = macFromFolder(match?.[1] ?? '');
-  const id = match?.[2] ?? '';
-  return mac === undefined || !isBackupId(id) ? undefined : { mac, id };
-}
-
-/** The station whose own folder it is in; null for the bucket's own boards. */
-export function stationOf(folder: string): string | null {
-  return folder.startsWith(STATIONS) ? (folder.split('/')[1] ?? null) : null;
 }

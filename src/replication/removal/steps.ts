@@ -6,6 +6,7 @@
 import type { Decision, Reason } from '../../archive/retention/types.ts';
 import type { Mac } from '../../mac.ts';
 import type { Inventory, NotedRemoval, StoredCopy } from './inventory.ts';
+import { parseFolder } from '../layout.ts';
 import { CHECKSUMS } from '../local-backup.ts';
 import { type StoredName, isThere, nameKey } from './union.ts';
 
@@ -56,8 +57,9 @@ export function stepsOf({ decisions, names, inventory, notes, graceMs }: StepsPa
   }
   for (const [folder, note] of notes) {
     const copy = inventory.copies.get(folder);
-    if (!note.isUnderstood || (copy !== undefined && isThere(copy, note))) continue;
-    const [mac, id] = identityOfNote(folder);
+    const name = parseFolder(folder);
+    if (name === undefined || !note.isUnderstood || (copy !== undefined && isThere(copy, note))) continue;
+    const { mac, id } = name;
     steps.push({ kind: 'finish', mac, id, folder, sizeBytes: copy ? sizeOf(copy) : 0, reasons: [], leftMs: 0 });
   }
   return steps;
@@ -76,9 +78,4 @@ export function isForNow(reasons: readonly Reason[]): boolean {
 
 function sizeOf({ files }: StoredCopy): number {
   return [...files.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-}
-
-function identityOfNote(folder: string): [Mac, string] {
-  const [id = '', board = ''] = folder.split('/').slice(0, -1).reverse();
-  return [board.replaceAll('-', ':') as Mac, id];
 }

@@ -4,14 +4,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Manifest } from '../../../src/archive/manifest.ts';
-import {
-  behindSegment,
-  folderOf,
-  parseFolder,
-  parseSegmentName,
-  segmentName,
-  stationOf,
-} from '../../../src/replication/journal/names.ts';
+import { behindSegment, parseSegmentName, segmentName, stationOf } from '../../../src/replication/journal/names.ts';
+import { folderOf, parseFolder } from '../../../src/replication/layout.ts';
 import { encodeSegment, readSegment } from '../../../src/replication/journal/segment.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, backUp, image, newArchive } from '../../archive/support.ts';
 
