@@ -1,11 +1,9 @@
 /** Which blocks of an image that lies elsewhere this archive has already, in whatever image and place. */
 
-import { createHash } from 'node:crypto';
 import type { Manifest } from '../archive/manifest.ts';
 import type { Candidate } from '../archive/types.ts';
+import { UNIFORM_BYTES, uniformDigest } from '../archive/uniform.ts';
 import { BLOCK_BYTES } from '../flash.ts';
-
-const UNIFORM_BYTES = [0xff, 0x00];
 
 /** Whole blocks of the image with the same content. */
 export interface SameBlocks {
@@ -42,7 +40,7 @@ export function planBlocks(
   }
   const here: HereBlocks[] = [];
   for (const [md5, same] of wanted) {
-    const byte = UNIFORM_BYTES.find((each) => md5 === md5OfUniform(each, same.sizeBytes));
+    const byte = UNIFORM_BYTES.find((each) => md5 === uniformDigest(each, same.sizeBytes));
     if (byte === undefined) continue;
     here.push({ ...same, read: () => Promise.resolve(Buffer.alloc(same.sizeBytes, byte)) });
     wanted.delete(md5);
@@ -58,15 +56,6 @@ export function planBlocks(
     }
   }
   return { here, missing: [...wanted.values()] };
-}
-
-const uniform = new Map<string, string>();
-
-function md5OfUniform(byte: number, sizeBytes: number): string {
-  const key = `${byte} ${sizeBytes}`;
-  const known = uniform.get(key) ?? createHash('md5').update(Buffer.alloc(sizeBytes, byte)).digest('hex');
-  if (sizeBytes === BLOCK_BYTES) uniform.set(key, known);
-  return known;
 }
 
 /** So many bytes are fetched for them: each content once. */

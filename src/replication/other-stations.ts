@@ -31,11 +31,9 @@ export class OtherStationsOfStore {
     this.#parts = parts;
   }
 
-  async newestOf(mac: Mac): Promise<StoredBackup | undefined> {
-    const { archive } = this.#parts;
-    const [stored, { ids }] = await Promise.all([archive.elsewhere.of(mac), archive.latest(mac)]);
-    const newestHere = ids.at(-1) ?? '';
-    return stored.filter(({ id }) => id > newestHere).at(-1);
+  async newestOf(mac: Mac, newestHere = ''): Promise<StoredBackup | undefined> {
+    const newest = (await this.#parts.archive.elsewhere.of(mac)).at(-1);
+    return newest !== undefined && newest.id > newestHere ? newest : undefined;
   }
 
   async likely(

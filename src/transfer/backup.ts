@@ -117,7 +117,8 @@ class FlashReading {
     if (stations !== undefined && !options.full && options.like === undefined) {
       const { clock, log, signal } = session.options;
       const costs = () => session.board.costs;
-      this.#elsewhere = new Elsewhere(session.board.identity.mac, { stations, clock, log, signal, costs });
+      const parts = { stations, clock, log, signal, costs, newestHere: last.newestId };
+      this.#elsewhere = new Elsewhere(session.board.identity.mac, parts);
     }
   }
 

@@ -1,6 +1,7 @@
-/** MD5 as chips compute it of their own flash, and the digests of flash that holds one byte all over. */
+/** MD5 as chips compute it of their own flash, and what it tells of a flash. */
 
 import { createHash } from 'node:crypto';
+import { BLANK, uniformDigest } from '../archive/uniform.ts';
 import { BLOCK_BYTES } from '../flash.ts';
 
 /** Hashed at a time, so that no digest of a large region holds up the event loop. */
@@ -27,26 +28,6 @@ export async function md5OfRegion<Piece extends Buffer | undefined>(
     hash.update(piece);
   }
   return hash.digest('hex');
-}
-
-/** Erased flash reads 0xFF. */
-export const BLANK = 0xff;
-export const ZERO = 0x00;
-
-const uniform = new Map<string, string>();
-
-/** MD5 of `sizeBytes` times `byte`, lower-case hex; remembered, since few sizes are ever asked for. */
-export function uniformDigest(byte: typeof BLANK | typeof ZERO, sizeBytes: number): string {
-  const key = `${byte}/${sizeBytes}`;
-  let digest = uniform.get(key);
-  if (digest === undefined) {
-    const hash = createHash('md5');
-    const piece = Buffer.alloc(Math.min(sizeBytes, PIECE_BYTES), byte);
-    for (let left = sizeBytes; left > 0; left -= piece.length) hash.update(piece.subarray(0, left));
-    digest = hash.digest('hex');
-    uniform.set(key, digest);
-  }
-  return digest;
 }
 
 /** A flash smaller than it claims answers the same again behind its real end: its halves are equal and not blank. */

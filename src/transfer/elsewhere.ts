@@ -14,15 +14,18 @@ import type { Logger } from '../log.ts';
 import type { Mac } from '../mac.ts';
 import { changedSince } from './attached-chip.ts';
 import { scattered } from './digest-plan.ts';
-import { BLANK, ZERO, uniformDigest } from './digests.ts';
+import { UNIFORM_BYTES, uniformDigest } from '../archive/uniform.ts';
 
 /** A backup in the store. */
 export type BackupElsewhere = Pick<Backup, 'mac' | 'id' | 'manifest'>;
 
 /** The way to the store; see `replication/other-stations.ts`. */
 export interface OtherStations {
-  /** The newest backup of a board that is only in the store, if it is newer than all that are here. */
-  newestOf(mac: Mac): Promise<BackupElsewhere | undefined>;
+  /**
+   * The newest backup of a board in the store, if it is newer than all that are here.
+   * @param newestHere id of the newest one here; undefined = none is
+   */
+  newestOf(mac: Mac, newestHere: string | undefined): Promise<BackupElsewhere | undefined>;
   /**
    * Backups of any board that hold the most of these blocks, the likeliest first.
    * @param probes MD5 of blocks of 64 KiB by index
@@ -39,6 +42,8 @@ export interface OtherStations {
 
 export interface ElsewhereParts {
   readonly stations: OtherStations;
+  /** Id of the board's newest backup here; undefined = there is none. */
+  readonly newestHere: string | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   /** Of the job. */
@@ -49,7 +54,6 @@ export interface ElsewhereParts {
 
 /** Single blocks that are asked for to find images that a board is like. */
 const MAX_PROBES = 6;
-const UNIFORM = [BLANK, ZERO] as const;
 /** Images of other boards that are fetched from. */
 const MAX_LIKELY = 2;
 /** However fast the line is, a store over a network gets so long to answer once. */
@@ -76,7 +80,7 @@ export class Elsewhere {
   /** See {@link OtherStations.newestOf}; undefined also where that cannot be told now. */
   newest(): Promise<BackupElsewhere | undefined> {
     this.#newest ??= this.#within('the newest backup of another station', LEAST_WAIT_MS, () =>
-      this.#parts.stations.newestOf(this.#mac),
+      this.#parts.stations.newestOf(this.#mac, this.#parts.newestHere),
     );
     return this.#newest;
   }
@@ -184,7 +188,7 @@ export class Elsewhere {
 }
 
 function isUniform(md5: string): boolean {
-  return UNIFORM.some((byte) => uniformDigest(byte, BLOCK_BYTES) === md5);
+  return UNIFORM_BYTES.some((byte) => uniformDigest(byte, BLOCK_BYTES) === md5);
 }
 
 function hitsOf(candidate: Candidate, probes: ReadonlyMap<number, string>): number {
@@ -263,7 +267,7 @@ class RemoteCandidate implements Candidate {
   #uniform(block: number): Buffer | undefined {
     const length = this.#lengthOf(block);
     const md5 = this.#blocksMd5[block];
-    const byte = UNIFORM.find((each) => uniformDigest(each, length) === md5);
+    const byte = UNIFORM_BYTES.find((each) => uniformDigest(each, length) === md5);
     return byte === undefined ? undefined : Buffer.alloc(length, byte);
   }
 

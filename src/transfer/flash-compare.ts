@@ -3,7 +3,8 @@
 import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
 import type { Costs } from '../esp/costs.ts';
 import { inOrder, planByDigests } from './digest-plan.ts';
-import { BLANK, md5OfRegion, uniformDigest } from './digests.ts';
+import { BLANK, uniformDigest } from '../archive/uniform.ts';
+import { md5OfRegion } from './digests.ts';
 import { type Readable, piecesOf } from './pieces.ts';
 
 const BLANK_SECTOR = Buffer.alloc(SECTOR_BYTES, BLANK);

@@ -7,7 +7,8 @@ import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../flash.ts';
 import { distinctCandidates } from '../archive/candidates.ts';
 import type { Candidate } from '../archive/types.ts';
 import type { Evidence } from './digest-plan.ts';
-import { BLANK, ZERO, md5Of, md5OfRegion, uniformDigest } from './digests.ts';
+import { BLANK, UNIFORM_BYTES, ZERO, uniformDigest } from '../archive/uniform.ts';
+import { md5Of, md5OfRegion } from './digests.ts';
 
 /** What explains a region without reading it. */
 export const EXPLANATIONS = ['blank', 'zero', 'sameAsBackup', 'olderBackup', 'leftover', 'fleet'] as const;
@@ -27,7 +28,6 @@ export type RegionSink = (offset: number, bytes: Buffer) => Promise<void>;
 const MAX_IMAGES = 6;
 /** Read, hashed and written at a time: larger pieces are no faster, and each is memory until the next collection. */
 const PIECE_BYTES = 64 * 1024;
-const UNIFORM_BYTES = [BLANK, ZERO] as const;
 const UNIFORM_PIECES = { [BLANK]: Buffer.alloc(PIECE_BYTES, BLANK), [ZERO]: Buffer.alloc(PIECE_BYTES, ZERO) } as const;
 
 export class KnownContent {

@@ -13,6 +13,8 @@ export class LastBackup {
   readonly base: Backup | undefined;
   /** The newest backup that can be read, whatever size the flash had. */
   readonly newest: Backup | undefined;
+  /** Of everything that the archive has as a backup of this board, sound or not, the last one. */
+  readonly newestId: string | undefined;
   /** The archive has nothing of this board. */
   readonly isFirst: boolean;
   readonly #session: Session;
@@ -25,6 +27,7 @@ export class LastBackup {
     this.#session = session;
     this.#archive = archive;
     this.newest = latest.backup;
+    this.newestId = latest.ids.at(-1);
     this.isFirst = latest.ids.length === 0 && latest.problems.length === 0;
     this.base = latest.backup?.manifest.flash.sizeBytes === flashBytes ? latest.backup : undefined;
     this.#isLatest = latest.problems.length === 0;

@@ -3,7 +3,7 @@
 import { EspdError } from '../errors.ts';
 import type { FlashFacts } from '../esp/board.ts';
 import { SECTOR_BYTES } from '../flash.ts';
-import { BLANK, ZERO, uniformDigest } from './digests.ts';
+import { BLANK, ZERO, uniformDigest } from '../archive/uniform.ts';
 
 /**
  * A flash answers the same again behind its real end. Writing there would overwrite its beginning, and an image of it

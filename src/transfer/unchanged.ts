@@ -5,7 +5,7 @@
 
 import { BLOCK_BYTES, type Region } from '../flash.ts';
 import type { Budget } from './asking.ts';
-import { BLANK, uniformDigest } from './digests.ts';
+import { BLANK, uniformDigest } from '../archive/uniform.ts';
 
 /** A digest of the whole flash is asked for where the budget allows of that many times its size. */
 const WHOLE_AND_MORE = 1.25;

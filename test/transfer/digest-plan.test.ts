@@ -5,7 +5,8 @@ import type { Costs } from '../../src/esp/costs.ts';
 import { BLOCK_BYTES, type Region, SECTOR_BYTES } from '../../src/flash.ts';
 import { Budget } from '../../src/transfer/asking.ts';
 import { type DigestPlan, type Evidence, planByDigests } from '../../src/transfer/digest-plan.ts';
-import { md5Of, uniformDigest } from '../../src/transfer/digests.ts';
+import { uniformDigest } from '../../src/archive/uniform.ts';
+import { md5Of } from '../../src/transfer/digests.ts';
 
 type By = 'blank' | 'same';
 

@@ -8,9 +8,10 @@
  * random, and the folder's listing is all that says what belongs to it.
  */
 
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { UNIFORM_BYTES, uniformDigest } from '../../archive/uniform.ts';
 import { BLOCK_BYTES } from '../../flash.ts';
 import type { Logger } from '../../log.ts';
 import { type NewBlocks, mergeRuns, writeRun } from './merge-runs.ts';
@@ -166,9 +167,7 @@ interface Opened {
   readonly run: RunFile;
 }
 
-const UNIFORM: ReadonlySet<string> = new Set(
-  [0x00, 0xff].map((byte) => createHash('md5').update(Buffer.alloc(BLOCK_BYTES, byte)).digest('hex')),
-);
+const UNIFORM: ReadonlySet<string> = new Set(UNIFORM_BYTES.map((byte) => uniformDigest(byte, BLOCK_BYTES)));
 
 /** How many of the smallest files are to be made one; 0 = none. Sizes from large to small. */
 export function mergeable(sizes: readonly number[]): number {

@@ -5,6 +5,7 @@
  */
 
 import type { Backup, ImageReader } from '../../archive/types.ts';
+import { UNIFORM_BYTES } from '../../archive/uniform.ts';
 import { describeFirmware } from '../../firmware/index.ts';
 import { SECTOR_BYTES } from '../../flash.ts';
 import type { KnownLine, SectorsLine } from './format.ts';
@@ -14,7 +15,6 @@ import { tagOf } from './secrets.ts';
 const PIECE_SECTORS = 16;
 /** What ESP-IDF keeps of a sector for its table; the rest of the sector is not its. */
 const TABLE_BYTES = 0xc00;
-const FILLS: readonly number[] = [0xff, 0];
 
 type Untimed<L> = Omit<L, 't'>;
 
@@ -58,7 +58,7 @@ export async function* sectorLines(
     const sectors: (number | string)[] = [];
     for (let start = 0; start + SECTOR_BYTES <= bytes.length; start += SECTOR_BYTES) {
       const sector = bytes.subarray(start, start + SECTOR_BYTES);
-      const fill = FILLS.find((byte) => sector.every((one) => one === byte));
+      const fill = UNIFORM_BYTES.find((byte) => sector.every((one) => one === byte));
       sectors.push(fill ?? (reveal ? sector.toString('hex') : tagOf(key, sector)));
     }
     yield { dir: 'host', kind: 'sectors', image: number, from: at / SECTOR_BYTES, sectors };

@@ -5,11 +5,11 @@
 
 import { createHash } from 'node:crypto';
 import { constants, inflateSync } from 'node:zlib';
+import { UNIFORM_BYTES, uniformDigest } from '../../archive/uniform.ts';
 import { OPCODE } from '../../esp/protocol.ts';
 import { SECTOR_BYTES } from '../../flash.ts';
 import type { FrameLine, RecordingLine } from './format.ts';
 import type { MadeUpBytes, MadeUpImage } from './made-up-image.ts';
-import { digestOfFill } from './secrets.ts';
 
 const HEADER_BYTES = 8;
 /** Words in front of the data of a write: length, sequence, two zeros. */
@@ -17,7 +17,6 @@ const WRITE_WORDS_BYTES = 16;
 const DIGEST_BYTES = 16;
 /** More than any flash. */
 const MAX_FILL_BYTES = 128 * 1024 * 1024;
-const FILLS = [0xff, 0] as const;
 
 interface Request {
   readonly opcode: number;
@@ -135,7 +134,7 @@ export class MadeUpFlash {
     if (length === 0 || length > MAX_FILL_BYTES) return;
     const body = told.subarray(HEADER_BYTES);
     const digests = [body.toString('hex', 0, DIGEST_BYTES), body.toString('latin1', 0, 2 * DIGEST_BYTES)];
-    const fill = FILLS.find((byte) => digests.includes(digestOfFill(byte, length)));
+    const fill = UNIFORM_BYTES.find((byte) => digests.includes(uniformDigest(byte, length)));
     if (fill !== undefined) this.#learn(at, Buffer.alloc(length, fill));
   }
 

@@ -5,6 +5,7 @@
  */
 
 import { createHash, createHmac } from 'node:crypto';
+import { UNIFORM_BYTES, uniformDigest } from '../../archive/uniform.ts';
 import { chips } from '../../esp/chips/index.ts';
 import { OPCODE, opcodeName } from '../../esp/protocol.ts';
 import type { CutOut, FrameLine } from './format.ts';
@@ -15,8 +16,6 @@ const HEADER_BYTES = 8;
 const CHECKSUM_AT = 4;
 /** A response without a body: status of a stub, of a ROM. */
 const MAX_STATUS_BYTES = 4;
-/** Erased flash, and zeros. */
-const FILLS: readonly number[] = [0xff, 0];
 /** Of fewer bytes it would say something. */
 const MIN_FILL_BYTES = 64;
 const OHAI = Buffer.from('OHAI');
@@ -130,7 +129,11 @@ export class Secrets {
     const secret = frame.subarray(at, at + bytes);
     const rest = Buffer.concat([frame.subarray(0, at), frame.subarray(at + bytes)]).toString('hex');
     const fill = secret[0] ?? 0;
-    if (bytes >= MIN_FILL_BYTES && FILLS.includes(fill) && secret.every((byte) => byte === fill)) {
+    if (
+      bytes >= MIN_FILL_BYTES &&
+      UNIFORM_BYTES.some((byte) => byte === fill) &&
+      secret.every((byte) => byte === fill)
+    ) {
       return { kind, hex: rest, data: { at, bytes, fill } };
     }
     return { kind, hex: rest, data: { at, bytes, tag: tagOf(this.#key, secret) } };
@@ -161,8 +164,6 @@ function zeroed(frame: Buffer, at: number, reveal: boolean): Buffer {
   return copy;
 }
 
-/** Digests are remembered: a blank flash of 16 MB is asked for more than once. */
-const emptyDigests = new Map<string, string>();
 /** More than any region that is asked for. */
 const MAX_REGION_BYTES = 128 * 1024 * 1024;
 
@@ -170,21 +171,7 @@ const MAX_REGION_BYTES = 128 * 1024 * 1024;
 export function isDigestOfNothing(body: Buffer, sizeBytes: number): boolean {
   if (sizeBytes === 0 || sizeBytes > MAX_REGION_BYTES) return false;
   const digest = body.length === 32 ? body.toString('latin1') : body.toString('hex');
-  return FILLS.some((fill) => digestOfFill(fill, sizeBytes) === digest);
-}
-
-/** MD5 of so many bytes of one value, in hex. */
-export function digestOfFill(fill: number, sizeBytes: number): string {
-  const key = `${fill}:${sizeBytes}`;
-  const known = emptyDigests.get(key);
-  if (known !== undefined) return known;
-  const hash = createHash('md5');
-  const piece = Buffer.alloc(Math.min(sizeBytes, 1024 * 1024), fill);
-  for (let left = sizeBytes; left > 0; left -= piece.length)
-    hash.update(piece.subarray(0, Math.min(left, piece.length)));
-  const digest = hash.digest('hex');
-  if (emptyDigests.size < 1000) emptyDigests.set(key, digest);
-  return digest;
+  return UNIFORM_BYTES.some((fill) => uniformDigest(fill, sizeBytes) === digest);
 }
 
 /** eFuses that a person may have burnt keys into: from the blocks of users on, and the keys of an ESP32 before that. */

@@ -7,7 +7,7 @@ import type { RestoreRecord } from '../../archive/restore-record.ts';
 import { EspdError } from '../../errors.ts';
 import { hexAddress } from '../../esp/flash-read.ts';
 import type { PartitionSummary } from '../../firmware/index.ts';
-import { BLANK, uniformDigest } from '../digests.ts';
+import { BLANK, uniformDigest } from '../../archive/uniform.ts';
 import { type LayoutFacts, boardLayout, guardLayout, isAt, otherLayout } from './layout.ts';
 import { type NamedRegion, partitionRegions } from './parts.ts';
 

@@ -3,7 +3,7 @@
 import type { Region } from '../../flash.ts';
 import type { ImageReader } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
-import { BLANK, uniformDigest } from '../digests.ts';
+import { BLANK, uniformDigest } from '../../archive/uniform.ts';
 import { differingRegions, imageDigest, restOf, usedSectors } from '../flash-compare.ts';
 import type { AskedDigests } from './asked.ts';
 import { guessChanges } from '../likely-changes.ts';

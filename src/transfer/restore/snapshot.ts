@@ -6,7 +6,7 @@ import { EspdError, hasCode, systemCode } from '../../errors.ts';
 import type { FlashFacts } from '../../esp/board.ts';
 import type { Mac } from '../../mac.ts';
 import { type Likeness, readFlash } from '../backup.ts';
-import { BLANK, uniformDigest } from '../digests.ts';
+import { BLANK, uniformDigest } from '../../archive/uniform.ts';
 import type { SnapshotPlan } from './plan.ts';
 import { type Session, whileHeld } from '../session.ts';
 
