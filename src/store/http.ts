@@ -1,5 +1,6 @@
 /** One request over HTTP, bounded in time wherever it may stand still, and in what is read. Redirects are not followed. */
 
+import { setMaxListeners } from 'node:events';
 import { type ClientRequest, Agent as HttpAgent, type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Clock } from '../clock.ts';
@@ -63,6 +64,8 @@ export class HttpClient {
     const watch = new Watch(this.#parts.clock, () => request.destroy(new IdleError()));
     const onAbort = () => request.destroy();
     let isWhole = false;
+    // Many requests at once may listen to one signal; each takes its listener away in the end.
+    if (signal !== undefined) setMaxListeners(0, signal);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const response = answerOf(request);

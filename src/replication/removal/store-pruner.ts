@@ -3,7 +3,6 @@
  * stations have told, and again just before a removal; what is to go is announced, and has its time of grace.
  */
 
-import { setMaxListeners } from 'node:events';
 import type { Archive } from '../../archive/types.ts';
 import { planRetention } from '../../archive/retention/plan.ts';
 import type { RetentionPolicy } from '../../archive/retention/policy.ts';
@@ -121,10 +120,7 @@ export class StorePruner {
       readonly onStep: (step: Step, outcome: Outcome) => void;
     },
   ): Promise<StorePlan> {
-    const { shown, onStep } = options;
-    // Many requests at once listen to it.
-    const signal = AbortSignal.any([options.signal]);
-    setMaxListeners(0, signal);
+    const { shown, signal, onStep } = options;
     const { store, prefix, station, holder, hasConditions, leaseSeconds } = this.#parts;
     await this.#checkRights(signal);
     const leaseParts = { store, prefix, station, holder };
@@ -135,7 +131,7 @@ export class StorePruner {
         )
       : null;
     try {
-      const looked = await this.#look(policy, { ...options, signal });
+      const looked = await this.#look(policy, options);
       const wanted = new Set((shown ?? looked).steps.map(({ kind, folder }) => `${kind} ${folder}`));
       const ofKind = (...kinds: StepKind[]) => looked.steps.filter(({ kind }) => kinds.includes(kind));
       const asOf = store.now();
