@@ -1,9 +1,9 @@
 /** `espd pull`: what two benches hear of each other, as people and programs are told. */
 
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { segmentName } from '../../src/replication/journal/names.ts';
-import { FakeS3 } from '../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../store/fake-s3.ts';
 import { Bench } from '../support/cli.ts';
 
 const ENV = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
@@ -11,14 +11,7 @@ const ENV = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret
 describe('espd pull', () => {
   const fake = new FakeS3();
   let endpoint = '';
-  before(async () => {
-    endpoint = await fake.start();
-  });
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.fault = () => undefined;
-  });
+  serveSuite(fake, (started) => (endpoint = started));
 
   const bench = async (t: Parameters<typeof Bench.open>[0]) => {
     const made = await Bench.open(t);

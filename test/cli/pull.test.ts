@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, beforeEach, describe, test, type TestContext } from 'node:test';
+import { describe, test, type TestContext } from 'node:test';
 import type { Backup } from '../../src/archive/types.ts';
 import { parseMac } from '../../src/mac.ts';
-import { FakeS3 } from '../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../store/fake-s3.ts';
 import { filesOf, storedOf } from '../replication/pulls.ts';
 import { Bench } from '../support/cli.ts';
 import { systemClock } from '../../src/clock.ts';
@@ -21,15 +21,7 @@ const SECTOR = 4096;
 describe('espd pull, and commands that mean a backup of another station', () => {
   const fake = new FakeS3();
   let endpoint = '';
-  before(async () => void (endpoint = await fake.start()));
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.seen.length = 0;
-    fake.quirks = {};
-    fake.fault = () => undefined;
-    fake.keys = new Map([['writer', 'all']]);
-  });
+  serveSuite(fake, (started) => (endpoint = started));
 
   const bench = async (t: TestContext, store: object | null = {}) => {
     const made = await Bench.open(t);

@@ -1,22 +1,14 @@
 import assert from 'node:assert/strict';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { Bench } from '../support/cli.ts';
-import { FakeS3 } from '../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../store/fake-s3.ts';
 
 const ENV = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
 
 describe('espd push', () => {
   const fake = new FakeS3();
   let endpoint = '';
-  before(async () => {
-    endpoint = await fake.start();
-  });
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.quirks = {};
-    fake.keys = new Map([['writer', 'all']]);
-  });
+  serveSuite(fake, (started) => (endpoint = started));
 
   const bench = async (t: Parameters<typeof Bench.open>[0], store: object = {}) => {
     const made = await Bench.open(t);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import type { Archive, Backup } from '../../src/archive/types.ts';
 import { EspdError, hasCode } from '../../src/errors.ts';
 import { pullBackup } from '../../src/replication/pull.ts';
@@ -18,7 +18,7 @@ import {
   temporaryFolder,
   watchedFileSystem,
 } from '../archive/support.ts';
-import { FakeS3 } from '../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../store/fake-s3.ts';
 import { clientOf } from '../store/support.ts';
 import { bundle } from '../support/bundle.ts';
 import { BLOCK, assertNothingLeft, describePulls, filesOf, storedOf } from './pulls.ts';
@@ -29,15 +29,7 @@ const MIB = 1024 * 1024;
 describe('a backup that lies in a store', () => {
   const fake = new FakeS3();
   let endpoint = '';
-  before(async () => void (endpoint = await fake.start()));
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.seen.length = 0;
-    fake.quirks = {};
-    fake.fault = () => undefined;
-    fake.keys = new Map([['writer', 'all']]);
-  });
+  serveSuite(fake, (started) => (endpoint = started));
 
   describePulls({ endpoint: () => endpoint, store: () => clientOf(endpoint).store, prefix: '' });
 

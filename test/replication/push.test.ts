@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { StoreConfig } from '../../src/config/store.ts';
 import { hasCode } from '../../src/errors.ts';
@@ -12,28 +12,16 @@ import { decryptWhole, makeKey } from '../../src/replication/encryption.ts';
 import { boundName } from '../../src/replication/layout.ts';
 import { Replicator, findWaiting, pushOne } from '../../src/replication/replicator.ts';
 import { FOLDER, ID0, MAC, archiveAt, temporaryFolder } from '../archive/support.ts';
-import { FakeS3 } from '../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../store/fake-s3.ts';
 import { type Station, hurriedClock, image, never, station, unheard } from './support.ts';
 
 const MIB = 1024 * 1024;
 const PATH = `${FOLDER}/${ID0}`;
 
 describe('a bucket', () => {
-  let fake: FakeS3;
-  let endpoint: string;
-  before(async () => {
-    fake = new FakeS3();
-    endpoint = await fake.start();
-  });
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.uploads.clear();
-    fake.seen.length = 0;
-    fake.quirks = {};
-    fake.fault = () => undefined;
-    fake.keys = new Map([['writer', 'all']]);
-  });
+  const fake = new FakeS3();
+  let endpoint = '';
+  serveSuite(fake, (started) => (endpoint = started));
 
   /** What is in the bucket, as the files of a folder. */
   const download = async (root: string, prefix = '') => {

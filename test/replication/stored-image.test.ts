@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { formatChecksums } from '../../src/archive/checksums.ts';
@@ -14,7 +14,7 @@ import { hasCode } from '../../src/errors.ts';
 import { openStoredFolder } from '../../src/replication/stored-folder.ts';
 import { openStoredImage } from '../../src/replication/stored-image.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, T0, sha256, temporaryFolder } from '../archive/support.ts';
-import { FakeS3 } from '../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../store/fake-s3.ts';
 import { type Station, image, never, station } from './support.ts';
 
 const BLOCK = 65_536;
@@ -23,16 +23,8 @@ const stored = (backup: Backup) => ({ ...backup, folder: PATH });
 
 describe('an image in a bucket', () => {
   const fake = new FakeS3();
-  let endpoint: string;
-  before(async () => void (endpoint = await fake.start()));
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.seen.length = 0;
-    fake.quirks = {};
-    fake.fault = () => undefined;
-    fake.keys = new Map([['writer', 'all']]);
-  });
+  let endpoint = '';
+  serveSuite(fake, (started) => (endpoint = started));
 
   const put = (name: string, bytes: Buffer) =>
     fake.objects.set(PATH + name, { bytes, etag: createHash('md5').update(bytes).digest('hex') });

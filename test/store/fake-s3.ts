@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { after, before, beforeEach } from 'node:test';
 
 export interface Seen {
   readonly method: string;
@@ -306,4 +307,22 @@ export class FakeS3 {
       `${page.map(([, xml]) => xml).join('')}</ListBucketResult>`
     );
   }
+}
+
+/**
+ * Serves all tests of the suite in which it is called, each of which finds it empty and without faults.
+ * @param onStarted is told its endpoint before the first of them
+ */
+export function serveSuite(fake: FakeS3, onStarted: (endpoint: string) => void): void {
+  before(async () => onStarted(await fake.start()));
+  after(() => fake.stop());
+  beforeEach(() => {
+    fake.objects.clear();
+    fake.uploads.clear();
+    fake.seen.length = 0;
+    fake.quirks = {};
+    fake.keys = new Map([['writer', 'all']]);
+    fake.fault = () => undefined;
+    fake.hold = () => undefined;
+  });
 }

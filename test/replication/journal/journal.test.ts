@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { draftName, currentOwner } from '../../../src/archive/owner.ts';
 import type { StoreConfig } from '../../../src/config/store.ts';
 import { hasCode } from '../../../src/errors.ts';
@@ -11,25 +11,15 @@ import { journalFolder, segmentName } from '../../../src/replication/journal/nam
 import { type JournalLine, encodeLine, encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { type Mac, macToFolder } from '../../../src/mac.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, temporaryFolder } from '../../archive/support.ts';
-import { FakeS3 } from '../../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
 import { type Station, hurriedClock, image, journalAt, never, station } from '../support.ts';
 
 const DAY_MS = 24 * 3_600_000;
 
 describe('journals', () => {
-  let fake: FakeS3;
-  let endpoint: string;
-  before(async () => {
-    fake = new FakeS3();
-    endpoint = await fake.start();
-  });
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.quirks = {};
-    fake.fault = () => undefined;
-    fake.seen.length = 0;
-  });
+  const fake = new FakeS3();
+  let endpoint = '';
+  serveSuite(fake, (started) => (endpoint = started));
 
   const segments = () => fake.names.filter((name) => name.startsWith('journal/'));
   const linesOf = (name: string) =>

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, after, before, beforeEach, describe, test } from 'node:test';
+import { type TestContext, describe, test } from 'node:test';
 import type { Clock } from '../../../src/clock.ts';
 import { IDLE_LIMIT_MS } from '../../../src/store/http.ts';
 import type { EspdError } from '../../../src/errors.ts';
@@ -12,25 +12,15 @@ import { segmentName } from '../../../src/replication/journal/names.ts';
 import { encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { Replicator } from '../../../src/replication/replicator.ts';
 import { MAC } from '../../archive/support.ts';
-import { FakeS3 } from '../../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
 import { type JournalOptions, type Station, hurriedClock, image, journalAt, never, station } from '../support.ts';
 
 const LOOK_MS = 300_000;
 
 describe('the loop', () => {
-  let fake: FakeS3;
-  let endpoint: string;
-  before(async () => {
-    fake = new FakeS3();
-    endpoint = await fake.start();
-  });
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.quirks = {};
-    fake.fault = () => undefined;
-    fake.seen.length = 0;
-  });
+  const fake = new FakeS3();
+  let endpoint = '';
+  serveSuite(fake, (started) => (endpoint = started));
 
   const running: Replicator[] = [];
   /** The loops end before their folders do, whatever came of the test. */

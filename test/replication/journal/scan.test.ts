@@ -3,24 +3,15 @@
 import assert from 'node:assert/strict';
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { FOLDER, ID0, MAC, OTHER_MAC, temporaryFolder } from '../../archive/support.ts';
-import { FakeS3 } from '../../store/fake-s3.ts';
+import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
 import { type Station, image, never, station } from '../support.ts';
 
 describe('a scan of all that lies there', () => {
-  let fake: FakeS3;
-  let endpoint: string;
-  before(async () => {
-    fake = new FakeS3();
-    endpoint = await fake.start();
-  });
-  after(() => fake.stop());
-  beforeEach(() => {
-    fake.objects.clear();
-    fake.quirks = {};
-    fake.fault = () => undefined;
-  });
+  const fake = new FakeS3();
+  let endpoint = '';
+  serveSuite(fake, (started) => (endpoint = started));
   const scan = async (one: Station) => one.journal.scan(await one.fleet.open(never), { signal: never });
   const other = async (t: Parameters<typeof station>[0], ...rest: [object?]) => {
     const made = await station(t, endpoint, ...rest);
