@@ -29,6 +29,16 @@ test('README links to every page of docs', () => {
   );
 });
 
+test("README's table of pages has every page for users", () => {
+  const table = readPage('README.md').split('## Read on')[1]?.split('## Limits')[0] ?? '';
+  const linked = new Set(linksOf(table));
+  const forDevelopers = ['docs/system-tests.md'];
+  assert.deepEqual(
+    PAGES.filter((page) => page.startsWith('docs/') && !linked.has(page) && !forDevelopers.includes(page)),
+    [],
+  );
+});
+
 test('the package holds README and every page that the pages for users link to', () => {
   const isPacked = (page: string) => files.some((file) => page === file || page.startsWith(`${file}/`));
   const pages = PAGES.filter((page) => !page.startsWith('test/'));
