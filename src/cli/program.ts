@@ -220,9 +220,9 @@ function buildProgram(host: Host, run: Runner, runAlone: LoneRunner, onStatus: (
     ),
   );
 
-  addVerify(add('verify', 'hash the archive again, or compare attached boards with it')).action(
-    (options: VerifyCommandOptions, command: Command) =>
-      run(command, async (context) => (await import('./verify.ts')).verify(context, options)),
+  addVerify(add('verify', 'hash the archive or what is in the object store again, or compare attached boards')).action(
+    (boards: string[], options: Omit<VerifyCommandOptions, 'boards'>, command: Command) =>
+      run(command, async (context) => (await import('./verify.ts')).verify(context, { ...options, boards }, host.env)),
   );
 
   addExport(add('export', 'write a backup, a part of it, or a file out of it, to a new file')).action(

@@ -26,9 +26,28 @@ export interface VerifyCommandOptions {
   readonly port?: string;
   /** As typed: `5%` or `2/7`. */
   readonly sample?: string;
+  /** With `store`: as typed; empty = all. */
+  readonly boards: readonly string[];
+  readonly store: boolean;
+  readonly newest: boolean;
+  readonly continue: boolean;
+  readonly repair: boolean;
+  readonly dryRun: boolean;
 }
 
-export async function verify(context: CommandContext, options: VerifyCommandOptions): Promise<EspdError | undefined> {
+export async function verify(
+  context: CommandContext,
+  options: VerifyCommandOptions,
+  env: NodeJS.ProcessEnv,
+): Promise<EspdError | undefined> {
+  if (options.store) return verifyInStore(context, options, env);
+  const [only] = ['newest', 'continue', 'repair', 'dryRun'].filter((name) => options[name as 'newest']);
+  if (only !== undefined || options.boards.length > 0) {
+    const what = only === undefined ? 'Boards' : `--${only === 'dryRun' ? 'dry-run' : only}`;
+    throw new EspdError('usage', `${what} without --store: that is for what lies in the object store`, {
+      hint: 'One board of the archive here is verified by: espd verify --mac BOARD',
+    });
+  }
   if (options.port !== undefined && !options.device) {
     throw new EspdError('usage', '--port goes together with --device', {
       hint: 'Without --device the archive is verified, and no port is opened',
@@ -44,6 +63,21 @@ export async function verify(context: CommandContext, options: VerifyCommandOpti
   await context.archive.checkReadable();
   const mac = options.mac === undefined ? undefined : await context.archive.resolveBoard(options.mac);
   return options.device ? verifyDevices(context, mac, options.port) : verifyArchive(context, mac, sample);
+}
+
+async function verifyInStore(
+  context: CommandContext,
+  { device, port, mac, boards, sample, continue: goOn, newest, repair, dryRun }: VerifyCommandOptions,
+  env: NodeJS.ProcessEnv,
+): Promise<EspdError | undefined> {
+  if (device || port !== undefined) {
+    throw new EspdError('usage', '--store does not go together with --device and --port', {
+      hint: 'It reads what lies in the object store, and touches no board',
+    });
+  }
+  const all = mac === undefined ? boards : [...boards, mac];
+  const { verifyStore } = await import('./fleet/verify-store.ts');
+  return verifyStore(context, { boards: all, sample, newest, goOn, repair, dryRun }, env);
 }
 
 async function verifyArchive(

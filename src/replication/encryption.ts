@@ -6,6 +6,7 @@
 
 import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync } from 'node:crypto';
 import { EspdError } from '../errors.ts';
+import { StoredDamage } from './damage.ts';
 
 export const KEY_BYTES = 32;
 export const CHUNK_BYTES = 64 * 1024;
@@ -177,7 +178,7 @@ function nonceOf(index: number): Buffer {
 }
 
 function damaged(name: string, problem: string, cause?: unknown): EspdError {
-  return new EspdError('store-damaged', `${name} in the object store is damaged: ${problem}`, {
+  return new StoredDamage(name, problem, {
     hint: 'It is not used. Another backup of the board, or another copy of the bucket, may be sound',
     cause,
   });

@@ -42,14 +42,17 @@ export interface PutImage {
   readonly digests: Digests;
   readonly source: Source;
   readonly signal: AbortSignal;
+  /** What is there was read, and is damaged, whatever its ETag says. */
+  readonly isWrong?: boolean;
 }
 
 /**
  * @returns how many bytes went up
  * @throws EspdError `archive-damaged` where the source is not what was hashed; as the store does
  */
-export async function putImage({ store, state, key, digests, source, signal }: PutImage): Promise<number> {
-  const there = await store.head(key, { signal });
+export async function putImage(put: PutImage): Promise<number> {
+  const { store, state, key, digests, source, signal, isWrong = false } = put;
+  const there = isWrong ? undefined : await store.head(key, { signal });
   if (there?.sizeBytes === digests.sizeBytes && there.etag === digests.etag) return 0;
   if (digests.parts.length <= 1) {
     const bytes = await gather(source());

@@ -8,6 +8,7 @@ import { parseChecksums } from '../archive/checksums.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, contradictions, parseManifest } from '../archive/manifest.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
+import { StoredDamage } from './damage.ts';
 import { HEADER_BYTES, decryptWhole, encryptedSize } from './encryption.ts';
 import { ENCRYPTED, boundName } from './layout.ts';
 import { CHECKSUMS, MANIFEST } from './local-backup.ts';
@@ -120,7 +121,7 @@ export function damagedBackup(
   problem: string,
   cause?: unknown,
 ): EspdError {
-  return new EspdError('store-damaged', `Backup ${id} of ${mac} in the object store is damaged: ${problem}`, {
+  return new StoredDamage(`Backup ${id} of ${mac}`, problem, {
     hint: `It is not used, and nothing there was changed. espd show ${mac} shows the board's other backups`,
     cause,
   });

@@ -1,10 +1,11 @@
 /** One object of a backup in a bucket, read by ranges: as it is, or decrypted. What comes is what was asked for, or an error. */
 
 import { createHash } from 'node:crypto';
-import { EspdError } from '../errors.ts';
+import type { EspdError } from '../errors.ts';
 import { addTo } from '../store/digests.ts';
 import { MAX_PIECE_BYTES, type ObjectStore } from '../store/types.ts';
 import { CHUNK_BYTES, type FleetKey, HEADER_BYTES, type Opened, encryptedSize, openEncrypted } from './encryption.ts';
+import { StoredDamage } from './damage.ts';
 
 /** At most so much is asked for at once, of content: with its tags and header it is still less than a store's piece. */
 const PIECE_BYTES = MAX_PIECE_BYTES / 2;
@@ -160,7 +161,7 @@ function together(pieces: readonly Buffer[]): Buffer {
 }
 
 function damaged(key: string, problem: string): EspdError {
-  return new EspdError('store-damaged', `${key} in the object store is damaged: ${problem}`, {
+  return new StoredDamage(key, problem, {
     hint: 'It is not used. Another backup of the board, or another copy of the bucket, may be sound',
   });
 }

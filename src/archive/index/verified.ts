@@ -41,19 +41,22 @@ export function formatVerified({ times, passMs }: VerifiedContent): string {
   return [...(passMs === null ? [] : [`pass ${Math.round(passMs)}\n`]), ...lines].join('');
 }
 
+/** Where they are kept; neither call rejects. */
+export type VerifiedFiles = Pick<ArchiveCache, 'read' | 'write'>;
+
 /** Read once, and written by and by. No call rejects. */
 export class VerifiedTimes {
-  readonly #cache: ArchiveCache;
+  readonly #cache: VerifiedFiles;
   #content: VerifiedContent;
   readonly #noted = new Map<string, number>();
   #known: ReadonlySet<string> | undefined;
 
-  private constructor(cache: ArchiveCache, content: VerifiedContent) {
+  private constructor(cache: VerifiedFiles, content: VerifiedContent) {
     this.#cache = cache;
     this.#content = content;
   }
 
-  static async read(cache: ArchiveCache): Promise<VerifiedTimes> {
+  static async read(cache: VerifiedFiles): Promise<VerifiedTimes> {
     return new VerifiedTimes(cache, await load(cache));
   }
 
@@ -95,6 +98,6 @@ function keyOf(mac: Mac, id: string): string {
   return `${macToFolder(mac)} ${id}`;
 }
 
-async function load(cache: ArchiveCache): Promise<VerifiedContent> {
+async function load(cache: VerifiedFiles): Promise<VerifiedContent> {
   return parseVerified((await cache.read(VERIFIED))?.toString('utf8') ?? '');
 }

@@ -2,8 +2,12 @@
 
 import type { Mac } from '../../mac.ts';
 import type { ObjectFacts, ObjectStore } from '../../store/types.ts';
-import { parseFolder } from '../layout.ts';
-import { REMOVALS } from './format.ts';
+import { PROBES, parseFolder } from '../layout.ts';
+import { JOURNAL } from '../journal/names.ts';
+import { LEASES, REMOVALS } from './format.ts';
+
+/** What espd keeps in a bucket beside the backups. */
+export const BESIDE: readonly string[] = [JOURNAL, PROBES, LEASES, REMOVALS];
 
 /** A folder of a backup, complete or not. */
 export interface StoredCopy {
@@ -35,35 +39,48 @@ export interface Inventory {
 const BACKUP = /^((?:stations\/[^/]+\/)?[^/]+\/[^/]+\/)(.+)$/;
 const NOTE = /^removals\/(.+)\.json$/;
 
+export interface InventoryOptions {
+  readonly signal: AbortSignal;
+  /** Only what begins so behind the prefix. */
+  readonly under?: readonly string[];
+  readonly onProgress?: ((objects: number) => void) | undefined;
+  /** Told of every object that is none of a backup's, nor one that espd keeps beside them; its key behind the prefix. */
+  readonly onForeign?: (key: string) => void;
+}
+
 export async function takeInventory(
   store: ObjectStore,
   prefix: string,
-  { signal, onProgress }: { signal: AbortSignal; onProgress?: ((objects: number) => void) | undefined },
+  { signal, under = [''], onProgress, onForeign }: InventoryOptions,
 ): Promise<Inventory> {
   const copies = new Map<string, StoredCopy & { readonly files: Map<string, ObjectFacts> }>();
   const notes = new Map<string, ObjectFacts>();
-  let objects = 0;
-  for (let from: string | null = null; ;) {
-    const page = await store.list({ prefix, from, signal });
-    for (const facts of page.objects) {
-      const key = facts.key.slice(prefix.length);
-      const noted = NOTE.exec(key)?.[1];
-      const parts = BACKUP.exec(key);
-      if (key.startsWith(REMOVALS)) {
-        if (noted !== undefined && parseFolder(`${noted}/`) !== undefined) notes.set(`${noted}/`, facts);
-      } else if (parts !== null) {
-        const [, folder = '', file = ''] = parts;
-        const name = parseFolder(folder);
-        if (name === undefined) continue;
-        const { mac, id } = name;
-        const copy = copies.get(folder) ?? { mac, id, folder, files: new Map<string, ObjectFacts>() };
-        copies.set(folder, copy);
-        copy.files.set(file, facts);
-      }
+  const take = (facts: ObjectFacts) => {
+    const key = facts.key.slice(prefix.length);
+    const noted = NOTE.exec(key)?.[1];
+    if (noted !== undefined && parseFolder(`${noted}/`) !== undefined) notes.set(`${noted}/`, facts);
+    if (BESIDE.some((folder) => key.startsWith(folder))) return;
+    const [, folder = '', file = ''] = BACKUP.exec(key) ?? [];
+    const name = parseFolder(folder);
+    if (name === undefined) {
+      onForeign?.(key);
+      return;
     }
-    objects += page.objects.length;
-    onProgress?.(objects);
-    from = page.next;
-    if (from === null) return { copies, notes };
+    const { mac, id } = name;
+    const copy = copies.get(folder) ?? { mac, id, folder, files: new Map<string, ObjectFacts>() };
+    copies.set(folder, copy);
+    copy.files.set(file, facts);
+  };
+  let objects = 0;
+  for (const part of under) {
+    for (let from: string | null = null; ;) {
+      const page = await store.list({ prefix: prefix + part, from, signal });
+      page.objects.forEach(take);
+      objects += page.objects.length;
+      onProgress?.(objects);
+      from = page.next;
+      if (from === null) break;
+    }
   }
+  return { copies, notes };
 }

@@ -1,0 +1,312 @@
+/**
+ * Reads back what lies in a bucket, and compares it with its digests and with what all stations have told of it. To read
+ * costs money and time at most stores, so what is to be read is known before: everything, the newest of each board, or a
+ * sample, and what was looked at longest ago comes first. What broke off goes on. Nothing is changed in the store.
+ */
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { forEachAtOnce } from '../../archive/at-once.ts';
+import type { StoredBackup } from '../../archive/elsewhere/types.ts';
+import { VerifiedTimes } from '../../archive/index/verified.ts';
+import { type Sample, chooseSample, sortOldest } from '../../archive/sample.ts';
+import type { Archive } from '../../archive/types.ts';
+import type { Clock } from '../../clock.ts';
+import { EspdError } from '../../errors.ts';
+import { type Mac, macToFolder } from '../../mac.ts';
+import { paceTo } from '../../store/pace.ts';
+import { STATIONS } from '../layout.ts';
+import { CHECKSUMS } from '../local-backup.ts';
+import type { Readable } from '../open.ts';
+import { removalKey } from '../removal/format.ts';
+import { inGroups } from '../removal/in-groups.ts';
+import { type Inventory, type StoredCopy, takeInventory } from '../removal/inventory.ts';
+import { replaceFile } from '../state-file.ts';
+import { type Finding, checkCopy } from './check-copy.ts';
+import { metered } from './metered.ts';
+
+export interface VerifyParts {
+  readonly bucket: Readable;
+  readonly archive: Pick<Archive, 'boards' | 'elsewhere'>;
+  readonly clock: Clock;
+  /** Bytes a second that may be read; null: no bound. */
+  readonly bandwidth: number | null;
+  /** Where it is kept when what was read. */
+  readonly stateFolder: string;
+  /** Takes in what the journals say, before something counts as missing. */
+  readonly hear: (signal: AbortSignal) => Promise<void>;
+}
+
+export interface VerifyOptions {
+  /** Only these boards. */
+  readonly only?: ReadonlySet<Mac> | undefined;
+  readonly sample?: Sample | undefined;
+  /** Only the newest of each board. */
+  readonly newest?: boolean | undefined;
+  /** With what a run over everything has not reached. */
+  readonly goesOn?: boolean | undefined;
+  readonly signal: AbortSignal;
+  /** Objects listed so far. */
+  readonly onListed?: (objects: number) => void;
+}
+
+/** Something wrong with a backup in the bucket. */
+export interface StoreProblem extends Finding {
+  readonly mac: Mac;
+  readonly id: string;
+  /** Behind the prefix, with a slash at its end. */
+  readonly folder: string;
+  /** Which station has put it there, as far as that is known. */
+  readonly station: string | null;
+}
+
+/** One name, in one folder or more. */
+interface Item {
+  readonly mac: Mac;
+  readonly id: string;
+  readonly copies: readonly StoredCopy[];
+}
+
+export interface VerifyPlan {
+  /** What is read. */
+  readonly items: readonly Item[];
+  readonly bytes: number;
+  /** All backups that lie there, of the boards that were asked for. */
+  readonly of: number;
+  /** Told of as complete, and not there. */
+  readonly missing: readonly StoreProblem[];
+  /** Folders without SHA256SUMS: on their way, given up, or being removed. */
+  readonly incomplete: number;
+  readonly foreign: { readonly count: number; readonly names: readonly string[] };
+  /** When the run began that this one goes on with, ms since 1970; null: a new one, or a part. */
+  readonly passMs: number | null;
+}
+
+export interface VerifyOutcome {
+  readonly checked: number;
+  readonly readBytes: number;
+  readonly problems: readonly StoreProblem[];
+  /** What ended it early; undefined: all of the plan was read. */
+  readonly fault: unknown;
+}
+
+/** With as many backups under way a store far away is kept busy. */
+const AT_ONCE = 3;
+const MAX_NAMES = 100;
+
+export class StoreVerifier {
+  readonly #parts: VerifyParts;
+  #times: VerifiedTimes | undefined;
+
+  constructor(parts: VerifyParts) {
+    this.#parts = parts;
+  }
+
+  /** Lists, and reads nothing. @throws EspdError `store-...`; the signal's reason */
+  async plan(options: VerifyOptions): Promise<VerifyPlan> {
+    const { archive, bucket, clock } = this.#parts;
+    const { only, sample, newest = false, goesOn = false, signal, onListed } = options;
+    const names: string[] = [];
+    let foreign = 0;
+    const inventory = await takeInventory(bucket.store, bucket.layout.prefix, {
+      ...{ signal, onProgress: onListed },
+      ...(only === undefined ? {} : { under: await this.#foldersOf(only, signal) }),
+      onForeign: (key) => {
+        foreign++;
+        if (names.length < MAX_NAMES) names.push(key);
+      },
+    });
+    const isListed = ({ folder }: StoredBackup) => inventory.copies.get(folder)?.files.has(CHECKSUMS) === true;
+    const missing = await this.#missing(only ?? (await archive.boards()).macs, isListed, signal);
+    const all = itemsOf(inventory, only);
+    const times = await this.#verifiedTimes();
+    if (only === undefined) times.forgetAllBut(all);
+    const timeOf = ({ mac, id }: Item) => times.of(mac, id);
+    const nowMs = clock.date().getTime();
+    const isWhole = only === undefined && sample === undefined && !newest;
+    let items: readonly Item[] = newest ? newestOf(all) : all;
+    let passMs: number | null = null;
+    if (isWhole) {
+      // One of the future was begun by a wrong clock.
+      const begunMs = times.passMs !== null && times.passMs <= nowMs ? times.passMs : null;
+      if (goesOn && begunMs === null) {
+        throw new EspdError(
+          'usage',
+          'There is nothing to go on with: the last run was not broken off, or there was none',
+          {
+            hint: 'Begin one: espd verify --store',
+          },
+        );
+      }
+      passMs = goesOn && begunMs !== null ? begunMs : nowMs;
+      const sinceMs = passMs;
+      items = sortOldest(
+        all.filter((item) => !goesOn || timeOf(item) < sinceMs || timeOf(item) > nowMs),
+        timeOf,
+      );
+    } else if (sample !== undefined) items = chooseSample(items, sample, timeOf);
+    const bytes = items.reduce((sum, item) => sum + sizeOf(item), 0);
+    const incomplete = [...inventory.copies.values()].filter((copy) => !isComplete(copy)).length;
+    return { items, bytes, of: all.length, missing, incomplete, foreign: { count: foreign, names }, passMs };
+  }
+
+  /** @throws the signal's reason; what else ends it is the `fault` of the outcome */
+  async run(
+    { items, passMs }: VerifyPlan,
+    {
+      signal,
+      onProgress,
+      onProblem,
+    }: {
+      readonly signal: AbortSignal;
+      readonly onProgress?: (item: Pick<Item, 'mac' | 'id'>, done: number, readBytes: number) => void;
+      readonly onProblem?: (problem: StoreProblem) => void;
+    },
+  ): Promise<VerifyOutcome> {
+    const { bucket, clock, bandwidth } = this.#parts;
+    const { store, readBytes } = metered(bucket.store, paceTo(bandwidth, clock));
+    const times = await this.#verifiedTimes();
+    if (passMs !== null) await times.save(passMs);
+    const problems: StoreProblem[] = [];
+    let checked = 0;
+    let fault: unknown;
+    // What fails ends the others as well.
+    const ending = new AbortController();
+    const either = AbortSignal.any([signal, ending.signal]);
+    try {
+      const work = async ({ mac, id, copies }: Item) => {
+        onProgress?.({ mac, id }, checked, readBytes());
+        const found: StoreProblem[] = [];
+        for (const copy of copies) found.push(...(await this.#check({ ...bucket, store }, copy, either)));
+        problems.push(...found);
+        found.forEach((problem) => onProblem?.(problem));
+        checked++;
+        const nowMs = clock.date().getTime();
+        // What is not sound is read again by a run that goes on: that one must not end well.
+        const soundMs = found.length === 0 ? nowMs : Math.min(nowMs, (times.passMs ?? Number.POSITIVE_INFINITY) - 1);
+        await times.note(mac, id, soundMs);
+      };
+      await forEachAtOnce(
+        items,
+        AT_ONCE,
+        (item) =>
+          work(item).catch((error: unknown) => {
+            fault ??= error;
+            ending.abort();
+            throw error;
+          }),
+        signal,
+      );
+      if (passMs !== null) await times.save(null);
+    } catch (error) {
+      fault ??= error;
+    } finally {
+      await times.save();
+    }
+    signal.throwIfAborted();
+    return { checked, readBytes: readBytes(), problems, fault };
+  }
+
+  async #check(bucket: Readable, copy: StoredCopy, signal: AbortSignal): Promise<readonly StoreProblem[]> {
+    const { mac, id, folder } = copy;
+    const told = (await this.#told(mac)).find((each) => each.folder === folder);
+    const findings = await checkCopy(bucket, copy, told, signal);
+    const about = { mac, id, folder, station: told?.station ?? null };
+    if (findings !== undefined) return findings.map((each) => ({ ...about, ...each }));
+    // It was there a moment ago.
+    return this.#missing([mac], (each) => each.folder !== folder, signal);
+  }
+
+  async #told(mac: Mac): Promise<readonly StoredBackup[]> {
+    return (await this.#parts.archive.elsewhere.of(mac)).filter(({ store }) => store === this.#parts.bucket.id);
+  }
+
+  /** A list may lag, and so may what is known here: the object itself is asked for, and the journals are read. */
+  async #missing(
+    macs: Iterable<Mac>,
+    isThere: (told: StoredBackup) => boolean,
+    signal: AbortSignal,
+  ): Promise<readonly StoreProblem[]> {
+    const find = async (some: Iterable<Mac>) => {
+      const gone: StoredBackup[] = [];
+      for (const mac of some) {
+        signal.throwIfAborted();
+        await inGroups(
+          (await this.#told(mac)).filter((told) => !isThere(told)),
+          async (told) => {
+            if (await this.#isGone(told, signal)) gone.push(told);
+          },
+        );
+      }
+      return gone;
+    };
+    const first = await find(macs);
+    if (first.length === 0) return [];
+    await this.#parts.hear(signal);
+    return (await find(new Set(first.map(({ mac }) => mac)))).map(missingOf);
+  }
+
+  /** And nobody is removing it. */
+  async #isGone({ folder }: StoredBackup, signal: AbortSignal): Promise<boolean> {
+    const { store, layout } = this.#parts.bucket;
+    if ((await store.head(layout.prefix + folder + CHECKSUMS, { signal })) !== undefined) return false;
+    return (await store.head(removalKey(layout.prefix, folder), { signal })) === undefined;
+  }
+
+  /** Of the boards, in the bucket's own folder and in those of the stations. */
+  async #foldersOf(only: ReadonlySet<Mac>, signal: AbortSignal): Promise<string[]> {
+    const { store, layout } = this.#parts.bucket;
+    const homes = [''];
+    for (let from: string | null = null; ;) {
+      const page = await store.list({ prefix: layout.prefix + STATIONS, folders: true, from, signal });
+      homes.push(...page.folders.map((key) => key.slice(layout.prefix.length)));
+      if (page.next === null) break;
+      from = page.next;
+    }
+    return [...only].flatMap((mac) => homes.map((home) => `${home}${macToFolder(mac)}/`));
+  }
+
+  /** Derived: what cannot be kept costs no more than the order. */
+  async #verifiedTimes(): Promise<VerifiedTimes> {
+    const { stateFolder } = this.#parts;
+    this.#times ??= await VerifiedTimes.read({
+      read: (name) => readFile(join(stateFolder, name)).catch(() => undefined),
+      write: (name, content) => replaceFile(join(stateFolder, name), String(content)).catch(() => undefined),
+    });
+    return this.#times;
+  }
+}
+
+function itemsOf({ copies }: Inventory, only: ReadonlySet<Mac> | undefined): Item[] {
+  const items = new Map<string, Item & { readonly copies: StoredCopy[] }>();
+  for (const copy of copies.values()) {
+    if (!isComplete(copy) || (only !== undefined && !only.has(copy.mac))) continue;
+    const { mac, id } = copy;
+    const item = items.get(`${mac} ${id}`) ?? { mac, id, copies: [] };
+    items.set(`${mac} ${id}`, item);
+    item.copies.push(copy);
+  }
+  return [...items.values()];
+}
+
+function newestOf(items: readonly Item[]): Item[] {
+  const newest = new Map<Mac, Item>();
+  for (const item of items) if (item.id > (newest.get(item.mac)?.id ?? '')) newest.set(item.mac, item);
+  return [...newest.values()];
+}
+
+function isComplete({ files }: StoredCopy): boolean {
+  return files.has(CHECKSUMS);
+}
+
+function sizeOf({ copies }: Item): number {
+  return copies.reduce((sum, { files }) => [...files.values()].reduce((bytes, each) => bytes + each.sizeBytes, sum), 0);
+}
+
+function missingOf({ mac, id, folder, station, at }: StoredBackup): StoreProblem {
+  const problem = `is missing: ${station} has told of it as complete there (${at})`;
+  const error = new EspdError('store-damaged', `Backup ${id} of ${mac} is not in the object store`, {
+    hint: 'Somebody has removed it there who is no espd, or the store has lost it',
+  });
+  return { mac, id, folder, station, file: '', problem, error };
+}
