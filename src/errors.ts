@@ -163,6 +163,10 @@ export const ERROR_CODES = {
     exit: EXIT.damaged,
     meaning: 'The object store gave other bytes than were put there, or confirmed others than were sent',
   },
+  'store-lost': {
+    exit: EXIT.damaged,
+    meaning: 'Backups that were put into the object store are not there any more, and no station has removed them',
+  },
   differs: { exit: EXIT.damaged, meaning: 'With diff --exit-code: the two sides differ' },
   'write-mismatch': { exit: EXIT.damaged, meaning: 'After writing, the flash does not hold the image' },
 

@@ -53,6 +53,8 @@ export function changedBy(event: ServiceEvent, ofJob: Iterable<string> = []): Ch
       return event.mac === null ? [] : [event.mac];
     case 'stations-heard':
       return event.boards > event.macs.length ? 'all' : event.macs;
+    case 'store-compared':
+      return event.missing > 0 ? 'all' : [];
     case 'pruned':
       return event.removed > 0 ? 'all' : [];
     case 'archive-damaged':

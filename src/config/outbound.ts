@@ -42,6 +42,7 @@ export const SENT_EVENTS = [
   'push-failed',
   'stations-heard',
   'journal-unread',
+  'store-compared',
   'backup-released',
   'store-removed',
   'store-pruned',

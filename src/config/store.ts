@@ -6,9 +6,11 @@ import { parseSize } from './size.ts';
 import { parseSpan } from './span.ts';
 
 const RATE_WANTED = 'wants bytes a second, such as 500K or 2M: at least 10K';
+const SCAN_UNITS = ['h', 'd', 'w'] as const;
 const LOOK_UNITS = ['s', 'm', 'h', 'd'] as const;
 const MIN_LOOK = '10s';
 const MAX_LOOK = '1d';
+const MIN_SCAN = '1h';
 const MIN_RATE = 10 * 1024;
 
 const text = (maxLength: number) => z.string().min(1).max(maxLength);
@@ -83,6 +85,16 @@ export const storeSchema = z.strictObject({
     .refine(isLook, { message: `wants a time such as 5m: ${MIN_LOOK} to ${MAX_LOOK}` })
     .default('5m')
     .describe('How often the daemon asks what other stations have put there.'),
+  scan: z
+    .string()
+    .max(32)
+    .refine((value) => value === 'off' || isScan(value), {
+      message: `wants a time such as 7d: ${MIN_SCAN} or more; or off`,
+    })
+    .default('7d')
+    .describe(
+      'How often the daemon lists all that lies there and compares it with what should be there, such as 7d; or off.',
+    ),
   retention: retentionSchema
     .nullable()
     .default(null)
@@ -109,6 +121,15 @@ export type StoreConfig = z.output<typeof storeSchema>;
 function isLook(look: string): boolean {
   const ms = parseSpan(look, LOOK_UNITS) ?? 0;
   return ms >= (parseSpan(MIN_LOOK, LOOK_UNITS) ?? 0) && ms <= (parseSpan(MAX_LOOK, LOOK_UNITS) ?? 0);
+}
+
+function isScan(scan: string): boolean {
+  return (parseSpan(scan, SCAN_UNITS) ?? 0) >= (parseSpan(MIN_SCAN, SCAN_UNITS) ?? 0);
+}
+
+/** In ms; null = never. */
+export function scanMsOf({ scan }: Pick<StoreConfig, 'scan'>): number | null {
+  return parseSpan(scan, SCAN_UNITS);
 }
 
 /** In ms. */

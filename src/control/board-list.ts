@@ -99,6 +99,7 @@ const CHANGING: ReadonlySet<EventType> = new Set([
   'half-restored',
   'board-described',
   'stations-heard',
+  'store-compared',
   'clone-done',
 ]);
 

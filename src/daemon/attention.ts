@@ -6,7 +6,7 @@ import type { EventError, ServiceEvent } from './event-types.ts';
 /** What somebody has to do something about. */
 export interface Attention {
   readonly at: string;
-  readonly about: 'port' | 'line' | 'board' | 'archive' | 'disk' | 'config';
+  readonly about: 'port' | 'line' | 'board' | 'archive' | 'store' | 'disk' | 'config';
   readonly port: string | null;
   readonly mac: Mac | null;
   readonly error: EventError;
@@ -36,6 +36,10 @@ export class AttentionList {
         return;
       case 'archive-damaged':
         this.#attend({ at, about: 'archive', port: null, mac: null, error: event.error });
+        return;
+      case 'store-compared':
+        this.#list = this.#list.filter(({ about }) => about !== 'store');
+        if (event.error !== null) this.#attend({ at, about: 'store', port: null, mac: null, error: event.error });
         return;
       case 'line-bad':
         this.#leaveLine(event.port);

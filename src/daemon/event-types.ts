@@ -246,6 +246,21 @@ interface EventFacts {
     /** 0: only single lines. */
     readonly segments: number;
   };
+  /**
+   * All that lies in the object store was compared with what should be there. `missing`: backups that are not there, and no
+   * station has removed them; `again` of them this station had put there, and puts them there again if they are still here.
+   * `unreadable`: cannot be read there. `mended`: segments of its own journal that were missing or damaged, and what they
+   * told is said again. `macs`: of what is missing, 100 at most. `error`: null where nothing was wrong.
+   */
+  'store-compared': {
+    readonly backups: number;
+    readonly missing: number;
+    readonly again: number;
+    readonly unreadable: number;
+    readonly mended: number;
+    readonly macs: readonly Mac[];
+    readonly error: EventError | null;
+  };
   /** The local copy of a backup was removed, since the object store has the same (`archive.local`). */
   'backup-released': { readonly mac: Mac; readonly id: string; readonly sizeBytes: number };
   /** A backup is gone from the object store. `folder`: where it was, behind the prefix. */

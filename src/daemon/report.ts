@@ -183,6 +183,8 @@ function linesOf(event: ServiceEvent): Line[] {
       return heardLines(event);
     case 'journal-unread':
       return [line('warn', event.error.message, { station: event.station, hint: event.error.hint || undefined })];
+    case 'store-compared':
+      return comparedLines(event);
     case 'backup-released':
       return [
         line('info', 'Local copy removed: it is in the object store', {
@@ -222,6 +224,13 @@ function heardLines({ stations, boards, backups, removed, marks }: EventOf<'stat
   // Sightings come all day.
   const level = backups > 0 || removed > 0 ? 'info' : 'debug';
   return [line(level, 'News of other stations', { stations: stations.slice(0, 10).join(', '), ...counts })];
+}
+
+function comparedLines({ backups, missing, again, unreadable, mended, error }: EventOf<'store-compared'>): Line[] {
+  const counts = { backups, missing, again, unreadable, mended: mended || undefined };
+  return error === null
+    ? [line('info', 'All that should be in the object store is there', { backups, mended: counts.mended })]
+    : [line('error', error.message, { ...counts, hint: error.hint })];
 }
 
 function line(level: Line['level'], message: string, fields: LogFields = {}): Line {

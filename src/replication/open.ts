@@ -38,6 +38,8 @@ export type OpenedFleet = Bucket & { readonly facts: KeptFacts };
 export interface Fleet {
   /** For messages. */
   readonly place: string;
+  /** 16 hex digits that name endpoint, bucket and prefix. */
+  readonly id: string;
   readonly state: ReplicationState;
   /** Reads the keys, and probes the store where that was not done before. @throws EspdError `store-...` */
   open(signal: AbortSignal): Promise<OpenedFleet>;
@@ -58,6 +60,7 @@ export function openFleet({ config, bandwidth, statePath, archive, clock, log, e
     { clock, log, env, pace: paceTo(bandwidth, clock) },
   );
   const store = withRetries(openS3(http), { clock, random });
+  const id = stateName(endpoint, bucket, prefix);
   const state = new ReplicationState(join(statePath, REPLICATION), stateName(endpoint, bucket, prefix, archive));
 
   const probe = async (signal: AbortSignal): Promise<KeptFacts> => {
@@ -74,7 +77,7 @@ export function openFleet({ config, bandwidth, statePath, archive, clock, log, e
   };
 
   const openToRead = async (): Promise<Readable> => ({
-    id: stateName(endpoint, bucket, prefix),
+    id,
     store,
     keys: encryption === 'none' ? [] : await readKeys(encryption, env),
     layout: { prefix },
@@ -82,6 +85,7 @@ export function openFleet({ config, bandwidth, statePath, archive, clock, log, e
 
   return {
     place: http.place,
+    id,
     state,
     probe,
     async open(signal) {

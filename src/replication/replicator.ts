@@ -7,20 +7,19 @@
 import type { Archive } from '../archive/types.ts';
 import { type Clock, sleep } from '../clock.ts';
 import { type EspdError, toEspdError } from '../errors.ts';
-import type { Mac } from '../mac.ts';
 import { type Freshness, NOTHING_HEARD } from './journal/freshness.ts';
 import type { Journal } from './journal/journal.ts';
 import type { News, Trouble } from './journal/news.ts';
+import type { Scan } from './journal/scan.ts';
 import type { Fleet } from './open.ts';
 import { type Bucket, type Pushed, pushBackup } from './push-backup.ts';
+import { doneName } from './state.ts';
+import { type Waiting, findUnpushed } from './unpushed.ts';
 
 const FIRST_RETRY_MS = 15_000;
 const MAX_RETRY_MS = 15 * 60_000;
-
-export interface Waiting {
-  readonly mac: Mac;
-  readonly id: string;
-}
+/** After a comparison, and after one that failed. */
+const SCAN_ASKED_MS = 3_600_000;
 
 export interface ReplicatorParts {
   readonly archive: Archive;
@@ -28,6 +27,8 @@ export interface ReplicatorParts {
   readonly journal: Journal;
   /** Archive and journals are looked at so often: commands and other stations add backups as well. */
   readonly lookMs: number;
+  /** All that lies in the store is compared so often with what should be there; null = never. */
+  readonly scanMs: number | null;
   readonly clock: Clock;
   /** From 0 to 1. */
   readonly random: () => number;
@@ -36,21 +37,10 @@ export interface ReplicatorParts {
   readonly onFailed: (backup: Waiting | null, error: EspdError, waiting: number) => void;
   /** Other stations have said something that was not known here. */
   readonly onNews: (news: News) => void;
+  /** It was compared. */
+  readonly onScanned: (scan: Scan) => void;
   /** Told once until something has changed. */
   readonly onTrouble: (trouble: Trouble) => void;
-}
-
-/** What the archive has and the bucket not, as far as this station knows; oldest first. */
-export async function findWaiting(archive: Archive, fleet: Fleet, only?: Mac): Promise<Waiting[]> {
-  const done = new Set((await fleet.state.done()).map(nameOf));
-  const waiting: Waiting[] = [];
-  const macs = only === undefined ? (await archive.boards()).macs : [only];
-  for (const mac of macs) {
-    // A board that cannot be read now is looked at again later.
-    const ids = await archive.backupIds(mac).catch(() => []);
-    for (const id of ids) if (!done.has(nameOf({ mac, id }))) waiting.push({ mac, id });
-  }
-  return waiting.sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
 }
 
 /** One backup, and the note that it is done. */
@@ -90,6 +80,8 @@ export class Replicator {
   readonly #told = new Set<string>();
   #freshness: Freshness = NOTHING_HEARD;
   #isFirstLook = true;
+  /** Of {@link Clock.now}: before that nobody asks whether it is time to compare. */
+  #scanAtMs = Number.NEGATIVE_INFINITY;
   #wake = new AbortController();
   #working: Promise<void> | undefined;
 
@@ -115,7 +107,7 @@ export class Replicator {
 
   /** A backup was made just now. Never waits. */
   add(backup: Waiting): void {
-    if (this.#waiting.some((each) => nameOf(each) === nameOf(backup))) return;
+    if (this.#waiting.some((each) => doneName(each) === doneName(backup))) return;
     this.#waiting.push(backup);
     this.#wake.abort();
   }
@@ -139,12 +131,14 @@ export class Replicator {
       // What is added from here on ends the rest.
       this.#wake = new AbortController();
       try {
-        this.#waiting = await findWaiting(archive, fleet);
+        this.#waiting = [...(await findUnpushed(archive, fleet)).waiting];
         if (this.#waiting.length > 0 || this.#isLookDue()) {
           const bucket = await fleet.open(signal);
           await this.#pushAll(bucket);
           await this.#say(bucket);
           await this.#hear(bucket);
+          // What was missing there waits now.
+          if (await this.#compare(bucket)) continue;
         }
         retryMs = 0;
         this.#outage = undefined;
@@ -175,7 +169,7 @@ export class Replicator {
           await this.#hear(bucket);
         }
         const pushed = await pushOne(archive, fleet, bucket, next, signal);
-        this.#failed.delete(nameOf(next));
+        this.#failed.delete(doneName(next));
         this.#outage = undefined;
         onPushed(next, pushed, this.#waiting.length + later.length);
       } catch (error) {
@@ -187,8 +181,8 @@ export class Replicator {
           throw error;
         }
         later.push(next);
-        if (this.#failed.get(nameOf(next)) !== fault.code) onFailed(next, fault, this.#waiting.length + later.length);
-        this.#failed.set(nameOf(next), fault.code);
+        if (this.#failed.get(doneName(next)) !== fault.code) onFailed(next, fault, this.#waiting.length + later.length);
+        this.#failed.set(doneName(next), fault.code);
       }
     }
     this.#waiting.push(...later);
@@ -220,8 +214,28 @@ export class Replicator {
     });
   }
 
+  /** @returns whether something of this station was missing */
+  async #compare(bucket: Bucket): Promise<boolean> {
+    const { journal, clock, random, scanMs, onScanned } = this.#parts;
+    if (scanMs === null || clock.now() < this.#scanAtMs) return false;
+    const sinceMs = Math.abs(clock.date().getTime() - Date.parse((await journal.scannedAt()) ?? ''));
+    // Not all stations at the same moment; after a clock that went back at once.
+    if (sinceMs < scanMs * (0.75 + random() / 4)) {
+      this.#scanAtMs = clock.now() + Math.min(scanMs / 4, SCAN_ASKED_MS);
+      return false;
+    }
+    this.#scanAtMs = clock.now() + SCAN_ASKED_MS;
+    let isOwnLost = false;
+    await this.#apart('compare', async () => {
+      const scan = await journal.scan(bucket, { signal: this.#stop.signal });
+      isOwnLost = scan.lost.some(({ isOwn }) => isOwn);
+      onScanned(scan);
+    });
+    return isOwnLost;
+  }
+
   /** What this machine is the matter of, a full disk perhaps, keeps no backup from the store. */
-  async #apart(what: 'say' | 'hear', work: () => Promise<unknown>): Promise<void> {
+  async #apart(what: 'say' | 'hear' | 'compare', work: () => Promise<unknown>): Promise<void> {
     try {
       await work();
       this.#failed.delete(what);
@@ -239,8 +253,4 @@ export class Replicator {
     const either = endsEarly ? AbortSignal.any([signal, this.#wake.signal]) : signal;
     await sleep(this.#parts.clock, ms, either).catch(() => undefined);
   }
-}
-
-function nameOf({ mac, id }: Waiting): string {
-  return `${mac} ${id}`;
 }

@@ -29,7 +29,12 @@ const factsSchema = z.object({
 });
 
 const uploadSchema = z.object({ key: z.string().max(1024), id: z.string().max(2048), etags: z.string().max(64) });
-const doneSchema = z.object({ mac: z.string(), id: z.string().max(64), place: z.enum(['shared', 'station']) });
+const doneSchema = z.object({
+  mac: z.string(),
+  id: z.string().max(64),
+  place: z.enum(['shared', 'station']),
+  gone: z.literal(true).exactOptional(),
+});
 
 export type KeptFacts = StoreFacts & { readonly at: string };
 export type KeptUpload = z.output<typeof uploadSchema>;
@@ -39,6 +44,24 @@ export interface Done {
   readonly id: string;
   readonly place: Place;
 }
+
+/** A line of what was done. */
+export interface DoneLine extends Done {
+  /** It was found missing in the store, and may be put there again. */
+  readonly isGone: boolean;
+}
+
+/** What is there by those lines, by {@link doneName}. */
+export function doneOf(lines: readonly DoneLine[]): Map<string, Done> {
+  const done = new Map<string, Done>();
+  for (const line of lines) {
+    if (line.isGone) done.delete(doneName(line));
+    else done.set(doneName(line), line);
+  }
+  return done;
+}
+
+export const doneName = ({ mac, id }: Pick<Done, 'mac' | 'id'>) => `${mac} ${id}`;
 
 /** Writes reject with `archive-unwritable`; what cannot be read or understood is as if it were not there. */
 export class ReplicationState {
@@ -98,18 +121,29 @@ export class ReplicationState {
     await rm(this.#uploadFile(key), { force: true }).catch(() => undefined);
   }
 
-  /** What is safely there, in the order in which it came there. Lines that are cut off count for nothing. */
-  async done(): Promise<readonly Done[]> {
+  /**
+   * What came safely there, and what of it was found missing later, in that order: {@link doneOf}. Lines that are cut off
+   * count for nothing.
+   */
+  async done(): Promise<readonly DoneLine[]> {
     const text = await readFile(join(this.#folder, 'done.jsonl'), 'utf8').catch(() => '');
     return text.split('\n').flatMap((line) => {
-      const { mac, ...done } = parseJson(line, doneSchema) ?? { mac: '' };
-      const board = parseMac(mac);
-      return board === undefined || !('id' in done) ? [] : [{ ...done, mac: board }];
+      const done = parseJson(line, doneSchema);
+      const mac = parseMac(done?.mac ?? '');
+      if (done === undefined || mac === undefined) return [];
+      return [{ mac, id: done.id, place: done.place, isGone: done.gone === true }];
     });
   }
 
   async addDone({ mac, id, place }: Done): Promise<void> {
     await appendLines(join(this.#folder, 'done.jsonl'), [JSON.stringify({ mac, id, place })]);
+  }
+
+  /** They are not there any more, and nobody has said that they should not be. */
+  async addGone(gone: readonly Done[]): Promise<void> {
+    if (gone.length === 0) return;
+    const lines = gone.map(({ mac, id, place }) => JSON.stringify({ mac, id, place, gone: true }));
+    await appendLines(join(this.#folder, 'done.jsonl'), lines);
   }
 
   #uploadFile(key: string): string {

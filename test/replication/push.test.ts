@@ -10,7 +10,8 @@ import type { StoreConfig } from '../../src/config/store.ts';
 import { hasCode } from '../../src/errors.ts';
 import { decryptWhole, makeKey } from '../../src/replication/encryption.ts';
 import { boundName } from '../../src/replication/layout.ts';
-import { Replicator, findWaiting, pushOne } from '../../src/replication/replicator.ts';
+import { Replicator, pushOne } from '../../src/replication/replicator.ts';
+import { findUnpushed } from '../../src/replication/unpushed.ts';
 import { FOLDER, ID0, MAC, archiveAt, temporaryFolder } from '../archive/support.ts';
 import { FakeS3, serveSuite } from '../store/fake-s3.ts';
 import { type Station, hurriedClock, image, never, station, unheard } from './support.ts';
@@ -56,7 +57,7 @@ describe('a bucket', () => {
     await download(root);
     const report = await archiveAt(root).verify({});
     assert.deepEqual([report.checked, report.damaged.length, report.foreign.length], [1, 0, 0]);
-    assert.deepEqual(await findWaiting(one.archive, one.fleet), []);
+    assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] });
   });
 
   test('SHA256SUMS comes last, and only when the image is there as a whole', async (t) => {
@@ -226,7 +227,7 @@ describe('a bucket', () => {
             // As if it had been killed: nothing is known but what is on the disk.
             const fleet = one.again();
             try {
-              for (const each of await findWaiting(one.archive, fleet)) {
+              for (const each of (await findUnpushed(one.archive, fleet)).waiting) {
                 await pushOne(one.archive, fleet, await fleet.open(never), each, never);
               }
               break;

@@ -26,12 +26,13 @@ const fleet = openFleet({
 });
 let waiting = 1;
 const replicator = new Replicator({
-  ...{ archive, fleet, clock: systemClock, random: Math.random, lookMs: 200 },
+  ...{ archive, fleet, clock: systemClock, random: Math.random, lookMs: 200, scanMs: 1000 },
   journal: new Journal({
     ...{ archive, clock: systemClock, folder: fleet.state.folder, version: '0.0.0-test', minFreeBytes: null },
     freeBytes: () => Promise.resolve(1e12),
   }),
   onNews: () => undefined,
+  onScanned: () => undefined,
   onTrouble: ({ message }) => void process.stderr.write(`${message}\n`),
   onPushed: (_, __, left) => (waiting = left),
   onFailed: (_, error) => void process.stderr.write(`${error.code} ${error.message}\n`),

@@ -13,7 +13,8 @@ import { IDLE_LIMIT_MS } from '../../src/store/http.ts';
 import { Journal } from '../../src/replication/journal/journal.ts';
 import type { News } from '../../src/replication/journal/news.ts';
 import type { Written } from '../../src/replication/journal/writer.ts';
-import { findWaiting, pushOne } from '../../src/replication/replicator.ts';
+import { pushOne } from '../../src/replication/replicator.ts';
+import { findUnpushed } from '../../src/replication/unpushed.ts';
 import { MAC, T0, archiveAt, content, image, temporaryFolder } from '../archive/support.ts';
 
 export const never = new AbortController().signal;
@@ -59,7 +60,12 @@ export interface StationOptions extends JournalOptions {
 const WRITER = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
 
 /** Of a replicator whose test is about pushing. */
-export const unheard = { lookMs: 1e9, onNews: () => undefined, onTrouble: () => undefined };
+export const unheard = {
+  ...{ lookMs: 1e9, scanMs: null },
+  onNews: () => undefined,
+  onScanned: () => undefined,
+  onTrouble: () => undefined,
+};
 
 export function journalAt(archive: Archive, fleet: Fleet, options: JournalOptions = {}): Journal {
   const defaults = { clock: hurriedClock, version: '0.0.0-test', freeBytes: () => Promise.resolve(1e12) };
@@ -103,7 +109,8 @@ export async function station(
     },
     async pushAll() {
       const bucket = await fleet.open(never);
-      for (const each of await findWaiting(archive, fleet)) await pushOne(archive, fleet, bucket, each, never);
+      for (const each of (await findUnpushed(archive, fleet)).waiting)
+        await pushOne(archive, fleet, bucket, each, never);
     },
   };
 }

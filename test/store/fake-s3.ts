@@ -108,6 +108,11 @@ export class FakeS3 {
     return [...this.objects.keys()].sort();
   }
 
+  /** As somebody would do who is no espd. */
+  replace(key: string, bytes: Buffer): void {
+    this.objects.set(key, { bytes, etag: md5(bytes), atMs: this.#nowMs() });
+  }
+
   text(key: string): string {
     return this.objects.get(key)?.bytes.toString('utf8') ?? '';
   }

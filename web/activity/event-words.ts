@@ -41,7 +41,8 @@ function titleOf(type: string): string {
 
 function isProblem(event: ServiceEvent): boolean {
   if (event.type === 'job-failed') return event.failure !== 'stopped' && event.failure !== 'silent';
-  return 'error' in event || event.type === 'config-rejected' || event.type === 'disk-low';
+  if ('error' in event) return event.error !== null;
+  return event.type === 'config-rejected' || event.type === 'disk-low';
 }
 
 function detailOf(event: ServiceEvent): string {
@@ -62,6 +63,8 @@ function detailOf(event: ServiceEvent): string {
       return `${plural(event.checked, 'backup')} checked, ${event.damaged} damaged`;
     case 'pruned':
       return `${plural(event.removed, 'backup')} removed, ${formatSize(event.sizeBytes)}`;
+    case 'store-compared':
+      return event.error?.message ?? `${plural(event.backups, 'backup')}, all as they should be`;
     case 'disk-low':
       return `${formatSize(event.freeBytes)} free, ${formatSize(event.wantedBytes)} wanted`;
     default:

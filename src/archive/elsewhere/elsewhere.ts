@@ -21,7 +21,8 @@ import { identityOf, parseMarkLines, readMarkLine } from './mark-lines.ts';
 import { readStoredLine, toStoredLine } from './stored-lines.ts';
 import type { StoredLine } from './stored-lines.ts';
 import { StoredLog } from './stored-log.ts';
-import type { Adoption, ArchiveElsewhere, Fill, GoneBackup, MarkFile, OwnLines, StoredBackup } from './types.ts';
+import type { Adoption, ArchiveElsewhere, Fill, GoneBackup, MarkFile } from './types.ts';
+import type { NotedGone, OwnLines, StoredBackup } from './types.ts';
 
 /** Longer than this a file of marks does not become by what others say: it would not be read any more. */
 const MAX_MARK_BYTES = 8 * 1024 * 1024;
@@ -43,9 +44,17 @@ export class Elsewhere implements ArchiveElsewhere {
     this.#stored = new StoredLog(parts.root, parts.disk);
   }
 
-  async of(mac: Mac): Promise<readonly StoredBackup[]> {
+  of(mac: Mac): Promise<readonly StoredBackup[]> {
+    return this.#orNothing(mac, () => this.#stored.read(mac));
+  }
+
+  gone(mac: Mac): Promise<readonly NotedGone[]> {
+    return this.#orNothing(mac, () => this.#stored.gone(mac));
+  }
+
+  async #orNothing<T>(mac: Mac, read: () => Promise<readonly T[]>): Promise<readonly T[]> {
     try {
-      return await this.#stored.read(mac);
+      return await read();
     } catch (error) {
       const { problem } = readFault(error);
       this.#parts.log.debug('what lies in the store cannot be read', { mac, problem });

@@ -23,7 +23,7 @@ const place = {
   store: hex(16),
   folder: z.string().max(200),
 };
-const goneSchema = z.object({ ...place, removed: z.literal(true) });
+const goneSchema = z.object({ ...place, removed: z.literal(true), missing: z.literal(true).exactOptional() });
 const storedSchema = z.object({
   ...place,
   station: z.string().refine(isStationName),
@@ -34,7 +34,10 @@ const storedSchema = z.object({
 /** What a line says; undefined where it is none of this board, or says what this espd does not understand. */
 export function readStoredLine(mac: Mac, json: unknown): StoredLine | undefined {
   const gone = goneSchema.safeParse(json).data;
-  if (gone !== undefined) return isFolderOf(gone.folder, mac, gone.id) ? { mac, ...gone } : undefined;
+  if (gone !== undefined) {
+    const { missing, ...about } = gone;
+    return isFolderOf(gone.folder, mac, gone.id) ? { mac, ...about, isMissing: missing === true } : undefined;
+  }
   const stored = storedSchema.safeParse(json).data;
   if (stored === undefined || !isFolderOf(stored.folder, mac, stored.id)) return undefined;
   const reading = readManifest(stored.manifest);
@@ -47,7 +50,8 @@ export function readStoredLine(mac: Mac, json: unknown): StoredLine | undefined 
 /** A line for {@link readStoredLine}. */
 export function toStoredLine(line: StoredLine): object {
   const { at, id, store, folder } = line;
-  if (line.removed) return { at, id, store, folder, removed: true };
+  if (line.removed)
+    return { at, id, store, folder, removed: true, ...(line.isMissing === true ? { missing: true } : {}) };
   const { station, manifestSha256, manifest } = line;
   return { at, id, store, folder, station, manifestSha256, manifest };
 }
@@ -73,7 +77,8 @@ export function keyOf({ store, folder }: Pick<StoredLine, 'store' | 'folder'>): 
 }
 
 export function latestOf(line: StoredLine): Latest {
-  const what = line.removed ? '' : `${line.manifestSha256} ${line.station}`;
+  const how = line.removed && line.isMissing !== true ? 'removed' : '';
+  const what = line.removed ? how : `${line.manifestSha256} ${line.station}`;
   return { atMs: Date.parse(line.at), removed: line.removed, what };
 }
 

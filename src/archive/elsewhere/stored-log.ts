@@ -9,7 +9,7 @@ import type { Disk } from '../disk.ts';
 import { appendLine } from '../line-log.ts';
 import { ELSEWHERE, type Latest, MAX_LINE_BYTES, type StoredLine } from './stored-lines.ts';
 import { keyOf, latestOf, outdates, readStoredLine, toStoredLine } from './stored-lines.ts';
-import type { StoredBackup } from './types.ts';
+import type { NotedGone, StoredBackup } from './types.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
 const LINE_FEED = 0x0a;
@@ -21,14 +21,38 @@ const MAX_REMEMBERED = 64;
  * All backups of a board that are in a store, oldest first; none where there is no file. Rejects with the system's error.
  */
 export async function readStored(disk: Disk, boardFolder: string, mac: Mac): Promise<StoredBackup[]> {
-  const lines = new Map<string, { line: StoredLine; latest: Latest }>();
+  const lines = await readLatest(disk, boardFolder, mac);
+  return sorted(lines.flatMap(({ line }) => (line.removed ? [] : [toStored(line)])));
+}
+
+/** All that were in a store and are not any more. Rejects with the system's error. */
+export async function readGone(disk: Disk, boardFolder: string, mac: Mac): Promise<NotedGone[]> {
+  const lines = await readLatest(disk, boardFolder, mac);
+  return sorted(lines.flatMap(({ line, manifestSha256 }) => (line.removed ? [{ ...line, manifestSha256 }] : [])));
+}
+
+interface LatestLine {
+  readonly line: StoredLine;
+  readonly latest: Latest;
+  /** Of the last line that was read and says that it is there; null = none does. */
+  readonly manifestSha256: string | null;
+}
+
+async function readLatest(disk: Disk, boardFolder: string, mac: Mac): Promise<LatestLine[]> {
+  const lines = new Map<string, LatestLine>();
   await readLines(disk, boardFolder, mac, 0, (line) => {
     const latest = latestOf(line);
-    if (outdates(latest, lines.get(keyOf(line))?.latest)) lines.set(keyOf(line), { line, latest });
+    const known = lines.get(keyOf(line));
+    const manifestSha256 = line.removed ? (known?.manifestSha256 ?? null) : line.manifestSha256;
+    if (outdates(latest, known?.latest)) lines.set(keyOf(line), { line, latest, manifestSha256 });
+    else if (known !== undefined) lines.set(keyOf(line), { ...known, manifestSha256 });
   });
-  const stored = Array.from(lines.values()).flatMap(({ line }) => (line.removed ? [] : [toStored(line)]));
-  const nameOf = ({ id, store, folder }: StoredBackup) => `${id} ${store} ${folder}`;
-  return stored.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  return [...lines.values()];
+}
+
+function sorted<T extends Pick<StoredBackup, 'id' | 'store' | 'folder'>>(backups: readonly T[]): T[] {
+  const nameOf = ({ id, store, folder }: T) => `${id} ${store} ${folder}`;
+  return [...backups].sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
 }
 
 /** What all lines of a file say, as far as it was read. */
@@ -55,6 +79,11 @@ export class StoredLog {
     return readStored(this.#disk, this.#folder(mac), mac);
   }
 
+  /** See {@link readGone}. */
+  gone(mac: Mac): Promise<NotedGone[]> {
+    return readGone(this.#disk, this.#folder(mac), mac);
+  }
+
   /** Appends what is news, to a board's folder that is there. False: it is none. */
   async add(line: StoredLine): Promise<boolean> {
     const { mac } = line;
@@ -65,7 +94,9 @@ export class StoredLog {
     // What was never there need not be forgotten, but what comes later may be older than this.
     await appendLine(this.#disk, this.#folder(mac), ELSEWHERE, toStoredLine(line));
     latest.set(keyOf(line), own);
-    return known === undefined ? !own.removed : known.removed !== own.removed || known.what !== own.what;
+    return known === undefined
+      ? !own.removed
+      : known.removed !== own.removed || (!own.removed && known.what !== own.what);
   }
 
   /** Files only grow, so what was read need not be read again. */

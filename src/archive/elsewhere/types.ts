@@ -26,7 +26,15 @@ export interface StoredBackup {
 }
 
 /** What says that a backup is not in a store any more. */
-export type GoneBackup = Pick<StoredBackup, 'mac' | 'id' | 'store' | 'folder' | 'at'>;
+export interface GoneBackup extends Pick<StoredBackup, 'mac' | 'id' | 'store' | 'folder' | 'at'> {
+  /** It was found missing: no station has said that it removed it. */
+  readonly isMissing?: boolean;
+}
+
+/** The same, with what it was as far as that was noted before; null = nothing was. */
+export interface NotedGone extends GoneBackup {
+  readonly manifestSha256: string | null;
+}
 
 /** Files of marks that all stations of a fleet share. */
 export const REPLICATED_MARKS = [
@@ -56,6 +64,8 @@ export interface ArchiveElsewhere {
    * two stations in the same second. Empty where nothing is noted or it cannot be read.
    */
   of(mac: Mac): Promise<readonly StoredBackup[]>;
+  /** What was in a store and is not there any more; of one that was put there again nothing. Empty as {@link of}. */
+  gone(mac: Mac): Promise<readonly NotedGone[]>;
   /**
    * Takes it in; the board's folder is made where it is missing. Of what is said of one folder in a store the newest `at`
    * counts, in whatever order it comes. A caller who asks the store again and again notes only what {@link of} lacks.

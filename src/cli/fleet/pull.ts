@@ -5,7 +5,7 @@ import type { Fleet } from '../../replication/open.ts';
 import { freshnessLines } from '../../replication/journal/freshness.ts';
 import type { Journal } from '../../replication/journal/journal.ts';
 import type { News, Trouble } from '../../replication/journal/news.ts';
-import type { Scan } from '../../replication/journal/scan.ts';
+import { type Scan, scanFault } from '../../replication/journal/scan.ts';
 import type { Bucket } from '../../replication/push-backup.ts';
 import type { CommandContext } from '../context.ts';
 import { plural, printable } from '../text.ts';
@@ -74,10 +74,11 @@ async function hear(
     signal.throwIfAborted();
     error = toEspdError(fault);
   }
+  if (scanned !== null) error ??= scanFault(scanned);
   out.status('');
   const news = together(looks);
   const freshness = await journal.freshness();
-  if (error === undefined) out.line(newsLine(news, printable(fleet.place)));
+  if (error === undefined || scanned !== null) out.line(newsLine(news, printable(fleet.place)));
   if (scanned !== null) for (const line of scanLines(scanned)) out.line(line);
   for (const line of freshnessLines(freshness)) out.line(printable(line));
   for (const { message } of news.troubles) out.note(printable(message));
@@ -102,7 +103,7 @@ function newsLine({ stations, macs, backups, removed, marks }: Omit<News, 'isMor
   return `New of ${plural(macs.length, 'board')}, by ${stations.map(printable).join(', ')}: ${parts.join('; ')}`;
 }
 
-function scanLines({ backups, incomplete, found, lost, unreadable, foreign, foreignNames }: Scan): string[] {
+function scanLines({ backups, incomplete, found, lost, unreadable, mended, foreign, foreignNames }: Scan): string[] {
   const named = (each: { readonly mac: string; readonly id: string }) => `  ${each.mac}  ${each.id}`;
   const list = <T extends { readonly mac: string; readonly id: string }>(
     all: readonly T[],
@@ -114,7 +115,8 @@ function scanLines({ backups, incomplete, found, lost, unreadable, foreign, fore
   return [
     `${plural(backups, 'complete backup')} in the object store${incomplete === 0 ? '' : `, ${incomplete} not complete`}`,
     ...(found.length === 0 ? [] : [`Not known before: ${found.length}`, ...list(found, named)]),
-    ...(lost.length === 0 ? [] : [`Not there any more: ${lost.length}`, ...list(lost, named)]),
+    ...(lost.length === 0 ? [] : [`Missing there: ${lost.length}`, ...list(lost, named)]),
+    ...(mended === 0 ? [] : [`Of this station's own journal said again: ${plural(mended, 'segment')}`]),
     ...list(unreadable, (each) => `  FAILED  ${each.mac} ${each.id}: ${printable(each.error.message)}`),
     ...(foreign === 0
       ? []

@@ -3,8 +3,9 @@
 import { type EspdError, toEspdError } from '../../errors.ts';
 import { type Fleet, judge } from '../../replication/open.ts';
 import type { Bucket } from '../../replication/push-backup.ts';
-import { type Waiting, findWaiting, isOfOneBackup, pushOne } from '../../replication/replicator.ts';
+import { isOfOneBackup, pushOne } from '../../replication/replicator.ts';
 import type { KeptFacts } from '../../replication/state.ts';
+import { type Unpushed, type Waiting, findUnpushed } from '../../replication/unpushed.ts';
 import type { CommandContext } from '../context.ts';
 import { plural, printable } from '../text.ts';
 import { fleetOf, journalOf } from './open.ts';
@@ -28,25 +29,40 @@ export async function push(
   const fleet = fleetOf(context, env);
   try {
     await archive.checkReadable();
-    const waiting = await waitingOf(context, fleet, options.boards);
+    const { waiting, removed } = await unpushedOf(context, fleet, options.boards);
+    if (removed.length > 0) {
+      const them = removed.length === 1 ? 'It stays' : 'They stay';
+      out.note(
+        `${plural(removed.length, 'backup')} here ${removed.length === 1 ? 'was' : 'were'} removed from the object store ` +
+          `by its retention. ${them} out of it; what is pinned (espd pin) goes there again`,
+      );
+    }
     if (options.probe) await fleet.probe(context.signal);
-    return await (options.dryRun ? tell(context, fleet, waiting) : pushAll(context, fleet, waiting));
+    return await (options.dryRun ? tell(context, fleet, waiting, removed) : pushAll(context, fleet, waiting, removed));
   } finally {
     out.status('');
     fleet.close();
   }
 }
 
-async function waitingOf({ archive }: CommandContext, fleet: Fleet, boards: readonly string[]): Promise<Waiting[]> {
-  if (boards.length === 0) return findWaiting(archive, fleet);
-  const all: Waiting[] = [];
+async function unpushedOf({ archive }: CommandContext, fleet: Fleet, boards: readonly string[]): Promise<Unpushed> {
+  if (boards.length === 0) return findUnpushed(archive, fleet);
+  const waiting: Waiting[] = [];
+  const removed: Waiting[] = [];
   for (const mac of new Set(await Promise.all(boards.map((text) => archive.resolveBoard(text))))) {
-    all.push(...(await findWaiting(archive, fleet, mac)));
+    const ofBoard = await findUnpushed(archive, fleet, mac);
+    waiting.push(...ofBoard.waiting);
+    removed.push(...ofBoard.removed);
   }
-  return all;
+  return { waiting, removed };
 }
 
-async function tell({ out }: CommandContext, fleet: Fleet, waiting: readonly Waiting[]): Promise<undefined> {
+async function tell(
+  { out }: CommandContext,
+  fleet: Fleet,
+  waiting: readonly Waiting[],
+  removed: readonly Waiting[],
+): Promise<undefined> {
   const facts = (await fleet.state.facts()) ?? null;
   const place = printable(fleet.place);
   if (waiting.length === 0) out.line(`Every backup is in the object store, ${place}`);
@@ -54,7 +70,12 @@ async function tell({ out }: CommandContext, fleet: Fleet, waiting: readonly Wai
   for (const { mac, id } of waiting.slice(0, MAX_NAMED)) out.line(`  ${mac}  ${id}`);
   if (waiting.length > MAX_NAMED) out.line(`  and ${waiting.length - MAX_NAMED} more`);
   noteFacts(out, facts);
-  out.document({ store: fleet.place, station: await fleet.state.station(), facts: factsJson(facts), waiting });
+  out.document({
+    store: fleet.place,
+    station: await fleet.state.station(),
+    facts: factsJson(facts),
+    ...{ waiting, removed },
+  });
   return undefined;
 }
 
@@ -62,6 +83,7 @@ async function pushAll(
   context: CommandContext,
   fleet: Fleet,
   waiting: readonly Waiting[],
+  removed: readonly Waiting[],
 ): Promise<EspdError | undefined> {
   const { archive, out, signal } = context;
   const pushed: (Waiting & { readonly place: string; readonly sentBytes: number })[] = [];
@@ -105,8 +127,7 @@ async function pushAll(
     store: fleet.place,
     station: await fleet.state.station(),
     facts: factsJson(bucket?.facts ?? null),
-    pushed,
-    failures,
+    ...{ pushed, failures, removed },
     ...(error === undefined ? {} : { error }),
   });
   return error;

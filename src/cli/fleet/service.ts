@@ -3,11 +3,12 @@
  * backups take from them, and what is removed because of it. Loaded where the config names a store.
  */
 
-import { lookMsOf } from '../../config/store.ts';
+import { lookMsOf, scanMsOf } from '../../config/store.ts';
 import type { StoreConfig } from '../../config/store.ts';
 import type { EventBus } from '../../daemon/events.ts';
 import type { Freshness } from '../../replication/journal/freshness.ts';
 import type { News } from '../../replication/journal/news.ts';
+import { type Scan, scanFault } from '../../replication/journal/scan.ts';
 import type { Fleet } from '../../replication/open.ts';
 import { fillLibrary } from '../../replication/other-stations.ts';
 import { Replicator } from '../../replication/replicator.ts';
@@ -62,7 +63,7 @@ function makeReplicator(context: CommandContext, store: StoreConfig, events: Eve
   const { archive, clock } = context;
   const journal = journalOf(context, fleet);
   const replicator = new Replicator({
-    ...{ archive, clock, fleet, journal, random: Math.random, lookMs: lookMsOf(store) },
+    ...{ archive, clock, fleet, journal, random: Math.random, lookMs: lookMsOf(store), scanMs: scanMsOf(store) },
     onPushed: ({ mac, id }, { sentBytes }, waiting) =>
       events.emit({ type: 'backup-pushed', mac, id, sentBytes, waiting }),
     onFailed: (backup, error, waiting) =>
@@ -74,6 +75,9 @@ function makeReplicator(context: CommandContext, store: StoreConfig, events: Eve
       events.emit({ type: 'stations-heard', ...countsOf(news) });
       void tellNames(archive, events, news);
     },
+    onScanned: (scan) => {
+      events.emit({ type: 'store-compared', ...comparisonOf(scan) });
+    },
     onTrouble: ({ station, code, message, segments }) =>
       events.emit({ type: 'journal-unread', station, error: { code, message, hint: UNREAD_HINT }, segments }),
   });
@@ -83,7 +87,16 @@ function makeReplicator(context: CommandContext, store: StoreConfig, events: Eve
   return replicator;
 }
 
-const UNREAD_HINT = 'It is asked for again now and then. What it told of backups is found by: espd pull --scan';
+const UNREAD_HINT =
+  'It is asked for again now and then. Its station says it again once it notices: at once with espd pull --scan there';
+
+function comparisonOf(scan: Scan) {
+  const { backups, lost, unreadable, mended } = scan;
+  const macs = [...new Set(lost.map(({ mac }) => mac))].slice(0, MAX_NAMED);
+  const again = lost.filter(({ isOwn }) => isOwn).length;
+  const counts = { backups, missing: lost.length, again, unreadable: unreadable.length, mended };
+  return { ...counts, macs, error: scanFault(scan)?.toJSON() ?? null };
+}
 
 function countsOf({ stations, macs, backups, removed, marks }: News) {
   return { stations, boards: macs.length, macs: macs.slice(0, MAX_NAMED), backups, removed, marks };

@@ -118,7 +118,7 @@ export const statusAnswer = z.looseObject({
   attention: z.array(
     z.looseObject({
       at,
-      about: z.enum(['port', 'board', 'archive', 'disk', 'config']).or(z.string()),
+      about: z.enum(['port', 'line', 'board', 'archive', 'store', 'disk', 'config']).or(z.string()),
       port: z.string().nullable(),
       mac: mac.nullable(),
       error: errorAnswer,

@@ -11,6 +11,7 @@ export function addingTo(library: BlockLibrary, archive: JournalArchive): Journa
     resolveBackup: (mac, which) => archive.resolveBackup(mac, which),
     elsewhere: {
       of: (mac) => elsewhere.of(mac),
+      gone: (mac) => elsewhere.gone(mac),
       forget: (gone) => elsewhere.forget(gone),
       receive: (mac, file, station, lines) => elsewhere.receive(mac, file, station, lines),
       ownLines: (mac, file, fromByte) => elsewhere.ownLines(mac, file, fromByte),

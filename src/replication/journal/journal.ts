@@ -10,6 +10,7 @@ import { type Freshness, freshnessOf } from './freshness.ts';
 import type { News } from './news.ts';
 import { type LookOptions, readJournals } from './reader.ts';
 import { Receiver } from './receive.ts';
+import { mendJournal } from './mend.ts';
 import { type Scan, type ScanOptions, scanStore } from './scan.ts';
 import { encodeLine } from './segment.ts';
 import { JournalState } from './state.ts';
@@ -57,14 +58,35 @@ export class Journal {
 
   /** Takes in what others have said. @throws EspdError `store-...`, `disk-full`, `archive-unwritable` */
   look(bucket: Bucket, options: LookOptions): Promise<News> {
-    const { clock, version } = this.#parts;
-    const parts = { clock, version, state: this.#state, receiver: this.#receiver };
-    return this.#adding(() => readJournals(parts, bucket, options), options.signal);
+    return this.#adding(() => this.#read(bucket, options), options.signal);
   }
 
-  /** Compares with everything that lies in the bucket. */
+  #read(bucket: Bucket, options: LookOptions): Promise<News> {
+    const { clock, version } = this.#parts;
+    return readJournals({ clock, version, state: this.#state, receiver: this.#receiver }, bucket, options);
+  }
+
+  /**
+   * Compares with everything that lies in the bucket. What of this station's own journal is missing or damaged there is said
+   * again. @throws EspdError `store-...`, `disk-full`, `archive-...`
+   */
   scan(bucket: Bucket, options: ScanOptions): Promise<Scan> {
-    return this.#adding(() => scanStore(this.#parts, bucket, options), options.signal);
+    const { archive, clock } = this.#parts;
+    const { signal } = options;
+    const hear = async () => {
+      while ((await this.#read(bucket, { signal, isThorough: true })).isMore);
+    };
+    return this.#adding(async () => {
+      const scan = await scanStore({ archive, clock, hear }, bucket, options);
+      const mended = await mendJournal({ archive, clock, state: this.#state }, bucket, signal);
+      await this.#state.keepScanned(clock.date().toISOString());
+      return { ...scan, mended: mended ?? 0 };
+    }, signal);
+  }
+
+  /** When everything was compared last, ISO 8601 UTC; null = never. */
+  scannedAt(): Promise<string | null> {
+    return this.#state.scannedAt();
   }
 
   /** Backups that were removed from the bucket: surely said, now or at a later {@link write}, when it resolves. */

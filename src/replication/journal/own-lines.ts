@@ -12,9 +12,10 @@ import { type Mac, macToFolder } from '../../mac.ts';
 import { folderKey } from '../layout.ts';
 import { CHECKSUMS, openLocalBackup } from '../local-backup.ts';
 import type { Bucket } from '../push-backup.ts';
-import type { Done } from '../state.ts';
+import type { DoneLine } from '../state.ts';
 import { encodeLine } from './segment.ts';
 import type { Cursor, JournalState } from './state.ts';
+import { whenNoted } from './when-noted.ts';
 
 export interface OwnSteps {
   readonly archive: JournalArchive;
@@ -24,7 +25,7 @@ export interface OwnSteps {
 
 /** What of the archive has to do with journals. */
 export interface JournalArchive extends Pick<Archive, 'root' | 'boards' | 'resolveBackup'> {
-  readonly elsewhere: Pick<ArchiveElsewhere, 'of' | 'note' | 'forget' | 'receive' | 'ownLines'>;
+  readonly elsewhere: Pick<ArchiveElsewhere, 'of' | 'gone' | 'note' | 'forget' | 'receive' | 'ownLines'>;
 }
 
 /** Lines that belong together, and what the cursor is when they are said. */
@@ -65,7 +66,7 @@ async function* fromDone(
     const each = done[index];
     if (each === undefined) continue;
     signal.throwIfAborted();
-    const line = await backupLine(parts, bucket, each, signal);
+    const line = each.isGone ? undefined : await backupLine(parts, bucket, each, signal);
     yield {
       lines: line === undefined ? [] : [line],
       reached: (now) => (now.done = { count: index + 1, last: nameOf(each) }),
@@ -73,7 +74,8 @@ async function* fromDone(
   }
 }
 
-const nameOf = (done: Done | undefined) => (done === undefined ? '' : `${done.mac} ${done.id}`);
+const nameOf = (done: DoneLine | undefined) =>
+  done === undefined ? '' : `${done.mac} ${done.id}${done.isGone ? ' gone' : ''}`;
 
 /**
  * Noted here too. The store is asked whether it is still there: a state that was lost may say the same again long after
@@ -82,18 +84,15 @@ const nameOf = (done: Done | undefined) => (done === undefined ? '' : `${done.ma
 async function backupLine(
   { archive, clock }: OwnSteps,
   { id: store, layout, store: objects }: Bucket,
-  { mac, id, place }: Done,
+  { mac, id, place }: DoneLine,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const key = folderKey(layout, place, mac, id);
   const folder = key.slice(layout.prefix.length);
   const sums = await objects.head(key + CHECKSUMS, { signal });
-  if (sums === undefined) {
-    const gone = { mac, id, store, folder, at: clock.date().toISOString() };
-    await archive.elsewhere.forget(gone);
-    return undefined;
-  }
-  const at = new Date(sums.writtenMs ?? clock.date().getTime()).toISOString();
+  // Who has removed it has said so; if nobody has, the next scan finds it missing.
+  if (sums === undefined) return undefined;
+  const at = await whenNoted(archive.elsewhere, { mac, store, folder }, sums.writtenMs ?? clock.date().getTime());
   const content = (await localManifest(archive, mac, id)) ?? (await notedManifest(archive, mac, folder));
   // Removed here before it was ever said: a full scan of another station finds it.
   if (content === undefined) return undefined;

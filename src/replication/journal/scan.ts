@@ -1,11 +1,12 @@
 /**
  * Compares what is noted of a store with everything that lies there: for backups that no journal tells of (a folder that
- * was copied there, a journal that was lost), and for notes of backups that are gone. The bucket's folders are the truth.
+ * was copied there, a journal that was lost), and for backups that should be there and are missing (somebody has emptied
+ * the bucket, a rule of the store has ended them). The bucket's folders are the truth.
  */
 
 import { createHash } from 'node:crypto';
 import { parseChecksums } from '../../archive/checksums.ts';
-import type { StoredBackup } from '../../archive/elsewhere/types.ts';
+import type { NotedGone, StoredBackup } from '../../archive/elsewhere/types.ts';
 import { type Manifest, contradictions, parseManifest } from '../../archive/manifest.ts';
 import type { Clock } from '../../clock.ts';
 import { EspdError, hasCode, toEspdError } from '../../errors.ts';
@@ -15,9 +16,12 @@ import { decryptWhole } from '../encryption.ts';
 import { ENCRYPTED, PROBES, boundName } from '../layout.ts';
 import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
 import type { Bucket } from '../push-backup.ts';
-import { type FolderName, folderOf, homeOf, parseFolder } from '../layout.ts';
+import { type FolderName, folderOf, parseFolder } from '../layout.ts';
+import { removalKey } from '../removal/format.ts';
+import { type Done, doneOf } from '../state.ts';
 import { JOURNAL } from './names.ts';
 import type { JournalArchive } from './own-lines.ts';
+import { whenNoted } from './when-noted.ts';
 
 /** What else espd keeps in a bucket. */
 const OTHERS = [JOURNAL, PROBES, 'leases/', 'removals/'];
@@ -36,13 +40,20 @@ export interface Scan {
   readonly incomplete: number;
   /** That were not noted. */
   readonly found: readonly Found[];
-  /** That were noted, and are gone. */
-  readonly lost: readonly Found[];
+  /** That should be there and are missing: no station has said that it removed them. */
+  readonly lost: readonly Lost[];
   /** That are there and cannot be noted. */
   readonly unreadable: readonly (Found & { readonly error: EspdError })[];
+  /** Segments of this station's own journal that were missing or damaged: what they told is said again. */
+  readonly mended: number;
   /** Objects that are none of espd's: how many, and the first of them. */
   readonly foreign: number;
   readonly foreignNames: readonly string[];
+}
+
+export interface Lost extends Found {
+  /** This station had put it there: it waits to be put there again, as far as it is still here. */
+  readonly isOwn: boolean;
 }
 
 export interface ScanOptions {
@@ -50,42 +61,74 @@ export interface ScanOptions {
   readonly onProgress?: (objects: number) => void;
 }
 
+export interface ScanParts {
+  readonly archive: JournalArchive;
+  readonly clock: Clock;
+  /** Takes in all that other stations have said until now. */
+  readonly hear: () => Promise<void>;
+}
+
 /** Reads and notes; changes nothing in the store. @throws EspdError `store-...`, `archive-...` */
-export async function scanStore(
-  parts: { readonly archive: JournalArchive; readonly clock: Clock },
-  bucket: Bucket,
-  options: ScanOptions,
-): Promise<Scan> {
+export async function scanStore(parts: ScanParts, bucket: Bucket, options: ScanOptions): Promise<Omit<Scan, 'mended'>> {
   return new Scanning(parts, bucket, options).run();
+}
+
+/** What is wrong with what lies there; undefined where nothing is. */
+export function scanFault({ lost, unreadable }: Scan): EspdError | undefined {
+  const [first] = unreadable;
+  if (lost.length === 0) return first?.error;
+  const own = lost.filter(({ isOwn }) => isOwn).length;
+  const what = lost.length === 1 ? 'A backup is' : `${lost.length} backups are`;
+  const again =
+    own === 0
+      ? 'Another station had put there what is missing, and puts it there again if it still has it'
+      : `${own === lost.length ? 'What' : `${own} of them: what`} is still here is put there again (now: espd push)`;
+  return new EspdError('store-lost', `${what} missing in the object store, and no station has removed it`, {
+    hint: `${again}. Find out who or what empties the bucket: a rule of the store, or another program`,
+  });
 }
 
 type Files = Map<string, ObjectFacts>;
 
+/** What should lie in the store, and was in no list. */
+interface Suspect extends Found {
+  /** When it was noted as complete; null = it was not. */
+  readonly notedAt: string | null;
+  /** Null: another station has put it there. */
+  readonly done: Done | null;
+}
+
 class Scanning {
   readonly #archive: JournalArchive;
   readonly #clock: Clock;
+  readonly #hear: ScanParts['hear'];
   readonly #bucket: Bucket;
   readonly #options: ScanOptions;
   readonly #found: Found[] = [];
-  readonly #lost: Found[] = [];
+  readonly #lost: Lost[] = [];
+  readonly #suspects: Suspect[] = [];
+  /** Backups that this station has put there, by board. */
+  readonly #done = new Map<Mac, Done[]>();
   readonly #unreadable: (Found & { readonly error: EspdError })[] = [];
   readonly #foreignNames: string[] = [];
   readonly #counts = { backups: 0, incomplete: 0, foreign: 0 };
   /** Boards of each home that the list had. */
   readonly #seen = new Set<string>();
 
-  constructor(
-    { archive, clock }: { readonly archive: JournalArchive; readonly clock: Clock },
-    bucket: Bucket,
-    options: ScanOptions,
-  ) {
+  constructor({ archive, clock, hear }: ScanParts, bucket: Bucket, options: ScanOptions) {
     this.#archive = archive;
     this.#clock = clock;
+    this.#hear = hear;
     this.#bucket = bucket;
     this.#options = options;
   }
 
-  async run(): Promise<Scan> {
+  async run(): Promise<Omit<Scan, 'mended'>> {
+    for (const done of doneOf(await this.#bucket.state.done()).values()) {
+      const ofBoard = this.#done.get(done.mac);
+      if (ofBoard === undefined) this.#done.set(done.mac, [done]);
+      else ofBoard.push(done);
+    }
     // A list is sorted by keys, so what belongs to a board of one home comes together.
     let board: Pick<FolderName, 'mac' | 'home'> | undefined;
     let folders = new Map<string, Files>();
@@ -108,10 +151,11 @@ class Scanning {
       folders.set(folder.id, files);
     }
     if (board !== undefined) await this.#compare(board, folders);
-    for (const mac of (await this.#archive.boards()).macs) {
-      const unseen = (await this.#noted(mac)).filter((each) => !this.#seen.has(`${homeOf(each) ?? ''} ${mac}`));
-      for (const each of unseen) await this.#forgetIfGone(each);
+    for (const mac of new Set([...(await this.#archive.boards()).macs, ...this.#done.keys()])) {
+      const isUnseen = ({ folder }: Found) => !this.#seen.has(`${parseFolder(folder)?.home ?? ''} ${mac}`);
+      this.#suspects.push(...(await this.#expected(mac)).filter(isUnseen));
     }
+    await this.#settle();
     return {
       ...this.#counts,
       ...{ found: this.#found, lost: this.#lost, unreadable: this.#unreadable, foreignNames: this.#foreignNames },
@@ -134,8 +178,8 @@ class Scanning {
 
   async #compare({ mac, home }: Pick<FolderName, 'mac' | 'home'>, folders: ReadonlyMap<string, Files>): Promise<void> {
     this.#seen.add(`${home} ${mac}`);
-    const noted = (await this.#noted(mac)).filter((each) => homeOf(each) === home);
-    const known = new Set(noted.map(({ id }) => id));
+    const expected = (await this.#expected(mac)).filter(({ folder }) => parseFolder(folder)?.home === home);
+    const known = new Set(expected.flatMap(({ id, notedAt }) => (notedAt === null ? [] : [id])));
     for (const [id, files] of folders) {
       this.#options.signal.throwIfAborted();
       if (!files.has(CHECKSUMS)) this.#counts.incomplete++;
@@ -144,11 +188,23 @@ class Scanning {
         if (!known.has(id)) await this.#note({ mac, id, home }, files);
       }
     }
-    for (const each of noted) if (folders.get(each.id)?.has(CHECKSUMS) !== true) await this.#forgetIfGone(each);
+    this.#suspects.push(...expected.filter(({ id }) => folders.get(id)?.has(CHECKSUMS) !== true));
   }
 
-  async #noted(mac: Mac): Promise<StoredBackup[]> {
-    return (await this.#archive.elsewhere.of(mac)).filter(({ store }) => store === this.#bucket.id);
+  /** What is noted of this store, and what this station has put there. */
+  async #expected(mac: Mac): Promise<Suspect[]> {
+    const { id: store, layout } = this.#bucket;
+    const expected = new Map<string, Suspect>();
+    for (const noted of await this.#archive.elsewhere.of(mac)) {
+      const { id, folder, at: notedAt } = noted;
+      if (noted.store === store) expected.set(folder, { mac, id, folder, notedAt, done: null });
+    }
+    for (const done of this.#done.get(mac) ?? []) {
+      const { id, place } = done;
+      const folder = folderOf({ mac, id, home: place === 'shared' ? '' : layout.station });
+      expected.set(folder, { mac, id, folder, notedAt: expected.get(folder)?.notedAt ?? null, done });
+    }
+    return [...expected.values()];
   }
 
   async #note(name: FolderName, files: Files): Promise<void> {
@@ -157,11 +213,11 @@ class Scanning {
     try {
       const { manifest, manifestSha256 } = await this.#readManifest(name, folder, files);
       const writtenMs = files.get(CHECKSUMS)?.writtenMs ?? this.#clock.date().getTime();
-      // Just before the journal's time: what that says of the station counts.
-      const at = new Date(writtenMs - 1).toISOString();
       const station = home === '' ? stationOf(manifest) : home;
       const { elsewhere } = this.#archive;
       const place = { mac, id, store: this.#bucket.id, folder };
+      // Just before the journal's time: what that says of the station counts.
+      const at = await whenNoted(elsewhere, place, writtenMs - 1);
       if (await elsewhere.note({ ...place, at, station, manifestSha256, manifest }))
         this.#found.push({ mac, id, folder });
     } catch (error) {
@@ -205,15 +261,36 @@ class Scanning {
     return { manifest, manifestSha256: sha256(bytes) };
   }
 
-  /** A list may lag: only where the object itself is not there, it is gone. */
-  async #forgetIfGone({ mac, id, store, folder, at }: StoredBackup): Promise<void> {
-    const { layout } = this.#bucket;
+  /**
+   * A list may lag, and a pruner may be at it: missing is what the store itself does not have, what is not being removed, and
+   * what no station has told of until after that. So the journals are heard last.
+   */
+  async #settle(): Promise<void> {
+    const { store, layout } = this.#bucket;
     const { signal } = this.#options;
-    const key = `${layout.prefix}${folder}${CHECKSUMS}`;
-    if ((await this.#bucket.store.head(key, { signal })) !== undefined) return;
-    const later = new Date(Math.max(this.#clock.date().getTime(), Date.parse(at) + 1)).toISOString();
-    if (await this.#archive.elsewhere.forget({ mac, id, store, folder, at: later }))
-      this.#lost.push({ mac, id, folder });
+    const missing: Suspect[] = [];
+    for (const suspect of this.#suspects) {
+      if ((await store.head(layout.prefix + suspect.folder + CHECKSUMS, { signal })) !== undefined) continue;
+      if ((await store.head(removalKey(layout.prefix, suspect.folder), { signal })) === undefined)
+        missing.push(suspect);
+    }
+    if (missing.length > 0) await this.#hear();
+    for (const suspect of missing) await this.#noteMissing(suspect);
+  }
+
+  async #noteMissing({ mac, id, folder, notedAt, done }: Suspect): Promise<void> {
+    const { elsewhere } = this.#archive;
+    const { id: store, state } = this.#bucket;
+    const isThis = (each: StoredBackup | NotedGone) => each.store === store && each.folder === folder;
+    const gone = (await elsewhere.gone(mac)).find(isThis);
+    // Who has removed it has told of it, and then it should not come back by itself.
+    if (gone !== undefined && gone.isMissing !== true) return;
+    const nowMs = Math.max(this.#clock.date().getTime(), notedAt === null ? 0 : Date.parse(notedAt) + 1);
+    const isNews = await elsewhere.forget({
+      ...{ mac, id, store, folder, at: new Date(nowMs).toISOString(), isMissing: true },
+    });
+    if (done !== null) await state.addGone([done]);
+    if (isNews || done !== null) this.#lost.push({ mac, id, folder, isOwn: done !== null });
   }
 
   #foreign(name: string): void {

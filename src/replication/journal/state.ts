@@ -57,13 +57,15 @@ const heardSchema = z.object({
   stations: z.record(z.string().max(64), stationSchema),
 });
 
+const scannedSchema = z.object({ at: z.iso.datetime() });
+
 export type Cursor = z.output<typeof cursorSchema>;
 export type Heard = z.output<typeof heardSchema>;
 export type HeardStation = z.output<typeof stationSchema>;
 /** Segments that could not be read: asked for again, later and later. */
 export type Unread = z.output<typeof gapSchema>;
 
-const nothingSaid = (): Cursor => ({
+export const nothingSaid = (): Cursor => ({
   ...{ next: null, done: { count: 0, last: '' }, outbox: { byte: 0 }, marks: {}, putAt: null },
 });
 
@@ -103,6 +105,15 @@ export class JournalState {
       if (other === undefined || other.next <= mine.next) stations[name] = mine;
     }
     await replaceFile(join(this.#folder, 'heard.json'), JSON.stringify({ ...reached, stations }));
+  }
+
+  /** When all that lies in the store was compared last; null = never. */
+  async scannedAt(): Promise<string | null> {
+    return (await readJson(join(this.#folder, 'scanned.json'), scannedSchema))?.at ?? null;
+  }
+
+  async keepScanned(at: string): Promise<void> {
+    await replaceFile(join(this.#folder, 'scanned.json'), JSON.stringify({ at }));
   }
 
   /** Lines that go into the journal and stand nowhere else. On the disk when it resolves. */

@@ -13,7 +13,7 @@ import { gather } from '../put-image.ts';
 import { takeLock } from './lock.ts';
 import { MAX_SEQ, journalFolder, parseSegmentName, segmentName } from './names.ts';
 import { type OwnSteps, ownSteps } from './own-lines.ts';
-import { MAX_LINES, MAX_SEGMENT_BYTES, encodeSegment } from './segment.ts';
+import { MAX_LINES, MAX_SEGMENT_BYTES, type SegmentHead, encodeSegment } from './segment.ts';
 import type { Cursor, JournalState } from './state.ts';
 
 /** A station that has nothing to say says so this often: who is silent for longer is gone, or has no network. */
@@ -33,22 +33,61 @@ export interface WriterParts extends OwnSteps {
 }
 
 /** Undefined: another process of this station is at it. */
-export async function writeJournal(
+export function writeJournal(
   parts: WriterParts,
   bucket: Bucket,
   signal: AbortSignal,
   onProgress: (lines: number) => void = () => undefined,
 ): Promise<Written | undefined> {
-  const lock = await takeLock(parts.state.lockFile, parts.clock, signal);
+  return withJournal(parts, signal, (touch) =>
+    writeLocked(parts, bucket, signal, async (lines) => {
+      await touch();
+      onProgress(lines);
+    }),
+  );
+}
+
+/**
+ * Does what only one process of this station may do at a time.
+ * @param work says by `touch`, now and then, that it is still at it
+ * @returns undefined where another process is
+ */
+export async function withJournal<T>(
+  { state, clock }: Pick<WriterParts, 'state' | 'clock'>,
+  signal: AbortSignal,
+  work: (touch: () => Promise<void>) => Promise<T>,
+): Promise<T | undefined> {
+  const lock = await takeLock(state.lockFile, clock, signal);
   if (lock === undefined) return undefined;
   try {
-    return await new Writing(parts, bucket, signal, async (lines) => {
-      await lock.touch();
-      onProgress(lines);
-    }).run();
+    return await work(() => lock.touch());
   } finally {
     await lock.release();
   }
+}
+
+/** For whoever has the lock: see {@link withJournal}. @param onSegment is told how many lines are said */
+export function writeLocked(
+  parts: WriterParts,
+  bucket: Bucket,
+  signal: AbortSignal,
+  onSegment: (lines: number) => Promise<void>,
+): Promise<Written> {
+  return new Writing(parts, bucket, signal, onSegment).run();
+}
+
+/** A segment as it lies in the bucket: its key, with prefix, and its bytes. */
+export async function sealSegment(
+  { key, layout }: Pick<Bucket, 'key' | 'layout'>,
+  head: SegmentHead,
+  lines: readonly string[],
+): Promise<{ readonly key: string; readonly bytes: Buffer }> {
+  const name = segmentName(head.station, head.seq);
+  const bytes = encodeSegment(head, lines);
+  if (key === null) return { key: layout.prefix + name, bytes };
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  const sealed = await gather(encrypt(key, { name, sizeBytes: bytes.length, sha256 }, [bytes]));
+  return { key: layout.prefix + name + ENCRYPTED, bytes: sealed };
 }
 
 class Writing {
@@ -112,13 +151,11 @@ class Writing {
     let seq = next ?? (await this.#firstFree());
     for (let taken = 0; taken < MAX_TAKEN && seq <= MAX_SEQ; seq++) {
       const at = this.#parts.clock.date().toISOString();
-      const name = segmentName(layout.station, seq);
-      const object = await this.#seal(name, encodeSegment({ station: layout.station, seq, at }, lines));
-      const key = `${layout.prefix}${name}${this.#bucket.key === null ? '' : ENCRYPTED}`;
+      const { key, bytes } = await sealSegment(this.#bucket, { station: layout.station, seq, at }, lines);
       // Without conditions nobody but this process, which has the lock, writes here: but a cursor may have been lost.
       const isFree = hasConditions || (await store.head(key, { signal })) === undefined;
       const condition = hasConditions ? 'if-absent' : undefined;
-      if (isFree && (await store.put(key, object, { condition, signal })) !== undefined) return { seq, at };
+      if (isFree && (await store.put(key, bytes, { condition, signal })) !== undefined) return { seq, at };
       if (++taken % TAKEN_MANY === 0) seq = Math.max(seq, (await this.#firstFree()) - 1);
     }
     throw new EspdError(
@@ -128,13 +165,6 @@ class Writing {
         hint: `Look at ${layout.prefix}${journalFolder(layout.station)} there: somebody else may write into it`,
       },
     );
-  }
-
-  async #seal(name: string, bytes: Buffer): Promise<Buffer> {
-    const { key } = this.#bucket;
-    if (key === null) return bytes;
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
-    return gather(encrypt(key, { name, sizeBytes: bytes.length, sha256 }, [bytes]));
   }
 
   /** Behind all that a list has. It may lag: a number that is taken is then found out by the put. */

@@ -378,6 +378,8 @@ describe('journals', () => {
       fake.objects.delete(`${FOLDER}/${ID0}/SHA256SUMS`);
       await one.write();
       assert.equal(said().filter(({ kind }) => kind === 'backup').length, 1);
+      // Whether somebody meant it, a scan finds out.
+      await one.journal.scan(await one.fleet.open(never), { signal: never });
       assert.deepEqual(await one.archive.elsewhere.of(MAC), []);
     });
 

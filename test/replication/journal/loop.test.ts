@@ -7,11 +7,12 @@ import { type TestContext, describe, test } from 'node:test';
 import type { Clock } from '../../../src/clock.ts';
 import { IDLE_LIMIT_MS } from '../../../src/store/http.ts';
 import type { EspdError } from '../../../src/errors.ts';
+import type { Scan } from '../../../src/replication/journal/scan.ts';
 import type { News, Trouble } from '../../../src/replication/journal/news.ts';
 import { segmentName } from '../../../src/replication/journal/names.ts';
 import { encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { Replicator } from '../../../src/replication/replicator.ts';
-import { MAC } from '../../archive/support.ts';
+import { ID0, MAC } from '../../archive/support.ts';
 import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
 import { type JournalOptions, type Station, hurriedClock, image, journalAt, never, station } from '../support.ts';
 
@@ -25,7 +26,7 @@ describe('the loop', () => {
   const running: Replicator[] = [];
   /** The loops end before their folders do, whatever came of the test. */
   const loopTest = (name: string, work: (t: TestContext) => Promise<void>): void => {
-    void test(name, async (t) => {
+    void test(name, { timeout: 120_000 }, async (t) => {
       try {
         await work(t);
       } finally {
@@ -37,7 +38,7 @@ describe('the loop', () => {
   /** Time goes on by its sleeps, which are told, and by nothing else. */
   function leapingClock() {
     let nowMs = 0;
-    const clock: Clock & { readonly sleeps: number[]; onSleep: () => void } = {
+    const clock: Clock & { readonly sleeps: number[]; onSleep: () => void; date: Clock['date'] } = {
       ...hurriedClock,
       ...{ sleeps: [], onSleep: () => undefined },
       now: () => nowMs,
@@ -55,7 +56,7 @@ describe('the loop', () => {
     return clock;
   }
 
-  function run(one: Station, options: JournalOptions & { clock?: Clock } = {}) {
+  function run(one: Station, options: JournalOptions & { clock?: Clock; scanMs?: number } = {}) {
     const told: string[] = [];
     const waiting: { is: (line: string) => boolean; resolve: () => void }[] = [];
     const tell = (line: string) => {
@@ -65,11 +66,12 @@ describe('the loop', () => {
     const { clock = leapingClock() } = options;
     const fleet = one.again();
     const replicator = new Replicator({
-      ...{ archive: one.archive, fleet, clock, random: () => 0.5, lookMs: LOOK_MS },
+      ...{ archive: one.archive, fleet, clock, random: () => 0.5, lookMs: LOOK_MS, scanMs: options.scanMs ?? null },
       journal: journalAt(one.archive, fleet, { ...options, clock }),
       onPushed: ({ id }) => tell(`pushed ${id}`),
       onFailed: (_, error: EspdError) => tell(`failed ${error.code}`),
       onNews: ({ backups, marks }: News) => tell(`news ${backups} ${marks}`),
+      onScanned: ({ lost, mended }: Scan) => tell(`scanned ${lost.length} ${mended}`),
       onTrouble: ({ station: name, code }: Trouble) => tell(`trouble ${name} ${code}`),
     });
     replicator.start();
@@ -122,6 +124,30 @@ describe('the loop', () => {
       clock.sleeps.every((ms) => ms === LOOK_MS),
       clock.sleeps.join(),
     );
+  });
+
+  loopTest('a bucket that was emptied is noticed and filled again', async (t) => {
+    const one = await station(t, endpoint);
+    await one.keep(image(1000));
+    await one.archive.marks.describe(MAC, { label: 'kitchen' });
+    const clock = leapingClock();
+    // An hour goes by in a moment for dates, too.
+    clock.date = () => new Date(Date.now() + clock.now());
+    const first = run(one, { clock, scanMs: 3_600_000 });
+    await first.until((line) => line === 'scanned 0 0');
+    for (const name of fake.names) if (!name.startsWith('probes/')) fake.objects.delete(name);
+    await first.until((line) => /^scanned 1 [1-9]/.test(line));
+    await first.until((line) => line === `pushed ${ID0}` && first.told.filter((each) => each === line).length === 2);
+    await first.until((line) => line === 'scanned 0 0' && first.told.filter((each) => each === line).length === 2);
+    assert.deepEqual(
+      first.told.filter((line) => /failed|trouble/.test(line)),
+      [],
+    );
+    const other = await station(t, endpoint);
+    await other.archive.checkWritable();
+    await other.look(true);
+    assert.equal((await other.archive.marks.about(MAC)).label, 'kitchen');
+    assert.equal((await other.archive.elsewhere.of(MAC)).length, 1);
   });
 
   loopTest('a store that is away is told once, and everything is heard when it is back', async (t) => {

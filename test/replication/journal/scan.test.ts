@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { FOLDER, ID0, MAC, OTHER_MAC, temporaryFolder } from '../../archive/support.ts';
 import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
-import { type Station, image, never, station } from '../support.ts';
+import { removalKey } from '../../../src/replication/removal/format.ts';
+import { findUnpushed } from '../../../src/replication/unpushed.ts';
+import { type Station, hurriedClock, image, never, station } from '../support.ts';
 
 describe('a scan of all that lies there', () => {
   const fake = new FakeS3();
@@ -41,6 +43,208 @@ describe('a scan of all that lies there', () => {
     const expected = await Promise.all(stations.map((each) => each.fleet.state.station()));
     assert.deepEqual(told, expected.sort());
     assert.deepEqual((await scan(one)).found, []);
+  });
+
+  describe('what should be there and is missing', () => {
+    const wipe = (is: (name: string) => boolean = () => true) => {
+      for (const name of fake.names) if (!name.startsWith('probes/') && is(name)) fake.objects.delete(name);
+    };
+    const backups = () => fake.names.filter((name) => name.endsWith('/SHA256SUMS'));
+
+    test('is put there again by the station that had put it there, once it is still here', async (t) => {
+      const one = await station(t, endpoint);
+      await one.keep(image(1000));
+      const released = await one.keep(image(1000, 2), { createdAt: '2026-11-24T10:00:00.000Z' });
+      await one.pushAll();
+      await one.write();
+      wipe();
+      await rm(released.path, { recursive: true });
+      assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] }, 'nobody knows yet');
+      const { lost, backups: complete } = await scan(one);
+      assert.equal(complete, 0);
+      assert.deepEqual(
+        lost.map(({ id, isOwn }) => [id, isOwn]),
+        [
+          [ID0, true],
+          [released.id, true],
+        ],
+      );
+      assert.deepEqual(await one.archive.elsewhere.of(MAC), []);
+      assert.deepEqual(await findUnpushed(one.archive, one.again()), { waiting: [{ mac: MAC, id: ID0 }], removed: [] });
+      await one.pushAll();
+      assert.equal(backups().length, 1);
+      await one.write();
+      assert.equal((await one.archive.elsewhere.of(MAC)).length, 1);
+      assert.deepEqual((await scan(one)).lost, [], 'what is not here any more is told of once');
+    });
+
+    test('also where this clock is an hour ahead of the store, and where only SHA256SUMS is missing', async (t) => {
+      const clock = { ...hurriedClock, date: () => new Date(Date.now() + 3_600_000) };
+      const one = await station(t, endpoint, {}, { clock });
+      await one.keep(image(1000));
+      await one.pushAll();
+      await one.write();
+      for (let round = 0; round < 2; round++) {
+        wipe((name) => name.endsWith('SHA256SUMS'));
+        assert.equal((await scan(one)).lost.length, 1);
+        await one.pushAll();
+        await one.write();
+        assert.deepEqual(((one_) => [one_.lost, one_.found])(await scan(one)), [[], []]);
+        assert.equal((await one.archive.elsewhere.of(MAC)).length, 1, 'noted as there, whatever the clocks say');
+      }
+    });
+
+    test('is told of by stations that have only heard of it, and put there by none of them', async (t) => {
+      const [one, two] = [await station(t, endpoint), await other(t)];
+      await one.keep(image(1000));
+      await one.pushAll();
+      await one.write();
+      await two.look(true);
+      wipe();
+      assert.deepEqual(
+        (await scan(two)).lost.map(({ isOwn }) => isOwn),
+        [false],
+      );
+      assert.deepEqual(await findUnpushed(two.archive, two.fleet), { waiting: [], removed: [] });
+      await scan(one);
+      await one.pushAll();
+      await one.write();
+      await two.look(true);
+      assert.equal((await two.archive.elsewhere.of(MAC)).length, 1);
+    });
+
+    test('is not that which a station has removed: it stays out, but for what is pinned', async (t) => {
+      const [one, two] = [await station(t, endpoint), await other(t)];
+      await one.keep(image(1000));
+      const later = await one.keep(image(1000, 2), { createdAt: '2026-11-24T10:00:00.000Z' });
+      await one.pushAll();
+      await one.write();
+      await two.look(true);
+      for (const { id, folder } of await two.archive.elsewhere.of(MAC)) {
+        wipe((name) => name.startsWith(folder));
+        await two.journal.add([{ mac: MAC, id, folder }]);
+      }
+      await two.write();
+      assert.deepEqual((await scan(one)).lost, [], 'the journals were heard before it was judged');
+      assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] });
+      // All that a lost state leaves is what the archive has noted.
+      await rm(join(one.folder, 'state'), { recursive: true });
+      const fleet = one.again();
+      const names = [ID0, later.id].map((id) => ({ mac: MAC, id }));
+      assert.deepEqual(await findUnpushed(one.archive, fleet), { waiting: [], removed: names });
+      await one.archive.marks.pin(MAC, ID0, { pinned: true, note: null });
+      const pinned = await findUnpushed(one.archive, fleet);
+      assert.deepEqual([pinned.waiting.map(({ id }) => id), pinned.removed.map(({ id }) => id)], [[ID0], [later.id]]);
+    });
+
+    test('is not that which is being removed now', async (t) => {
+      const one = await station(t, endpoint);
+      await one.keep(image(1000));
+      await one.pushAll();
+      await one.write();
+      wipe((name) => name.endsWith('SHA256SUMS'));
+      const [{ folder } = { folder: '' }] = await one.archive.elsewhere.of(MAC);
+      const bucket = await one.fleet.open(never);
+      await bucket.store.put(removalKey('', folder), Buffer.from('{}'));
+      assert.deepEqual((await scan(one)).lost, []);
+      assert.equal((await one.archive.elsewhere.of(MAC)).length, 1);
+    });
+
+    test('another backup of that name was removed: this one is not meant', async (t) => {
+      const one = await station(t, endpoint);
+      const backup = await one.keep(image(1000));
+      const [made] = [await other(t)];
+      await made.keep(image(1000, 7));
+      await made.pushAll();
+      await made.write();
+      await one.look(true);
+      const [stored] = await one.archive.elsewhere.of(MAC);
+      assert.equal(stored?.id, backup.id);
+      await one.archive.elsewhere.forget({ ...stored, at: new Date().toISOString() });
+      assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [{ mac: MAC, id: ID0 }], removed: [] });
+    });
+  });
+
+  describe('the journal of this station', () => {
+    const segments = (name: string) => fake.names.filter((each) => each.startsWith(`journal/${name}/`));
+    const labelOf = async (one: Station) => (await one.archive.marks.about(MAC)).label;
+
+    async function saidThrice(t: Parameters<typeof station>[0], config: object = {}): Promise<[Station, string[]]> {
+      const one = await station(t, endpoint, config);
+      await one.keep(image(1000));
+      for (const label of ['one', 'two', 'kitchen']) {
+        await one.archive.marks.describe(MAC, { label });
+        await one.pushAll();
+        await one.write();
+      }
+      const names = segments(await one.fleet.state.station());
+      assert.equal(names.length, 3);
+      return [one, names];
+    }
+
+    const damages: Record<string, (names: readonly string[]) => void> = {
+      'one is missing': ([, second = '']) => void fake.objects.delete(second),
+      'all are missing': (names) => names.forEach((name) => fake.objects.delete(name)),
+      'one is damaged': ([first = '']) => fake.replace(first, Buffer.from('nonsense')),
+      'one is empty': ([, , third = '']) => fake.replace(third, Buffer.alloc(0)),
+    };
+    for (const [what, damage] of Object.entries(damages)) {
+      test(`${what}: all is said again, and nothing stays unreadable`, async (t) => {
+        const [one, names] = await saidThrice(t);
+        damage(names);
+        const before = await other(t);
+        assert.ok((await before.look(true)).troubles.length > 0 || what === 'all are missing');
+        assert.ok((await scan(one)).mended > 0);
+        for (const each of [before, await other(t)]) {
+          assert.deepEqual((await each.look(true)).troubles, []);
+          assert.equal(await labelOf(each), 'kitchen');
+          assert.equal((await each.archive.elsewhere.of(MAC)).length, 1);
+        }
+        assert.equal((await scan(one)).mended, 0);
+      });
+    }
+
+    test('what is sound is not said again', async (t) => {
+      const [one, names] = await saidThrice(t);
+      assert.equal((await scan(one)).mended, 0);
+      assert.deepEqual(segments(await one.fleet.state.station()), names);
+    });
+
+    test('a number that nobody can have reached is not counted up to', async (t) => {
+      const [one] = await saidThrice(t);
+      fake.replace(`journal/${await one.fleet.state.station()}/9999999999.jsonl`, Buffer.from('x'));
+      assert.equal((await scan(one)).mended, 0);
+    });
+
+    test('ended at each request in turn, the next scan finishes it', async (t) => {
+      for (let last = 0, isDone = false; !isDone; last++) {
+        fake.objects.clear();
+        const [one, names] = await saidThrice(t);
+        fake.objects.delete(names[0] ?? '');
+        fake.replace(names[1] ?? '', Buffer.from('nonsense'));
+        const bucket = await one.fleet.open(never);
+        let count = 0;
+        const store = new Proxy(bucket.store, {
+          get: (target, key) => {
+            const member = Reflect.get(target, key) as unknown;
+            if (typeof member !== 'function') return member;
+            return (...args: unknown[]) => {
+              if (key !== 'now' && ++count > last) throw new Error('ended here');
+              return (member as (...all: unknown[]) => unknown).apply(target, args);
+            };
+          },
+        });
+        isDone = await one.journal.scan({ ...bucket, store }, { signal: never }).then(
+          () => true,
+          (error: unknown) => !/ended here/.test(String(error)),
+        );
+        await scan(one);
+        const late = await other(t);
+        assert.deepEqual((await late.look(true)).troubles, [], `ended after ${last} requests`);
+        assert.equal(await labelOf(late), 'kitchen');
+        assert.equal((await late.archive.elsewhere.of(MAC)).length, 1);
+      }
+    });
   });
 
   test('what is gone is forgotten, but not because a list lags', async (t) => {

@@ -1,0 +1,114 @@
+/**
+ * A station looks after its own journal. Where segments of it are missing or damaged in the bucket, it says everything again
+ * in new ones, and then puts empty ones in their places. So nothing stays unsaid, and nobody waits for ever for what cannot be
+ * read. Ended in between, it begins anew at the next look: what is said twice counts once.
+ */
+
+import { hasCode } from '../../errors.ts';
+import { ENCRYPTED } from '../layout.ts';
+import type { Bucket } from '../push-backup.ts';
+import { fetchSegment } from './fetch.ts';
+import { journalFolder, parseSegmentName, segmentName } from './names.ts';
+import { nothingSaid } from './state.ts';
+import { type WriterParts, sealSegment, withJournal, writeLocked } from './writer.ts';
+
+/** Numbers further behind the last one that this station has put are none of its own: it puts one after the other. */
+const MAX_AHEAD = 10_000;
+
+/** A segment that others cannot read. */
+interface Broken {
+  readonly seq: number;
+  readonly isThere: boolean;
+}
+
+/** @returns how many segments were mended; undefined where another process of this station is at its journal */
+export function mendJournal(parts: WriterParts, bucket: Bucket, signal: AbortSignal): Promise<number | undefined> {
+  return withJournal(parts, signal, async (touch) => {
+    const { state } = parts;
+    const cursor = await state.cursor();
+    const { broken, last } = await findBroken(parts, bucket, (cursor.next ?? 1) - 1, signal);
+    if (broken.length === 0) return 0;
+    await state.keepCursor({ ...nothingSaid(), next: last + 1, putAt: cursor.putAt });
+    await writeLocked(parts, bucket, signal, touch);
+    for (const each of broken) {
+      await putEmpty(parts, bucket, each, signal);
+      await touch();
+    }
+    return broken.length;
+  });
+}
+
+/** @param said number of the last segment that this station has put, as far as it knows */
+async function findBroken(
+  { clock }: WriterParts,
+  bucket: Bucket,
+  said: number,
+  signal: AbortSignal,
+): Promise<{ readonly broken: readonly Broken[]; readonly last: number }> {
+  const there = await listOwn(bucket, signal);
+  let last = said;
+  for (const seq of there.keys()) if (seq <= said + MAX_AHEAD) last = Math.max(last, seq);
+  const broken: Broken[] = [];
+  for (let seq = 1; seq <= last; seq++) {
+    const forms = there.get(seq) ?? (await headOwn(bucket, seq, signal));
+    if (forms.length === 0) broken.push({ seq, isThere: false });
+    else if (!(await isReadable(bucket, seq, forms, clock.date(), signal))) broken.push({ seq, isThere: true });
+  }
+  return { broken, last };
+}
+
+/** In which forms each segment is there: encrypted, or not. */
+async function listOwn({ store, layout }: Bucket, signal: AbortSignal): Promise<Map<number, boolean[]>> {
+  const prefix = layout.prefix + journalFolder(layout.station);
+  const there = new Map<number, boolean[]>();
+  for (let from: string | null = null; ;) {
+    const page = await store.list({ prefix, from, signal });
+    for (const { key } of page.objects) {
+      const segment = parseSegmentName(key.slice(prefix.length));
+      if (segment !== undefined) there.set(segment.seq, [...(there.get(segment.seq) ?? []), segment.isEncrypted]);
+    }
+    if (page.next === null) return there;
+    from = page.next;
+  }
+}
+
+/** A list may lag. */
+async function headOwn({ store, layout }: Bucket, seq: number, signal: AbortSignal): Promise<boolean[]> {
+  const key = layout.prefix + segmentName(layout.station, seq);
+  const forms: boolean[] = [];
+  for (const isEncrypted of [true, false]) {
+    const facts = await store.head(key + (isEncrypted ? ENCRYPTED : ''), { signal });
+    if (facts !== undefined) forms.push(isEncrypted);
+  }
+  return forms;
+}
+
+async function isReadable(
+  bucket: Bucket,
+  seq: number,
+  forms: readonly boolean[],
+  now: Date,
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (const isEncrypted of forms) {
+    try {
+      const found = await fetchSegment(bucket, { name: bucket.layout.station, seq, isEncrypted }, now, signal);
+      // Of a newer espd, which this station had: it is sound.
+      if (found !== undefined && found.reading.kind !== 'damaged') return true;
+    } catch (error) {
+      // With a key that is not here any more: other stations may have it.
+      if (hasCode(error, 'store-key')) return true;
+      if (!hasCode(error, 'store-damaged')) throw error;
+    }
+  }
+  return false;
+}
+
+/** Nobody but this station writes here, and what is replaced has just been found to be of no use. */
+async function putEmpty({ clock }: WriterParts, bucket: Bucket, broken: Broken, signal: AbortSignal): Promise<void> {
+  const { layout, store, hasConditions } = bucket;
+  const head = { station: layout.station, seq: broken.seq, at: clock.date().toISOString() };
+  const { key, bytes } = await sealSegment(bucket, head, []);
+  const condition = hasConditions && !broken.isThere ? 'if-absent' : undefined;
+  await store.put(key, bytes, { condition, signal });
+}
