@@ -53,6 +53,8 @@ export interface CommandContext {
   /** What a restore is about to do is told to whoever shows it elsewhere. */
   readonly onPlan: (plan: unknown) => void;
   readonly onProgress: (port: string, progress: Progress) => void;
+  /** How much of what has to come from the object store has come. */
+  readonly onFetch: (doneBytes: number, totalBytes: number) => void;
   /** What was noted of a board or a backup; a running daemon tells others, if the command goes through it. */
   readonly onMark: (mark: MarkMessage) => void;
   listPorts(): Promise<readonly PortInfo[]>;
@@ -119,6 +121,7 @@ export async function openContext(
     },
     onPlan: (plan) => service?.onPlan(plan),
     onMark: (mark) => service?.onMark(mark),
+    onFetch: (doneBytes, totalBytes) => service?.onProgress(null, { phase: 'fetching', doneBytes, totalBytes }),
     onProgress: (port, progress) => {
       out.progress(port, progress);
       service?.onProgress(port, progress);

@@ -61,7 +61,8 @@ export interface ServiceHost {
     signal: AbortSignal | undefined,
     onWait: (job: string) => void,
   ): Promise<ReleasePort>;
-  readonly onProgress: (port: string, progress: Progress) => void;
+  /** @param port null = the command works at none */
+  readonly onProgress: (port: string | null, progress: Progress) => void;
   /** What a restore is about to do; the next question is about it. */
   readonly onPlan: (plan: unknown) => void;
   /** One of many documents of a command that goes on. */

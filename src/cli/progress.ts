@@ -42,6 +42,7 @@ export const PHASE_WORDS: Readonly<Record<Progress['phase'], string>> = {
   verifying: 'verifying',
   leaving: 'starting its app',
   released: 'keeping',
+  fetching: 'fetching',
 };
 
 export class ProgressLines {

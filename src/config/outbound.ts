@@ -43,6 +43,7 @@ export const SENT_EVENTS = [
   'stations-heard',
   'journal-unread',
   'store-compared',
+  'backup-pulled',
   'backup-released',
   'store-removed',
   'store-pruned',

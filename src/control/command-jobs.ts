@@ -32,7 +32,8 @@ export interface CommandListener {
 }
 
 export interface CommandProgress {
-  readonly port: string;
+  /** Null: at none. */
+  readonly port: string | null;
   readonly phase: string;
   readonly mac?: string | undefined;
   readonly doneBytes?: number | undefined;
@@ -63,6 +64,8 @@ export interface CommandFacts extends Partial<CloneFacts> {
 interface CommandJob {
   readonly id: number;
   readonly kind: JobKind;
+  /** Its command line, to know it again. */
+  readonly line: string;
   run: CommandRun | undefined;
   plan: unknown;
   question: { readonly id: number; readonly text: string } | undefined;
@@ -95,13 +98,26 @@ export class CommandJobs {
    */
   async start(request: CommandRequest, archive: JobArchive): Promise<number> {
     const { args, kind, mac, port } = await commandOf(request, archive);
+    const line = args.join('\0');
+    // Two who want the same backup fetched wait for one that fetches it.
+    const same = [...this.#jobs.values()].find((job) => !job.hasEnded && !job.isCancelled && job.line === line);
+    if (kind === 'pull' && same !== undefined) return same.id;
     const running = [...this.#jobs.values()].filter(({ hasEnded }) => !hasEnded).length;
     if (running >= MOST_RUNNING) {
       throw new EspdError('daemon-busy', `${MOST_RUNNING} jobs of this kind run already`, { hint: 'Try again later' });
     }
     const { emit, numbers } = this.#parts;
     const job: CommandJob = {
-      ...{ id: numbers.next(), kind, run: undefined, plan: null, question: undefined, agreed: null, document: null },
+      ...{
+        id: numbers.next(),
+        kind,
+        line,
+        run: undefined,
+        plan: null,
+        question: undefined,
+        agreed: null,
+        document: null,
+      },
       clones: 'many' in request && request.many ? new CloneResults() : undefined,
       ...{ hasEnded: false, isCancelled: false },
     };
@@ -157,7 +173,7 @@ export class CommandJobs {
         if (phase === lastPhase && nowMs - lastMs < PROGRESS_MS) return;
         [lastPhase, lastMs] = [phase, nowMs];
         const known = mac === undefined ? undefined : parseMac(mac);
-        if (phase === 'identified' && known !== undefined) {
+        if (phase === 'identified' && known !== undefined && port !== null) {
           this.#parts.emit({ type: 'identified', job: job.id, port, mac: known, chip: null });
           return;
         }

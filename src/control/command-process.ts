@@ -206,6 +206,7 @@ export class CommandProcess {
         return;
       case 'board-described':
       case 'backup-pinned':
+      case 'backup-pulled':
         this.#options.onMark?.(message);
         return;
       case 'end':

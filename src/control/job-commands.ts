@@ -32,6 +32,10 @@ export async function commandOf(request: CommandRequest, archive: JobArchive): P
       const mac = request.board === undefined ? null : await archive.resolveBoard(request.board);
       return { args: ['verify', ...(mac === null ? [] : [`--mac=${mac}`])], kind, mac, port: null };
     }
+    case 'pull': {
+      const mac = await archive.resolveBoard(request.board);
+      return { args: ['pull', `${mac}@${request.at}`], kind, mac, port: null };
+    }
     case 'prune':
       return { args: ['prune', request.dryRun ? '--dry-run' : '--yes'], kind, mac: null, port: null };
     case 'restore':

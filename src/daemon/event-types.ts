@@ -20,7 +20,7 @@ export interface EventError {
  * looked at by the clock, or somebody asked.
  */
 export type JobCause = 'plug-in' | 'retry' | 'after-release' | 'round' | 'request';
-export type JobKind = 'backup' | 'identify' | 'verify' | 'restore' | 'prune' | 'command';
+export type JobKind = 'backup' | 'identify' | 'verify' | 'restore' | 'prune' | 'pull' | 'command';
 
 /** What a command outside of the service's own jobs is doing with a port, or a person with a hold. */
 export interface HoldFacts {
@@ -260,6 +260,16 @@ interface EventFacts {
     readonly mended: number;
     readonly macs: readonly Mac[];
     readonly error: EventError | null;
+  };
+  /**
+   * A backup that lay in the object store alone is here now, too. `fetchedBytes` came from there; `reusedBytes` of its image
+   * were here in other images.
+   */
+  'backup-pulled': {
+    readonly mac: Mac;
+    readonly id: string;
+    readonly fetchedBytes: number;
+    readonly reusedBytes: number;
   };
   /** The local copy of a backup was removed, since the object store has the same (`archive.local`). */
   'backup-released': { readonly mac: Mac; readonly id: string; readonly sizeBytes: number };

@@ -185,6 +185,10 @@ function linesOf(event: ServiceEvent): Line[] {
       return [line('warn', event.error.message, { station: event.station, hint: event.error.hint || undefined })];
     case 'store-compared':
       return comparedLines(event);
+    case 'backup-pulled': {
+      const { mac, id, fetchedBytes, reusedBytes } = event;
+      return [line('info', 'Fetched from the object store', { mac, id, fetchedBytes, reusedBytes })];
+    }
     case 'backup-released':
       return [
         line('info', 'Local copy removed: it is in the object store', {

@@ -60,7 +60,16 @@ export interface SessionOptions {
 /** What a job is doing; `done` and `total` count bytes of flash. */
 export interface Progress {
   readonly phase:
-    'connecting' | 'identified' | 'comparing' | 'reading' | 'writing' | 'verifying' | 'leaving' | 'released';
+    | 'connecting'
+    | 'identified'
+    | 'comparing'
+    | 'reading'
+    | 'writing'
+    | 'verifying'
+    | 'leaving'
+    | 'released'
+    /** Bytes of a backup from the object store. */
+    | 'fetching';
   readonly identity?: BoardIdentity;
   /** Of `released`: see {@link SessionResult.wentAway}. */
   readonly wentAway?: boolean;

@@ -370,6 +370,30 @@ describe('jobs that a process of its own does', () => {
     assert.equal((await bench.ask(second.headers.location ?? '')).json['failure'], 'stopped');
   });
 
+  it('a pull is one, however many want that backup; its progress is at no port', async (t) => {
+    const { runs, start } = runner();
+    const bench = await ApiBench.open(t, { start });
+    const mac = await boardWithBackup(bench);
+    const ask = (body: object) => bench.ask('/v1/jobs', { method: 'POST', body: { kind: 'pull', ...body } });
+    const first = await ask({ board: mac, at: '2026-11-23T10-00-00Z' });
+    assert.deepEqual([first.status, first.json['kind'], first.json['mac']], [202, 'pull', mac]);
+    assert.deepEqual(runs[0]?.args, ['pull', `${mac}@2026-11-23T10-00-00Z`]);
+    const same = await ask({ board: mac, at: '2026-11-23T10-00-00Z' });
+    assert.equal(same.json['job'], first.json['job']);
+    const other = await ask({ board: mac });
+    assert.notEqual(other.json['job'], first.json['job']);
+    assert.deepEqual(runs[1]?.args, ['pull', `${mac}@latest`]);
+    runs[0].listener.onProgress({ port: null, phase: 'fetching', doneBytes: 1, totalBytes: 4 });
+    const told = (await bench.ask(first.headers.location ?? '')).json;
+    assert.deepEqual([told['phase'], told['port'], told['doneBytes'], told['totalBytes']], ['fetching', null, 1, 4]);
+    runs[0].end(0);
+    await bench.shop.until(() => bench.shop.eventsOf('job-ended').length === 1, 'the end');
+    const again = await ask({ board: mac, at: '2026-11-23T10-00-00Z' });
+    assert.notEqual(again.json['job'], first.json['job'], 'one that has ended is not joined');
+    assert.equal((await ask({ board: 'nobody' })).status, 404);
+    assert.equal((await ask({ board: mac, at: '' })).status, 400);
+  });
+
   it('one image on many boards: each is told and counted, and the report is the document', async (t) => {
     const { runs, start } = runner();
     const bench = await ApiBench.open(t, { start });

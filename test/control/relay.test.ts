@@ -133,7 +133,7 @@ describe('a command that the daemon does', () => {
         if (mark.type === 'board-described') return mark;
         assert.equal(mark.mac, MAC);
         assert.match(mark.id, /^\d{4}-/);
-        return mark.pinned ? 'pinned' : 'unpinned';
+        return mark.type === 'backup-pinned' && mark.pinned ? 'pinned' : 'unpinned';
       });
       assert.deepEqual(said, wanted, args.join(' '));
     }

@@ -14,7 +14,8 @@ export interface EventWords {
   readonly detail: string;
 }
 
-const ARCHIVE = /^(?:archive|disk|pruned|backup-removed|backup-spared|backup-pinned|backup-released|store)/;
+const ARCHIVE =
+  /^(?:archive|disk|pruned|backup-removed|backup-spared|backup-pinned|backup-pulled|backup-released|store)/;
 const BOARD = /^(?:board|identified|new-board|backup|firmware|half|clone)/;
 
 export function wordsOf(event: ServiceEvent): EventWords {
@@ -57,6 +58,8 @@ function detailOf(event: ServiceEvent): string {
     case 'backup-kept':
     case 'backup-unchanged':
       return `${event.id}, ${event.seconds.toFixed(1)} s, ${formatSize(event.wireBytes)} on the wire`;
+    case 'backup-pulled':
+      return `${event.id}, ${formatSize(event.fetchedBytes)} fetched`;
     case 'firmware-changed':
       return `${nameOf(event.before)} → ${nameOf(event.now)}`;
     case 'archive-verified':

@@ -1,11 +1,14 @@
 /** The backups of a board, the newest first: why each was made, what changed with it, what is pinned. */
 
+import { percentOf } from '../../src/cli/station/words.ts';
 import { formatSize, plural } from '../../src/cli/text.ts';
 import { stationText } from '../../src/archive/station-text.ts';
 import { printable } from '../../src/printable.ts';
 import { ask } from '../api.ts';
 import type { BackupRow, BoardDocument, ElsewhereRow, Firmware, SizesDocument } from '../documents.ts';
-import { attempt } from '../parts/notice.tsx';
+import { view } from '../live.ts';
+import { Bar } from '../parts/bar.tsx';
+import { ErrorNotice, attempt } from '../parts/notice.tsx';
 import { Exactly, When } from '../parts/when.tsx';
 
 interface TimeLineProps {
@@ -67,7 +70,7 @@ export function TimeLine({ document, sizes, chosen, compared, onChoose, onCompar
           ))
           .toReversed()}
       </ol>
-      {elsewhere.length > 0 && <Elsewhere rows={elsewhere} />}
+      {elsewhere.length > 0 && <Elsewhere mac={board.mac} rows={elsewhere} />}
       {removed.length > 0 && (
         <details>
           <summary>{plural(removed.length, 'backup')} removed</summary>
@@ -84,11 +87,22 @@ export function TimeLine({ document, sizes, chosen, compared, onChoose, onCompar
   );
 }
 
-function Elsewhere({ rows }: { readonly rows: readonly ElsewhereRow[] }) {
+function Elsewhere({ mac, rows }: { readonly mac: string; readonly rows: readonly ElsewhereRow[] }) {
   const stations = rows.map(({ station }) => station);
+  const pull = view.value.jobs.findLast((job) => job.kind === 'pull' && job.mac === mac);
+  const isFetching = pull?.state === 'waiting' || pull?.state === 'running';
+  const fetch = (id: string) =>
+    void attempt(() => ask('/v1/jobs', { method: 'POST', body: { kind: 'pull', board: mac, at: id } }));
   return (
     <>
       <h3>In the object store only</h3>
+      <p class="detail" role="status">
+        {isFetching
+          ? 'Fetching a backup.'
+          : 'Fetch one to see what is in it, or to compare it. A restore fetches what it needs by itself.'}
+      </p>
+      {isFetching && <Bar label="Fetching a backup" percent={percentOf(pull)} />}
+      {pull?.state === 'failed' && pull.error !== null && <ErrorNotice error={pull.error} />}
       <ul>
         {rows.toReversed().map(({ id, station, createdAt, sizeBytes, firmware, pinned, isTaken }) => (
           <li key={`${id} ${station}`}>
@@ -101,7 +115,13 @@ function Elsewhere({ rows }: { readonly rows: readonly ElsewhereRow[] }) {
                 Pinned
               </span>
             )}
-            {isTaken && <span class="badge warn">Another backup has its id here</span>}
+            {isTaken ? (
+              <span class="badge warn">Another backup has its id here</span>
+            ) : (
+              <button type="button" disabled={isFetching} aria-label={`Fetch ${id}`} onClick={() => fetch(id)}>
+                Fetch
+              </button>
+            )}
           </li>
         ))}
       </ul>

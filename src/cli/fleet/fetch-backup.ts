@@ -45,9 +45,13 @@ export async function fetchBackup(
     if (isNoted) out.note(`${what}: ${planText(plan)}`);
   };
   const onProgress = (doneBytes: number, ofBytes: number) => {
+    context.onFetch(doneBytes, ofBytes);
     if (ofBytes > 0) out.status(`${what}: ${Math.floor((100 * doneBytes) / ofBytes)} %`);
   };
-  return pullBackup(bucket, archive, stored, { signal, onPlan, onProgress });
+  const pulled = await pullBackup(bucket, archive, stored, { signal, onPlan, onProgress });
+  const { fetchedBytes, reusedBytes } = pulled;
+  context.onMark({ type: 'backup-pulled', mac: stored.mac, id: stored.id, fetchedBytes, reusedBytes });
+  return pulled;
 }
 
 export function planText({ missingBytes, sizeBytes }: PullPlan): string {

@@ -230,11 +230,11 @@ class Relay {
     else waiting?.reject(error);
   }
 
-  #tell(port: string, { phase, identity, doneBytes, totalBytes }: Progress): void {
-    const before = this.#told.get(port);
+  #tell(port: string | null, { phase, identity, doneBytes, totalBytes }: Progress): void {
+    const before = this.#told.get(port ?? '');
     const nowMs = performance.now();
     if (before?.phase === phase && nowMs - before.atMs < PROGRESS_MS) return;
-    this.#told.set(port, { phase, atMs: nowMs });
+    this.#told.set(port ?? '', { phase, atMs: nowMs });
     if (this.#output.writableNeedDrain) return;
     void this.#send({
       type: 'progress',

@@ -51,7 +51,7 @@ export function markOf(view: PortView): Mark {
 }
 
 /** 0 to 100; null where the phase has no bytes to count. */
-export function percentOf({ doneBytes, totalBytes }: PortView): number | null {
+export function percentOf({ doneBytes, totalBytes }: Pick<PortView, 'doneBytes' | 'totalBytes'>): number | null {
   if (doneBytes === null || !totalBytes) return null;
   return Math.floor(Math.min(1, Math.max(0, doneBytes / totalBytes)) * 100);
 }

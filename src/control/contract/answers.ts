@@ -12,7 +12,7 @@ const bytes = z.int().min(0);
 const seconds = z.number().min(0);
 const backupId = z.string().describe('Backup id.');
 const job = z.int().min(1).describe('Number of a job, of this instance of the service.');
-const kind = z.enum(['backup', 'identify', 'verify', 'restore', 'prune', 'command']).or(z.string());
+const kind = z.enum(['backup', 'identify', 'verify', 'restore', 'prune', 'pull', 'command']).or(z.string());
 
 export const errorAnswer = z.looseObject({
   code: z.string().describe('A code of espd, stable.'),

@@ -70,7 +70,13 @@ const prune = z.strictObject({
   dryRun: z.boolean().default(true).describe('Only the plan.'),
 });
 
-export const jobRequest = z.discriminatedUnion('kind', [backup, identify, verify, restore, finish, undo, prune]);
+const pull = z.strictObject({
+  kind: z.literal('pull'),
+  board,
+  at: which.default('latest').describe('Which backup is to be fetched from the object store: as for restore.'),
+});
+
+export const jobRequest = z.discriminatedUnion('kind', [backup, identify, verify, restore, finish, undo, prune, pull]);
 export type JobRequest = z.output<typeof jobRequest>;
 
 /** The longest hold that ends by itself, in seconds: 24 days. */

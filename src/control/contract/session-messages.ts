@@ -144,6 +144,7 @@ const aboutText = z.string().max(4096).nullable();
 const markSchemas = [
   z.object({ type: z.literal('board-described'), mac, label: aboutText, note: aboutText, group: aboutText }),
   z.object({ type: z.literal('backup-pinned'), mac, id: name, pinned: z.boolean() }),
+  z.object({ type: z.literal('backup-pulled'), mac, id: name, fetchedBytes: size, reusedBytes: size }),
 ] as const;
 
 /** Of the process that does the command, for the daemon. */
@@ -162,7 +163,8 @@ const toDaemonSchemas = [
   z.object({ type: z.literal('port-release'), id }),
   z.object({
     type: z.literal('progress'),
-    port: name,
+    /** Null: the command works at none. */
+    port: name.nullable(),
     phase: z.string().max(64),
     mac: z.string().max(64).optional(),
     doneBytes: size.optional(),
@@ -190,7 +192,7 @@ export type ToPerson = z.output<typeof toPerson>;
 export type FromCommand = z.output<typeof fromCommand>;
 export type PortPurpose = Extract<FromCommand, { type: 'port' }>['purpose'];
 export type ProgressMessage = Extract<FromCommand, { type: 'progress' }>;
-export type MarkMessage = Extract<FromCommand, { type: 'board-described' | 'backup-pinned' }>;
+export type MarkMessage = z.output<(typeof markSchemas)[number]>;
 export type FileReply = Extract<FromPerson, { type: 'file-reply' }>;
 
 /** One line with its newline. */
