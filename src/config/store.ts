@@ -102,6 +102,13 @@ export const storeSchema = z.strictObject({
       'Which backups of all stations are kept in the bucket, with the keys of `retention`; the same at every station ' +
         'that has it. null: this station removes nothing there.',
     ),
+  lock: z
+    .enum(['none', 'pins'])
+    .default('none')
+    .describe(
+      'pins: this station puts a legal hold of the store on pinned backups of all stations, and ends it when they are ' +
+        'unpinned. The bucket needs object lock, the credentials s3:PutObjectLegalHold.',
+    ),
   grace: z
     .string()
     .max(16)

@@ -16,7 +16,9 @@ export async function checkStore({ clock, checkStore: check }: Facts): Promise<F
   const cancel = clock.schedule(LIMIT_MS, () => limit.abort());
   try {
     const found = await check(limit.signal);
-    return [judgeStore(found), ...found.unheard.map((sentence) => note(ID, sentence))];
+    const locks =
+      found.noLocks === null ? [] : [problem(ID, `store.lock is "pins": ${found.noLocks}`, { detail: LOCK_DETAIL })];
+    return [judgeStore(found), ...locks, ...found.unheard.map((sentence) => note(ID, sentence))];
   } catch (error) {
     if (limit.signal.aborted) return [cannotCheck(ID, 'The object store', `it took more than ${LIMIT_MS / 1000} s`)];
     return [judgeFault(error)];
@@ -25,7 +27,9 @@ export async function checkStore({ clock, checkStore: check }: Facts): Promise<F
   }
 }
 
-export function judgeStore({ place, troubles, instead }: Omit<StoreCheck, 'unheard'>): Finding {
+const LOCK_DETAIL = 'docs/fleet.md (Pins that the store holds) says what it needs. store.lock: none does without';
+
+export function judgeStore({ place, troubles, instead }: Pick<StoreCheck, 'place' | 'troubles' | 'instead'>): Finding {
   if (troubles.length === 0) return ok(ID, `The object store does what it should: ${place}`);
   const detail = instead === null ? undefined : `So ${instead}`;
   return note(ID, `The object store (${place}): ${troubles.join('; ')}`, { detail });

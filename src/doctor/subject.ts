@@ -19,6 +19,8 @@ export interface StoreCheck {
   readonly troubles: readonly string[];
   /** What is done in their place; null = nothing. */
   readonly instead: string | null;
+  /** Why pins cannot be held there though the config wants it, a sentence fragment; null: they can, or need not. */
+  readonly noLocks: string | null;
   /** What is wrong with what this station hears of the others, in sentences. */
   readonly unheard: readonly string[];
 }

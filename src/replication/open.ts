@@ -13,6 +13,7 @@ import { openS3 } from '../store/s3.ts';
 import { SignedHttp } from '../store/signed-http.ts';
 import { readKeys } from './keys.ts';
 import { type Layout, PROBES } from './layout.ts';
+import { whyNoLocks } from './pin-locks.ts';
 import type { Bucket } from './push-backup.ts';
 import { type KeptFacts, ReplicationState, stateName } from './state.ts';
 
@@ -49,6 +50,8 @@ export interface Fleet {
   probe(signal: AbortSignal): Promise<KeptFacts>;
   /** As {@link probe}, but nothing is kept: whoever asks may not be the one who pushes. */
   examine(signal: AbortSignal): Promise<StoreFacts>;
+  /** Why this station can hold nothing there, a sentence fragment; null: it can. */
+  examineLocks(signal: AbortSignal): Promise<string | null>;
   close(): void;
 }
 
@@ -102,6 +105,10 @@ export function openFleet({ config, bandwidth, statePath, archive, clock, log, e
     async examine(signal) {
       if (encryption !== 'none') await readKeys(encryption, env);
       return probeStore(store, `${prefix}${PROBES}doctor-${randomBytes(6).toString('hex')}/`, { signal });
+    },
+    async examineLocks(signal) {
+      const key = `${prefix}${PROBES}doctor-${randomBytes(6).toString('hex')}/held`;
+      return (await whyNoLocks({ store }, key, signal)) ?? null;
     },
     close: () => http.close(),
   };

@@ -42,6 +42,8 @@ export function withRetries(store: ObjectStore, options: RetryOptions): ObjectSt
     head: (key, how) => retry(how, () => store.head(key, how)),
     list: (how) => retry(how, () => store.list(how)),
     remove: (key, how) => retry(how, () => store.remove(key, how)),
+    canHold: (how) => retry(how, () => store.canHold(how)),
+    hold: (key, isHeld, how) => retry(how, () => store.hold(key, isHeld, how)),
     beginUpload: (key, how) => retry(how, () => store.beginUpload(key, how)),
     putPart: (upload, number, bytes, how) => retry(how, () => store.putPart(upload, number, bytes, how)),
     parts: (upload, how) => retry(how, () => store.parts(upload, how)),

@@ -100,7 +100,8 @@ class S3Store implements ObjectStore {
     if (answer.status === 404) return undefined;
     this.#check(answer, 'the look at an object');
     const sizeBytes = Number(answer.headers['content-length'] ?? Number.NaN);
-    return { key, etag: etagOf(answer), sizeBytes, ...ageOf(answer) };
+    const isHeld = answer.headers['x-amz-object-lock-legal-hold'] === 'ON';
+    return { key, etag: etagOf(answer), sizeBytes, ...ageOf(answer), ...(isHeld ? { isHeld } : {}) };
   }
 
   async list({ prefix, folders = false, from = null, after, limit, signal }: ListOptions): Promise<ListedPage> {
@@ -133,6 +134,28 @@ class S3Store implements ObjectStore {
   async remove(key: string, { asOf, signal }: Parameters<ObjectStore['remove']>[1] = {}): Promise<void> {
     const answer = await this.#http.send({ method: 'DELETE', key, signal, ...(asOf === undefined ? {} : { asOf }) });
     if (answer.status !== 404 || s3Code(answer) === 'NoSuchBucket') this.#check(answer, 'the removal of an object');
+  }
+
+  async canHold({ signal }: Cancel = {}): Promise<boolean> {
+    const answer = await this.#http.send({ method: 'GET', key: '', query: { 'object-lock': '' }, signal });
+    const code = s3Code(answer);
+    // Stores without the feature answer that they have no such thing, or take it for another request.
+    if (code === 'ObjectLockConfigurationNotFoundError' || [400, 405, 501].includes(answer.status)) return false;
+    if (answer.status === 404 && code !== 'NoSuchBucket') return false;
+    this.#check(answer, 'the look at the object lock of the bucket');
+    const found = parseXml(answer.body.toString('utf8'));
+    return found?.name === 'ObjectLockConfiguration' && textOf(found, 'ObjectLockEnabled') === 'Enabled';
+  }
+
+  async hold(key: string, isHeld: boolean, { signal }: Cancel = {}): Promise<boolean> {
+    const body = Buffer.from(`<LegalHold><Status>${isHeld ? 'ON' : 'OFF'}</Status></LegalHold>`);
+    const headers = { 'content-md5': Buffer.from(await md5Of(body), 'hex').toString('base64') };
+    const query = { 'legal-hold': '' };
+    const answer = await this.#http.send({ method: 'PUT', key, query, headers, body, signal });
+    // AWS answers 405 where a delete marker has the key.
+    if (answer.status === 405 || (answer.status === 404 && s3Code(answer) === 'NoSuchKey')) return false;
+    this.#check(answer, isHeld ? 'a legal hold' : 'the end of a legal hold');
+    return true;
   }
 
   async beginUpload(key: string, { signal }: Cancel = {}): Promise<Upload> {

@@ -81,7 +81,9 @@ export class SignedHttp {
   async send(request: SignedRequest): Promise<HttpAnswer> {
     const answer = await this.#sendOnce(request);
     const code = s3Code(answer);
-    const isNews = code === 'RequestTimeTooSkewed' && this.#takeTimeOf(answer);
+    // The answer to a HEAD says no more than that it is refused; the time in it may be why.
+    const isLate = code === 'RequestTimeTooSkewed' || (request.method === 'HEAD' && answer.status === 403);
+    const isNews = isLate && this.#takeTimeOf(answer);
     // Whoever binds a request to a time has it refused later.
     if (isNews && request.asOf === undefined) return this.#sendOnce(request);
     // A HEAD that is refused has no code.

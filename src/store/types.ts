@@ -18,6 +18,8 @@ export interface ObjectFacts {
   readonly ageMs?: number;
   /** When it was written by the server's clock, ms since 1970, to the second; absent where the server does not tell. */
   readonly writtenMs?: number;
+  /** By {@link ObjectStore.hold}, as `head` says it: true only where it surely is. A server may hide it without the right to know. */
+  readonly isHeld?: boolean;
 }
 
 /** `if-absent`: only where nothing has the key. `ifMatch`: only over the object with that ETag. */
@@ -95,6 +97,14 @@ export interface ObjectStore {
    *   between its look and its request does no harm when it goes on. Then `store-clock`
    */
   remove(key: string, options?: Cancel & { readonly asOf?: number | undefined }): Promise<void>;
+
+  /** Whether objects of the bucket can be held; such a bucket keeps versions, so nothing that has its key goes by `remove`. */
+  canHold(options?: Cancel): Promise<boolean>;
+  /**
+   * A legal hold on what has this key now, or its end: nobody can destroy what is held, until the hold is ended.
+   * @returns false where there is no such object
+   */
+  hold(key: string, isHeld: boolean, options?: Cancel): Promise<boolean>;
 
   /** An object in parts becomes visible by {@link completeUpload}, in the place of what is there. */
   beginUpload(key: string, options?: Cancel): Promise<Upload>;

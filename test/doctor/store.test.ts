@@ -18,13 +18,18 @@ describe('the object store', () => {
   });
 
   test('good, wanting, out of order, not to be seen by this user, too slow', async () => {
-    const facts = { place: 'boards at s3', troubles: [], instead: null, unheard: [] };
+    const facts = { place: 'boards at s3', troubles: [], instead: null, noLocks: null, unheard: [] };
     assert.deepEqual(await find(() => Promise.resolve(facts)), [
       'ok store: The object store does what it should: boards at s3',
     ]);
     assert.deepEqual(await find(() => Promise.resolve({ ...facts, unheard: ['bench7 is silent'] })), [
       'ok store: The object store does what it should: boards at s3',
       'note store: bench7 is silent',
+    ]);
+    const noLocks = 'the bucket has no object lock';
+    assert.deepEqual(await find(() => Promise.resolve({ ...facts, noLocks })), [
+      'ok store: The object store does what it should: boards at s3',
+      'problem store: store.lock is "pins": the bucket has no object lock',
     ]);
     const wanting = { ...facts, troubles: ['it lies'], instead: 'each has its own' };
     assert.deepEqual(await find(() => Promise.resolve(wanting)), [

@@ -46,6 +46,8 @@ export interface Quirks {
   aheadMs?: number;
   /** Lists are late: they name what there was then. */
   listed?: ReadonlyMap<string, Stored>;
+  /** The bucket has object lock, and keeps what is removed or overwritten in {@link FakeS3.versions}. */
+  objectLock?: boolean;
   /** Does not say when an object was written. */
   hidesAges?: boolean;
 }
@@ -55,6 +57,7 @@ export interface Stored {
   readonly etag: string;
   /** By its own clock, ms since 1970; absent = now. */
   readonly atMs?: number;
+  readonly isHeld?: boolean;
 }
 
 interface Reply {
@@ -78,6 +81,8 @@ export class FakeS3 {
   readonly objects = new Map<string, Stored>();
   readonly uploads = new Map<string, { readonly key: string; readonly parts: Map<number, Stored> }>();
   readonly seen: Seen[] = [];
+  /** With object lock: what had a key before, in order. */
+  readonly versions: (Stored & { readonly key: string })[] = [];
   quirks: Quirks = {};
   bucket = 'boards';
   region = 'us-east-1';
@@ -153,7 +158,7 @@ export class FakeS3 {
 
   #replyTo({ method, key, query, headers }: Seen, sent: Buffer, bucket: string, isWonBefore: boolean): Reply {
     let body = sent;
-    const refusal = this.#refusal(headers, bucket, method);
+    const refusal = this.#refusal(headers, bucket, method, query);
     if (refusal !== undefined) return refuse(...refusal);
     if (this.quirks.corrupts !== true && headers['content-md5'] !== undefined) {
       if (createHash('md5').update(body).digest('base64') !== headers['content-md5']) {
@@ -162,6 +167,7 @@ export class FakeS3 {
     }
     if (this.quirks.corrupts === true && body.length > 0) body = Buffer.from([...body].reverse());
 
+    if (query.has('object-lock') || query.has('legal-hold')) return this.#lock(method, key, query, body);
     const uploadId = query.get('uploadId');
     if (key === '' && method === 'GET') return answer(200, this.#list(query));
     if (method === 'POST' && query.has('uploads')) {
@@ -205,6 +211,9 @@ export class FakeS3 {
     }
 
     const there = this.objects.get(key);
+    const keepVersion = () => {
+      if (this.quirks.objectLock === true && there !== undefined) this.versions.push({ ...there, key });
+    };
     if (method === 'PUT') {
       const { 'if-none-match': ifNone, 'if-match': ifMatch } = headers;
       if (this.quirks.refusesConditions === true && (ifNone ?? ifMatch) !== undefined)
@@ -214,11 +223,13 @@ export class FakeS3 {
         if (ifMatch !== undefined && ifMatch !== `"${there?.etag}"`) return refuse(412, 'PreconditionFailed');
       }
       if (!this.#hasRoomFor(body.length)) return refuse(507, 'InsufficientStorage');
+      keepVersion();
       this.objects.set(key, { bytes: body, etag: md5(body), atMs: this.#nowMs() });
       this.#last = key;
       return answer(200, '', { etag: `"${md5(body)}"` });
     }
     if (method === 'DELETE') {
+      keepVersion();
       this.objects.delete(key);
       return answer(204);
     }
@@ -226,7 +237,10 @@ export class FakeS3 {
     const modified = this.quirks.hidesAges === true ? {} : { 'last-modified': this.#modified(there).toUTCString() };
     const etag = { etag: `"${there.etag}"`, ...modified };
     if (method === 'HEAD') {
-      return answer(200, there.bytes, etag);
+      return answer(200, there.bytes, {
+        ...etag,
+        ...(there.isHeld === true ? { 'x-amz-object-lock-legal-hold': 'ON' } : {}),
+      });
     }
     const range = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '');
     if (range === null || this.quirks.ignoresRange === true) return answer(200, there.bytes, etag);
@@ -235,6 +249,20 @@ export class FakeS3 {
     const part = there.bytes.subarray(first, Number(range[2]) + 1);
     const place = `bytes ${first}-${first + part.length - 1}/${there.bytes.length}`;
     return answer(206, part, { ...etag, 'content-range': place });
+  }
+
+  #lock(method: string, key: string, query: URLSearchParams, body: Buffer): Reply {
+    const has = this.quirks.objectLock === true;
+    if (query.has('object-lock')) {
+      if (!has) return refuse(404, 'ObjectLockConfigurationNotFoundError');
+      const enabled = '<ObjectLockEnabled>Enabled</ObjectLockEnabled>';
+      return answer(200, `<ObjectLockConfiguration>${enabled}</ObjectLockConfiguration>`);
+    }
+    const there = this.objects.get(key);
+    if (!has) return refuse(400, 'InvalidRequest');
+    if (there === undefined || method !== 'PUT') return refuse(404, 'NoSuchKey');
+    this.objects.set(key, { ...there, isHeld: body.includes('<Status>ON</Status>') });
+    return answer(200);
   }
 
   #nowMs(): number {
@@ -258,6 +286,7 @@ export class FakeS3 {
     headers: IncomingMessage['headers'],
     bucket: string,
     method: string,
+    query: URLSearchParams,
   ): [status: number, code: string, headers?: Record<string, string>] | undefined {
     const match = /Credential=([^/]+)\/\d+\/([^/]+)\//.exec(headers.authorization ?? '');
     const rights = this.keys.get(match?.[1] ?? '');
@@ -271,7 +300,8 @@ export class FakeS3 {
     if (rights === 'expired') return [400, 'ExpiredToken'];
     if (bucket !== this.bucket) return [404, 'NoSuchBucket'];
     const isRead = method === 'GET' || method === 'HEAD';
-    if (!isRead && (rights === 'read' || (rights === 'add' && method === 'DELETE'))) return [403, 'AccessDenied'];
+    const isMore = method === 'DELETE' || query.has('legal-hold');
+    if (!isRead && (rights === 'read' || (rights === 'add' && isMore))) return [403, 'AccessDenied'];
     return undefined;
   }
 
@@ -324,6 +354,7 @@ export function serveSuite(fake: FakeS3, onStarted: (endpoint: string) => void):
   beforeEach(() => {
     fake.objects.clear();
     fake.uploads.clear();
+    fake.versions.length = 0;
     fake.seen.length = 0;
     fake.quirks = {};
     fake.keys = new Map([['writer', 'all']]);

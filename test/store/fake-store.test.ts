@@ -113,6 +113,19 @@ describe('the fake store', () => {
     assert.equal(fake.text('theirs'), 'theirs');
   });
 
+  test('a clock that is wrong is corrected, also where the first request is a HEAD, whose answer has no words', async () => {
+    await open().put('x', Buffer.from('x'));
+    for (const aheadMs of [7 * 3_600_000, -7 * 3_600_000]) {
+      fake.quirks = { aheadMs };
+      assert.equal((await open().head('x'))?.sizeBytes, 1);
+    }
+    fake.quirks = { aheadMs: 3_600_000 };
+    fake.keys.clear();
+    fake.seen.length = 0;
+    await assert.rejects(open().head('x'), code('store-denied'));
+    assert.equal(fake.seen.length, 2, 'it is asked once more, and no oftener');
+  });
+
   test('the end of an upload whose answer was lost is its end', async () => {
     const store = patient(open());
     const upload = await store.beginUpload('big');

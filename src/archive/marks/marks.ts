@@ -28,6 +28,8 @@ export interface BoardMarks {
   readonly about: BoardAbout;
   /** By id. */
   readonly pins: readonly Pin[];
+  /** Ids that were pinned once, and are not now. */
+  readonly unpinned: readonly string[];
   /**
    * Lines of pins.jsonl that cannot be understood, by number: any of them may be a pin, so nothing of the board may be
    * removed while there are some.
@@ -44,6 +46,7 @@ export const NOTHING_ABOUT: BoardAbout = { label: null, note: null, group: null 
 export const NO_MARKS: BoardMarks = {
   about: NOTHING_ABOUT,
   pins: [],
+  unpinned: [],
   strangePinLines: [],
   removals: [],
   confirmations: [],
@@ -68,6 +71,11 @@ export function pinsOf(events: readonly PinEvent[]): Pin[] {
   return pins.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
+function unpinnedOf(events: readonly PinEvent[]): string[] {
+  const last = new Map(events.map(({ id, pinned }) => [id, pinned]));
+  return [...last].flatMap(([id, pinned]) => (pinned ? [] : [id])).sort();
+}
+
 export function foldMarks(files: {
   readonly labels: Events<LabelEvent>;
   readonly pins: Events<PinEvent>;
@@ -78,6 +86,7 @@ export function foldMarks(files: {
   return {
     about: aboutOf(labels.events),
     pins: pinsOf(pins.events),
+    unpinned: unpinnedOf(pins.events),
     strangePinLines: pins.strangeLines,
     removals: removals.events,
     confirmations: confirmations.events,

@@ -9,6 +9,7 @@ import { type Unpushed, type Waiting, findUnpushed } from '../../replication/unp
 import type { CommandContext } from '../context.ts';
 import { plural, printable } from '../text.ts';
 import { fleetOf, journalOf } from './open.ts';
+import { holdPins } from './pin-locks.ts';
 
 export interface PushCommandOptions {
   /** As typed; empty = all boards. */
@@ -108,6 +109,8 @@ async function pushAll(
     if ((await journalOf(context, fleet).write(bucket, signal)) === undefined) {
       out.note('The other stations are told by another espd of this station, which is at it');
     }
+    const holds = await holdPins(context, fleet);
+    if (holds !== undefined) out.note(holds);
   } catch (error) {
     signal.throwIfAborted();
     fault = toEspdError(error);

@@ -15,7 +15,9 @@ export function storeCheckOf(context: CommandContext, env: NodeJS.ProcessEnv): S
     const fleet = fleetOf(context, env);
     try {
       const unheard = overdueOf(await journalOf(context, fleet).freshness(), context.clock.date());
-      return { place: fleet.place, ...judge(await fleet.examine(signal)), unheard };
+      const facts = await fleet.examine(signal);
+      const noLocks = context.config.store?.lock === 'pins' ? await fleet.examineLocks(signal) : null;
+      return { place: fleet.place, ...judge(facts), noLocks, unheard };
     } finally {
       fleet.close();
     }

@@ -1,4 +1,7 @@
-/** What the daemon removes because of the object store: local copies that are safe there, and what is not kept there. */
+/**
+ * What the daemon does because of the object store beside pushing and hearing: it removes local copies that are safe there,
+ * and what is not kept there, and holds what is pinned.
+ */
 
 import type { RetentionPolicy } from '../../archive/retention/policy.ts';
 import { removesNothing } from '../../archive/retention/policy.ts';
@@ -11,6 +14,7 @@ import type { Fleet } from '../../replication/open.ts';
 import type { Step, StepKind } from '../../replication/removal/steps.ts';
 import type { Outcome } from '../../replication/removal/store-pruner.ts';
 import type { CommandContext } from '../context.ts';
+import { makePinLocks } from './pin-locks.ts';
 import { openStorePruner } from './store-pruner.ts';
 
 /** Backups come into the store one after the other: local copies go when it was quiet for so long. */
@@ -25,14 +29,15 @@ export interface StoreUpkeep {
   stop(): Promise<void>;
 }
 
-/** Undefined where nothing is to be removed because of the store. */
+/** Undefined where there is nothing of that. */
 export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet: Fleet): StoreUpkeep | undefined {
   const { config } = context;
   const local = parseLocal(config.archive.local) ?? { kind: 'all' };
   const section = config.store?.retention ?? null;
   const policy = section === null ? null : retentionPolicy(section);
   const prunes = policy !== null && !removesNothing(policy);
-  if (local.kind === 'all' && !prunes) return undefined;
+  const locks = config.store?.lock === 'pins';
+  if (local.kind === 'all' && !prunes && !locks) return undefined;
   const { archive, clock, log, signal } = context;
 
   const release = () => releaseCopies(context, events, fleet);
@@ -45,6 +50,7 @@ export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet
     return done;
   };
 
+  const pinLocks = locks ? makePinLocks(context, events, fleet, inTurn) : undefined;
   let cancel: (() => void) | undefined;
   if (local.kind !== 'all') {
     events.subscribe((event) => {
@@ -65,10 +71,13 @@ export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet
       inTurn(async () => {
         await archive.checkReadable();
         await release();
+        // Before anything goes.
+        await pinLocks?.run();
         if (policy !== null && prunes) await pruneBucket(context, events, fleet, policy);
       }),
     stop: async () => {
       cancel?.();
+      pinLocks?.stop();
       await last;
     },
   };

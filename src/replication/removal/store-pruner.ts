@@ -302,6 +302,11 @@ export class StorePruner {
     if (missing !== undefined) {
       return spared(`the list of the object store names ${missing}, which should stay, and it is not there`);
     }
+    // Somebody has pinned it of whom the journals do not tell yet, or a person has put the hold on it.
+    if ((await store.head(prefix + step.folder + CHECKSUMS, { signal }))?.isHeld === true) {
+      await this.#withdraw(step, removal, asOf, signal);
+      return spared('the object store holds it (legal hold)');
+    }
     return this.#clear(step, removal, true, asOf, signal);
   }
 

@@ -137,6 +137,7 @@ async function replace({
     if (done !== undefined) replaced.push(name);
     return done !== undefined;
   };
+  const isHeld = (await store.head(root + CHECKSUMS, { signal }))?.isHeld === true;
   if (!isManifest && !(await put(manifest.name, await gather(manifest.source()), known))) return undefined;
   const key = root + image.name;
   const there = await store.head(key, { signal });
@@ -150,6 +151,8 @@ async function replace({
     } else if (!(await put(image.name, await gather(image.source()), there))) return undefined;
   }
   if (!sums.bytes.equals(checksums) && !(await put(CHECKSUMS, checksums, sums))) return undefined;
+  // What was written is another version, and only the one before it is held.
+  if (isHeld) for (const name of replaced) await store.hold(root + name, true, { signal });
   return replaced;
 }
 
