@@ -240,6 +240,8 @@ test('SHA256SUMS gone: no backup is there, so it is missing; it goes up again as
   assert.deepEqual(report.missing.map((each) => each.id).sort(), [id(2), id(3)]);
   assert.equal(report.incomplete, 1);
   assert.equal((await verify('--dry-run')).status, 4, 'that costs no reading');
+  assert.notEqual((await run('pull', '--scan')).status, 0);
+  assert.deepEqual((await verify()).missing.map((each) => each.id).sort(), [id(2), id(3)], 'also when it is known');
   assert.equal((await verify('--repair')).status, 0);
   assert.deepEqual(backups(fake), before);
 });

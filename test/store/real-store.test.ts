@@ -7,6 +7,7 @@ import { hasCode } from '../../src/errors.ts';
 import { probeStore } from '../../src/store/probe.ts';
 import { describePulls } from '../replication/pulls.ts';
 import { describeStations } from '../replication/stations.ts';
+import { describeVerifies } from '../replication/verifies.ts';
 import { describeStoreConformance } from './conformance.ts';
 import { type RealStore, startRealStore, whyNoRealStore } from './real-store.ts';
 import { clientOf } from './support.ts';
@@ -57,6 +58,7 @@ describe('a real radosgw', { skip: skip ?? false }, () => {
   describeStoreConformance(() => client().store);
 
   describePulls({ endpoint: () => real.endpoint, store: () => client().store, prefix: 'pulls/' });
+  describeVerifies({ endpoint: () => real.endpoint, store: () => client().store, prefix: 'verify/' });
   describeStations({ kills: 3, prefix: 'many', endpoint: () => real.endpoint, store: () => client().store });
 
   test('digests: a wrong MD5 and a body that is not the signed one are refused', async () => {

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { probeStore } from '../../src/store/probe.ts';
 import { describeStations } from '../replication/stations.ts';
+import { describeVerifies } from '../replication/verifies.ts';
 import { describeStoreConformance } from './conformance.ts';
 import { type RealStore, startSwift, whyNoSwift } from './real-store.ts';
 import { clientOf } from './support.ts';
@@ -45,5 +46,6 @@ describe('a real Swift', { skip: skip ?? false }, () => {
 
   describeStoreConformance(() => client().store, { conditions: false });
 
+  describeVerifies({ endpoint: () => real.endpoint, store: () => client().store, prefix: 'verify/', env: ENV });
   describeStations({ kills: 2, prefix: 'many', env: ENV, endpoint: () => real.endpoint, store: () => client().store });
 });

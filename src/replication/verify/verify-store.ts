@@ -60,6 +60,11 @@ export interface StoreProblem extends Finding {
   readonly station: string | null;
 }
 
+/** What should be in the bucket; without a station where it was found missing. */
+interface Expected extends Pick<StoredBackup, 'mac' | 'id' | 'folder' | 'at'> {
+  readonly station: string | null;
+}
+
 /** One name, in one folder or more. */
 interface Item {
   readonly mac: Mac;
@@ -116,7 +121,7 @@ export class StoreVerifier {
         if (names.length < MAX_NAMES) names.push(key);
       },
     });
-    const isListed = ({ folder }: StoredBackup) => inventory.copies.get(folder)?.files.has(CHECKSUMS) === true;
+    const isListed = ({ folder }: Expected) => inventory.copies.get(folder)?.files.has(CHECKSUMS) === true;
     const missing = await this.#missing(only ?? (await archive.boards()).macs, isListed, signal);
     const all = itemsOf(inventory, only);
     const times = await this.#verifiedTimes();
@@ -221,18 +226,27 @@ export class StoreVerifier {
     return (await this.#parts.archive.elsewhere.of(mac)).filter(({ store }) => store === this.#parts.bucket.id);
   }
 
+  /** What should be there by all that is known here, also what a scan has found missing before. */
+  async #expected(mac: Mac): Promise<readonly Expected[]> {
+    const { archive, bucket } = this.#parts;
+    const lost = (await archive.elsewhere.gone(mac)).filter(
+      (gone) => gone.isMissing === true && gone.store === bucket.id,
+    );
+    return [...(await this.#told(mac)), ...lost.map((gone) => ({ ...gone, station: null }))];
+  }
+
   /** A list may lag, and so may what is known here: the object itself is asked for, and the journals are read. */
   async #missing(
     macs: Iterable<Mac>,
-    isThere: (told: StoredBackup) => boolean,
+    isThere: (told: Expected) => boolean,
     signal: AbortSignal,
   ): Promise<readonly StoreProblem[]> {
     const find = async (some: Iterable<Mac>) => {
-      const gone: StoredBackup[] = [];
+      const gone: Expected[] = [];
       for (const mac of some) {
         signal.throwIfAborted();
         await inGroups(
-          (await this.#told(mac)).filter((told) => !isThere(told)),
+          (await this.#expected(mac)).filter((told) => !isThere(told)),
           async (told) => {
             if (await this.#isGone(told, signal)) gone.push(told);
           },
@@ -247,7 +261,7 @@ export class StoreVerifier {
   }
 
   /** And nobody is removing it. */
-  async #isGone({ folder }: StoredBackup, signal: AbortSignal): Promise<boolean> {
+  async #isGone({ folder }: Expected, signal: AbortSignal): Promise<boolean> {
     const { store, layout } = this.#parts.bucket;
     if ((await store.head(layout.prefix + folder + CHECKSUMS, { signal })) !== undefined) return false;
     return (await store.head(removalKey(layout.prefix, folder), { signal })) === undefined;
@@ -303,8 +317,9 @@ function sizeOf({ copies }: Item): number {
   return copies.reduce((sum, { files }) => [...files.values()].reduce((bytes, each) => bytes + each.sizeBytes, sum), 0);
 }
 
-function missingOf({ mac, id, folder, station, at }: StoredBackup): StoreProblem {
-  const problem = `is missing: ${station} has told of it as complete there (${at})`;
+function missingOf({ mac, id, folder, station, at }: Expected): StoreProblem {
+  const why = station === null ? `found so before (${at})` : `${station} has told of it as complete there (${at})`;
+  const problem = `is missing: ${why}`;
   const error = new EspdError('store-damaged', `Backup ${id} of ${mac} is not in the object store`, {
     hint: 'Somebody has removed it there who is no espd, or the store has lost it',
   });
