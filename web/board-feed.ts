@@ -45,6 +45,7 @@ export function changedBy(event: ServiceEvent, ofJob: Iterable<string> = []): Ch
     case 'new-board':
     case 'board-described':
     case 'backup-removed':
+    case 'backup-imported':
     case 'backup-pulled':
     case 'backup-released':
     case 'store-removed':

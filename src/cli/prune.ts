@@ -1,5 +1,6 @@
 /** `espd prune`: what becomes of each backup by the policy, and why; removes only what a person has said yes to. */
 
+import type { Decision } from '../archive/retention/types.ts';
 import { removesNothing } from '../archive/retention/policy.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
@@ -12,6 +13,8 @@ import { formatSize, plural } from './text.ts';
 const DEED = { infinitive: 'remove anything', participle: 'removed' };
 /** So many boards between two looks at the line of progress. */
 const PROGRESS_STEP = 16;
+/** Of the reasons that the daemon is told. */
+const MAX_WHY_CHARACTERS = 1000;
 
 export async function prune(
   context: CommandContext,
@@ -63,7 +66,11 @@ export async function prune(
     throw new EspdError('declined', 'Nothing was removed', { hint: 'Answer yes, or pass --yes in a script' });
   }
   let count = 0;
-  const onRemoved = () => out.status(`Removing: ${(count += 1)} of ${plural(going.length, 'backup')}`);
+  const onRemoved = (gone: Decision) => {
+    out.status(`Removing: ${(count += 1)} of ${plural(going.length, 'backup')}`);
+    const { mac, id, sizeOnDiskBytes: sizeBytes } = gone;
+    context.onMark({ type: 'backup-removed', mac, id, sizeBytes, why: reasonsOf(gone).slice(0, MAX_WHY_CHARACTERS) });
+  };
   const removing = archive.retention.remove({ decisions: going }, { signal, onRemoved });
   const report = await removing.finally(() => out.status(''));
   const freed = report.removed.reduce((sum, { sizeOnDiskBytes }) => sum + sizeOnDiskBytes, 0);

@@ -44,6 +44,7 @@ export const SENT_EVENTS = [
   'journal-unread',
   'store-compared',
   'backup-pulled',
+  'backup-imported',
   'backup-released',
   'store-removed',
   'store-pruned',

@@ -91,6 +91,7 @@ const CHANGING: ReadonlySet<EventType> = new Set([
   'backup-kept',
   'backup-unchanged',
   'backup-removed',
+  'backup-imported',
   'backup-pulled',
   'backup-released',
   'store-removed',

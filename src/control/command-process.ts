@@ -207,6 +207,9 @@ export class CommandProcess {
       case 'board-described':
       case 'backup-pinned':
       case 'backup-pulled':
+      case 'backup-imported':
+      case 'backup-removed':
+      case 'backup-released':
         this.#options.onMark?.(message);
         return;
       case 'end':

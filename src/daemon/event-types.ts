@@ -200,6 +200,8 @@ interface EventFacts {
     readonly foreignFiles: readonly string[];
   };
   'disk-low': { readonly path: string; readonly freeBytes: number; readonly wantedBytes: number };
+  /** A dump from elsewhere is a backup of the archive now. */
+  'backup-imported': { readonly mac: Mac; readonly id: string };
   'backup-removed': { readonly mac: Mac; readonly id: string; readonly sizeBytes: number; readonly why: string };
   'backup-spared': { readonly mac: Mac; readonly id: string; readonly why: string };
   /** `blocked`: why nothing was removed at all; `overBudgetBytes`: what `retention.maxBytes` is exceeded by. */

@@ -185,6 +185,8 @@ function linesOf(event: ServiceEvent): Line[] {
       return [line('warn', event.error.message, { station: event.station, hint: event.error.hint || undefined })];
     case 'store-compared':
       return comparedLines(event);
+    case 'backup-imported':
+      return [line('info', 'Imported', { mac: event.mac, id: event.id })];
     case 'backup-pulled': {
       const { mac, id, fetchedBytes, reusedBytes } = event;
       return [line('info', 'Fetched from the object store', { mac, id, fetchedBytes, reusedBytes })];

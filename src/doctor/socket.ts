@@ -10,11 +10,13 @@ export type SocketState = 'open' | (string & {});
 export async function checkSocket(facts: Facts): Promise<Finding[]> {
   const { outside, socketPath } = facts;
   const connected = await outside.connect(socketPath);
+  const there = connected.found ? undefined : await outside.stat(socketPath);
   const { person } = outside;
   const daemon = (await facts.groups()).find(({ name }) => name === 'espd');
   return judgeSocket({
     path: socketPath,
     state: connected.found ? 'open' : connected.code,
+    isOther: there?.found === true && there.value.kind !== 'socket',
     serviceRuns: await facts.isRunning(),
     person: person.name,
     isMember: daemon?.members.includes(person.name) === true,
@@ -24,13 +26,20 @@ export async function checkSocket(facts: Facts): Promise<Finding[]> {
 export function judgeSocket(facts: {
   readonly path: string;
   readonly state: SocketState;
+  /** Something else than a socket is in its place. */
+  readonly isOther: boolean;
   readonly serviceRuns: boolean;
   readonly person: string;
   /** By the group database, whatever this session has. */
   readonly isMember: boolean;
 }): Finding[] {
-  const { path, state, serviceRuns, person, isMember } = facts;
+  const { path, state, isOther, serviceRuns, person, isMember } = facts;
   const id = 'socket';
+  if (isOther) {
+    const detail = 'The daemon does not start with it there. Look at it, and move it away:';
+    const remedy = byHand(asRoot('mv', path, `${path}.away`));
+    return [problem(id, `${path} is no socket: something else is in its place`, { detail, remedy })];
+  }
   switch (state) {
     case 'open':
       return [ok(id, `The daemon answers at ${path}`)];

@@ -37,6 +37,22 @@ export async function readCredentials(place: SecretPlace | null, env: NodeJS.Pro
   });
 }
 
+/** What such a file is for, and what to do where it is missing. */
+const SECRETS = {
+  'store-credentials': {
+    what: 'the credentials of the object store',
+    remedy: (path: string) =>
+      `Write it, mode 600, as AWS has it: aws_access_key_id = ... and aws_secret_access_key = ... in ${path}; or correct store.credentials`,
+  },
+  'store-key': {
+    what: 'the key of the fleet (store.encryption)',
+    remedy: (path: string) =>
+      `Copy it from another station, mode 600. Only if this is the first one: (umask 077; openssl rand -hex 32 > ${path}), and keep a copy elsewhere`,
+  },
+} as const;
+
+const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
 /**
  * A small file that only its owner may read. Files of systemd's are its own matter: it gives them to the service alone.
  * @param code of what is thrown
@@ -47,19 +63,24 @@ export async function readSecret(
   code: 'store-credentials' | 'store-key',
 ): Promise<{ readonly path: string; readonly text: string }> {
   const path = pathOf(place, env, code);
+  const { what, remedy } = SECRETS[code];
   try {
     const file = await open(path, 'r');
     try {
       const facts = await file.stat();
-      if (!facts.isFile()) throw new EspdError(code, `${path} is no file`);
+      if (!facts.isFile()) throw new EspdError(code, `The file with ${what}, ${path}, is no file`);
       if ('file' in place && (facts.mode & 0o077) !== 0) {
-        throw new EspdError(code, `${path} may be read by others (mode ${(facts.mode & 0o777).toString(8)})`, {
-          hint: `Make it yours alone: chmod 600 ${path}`,
-        });
+        throw new EspdError(
+          code,
+          `${capital(what)}: ${path} may be read by others (mode ${(facts.mode & 0o777).toString(8)})`,
+          {
+            hint: `Make it yours alone: chmod 600 ${path}`,
+          },
+        );
       }
       const buffer = Buffer.alloc(MAX_SECRET_BYTES + 1);
       const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-      if (bytesRead > MAX_SECRET_BYTES) throw new EspdError(code, `${path} is too long for what it should be`);
+      if (bytesRead > MAX_SECRET_BYTES) throw new EspdError(code, `${path} is too long for ${what}`);
       return { path, text: buffer.toString('utf8', 0, bytesRead) };
     } finally {
       await file.close();
@@ -67,9 +88,10 @@ export async function readSecret(
   } catch (error) {
     if (error instanceof EspdError) throw error;
     const reason = systemCode(error);
-    const problem =
-      reason === 'ENOENT' ? 'does not exist' : reason === 'EACCES' ? 'may not be read by this user' : `(${reason})`;
-    throw new EspdError(code, `${path} ${problem}`, { hint: `Look at it with: ls -l ${path}`, cause: error });
+    const file = `The file with ${what}, ${path},`;
+    if (reason === 'ENOENT') throw new EspdError(code, `${file} does not exist`, { hint: remedy(path), cause: error });
+    const problem = reason === 'EACCES' ? 'may not be read by this user' : `cannot be read (${reason})`;
+    throw new EspdError(code, `${file} ${problem}`, { hint: `Look at it with: ls -l ${path}`, cause: error });
   }
 }
 

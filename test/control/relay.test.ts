@@ -117,6 +117,12 @@ describe('a command that the daemon does', () => {
     const marks: MarkMessage[] = [];
     const { device, direct, relayed } = await sceneOf(t, { onMark: (mark) => marks.push(mark) });
     await direct(['backup', '--port', device.address]);
+    // The first and the newest are never removed.
+    for (const word of ['one', 'two']) {
+      device.board.flash.erase(0x7000, 0x1000);
+      device.board.flash.program(0x7000, Buffer.alloc(0x1000, word));
+      await direct(['backup', '--port', device.address]);
+    }
     const about = { type: 'board-described', mac: MAC, label: 'kitchen', note: null, group: null };
     for (const [args, wanted] of [
       [['label', MAC, 'kitchen'], [about]],
@@ -127,13 +133,15 @@ describe('a command that the daemon does', () => {
       [['unpin', 'kitchen'], ['unpinned']],
       [['unpin', 'kitchen'], []],
       [['show', 'kitchen'], []],
+      [['prune', '--keep-last', '1', '--yes'], ['backup-removed']],
     ] as const) {
       await relayed(args);
       const said = marks.splice(0).map((mark) => {
         if (mark.type === 'board-described') return mark;
+        if (mark.type !== 'backup-pinned') return mark.type;
         assert.equal(mark.mac, MAC);
         assert.match(mark.id, /^\d{4}-/);
-        return mark.type === 'backup-pinned' && mark.pinned ? 'pinned' : 'unpinned';
+        return mark.pinned ? 'pinned' : 'unpinned';
       });
       assert.deepEqual(said, wanted, args.join(' '));
     }

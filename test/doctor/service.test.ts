@@ -212,7 +212,7 @@ test('network: only boards of the config that the service reads count', async ()
 });
 
 test('socket: each way in which a connection ends', async () => {
-  const facts = { path: '/run/espd/espd.sock', serviceRuns: true, person: 'ada', isMember: false };
+  const facts = { path: '/run/espd/espd.sock', isOther: false, serviceRuns: true, person: 'ada', isMember: false };
   const judge = (state: string, change: object = {}) => judgeSocket({ ...facts, state, ...change })[0];
   assert.equal(judge('open')?.status, 'ok');
   const denied = judge('EACCES');
@@ -225,6 +225,10 @@ test('socket: each way in which a connection ends', async () => {
   assert.equal(judge('ENOENT')?.status, 'note');
   assert.equal(judge('ENOENT', { serviceRuns: false })?.status, 'ok');
   assert.match(judge('ECONNREFUSED')?.title ?? '', /No daemon listens/);
+  // Of a plain file the kernel says the same, and nothing may be told to replace it.
+  const other = judge('ECONNREFUSED', { isOther: true });
+  assert.deepEqual([other?.status, other?.remedy?.safe ?? false], ['problem', false]);
+  assert.match(other?.title ?? '', /is no socket/);
   assert.equal(judge('timeout')?.status, 'problem');
   assert.match(judge('EPROTOTYPE')?.title ?? '', /cannot be reached .*\(EPROTOTYPE\)/);
   assert.equal((await checkSocket(factsOf({ socket: 'open' })))[0]?.status, 'ok');

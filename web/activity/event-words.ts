@@ -15,7 +15,7 @@ export interface EventWords {
 }
 
 const ARCHIVE =
-  /^(?:archive|disk|pruned|backup-removed|backup-spared|backup-pinned|backup-pulled|backup-released|store)/;
+  /^(?:archive|disk|pruned|backup-removed|backup-spared|backup-imported|backup-pinned|backup-pulled|backup-released|store)/;
 const BOARD = /^(?:board|identified|new-board|backup|firmware|half|clone)/;
 
 export function wordsOf(event: ServiceEvent): EventWords {

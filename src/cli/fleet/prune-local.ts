@@ -1,5 +1,6 @@
 /** `espd prune --local`: local copies that need not stay, each removed when the object store has said that it has the same. */
 
+import type { Decision } from '../../archive/retention/types.ts';
 import { parseLocal } from '../../config/local.ts';
 import { EspdError } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
@@ -61,7 +62,10 @@ export async function pruneLocal(
     const bucket = await fleet.openToRead();
     const station = await fleet.state.station();
     let count = 0;
-    const onReleased = () => out.status(`Removing: ${(count += 1)} of ${copies(going.length)}`);
+    const onReleased = ({ mac, id, sizeOnDiskBytes: sizeBytes }: Decision) => {
+      out.status(`Removing: ${(count += 1)} of ${copies(going.length)}`);
+      context.onMark({ type: 'backup-released', mac, id, sizeBytes });
+    };
     const releasing = releaseByPlan({ archive, bucket, station, clock, signal, onReleased }, { decisions: going });
     const report = await releasing.finally(() => out.status(''));
     const freed = report.released.reduce((sum, { sizeOnDiskBytes }) => sum + sizeOnDiskBytes, 0);

@@ -155,6 +155,7 @@ async function importOne(
     sizeIsTold: options.size !== undefined,
   };
   const { id, path } = await importImage(archive, facts, signal);
+  context.onMark({ type: 'backup-imported', mac: facts.mac, id });
   return { ...dump, id, path, family, date };
 }
 

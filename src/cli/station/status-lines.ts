@@ -3,7 +3,7 @@
 import type { StatusDocument } from '../../client/status-document.ts';
 import type { JobView, PortView } from '../../daemon/station.ts';
 import { freshnessLines } from '../../replication/journal/freshness.ts';
-import { formatTable, plural } from '../text.ts';
+import { formatTable, plural, wrapText } from '../text.ts';
 import { clockOf, markOf, placeOf, resultText } from './words.ts';
 
 /** Of the last results so many are shown. */
@@ -11,8 +11,17 @@ const RESULTS = 5;
 /** Of what cannot be read of other stations so much is told. */
 const MAX_TROUBLES = 3;
 
-/** @param rows lines that there is room for: longer lists are cut, and say so */
-export function statusLines(status: StatusDocument, rows = Infinity): string[] {
+/** Characters and lines that there is room for. */
+interface Room {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Longer lists are cut, and say so; what somebody has to read is never cut, but goes on below. */
+export function statusLines(
+  status: StatusDocument,
+  { rows, columns }: Room = { rows: Infinity, columns: Infinity },
+): string[] {
   const { ports, jobs, attention, counters } = status;
   const called = new Map(ports.map((view) => [view.port, placeOf(view)]));
   const needy = attention.map(({ at, port, mac, about, error }) => {
@@ -33,7 +42,10 @@ export function statusLines(status: StatusDocument, rows = Infinity): string[] {
   ];
   // Each list has a blank line and a heading; a hint stands below what it is about.
   const fixed = head.length + 2 * [ports, results, needy, queue].filter((list) => list.length > 0).length + 1;
-  const attentionRows = needy.flatMap(({ text, hint }) => [`  ${text}`, ...(hint === '' ? [] : [`    ${hint}`])]);
+  const attentionRows = needy.flatMap(({ text, hint }) => [
+    ...wrapText(text, columns - 2, '  ').map(indented),
+    ...(hint === '' ? [] : wrapText(hint, columns - 4).map((line) => indented(indented(line)))),
+  ]);
   let room = Math.max(6, rows - fixed);
   const take = (lines: readonly string[], what: string, most: number): string[] => {
     const share = Math.max(1, Math.min(most, room));
@@ -45,9 +57,9 @@ export function statusLines(status: StatusDocument, rows = Infinity): string[] {
     return [...shown];
   };
   const needs = take(attentionRows, 'line', Math.ceil(room / 3));
-  const atPorts = take(portRows(ports), 'port', Math.ceil((room * 2) / 3));
+  const atPorts = take(portRows(ports, columns), 'port', Math.ceil((room * 2) / 3));
   const working = take(queue.map(queueRow), 'job', 3);
-  const ended = take(formatTable(results.map(resultRow)).map(indented), 'result', RESULTS);
+  const ended = take(resultRows(results, columns), 'result', RESULTS);
   return [
     ...head,
     ...section('Needs attention', needs),
@@ -65,23 +77,40 @@ function indented(line: string): string {
   return `  ${line}`;
 }
 
-function portRows(ports: readonly PortView[]): string[] {
-  return formatTable(
-    ports.map((view) => {
-      const { mark, why } = markOf(view);
-      const again = view.state === 'failed' && view.retryAt !== null ? `, again at ${clockOf(view.retryAt)}` : '';
-      const said = `${mark}${again}${why === '' ? '' : `: ${why}`}`;
-      return [placeOf(view), view.mac ?? '-', view.chip ?? '-', said];
-    }),
-  ).map(indented);
+/** Column of the ports that is left out first. */
+const CHIP = 2;
+
+/** What comes of a port stands in full; where there is no room, the chip is left out, and then the reason is cut. */
+function portRows(ports: readonly PortView[], columns: number): string[] {
+  const rows = ports.map((view) => {
+    const { mark, why } = markOf(view);
+    const again = view.state === 'failed' && view.retryAt !== null ? `, again at ${clockOf(view.retryAt)}` : '';
+    const short = `${mark}${again}`;
+    return { view, short, said: `${short}${why === '' ? '' : `: ${why}`}` };
+  });
+  const full = rows.map(({ view, said }) => [placeOf(view), view.mac ?? '-', view.chip ?? '-', said]);
+  const withShort = rows.map(({ view, short }) => [placeOf(view), view.mac ?? '-', view.chip ?? '-', short]);
+  const isRoomFor = (cells: readonly string[][]) => formatTable(cells).every((line) => line.length <= columns - 2);
+  return formatTable(isRoomFor(withShort) ? full : full.map((cells) => cells.filter((_, index) => index !== CHIP))).map(
+    indented,
+  );
 }
 
 function queueRow({ job, kind, state, queuedAt }: JobView): string {
   return `  ${job}  ${kind}, ${state} since ${clockOf(queuedAt)}`;
 }
 
-function resultRow({ endedAt, kind, port, mac, result, error, state }: JobView): string[] {
-  const said = result === null ? (error === null ? state : `${error.message} (${error.code})`) : resultText(result);
+/** The id of a backup is left out where there is no room for all of it: `espd show` has it. */
+function resultRows(results: readonly JobView[], columns: number): string[] {
+  const tableOf = (hasId: boolean) => formatTable(results.map((job) => resultRow(job, hasId)));
+  const isBackup = results.map(({ result }) => result !== null);
+  const hasRoom = tableOf(true).every((line, index) => !isBackup[index] || line.length <= columns - 2);
+  return tableOf(hasRoom).map(indented);
+}
+
+function resultRow({ endedAt, kind, port, mac, result, error, state }: JobView, hasId: boolean): string[] {
+  const said =
+    result === null ? (error === null ? state : `${error.message} (${error.code})`) : resultText(result, { hasId });
   return [clockOf(endedAt ?? ''), mac ?? port ?? '-', result === null ? `${kind}: ${said}` : said];
 }
 

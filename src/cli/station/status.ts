@@ -11,6 +11,7 @@ export async function status(options: CommonOptions, host: Host, out: Output): P
   const document = await client.status(host.signal);
   out.document(document);
   // One line is the prompt's.
-  for (const line of statusLines(document, out.rows - 1)) out.line(cut(line, out.columns));
+  for (const line of statusLines(document, { rows: out.rows - 1, columns: out.columns }))
+    out.line(cut(line, out.columns));
   return undefined;
 }

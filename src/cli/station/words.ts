@@ -62,8 +62,13 @@ export function phaseWord(phase: string | null): string {
   return Object.hasOwn(PHASE_WORDS, phase) ? PHASE_WORDS[phase as keyof typeof PHASE_WORDS] : phase;
 }
 
-export function resultText({ id, unchanged, seconds, wireBytes }: JobOutcome): string {
-  return `${unchanged ? 'unchanged since' : 'backed up as'} ${id}, ${seconds.toFixed(1)} s, ${formatSize(wireBytes)} on the wire`;
+export function resultText({ id, unchanged, seconds, wireBytes }: JobOutcome, { hasId } = { hasId: true }): string {
+  const what = hasId
+    ? `${unchanged ? 'unchanged since' : 'backed up as'} ${id}`
+    : unchanged
+      ? 'unchanged'
+      : 'backed up';
+  return `${what}, ${seconds.toFixed(1)} s, ${formatSize(wireBytes)} on the wire`;
 }
 
 /** The time of day here, `14:03:07`; what is no date stands as it is. */

@@ -144,6 +144,9 @@ const aboutText = z.string().max(4096).nullable();
 const markSchemas = [
   z.object({ type: z.literal('board-described'), mac, label: aboutText, note: aboutText, group: aboutText }),
   z.object({ type: z.literal('backup-pinned'), mac, id: name, pinned: z.boolean() }),
+  z.object({ type: z.literal('backup-imported'), mac, id: name }),
+  z.object({ type: z.literal('backup-removed'), mac, id: name, sizeBytes: size, why: z.string().max(4096) }),
+  z.object({ type: z.literal('backup-released'), mac, id: name, sizeBytes: size }),
   z.object({ type: z.literal('backup-pulled'), mac, id: name, fetchedBytes: size, reusedBytes: size }),
 ] as const;
 

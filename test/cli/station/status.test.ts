@@ -44,7 +44,7 @@ test('a full station fits 80x24, and texts of devices steer no terminal', async 
   const job = { kind: 'backup', state: 'failed', queuedAt: at, endedAt: at, port: '/dev/ttyUSB1', error };
   const jobs = Array.from({ length: 40 }, (_, index) => ({ ...job, job: index }));
   const document = stateOf('a', 1, { ports, jobs, attention });
-  const lines = statusLines(readStatus(document)!, 23);
+  const lines = statusLines(readStatus(document)!, { rows: 23, columns: 80 });
   assert.ok(lines.length <= 23, `${lines.length} lines`);
   assert.ok(lines.some((line) => /more/.test(line)));
   const path = join(await socketFolder(t), 'espd.sock');
@@ -53,6 +53,40 @@ test('a full station fits 80x24, and texts of devices steer no terminal', async 
   const { stdout } = await bench.run(['status'], { env: { ESPD_SOCKET: path }, tty: true });
   assertPlain(stdout);
   assert.ok(stdout.split('\n').every((line) => line.length <= 80));
+});
+
+test('at 80 and at 60 columns nothing is cut that somebody needs', () => {
+  const error = {
+    code: 'no-sync',
+    message: 'Nothing at rfc2217://127.0.0.1:36805 answers as an ESP board does',
+    hint: 'If this is an ESP board without auto-reset: hold BOOT, press RESET, and try again',
+  };
+  const far = { since: at, chip: 'ESP32-D0WD-V3' };
+  const ports = [
+    { ...far, port: 'rfc2217://127.0.0.1:37001', mac: '24:0a:c4:12:45:56', state: 'done' },
+    { ...far, port: 'rfc2217://127.0.0.1:36805', chip: null, state: 'failed', error, retryAt: at },
+  ];
+  const attention = [{ at, about: 'port', port: 'rfc2217://127.0.0.1:36805', mac: null, error }];
+  const result = { id: '2026-11-26T22-00-00Z', unchanged: false, seconds: 4.02, wireBytes: 360_000, flashBytesRead: 1 };
+  const job = { kind: 'backup', queuedAt: at, endedAt: at, port: 'rfc2217://127.0.0.1:37001' };
+  const jobs = [
+    { ...job, job: 1, state: 'done', mac: '24:0a:c4:12:45:56', result },
+    { ...job, job: 2, state: 'failed', error },
+  ];
+  const status = readStatus(stateOf('a', 1, { ports, attention, jobs }))!;
+  for (const columns of [79, 60]) {
+    const lines = statusLines(status, { rows: 40, columns });
+    const shown = lines.map((line) => line.slice(0, columns)).join('\n');
+    const words = shown.replace(/\s+/g, ' ');
+    assert.ok(words.includes(`${error.message} (no-sync)`), shown);
+    assert.ok(words.includes(error.hint), shown);
+    assert.match(shown, /DONE: unplug/);
+    if (columns === 79) assert.match(shown, /FAILED, again at \d\d:\d\d:\d\d/);
+    assert.match(shown, /backed up, 4\.0 s/);
+  }
+  const wide = statusLines(status, { rows: 40, columns: 200 }).join('\n');
+  assert.match(wide, /ESP32-D0WD-V3 +DONE: unplug/);
+  assert.match(wide, /backed up as 2026-11-26T22-00-00Z, 4\.0 s, .* on the wire/);
 });
 
 test('other stations: when they were heard, who is silent, what cannot be read', () => {
