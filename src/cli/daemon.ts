@@ -31,6 +31,7 @@ import { createPortWatcher } from '../serial/watcher.ts';
 import { VERSION } from '../version.ts';
 import { type CommandContext, resetModeOf } from './context.ts';
 import { openDaemonControl } from './daemon-control.ts';
+import type { StoreService } from './fleet/service.ts';
 import type { StoreUpkeep } from './fleet/store-upkeep.ts';
 import type { Host } from './host.ts';
 
@@ -90,6 +91,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
   const scrub = scheduleScrub(context, events, service, catchUp);
   const pruning = schedulePrune(context, events, catchUp);
   const upkeep = scheduleUpkeep(store?.upkeep, context, catchUp);
+  const storeScrub = scheduleStoreScrub(store, context, catchUp);
   let zone = context.config.schedule.timezone;
   const configWatch = watchConfig({
     loaded: context.loaded,
@@ -103,6 +105,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
       scrub.apply(config.schedule);
       pruning.apply(config);
       upkeep?.apply(config.schedule);
+      storeScrub?.apply(config.schedule);
       zone = config.schedule.timezone;
       outbound.apply(config);
       events.emit({ type: 'config-reloaded', needsRestart: needsRestart(context.config, config) });
@@ -117,7 +120,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     fleet: () => store?.status() ?? null,
     schedules: () => ({
       timezone: zone,
-      schedules: [scrub.due, pruning.due, ...(upkeep === undefined ? [] : [upkeep.due])],
+      schedules: [scrub, pruning, upkeep, storeScrub].flatMap((task) => task?.due ?? []),
     }),
     reload: async () => {
       // Why it is not taken over is for whoever asked, also where the log has it already.
@@ -150,6 +153,7 @@ export async function daemon(context: CommandContext, host: Host): Promise<undef
     scrub.stop(),
     pruning.stop(),
     upkeep?.stop(),
+    storeScrub?.stop(),
     outbound.stop(),
     lineBook.close(),
     store?.stop(),
@@ -248,6 +252,28 @@ function scheduleUpkeep(upkeep: StoreUpkeep | undefined, context: CommandContext
       await task.stop();
       await upkeep.stop();
     },
+  };
+}
+
+/** Reads back by the clock a part of what lies in the object store. */
+function scheduleStoreScrub(
+  store: Pick<StoreService, 'scrub'> | undefined,
+  { config, log }: CommandContext,
+  catchUp: CatchUp,
+) {
+  if (store === undefined) return undefined;
+  let { schedule } = config;
+  const work = () => store.scrub(schedule.verifyStorePart);
+  const task = scheduleTask('verify-store', schedule.verifyStore, schedule.timezone, work, log, catchUp);
+  return {
+    get due() {
+      return task.due;
+    },
+    apply: (now: Config['schedule']) => {
+      schedule = now;
+      void task.reschedule(now.verifyStore, now.timezone);
+    },
+    stop: () => task.stop(),
   };
 }
 

@@ -43,6 +43,8 @@ export const SENT_EVENTS = [
   'stations-heard',
   'journal-unread',
   'store-compared',
+  'store-damaged',
+  'store-verified',
   'backup-pulled',
   'backup-imported',
   'backup-released',

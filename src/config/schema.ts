@@ -251,6 +251,17 @@ const scheduleSchema = z.strictObject({
     .describe(
       'When backups that `retention` does not keep are removed; nothing happens without such a policy. Or off.',
     ),
+  verifyStore: cron()
+    .default(null)
+    .describe(
+      'When a part of what lies in the object store is read back and compared, which may cost money there. Or off.',
+    ),
+  verifyStorePart: z
+    .string()
+    .max(16)
+    .refine(isPart, { message: 'wants a part such as 5%: above 0%, at most 100%' })
+    .default('5%')
+    .describe('How much of the backups there is read each time: what was read longest ago.'),
   timezone: z
     .string()
     .max(64)
@@ -352,4 +363,9 @@ function isTimezone(name: string): boolean {
   } catch {
     return false;
   }
+}
+
+function isPart(part: string): boolean {
+  const percent = Number(/^(\d{1,3}(?:\.\d{1,3})?)%$/.exec(part)?.[1] ?? Number.NaN);
+  return percent > 0 && percent <= 100;
 }

@@ -38,8 +38,12 @@ export class AttentionList {
         this.#attend({ at, about: 'archive', port: null, mac: null, error: event.error });
         return;
       case 'store-compared':
-        this.#list = this.#list.filter(({ about }) => about !== 'store');
+        this.#list = this.#list.filter(({ about, mac }) => about !== 'store' || mac !== null);
         if (event.error !== null) this.#attend({ at, about: 'store', port: null, mac: null, error: event.error });
+        return;
+      case 'store-damaged':
+        // It stays: the next part that is read is another one.
+        this.#attend({ at, about: 'store', port: null, mac: event.mac, error: event.error });
         return;
       case 'line-bad':
         this.#leaveLine(event.port);

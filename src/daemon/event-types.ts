@@ -277,6 +277,28 @@ interface EventFacts {
   'backup-released': { readonly mac: Mac; readonly id: string; readonly sizeBytes: number };
   /** A backup is gone from the object store. `folder`: where it was, behind the prefix. */
   'store-removed': { readonly mac: Mac; readonly id: string; readonly folder: string; readonly why: string };
+  /**
+   * What was read back from the object store is not as it should be. `folder`: its key behind the prefix; `file`: of the
+   * object in it, empty where the backup is missing; `isDamage` false: it could not be judged here.
+   */
+  'store-damaged': {
+    readonly mac: Mac;
+    readonly id: string;
+    readonly folder: string;
+    readonly file: string;
+    readonly problem: string;
+    readonly isDamage: boolean;
+    readonly error: EventError;
+  };
+  /** A part of the object store was read back. `of`: how many backups lie there. */
+  'store-verified': {
+    readonly checked: number;
+    readonly of: number;
+    readonly readBytes: number;
+    readonly damaged: number;
+    readonly missing: number;
+    readonly unreadable: number;
+  };
   /** Retention of the object store has run. `blocked`: why nothing was announced or removed at all. */
   'store-pruned': {
     readonly announced: number;

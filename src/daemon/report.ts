@@ -183,6 +183,22 @@ function linesOf(event: ServiceEvent): Line[] {
       return heardLines(event);
     case 'journal-unread':
       return [line('warn', event.error.message, { station: event.station, hint: event.error.hint || undefined })];
+    case 'store-damaged': {
+      const { folder, file, problem, isDamage, error } = event;
+      const message = isDamage
+        ? 'A backup in the object store is damaged'
+        : 'A backup in the object store was not judged';
+      return [line('error', message, { object: `${folder}${file}`, problem, hint: error.hint || undefined })];
+    }
+    case 'store-verified': {
+      const { checked, of, readBytes, damaged, missing, unreadable } = event;
+      const counts = { checked, of, readBytes, damaged, missing, unreadable };
+      const isGood = damaged + missing + unreadable === 0;
+      const message = isGood
+        ? 'What was read back from the object store is sound'
+        : 'Not all of the object store is sound';
+      return [line(isGood ? 'info' : 'error', message, counts)];
+    }
     case 'store-compared':
       return comparedLines(event);
     case 'backup-imported':

@@ -30,7 +30,15 @@ export function messageOf(template: WebhookTemplate, event: ServiceEvent, instan
 }
 
 const isBad = ({ type }: ServiceEvent) =>
-  ['job-failed', 'board-stuck', 'board-missing', 'half-restored', 'archive-damaged', 'config-rejected'].includes(type);
+  [
+    'job-failed',
+    'board-stuck',
+    'board-missing',
+    'half-restored',
+    'archive-damaged',
+    'store-damaged',
+    'config-rejected',
+  ].includes(type);
 
 /** Title, priority (3 is the usual one of 1 to 5) and tags as headers: https://docs.ntfy.sh/publish/ */
 function ntfy(event: ServiceEvent): Message {

@@ -66,6 +66,8 @@ function detailOf(event: ServiceEvent): string {
       return `${plural(event.checked, 'backup')} checked, ${event.damaged} damaged`;
     case 'pruned':
       return `${plural(event.removed, 'backup')} removed, ${formatSize(event.sizeBytes)}`;
+    case 'store-verified':
+      return `${plural(event.checked, 'backup')} of ${event.of} read back from the store, ${event.damaged + event.missing} damaged or missing`;
     case 'store-compared':
       return event.error?.message ?? `${plural(event.backups, 'backup')}, all as they should be`;
     case 'disk-low':

@@ -7,6 +7,7 @@ import { parseSize } from '../../config/size.ts';
 import { BlockLibrary } from '../../replication/blocks/block-library.ts';
 import { type Fleet, openFleet } from '../../replication/open.ts';
 import { Journal } from '../../replication/journal/journal.ts';
+import { StoreVerifier } from '../../replication/verify/verify-store.ts';
 import { VERSION } from '../../version.ts';
 import type { CommandContext } from '../context.ts';
 
@@ -43,4 +44,19 @@ export function journalOf(context: CommandContext, fleet: Fleet): Journal {
 /** Derived of what the archive knows of the store, in the folder of the state of that store. */
 export function libraryOf({ log }: CommandContext, fleet: Fleet): BlockLibrary {
   return new BlockLibrary(join(fleet.state.folder, 'blocks'), log);
+}
+
+/** Reads back what lies there. */
+export async function storeVerifierOf(context: CommandContext, fleet: Fleet): Promise<StoreVerifier> {
+  const { archive, clock, config } = context;
+  const bandwidth = config.store?.bandwidth ?? null;
+  return new StoreVerifier({
+    ...{ archive, clock, bucket: await fleet.openToRead(), stateFolder: fleet.state.folder },
+    bandwidth: bandwidth === null ? null : parseSize(bandwidth),
+    hear: async (signal) => {
+      const journal = journalOf(context, fleet);
+      const bucket = await fleet.open(signal);
+      while ((await journal.look(bucket, { signal, isThorough: true })).isMore);
+    },
+  });
 }

@@ -16,6 +16,7 @@ import type { OtherStations } from '../../transfer/elsewhere.ts';
 import type { CommandContext } from '../context.ts';
 import { journalOf } from './open.ts';
 import { stationsOf } from './stations.ts';
+import { scrubStore } from './store-scrub.ts';
 import { type StoreUpkeep, makeStoreUpkeep } from './store-upkeep.ts';
 
 /** Of more boards than that an event names the first ones; whoever shows boards reads all of them then. */
@@ -25,6 +26,8 @@ export interface StoreService {
   readonly stations: OtherStations;
   /** Undefined where nothing is to be removed because of the store. */
   readonly upkeep: StoreUpkeep | undefined;
+  /** Reads back so much of what lies there (`5%`). Rejects as that does. */
+  scrub(part: string): Promise<void>;
   status(): Freshness & { readonly waiting: number };
   /** Never waits. */
   start(): void;
@@ -47,6 +50,7 @@ export function openStoreService(
   return {
     stations,
     upkeep,
+    scrub: (part) => scrubStore(context, events, fleet, part),
     status: () => ({ waiting: replicator.waiting, ...replicator.freshness }),
     start() {
       replicator.start();

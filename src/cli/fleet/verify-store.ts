@@ -1,21 +1,15 @@
 /** `espd verify --store`: what lies in the object store is read back and compared; with `--repair`, mended from what is here. */
 
 import { parseSample } from '../../archive/sample.ts';
-import { parseSize } from '../../config/size.ts';
 import { EspdError, hasCode, toEspdError } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import type { Fleet, OpenedFleet } from '../../replication/open.ts';
 import { isOfOneBackup, pushOne } from '../../replication/replicator.ts';
 import { repairCopy } from '../../replication/verify/repair.ts';
-import {
-  type StoreProblem,
-  StoreVerifier,
-  type VerifyOutcome,
-  type VerifyPlan,
-} from '../../replication/verify/verify-store.ts';
+import { type StoreProblem, type VerifyOutcome, type VerifyPlan } from '../../replication/verify/verify-store.ts';
 import type { CommandContext } from '../context.ts';
 import { formatSize, plural, printable } from '../text.ts';
-import { fleetOf, journalOf } from './open.ts';
+import { fleetOf, storeVerifierOf } from './open.ts';
 
 export interface VerifyStoreOptions {
   /** As typed; empty = all boards. */
@@ -45,7 +39,7 @@ export async function verifyStore(
     await archive.checkReadable();
     const macs: Mac[] = [];
     for (const board of options.boards) macs.push(await archive.resolveBoard(board));
-    const verifier = await openStoreVerifier(context, fleet);
+    const verifier = await storeVerifierOf(context, fleet);
     const plan = await verifier.plan({
       ...{ newest: options.newest, goesOn: options.goOn, signal },
       only: macs.length === 0 ? undefined : new Set(macs),
@@ -95,20 +89,6 @@ function checkOptions({ boards, sample, newest, goOn, repair, dryRun }: VerifySt
     );
   }
   if (repair && dryRun) throw new EspdError('usage', '--repair does not go together with --dry-run');
-}
-
-async function openStoreVerifier(context: CommandContext, fleet: Fleet): Promise<StoreVerifier> {
-  const { archive, clock, config } = context;
-  const bandwidth = config.store?.bandwidth ?? null;
-  return new StoreVerifier({
-    ...{ archive, clock, bucket: await fleet.openToRead(), stateFolder: fleet.state.folder },
-    bandwidth: bandwidth === null ? null : parseSize(bandwidth),
-    hear: async (signal) => {
-      const journal = journalOf(context, fleet);
-      const bucket = await fleet.open(signal);
-      while ((await journal.look(bucket, { signal, isThorough: true })).isMore);
-    },
-  });
 }
 
 type Named = Pick<StoreProblem, 'mac' | 'id' | 'folder'>;

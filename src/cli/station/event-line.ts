@@ -28,6 +28,8 @@ function textOf(event: ServiceEvent): string | undefined {
       return `${event.port}  ATTENTION: ${event.error.message} (${event.error.code})`;
     case 'archive-damaged':
       return `archive  ATTENTION: ${event.error.message} (${event.error.code})`;
+    case 'store-damaged':
+      return `store  ATTENTION: ${event.error.message} (${event.error.code})`;
     case 'port-held':
       return `${event.port}  HELD: by ${event.by}`;
     case 'port-released':

@@ -28,6 +28,9 @@ export interface Finding {
   readonly error: EspdError;
 }
 
+/** Of whatever is wrong in a bucket. */
+export const MEND_HINT = 'A station that has a sound copy puts it in order: espd verify --store --repair';
+
 /** Digests of this much, then the event loop turns: packets of boards come first. */
 const TURN_BYTES = 64 * 1024;
 
@@ -57,7 +60,7 @@ export async function checkCopy(
     const read = await folder.manifest(signal);
     manifest = read.manifest;
     if (told !== undefined && createHash('sha256').update(read.bytes).digest('hex') !== told.manifestSha256) {
-      findings.push(found(MANIFEST + suffix, `is another than ${told.station} has told of`));
+      findings.push(found(place, MANIFEST + suffix, `is another than ${told.station} has told of`));
     }
   } catch (error) {
     findings.push(toFinding(error, MANIFEST + suffix));
@@ -89,7 +92,7 @@ async function checkImage(
     // What came wrong over the network comes right the second time.
     const findings = first.length === 0 ? first : await judge();
     return findings.map((each) =>
-      found(each.file === MANIFEST ? file.replace(folder.imageFile, MANIFEST) : each.file, each.problem),
+      found(place, each.file === MANIFEST ? file.replace(folder.imageFile, MANIFEST) : each.file, each.problem),
     );
   } catch (error) {
     signal.throwIfAborted();
@@ -129,9 +132,9 @@ async function* piecesOf(packed: readonly Buffer[]): AsyncGenerator<Buffer, void
   }
 }
 
-function found(file: string, problem: string): Finding {
-  const error = new EspdError('store-damaged', `${file} in the object store ${problem}`, {
-    hint: 'Its disks or memory may be faulty, or somebody else has written there',
+function found({ mac, id }: StoredPlace, file: string, problem: string): Finding {
+  const error = new EspdError('store-damaged', `${file} of backup ${id} of ${mac} in the object store: ${problem}`, {
+    hint: MEND_HINT,
   });
   return { file, problem, error };
 }

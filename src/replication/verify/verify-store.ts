@@ -22,7 +22,7 @@ import { removalKey } from '../removal/format.ts';
 import { inGroups } from '../removal/in-groups.ts';
 import { type Inventory, type StoredCopy, takeInventory } from '../removal/inventory.ts';
 import { replaceFile } from '../state-file.ts';
-import { type Finding, checkCopy } from './check-copy.ts';
+import { type Finding, MEND_HINT, checkCopy } from './check-copy.ts';
 import { metered } from './metered.ts';
 
 export interface VerifyParts {
@@ -321,7 +321,7 @@ function missingOf({ mac, id, folder, station, at }: Expected): StoreProblem {
   const why = station === null ? `found so before (${at})` : `${station} has told of it as complete there (${at})`;
   const problem = `is missing: ${why}`;
   const error = new EspdError('store-damaged', `Backup ${id} of ${mac} is not in the object store`, {
-    hint: 'Somebody has removed it there who is no espd, or the store has lost it',
+    hint: MEND_HINT,
   });
   return { mac, id, folder, station, file: '', problem, error };
 }
