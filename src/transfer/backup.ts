@@ -9,7 +9,6 @@ import type { Reason } from '../archive/manifest.ts';
 import type { Archive, Backup, Candidate, Candidates, Draft, ImageReader } from '../archive/types.ts';
 import { hasCode } from '../errors.ts';
 import type { Board, FlashFacts } from '../esp/board.ts';
-import { mapFlash } from '../firmware/index.ts';
 import { Budget } from './asking.ts';
 import { attachedChip, changedSince } from './attached-chip.ts';
 import { type TransferReport, sessionFacts } from './backup-manifest.ts';
@@ -22,13 +21,14 @@ import { restOf } from './flash-compare.ts';
 import { guardHalfRestored } from './half-restored.ts';
 import { type Explanation, KnownContent } from './known-content.ts';
 import { LastBackup } from './last-backup.ts';
-import { likelyChanges, likelyToChange } from './likely-changes.ts';
+import { type ChangesFound, findFewChanges, withFound } from './few-changes.ts';
 import { Phases } from './phases.ts';
 import { guardToldSize } from './told-size.ts';
 import { type Session, whileHeld } from './session.ts';
 import { seemsUnchanged } from './unchanged.ts';
 import { type UnkeptBackup, newBackup, sameAs } from './unkept.ts';
-import { piecesOf } from './pieces.ts';
+import { PatchedImage } from './patched-image.ts';
+import { type Readable, copyRegions } from './pieces.ts';
 import { planReading } from './reading-plan.ts';
 
 export type { BackupOutcome, UnkeptBackup } from './unkept.ts';
@@ -56,8 +56,6 @@ export interface Likeness {
   readonly differing: readonly Region[];
 }
 
-/** Copied at once of an image that the flash is like. */
-const COPY_BYTES = 1024 * 1024;
 const NOTHING_ASKED: DigestPlan<Explanation> = { explained: [], unexplained: [] };
 
 /**
@@ -249,18 +247,19 @@ class FlashReading {
       return;
     }
     const { list } = this.#candidates === undefined ? { list: [] } : await whileHeld(this.#session, this.#candidates);
-    const isGuessed = flashMd5 !== undefined && (await this.#fillByGuess(draft, list[0], flashMd5));
-    if (!isGuessed) this.#plan = await this.#planReading(draft, list);
+    const found = flashMd5 === undefined ? undefined : await this.#findByLast(list[0], flashMd5);
+    const plan = await (found?.isProven === true
+      ? this.#fillByLast(draft, found.image)
+      : this.#planReading(draft, found === undefined ? list : [found.image, ...list.slice(1)]));
     this.#closeCandidates();
-    if (isGuessed) return;
-    const { explained, unexplained } = this.#plan;
+    this.#plan = found === undefined ? plan : withFound(plan, found);
+    const { explained, unexplained } = plan;
     this.#session.options.log.debug('plan', {
       toRead: bytesIn(unexplained),
       regions: unexplained.length,
       ...explainedBytes(explained),
     });
-    this.#doneBytes = bytesIn(explained);
-    await this.#read(draft, unexplained);
+    await this.#read(draft, unexplained, bytesIn(explained));
   }
 
   /** Whether reading what differs takes no longer than looking for more that is known. */
@@ -270,38 +269,38 @@ class FlashReading {
     return image.sizeBytes === sizeBytes && costs.readMs(bytesIn(differing)) <= costs.digestMs(sizeBytes);
   }
 
-  /**
-   * Settings change more often than anything else: the last backup with what is new of them, and nothing is searched.
-   * @returns whether that is what the chip has hashed; else it stands in the draft, and proves nothing
-   */
-  async #fillByGuess(draft: Draft, newest: Candidate | undefined, flashMd5: string): Promise<boolean> {
+  /** Most often little has changed, and settings before anything else: the last backup with what is new of it. */
+  async #findByLast(newest: Candidate | undefined, flashMd5: string): Promise<ChangesFound | undefined> {
     const { base } = this.#last;
-    const session = this.#session;
     // Who knows an image that the flash is like has looked for changes already.
-    if (base === undefined || newest?.id !== base.id || this.#options.like !== undefined) return false;
-    // One that cannot be read has no bytes, and is then not what the chip has hashed.
-    const read = async (offset: number, length: number) =>
-      (await whileHeld(session, newest.read(offset, length))) ?? Buffer.alloc(0);
+    if (base === undefined || newest?.id !== base.id || this.#options.like !== undefined) return undefined;
     const { sizeBytes } = this.#flash;
-    const { family } = this.#board.identity;
-    const likely = likelyToChange(mapFlash(base.manifest.contents.partitions, null, { sizeBytes, family }));
-    const guess = { within: { offset: 0, sizeBytes }, likely };
-    const differing = await likelyChanges(guess, { read }, this.#board, (region) => this.#digest(region));
-    if (differing === undefined) return false;
-    await this.#fillLike(draft, { image: { sizeBytes, read }, by: 'sameAsBackup', differing });
-    return (await whileHeld(session, draft.digests())).md5 === flashMd5;
+    const image = new PatchedImage(newest, (offset, length) => whileHeld(this.#session, newest.read(offset, length)));
+    const found = await findFewChanges({
+      ...{ flashMd5, sizeBytes, image, manifest: base.manifest, board: this.#board, budget: this.#budget },
+      ask: (region) => this.#digest(region),
+      read: (regions) => this.#read(image, regions, sizeBytes - bytesIn(regions)),
+    });
+    this.#probed = new Map([...this.#probed, ...found.probed]);
+    return found;
+  }
+
+  /** What the chip has hashed: what is left to be read of it is nothing. */
+  async #fillByLast(draft: Draft, image: PatchedImage): Promise<DigestPlan<Explanation>> {
+    const whole = { offset: 0, sizeBytes: this.#flash.sizeBytes };
+    await this.#copy(image.readable, [whole], draft);
+    return { explained: [{ ...whole, by: 'sameAsBackup' }], unexplained: [] };
   }
 
   async #fillLike(draft: Draft, { image, by, differing }: Likeness): Promise<void> {
     const same = restOf(differing, this.#flash.sizeBytes);
-    for (const region of same) {
-      for await (const { offset, bytes } of piecesOf(image, region, COPY_BYTES)) {
-        await whileHeld(this.#session, draft.write(offset, bytes));
-      }
-    }
+    await this.#copy(image, same, draft);
     this.#plan = { explained: same.map((region) => ({ ...region, by })), unexplained: differing };
-    this.#doneBytes = bytesIn(same);
-    await this.#read(draft, differing);
+    await this.#read(draft, differing, bytesIn(same));
+  }
+
+  #copy(image: Readable, regions: readonly Region[], draft: Draft): Promise<void> {
+    return copyRegions(image, regions, (offset, bytes) => whileHeld(this.#session, draft.write(offset, bytes)));
   }
 
   async #planReading(draft: Draft, list: readonly Candidate[]): Promise<DigestPlan<Explanation>> {
@@ -338,14 +337,16 @@ class FlashReading {
     return found.list;
   }
 
-  async #read(draft: Draft, regions: readonly Region[]): Promise<void> {
+  /** @param doneBytes of the flash that are there already; left out where it goes on as it was */
+  async #read(to: Pick<Draft, 'write'>, regions: readonly Region[], doneBytes = this.#doneBytes): Promise<void> {
     const { onProgress, signal } = this.#session.options;
     const wasIn = this.#phases.begin('reading');
+    this.#doneBytes = doneBytes;
     this.#board.expect(bytesIn(regions));
     for (const region of regions) {
       await this.#board.read(region.offset, region.sizeBytes, async (offset, bytes) => {
         signal.throwIfAborted();
-        await whileHeld(this.#session, draft.write(offset, bytes));
+        await whileHeld(this.#session, to.write(offset, bytes));
         this.#flashBytesRead += bytes.length;
         const doneBytes = Math.min(this.#flash.sizeBytes, (this.#doneBytes += bytes.length));
         onProgress?.({ phase: 'reading', doneBytes, totalBytes: this.#flash.sizeBytes });

@@ -342,7 +342,7 @@ function bridged(regions: readonly Region[], costs: Costs): Region[] {
 }
 
 /** What of `regions` lies in none of `others`; both in order. */
-function withoutRead<R extends Region>(regions: readonly R[], others: readonly Region[]): R[] {
+export function withoutRead<R extends Region>(regions: readonly R[], others: readonly Region[]): R[] {
   const left: R[] = [];
   let next = 0;
   for (const region of regions) {
