@@ -1,5 +1,6 @@
 /** What everybody should know, whatever they look at: the connection, and what was missed. */
 
+import { stationText } from '../src/archive/station-text.ts';
 import { printable } from '../src/printable.ts';
 import { boardsDocument } from './board-names.ts';
 import { connection, missed, trouble, view } from './live.ts';
@@ -54,11 +55,15 @@ export function RestoreBanner() {
           </a>
         </div>
       ))}
-      {half?.map(({ mac, label }) => (
+      {half?.map(({ mac, label, halfRestored }) => (
         <div key={mac} class="banner bad" role="status">
           <p>
-            <strong>The restore of {printable(label ?? mac)} was interrupted.</strong> The board does not start before
-            it is finished. Plug it in.
+            <strong>
+              The restore of {printable(label ?? mac)} was interrupted
+              {halfRestored?.station !== undefined && ` at ${stationText(halfRestored.station)}`}.
+            </strong>{' '}
+            The board does not start before it is finished. Plug it in
+            {halfRestored?.station !== undefined && ', there or here'}.
           </p>
           <FinishButton mac={mac} />
         </div>

@@ -18,6 +18,8 @@ export interface HalfRestored {
   readonly from: { readonly mac: string; readonly id: string } | null;
   readonly startedAt: string | null;
   readonly snapshot: string | null;
+  /** Where it was begun; absent = here. */
+  readonly station?: string;
 }
 
 export interface BoardRow {

@@ -12,8 +12,10 @@ export const SYSTEM_CONFIG_PATH = '/etc/espd/config.yaml';
 export const SYSTEM_ARCHIVE_PATH = '/var/lib/espd';
 
 /** The config in force: paths are absolute, a schedule that is off is null. */
-export interface Config extends Omit<ConfigFile, 'archive'> {
+export interface Config extends Omit<ConfigFile, 'archive' | 'api'> {
   readonly archive: ConfigFile['archive'] & { readonly path: string; readonly statePath: string };
+  /** `loginFolder`: where the service of this config looks for the password of its page, whoever sets it. */
+  readonly api: ConfigFile['api'] & { readonly loginFolder: string };
 }
 
 export interface LoadedConfig {
@@ -92,6 +94,9 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
   const defaultStatePath =
     env['STATE_DIRECTORY']?.split(':')[0] ||
     join(xdgFolder(env['XDG_STATE_HOME']) ?? join(home, '.local', 'state'), 'espd');
+  // Of the service, systemd says the same in its environment, which root's shell does not have.
+  const statePath = archive.statePath === null ? defaultStatePath : absolute(archive.statePath, cwd);
+  const isOfService = archive.statePath === null && isSystemWide && !env['STATE_DIRECTORY'];
   return {
     path: source?.path ?? null,
     namesArchive: archive.path !== null,
@@ -100,10 +105,14 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
       archive: {
         ...archive,
         path: archive.path === null ? defaultArchivePath : absolute(archive.path, cwd),
-        statePath: archive.statePath === null ? defaultStatePath : absolute(archive.statePath, cwd),
+        statePath,
       },
       watch: { ...watch, folders: watch.folders.map((path) => absolute(path, cwd)) },
-      api: { ...api, socket: socketPath(api.socket, (path) => absolute(path, cwd)) },
+      api: {
+        ...api,
+        socket: socketPath(api.socket, (path) => absolute(path, cwd)),
+        loginFolder: isOfService ? SYSTEM_ARCHIVE_PATH : statePath,
+      },
       schedule: { ...schedule, verify: unlessOff(schedule.verify), prune: unlessOff(schedule.prune) },
     },
   };

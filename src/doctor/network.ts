@@ -79,7 +79,9 @@ export function judgeNetwork(hosts: readonly string[], properties: ReadonlyMap<s
   const hasFamilies = mayUse('AF_INET') && mayUse('AF_INET6');
   const isBlocked = (host: string) => {
     const kind = isIP(host);
-    if (kind === 0) return denied.length > 0 && allowed.length === 0;
+    // Where a name leads nobody knows here; but not to this machine alone, as far as it is not called so.
+    if (kind === 0)
+      return denied.length > 0 && !allowed.some((network) => host === 'localhost' || !isOfLoopback(network));
     return isIn(host, denied) && !isIn(host, allowed);
   };
   const blocked = hasFamilies ? hosts.filter(isBlocked) : hosts;
@@ -94,6 +96,11 @@ function allow(hosts: readonly string[]): Remedy {
   // A name is found by a resolver, wherever that is.
   const networks = hosts.every((host) => isIP(host) !== 0) ? hosts : ['any'];
   return writeDropIn(DROP_IN, `RestrictAddressFamilies=AF_INET AF_INET6\nIPAddressAllow=${networks.join(' ')}\n`);
+}
+
+/** A network of this machine alone, as in IPAddressAllow. */
+function isOfLoopback(network: string): boolean {
+  return network === 'localhost' || isLoopback(network.split('/', 1)[0] ?? '');
 }
 
 function isIn(host: string, networks: readonly string[]): boolean {

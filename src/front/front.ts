@@ -108,7 +108,7 @@ export class Front {
   async #route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { url = '/', method = 'GET', headers } = request;
     if (!isOwnHost(headers.host, this.#parts.names)) {
-      const names = 'Open it by its address in numbers, or name it in api.hosts of the config';
+      const names = 'Open it by its address in numbers, or name it in api.names of the config';
       throw new EspdError('forbidden', 'This page is not known by the name in the address', { hint: names });
     }
     if (!METHODS.has(method)) throw new HttpError(501, 'Not a method of this server');

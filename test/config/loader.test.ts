@@ -428,6 +428,22 @@ test('where the archive is by default', async (context) => {
   assert.equal(await at({ env: { STATE_DIRECTORY: '' } }), '/var/lib/espd');
 });
 
+test('the password of the page is where the service looks for it, also if root sets it', async (context) => {
+  const root = await folder(context);
+  const at = async (more: Partial<LoadOptions>) => (await loadConfig(machine(root, more))).config.api.loginFolder;
+  const STATE = join(root, 'home/.local/state/espd');
+  assert.equal(await at({}), STATE, 'a daemon of one person');
+  assert.equal(await at({ uid: 0 }), '/var/lib/espd');
+  assert.equal(await at({ env: { STATE_DIRECTORY: '/var/lib/espd' } }), '/var/lib/espd', 'the service itself');
+  const system = join(root, 'etc/espd/config.yaml');
+  await write(system, 'archive: { path: /srv/boards }\n');
+  for (const more of [{}, { uid: 0 }]) assert.equal(await at(more), '/var/lib/espd', 'of its config');
+  await write(system, 'archive: { statePath: /srv/state }\n');
+  for (const more of [{}, { uid: 0 }, { env: { STATE_DIRECTORY: '/var/lib/espd' } }]) {
+    assert.equal(await at(more), '/srv/state', 'named');
+  }
+});
+
 test('relative paths are relative to the file, ~/ is the home folder, nothing else is expanded', async (context) => {
   const root = await folder(context);
   const path = join(root, 'work/sub/c.yaml');

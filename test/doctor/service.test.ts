@@ -180,6 +180,12 @@ test('network: what is allowed passes before what is denied', () => {
     'problem',
   );
   assert.equal(network(['pi'], { ...families, IPAddressAllow: '10.0.0.0/8' })?.status, 'ok');
+  // A page that was of this machine alone, and is open to all now: the drop-in of before is not enough.
+  for (const IPAddressAllow of ['127.0.0.1', '127.0.0.0/8 ::1/128']) {
+    assert.equal(network(['browsers at [::]:8266'], { ...families, IPAddressAllow })?.status, 'problem');
+    assert.equal(network(['localhost'], { ...families, IPAddressAllow })?.status, 'ok');
+  }
+  assert.equal(network(['pi'], { ...families, IPAddressAllow: '127.0.0.1 10.0.0.1' })?.status, 'ok');
 });
 
 test('network: only boards of the config that the service reads count', async () => {

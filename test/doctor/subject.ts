@@ -20,7 +20,11 @@ export function loadedConfig(
   change: (config: Config) => Config = (x) => x,
 ): LoadedConfig {
   const file = configSchema.parse({});
-  const config = { ...file, archive: { ...file.archive, path: '/var/lib/espd', statePath: '/var/lib/espd' } };
+  const config = {
+    ...file,
+    archive: { ...file.archive, path: '/var/lib/espd', statePath: '/var/lib/espd' },
+    api: { ...file.api, loginFolder: '/var/lib/espd' },
+  };
   return { path, namesArchive: false, config: change(config) };
 }
 

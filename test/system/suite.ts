@@ -9,6 +9,7 @@ import './cases/unplug.ts';
 import './cases/not-ours.ts';
 import './cases/service.ts';
 import './cases/members.ts';
+import './cases/page.ts';
 import './cases/many-boards.ts';
 import './cases/existing.ts';
 import './cases/by-hand.ts';

@@ -5,7 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import axe from 'axe-core';
 import type { Page } from 'playwright-core';
 import { missingBrowser, settled } from './browser.ts';
-import { WebStation } from './station.ts';
+import { PATIENCE_MS, WebStation } from './station.ts';
 
 const skip = missingBrowser() ?? false;
 
@@ -23,6 +23,40 @@ async function seriousFaults(page: Page): Promise<string[]> {
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
+}
+
+/** Who has no mouse: only real presses of keys, and names as a screen reader says them. */
+class Keyboard {
+  readonly #page: Page;
+
+  constructor(page: Page) {
+    this.#page = page;
+  }
+
+  /** Tabs on until what has the focus is called so. @throws when it is not among what can be reached */
+  async to(name: string): Promise<void> {
+    const said: string[] = [];
+    for (let presses = 0; presses < 120; presses++) {
+      await this.#page.keyboard.press('Tab');
+      const now = await this.#focused();
+      if (now.includes(name)) return;
+      said.push(now);
+    }
+    assert.fail(`no key leads to ${name}, only to\n${said.slice(0, 60).join('\n')}`);
+  }
+
+  async press(name: string, key: 'Enter' | 'Space'): Promise<void> {
+    await this.to(name);
+    await this.#page.keyboard.press(key);
+  }
+
+  /** Role and name, as the browser computes them; and whether it can be seen where one is. */
+  async #focused(): Promise<string> {
+    if (await this.#page.evaluate('document.activeElement === document.body')) return '(the page)';
+    const said = await this.#page.locator(':focus').ariaSnapshot();
+    const outline = await this.#page.evaluate('getComputedStyle(document.activeElement).outlineStyle');
+    return outline === 'none' ? `(focus cannot be seen) ${said.slice(0, 3)}` : said;
+  }
 }
 
 describe('access', { skip }, () => {
@@ -84,6 +118,60 @@ describe('access', { skip }, () => {
     await page.getByRole('heading', { name: wanted, level: 1 }).waitFor();
     // Who followed the link goes on reading at what it has brought.
     assert.equal(await page.evaluate('document.activeElement.id'), 'main');
+    assert.deepEqual(complaints, []);
+  });
+
+  test('by keyboard alone: edit, pin, the policy, undo with its digits, another board, production, the log', async () => {
+    const { page, complaints } = await station.newPage();
+    const keys = new Keyboard(page);
+    const { board } = station.hub.boards[0]!;
+    const before = board.flash.snapshot();
+    // Something else has written to it, and it was backed up: that can be undone.
+    await station.hub.unplug(station.hub.boards[0]!);
+    board.flash.load(0x9000, Buffer.alloc(64, 0x5a));
+    await station.hub.plugIn(station.hub.boards[0]!);
+    await station.until<{ backups: unknown[] }>(`/v1/boards/${mac}`, ({ backups }) => backups.length === 2);
+
+    await page.goto(`${station.url}#/boards/${mac}`);
+    await page.getByRole('button', { name: 'Undo' }).waitFor();
+    await keys.press('button "Edit label and note"', 'Enter');
+    // The first field has the focus already.
+    await page.keyboard.type('kitchen');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'kitchen', level: 1 }).waitFor();
+    await keys.press('button "Pin: never remove', 'Space');
+    await page.getByText('Pinned').waitFor();
+    await keys.press('button "What would the policy remove?"', 'Enter');
+    await page.getByText('There is no policy: nothing is ever removed.').waitFor();
+
+    await keys.press('button "Undo"', 'Enter');
+    const digits = page.getByLabel(/^Type the last four digits/);
+    await digits.waitFor({ timeout: PATIENCE_MS });
+    await keys.to('textbox "Type the last four digits');
+    await page.keyboard.type(mac.replaceAll(':', '').slice(-4));
+    await page.keyboard.press('Enter');
+    await page.getByText('CONFIRMED', { exact: true }).waitFor({ timeout: PATIENCE_MS });
+    assert.ok(board.flash.snapshot().equals(before), 'as it was');
+
+    await page.goto(`${station.url}#/boards/${mac}/restore`);
+    await keys.to('"Another board on purpose');
+    await page.keyboard.type('24:0a');
+    await keys.press('button "See the plan"', 'Enter');
+    await page.getByRole('alert').getByText('is no MAC').waitFor();
+
+    await page.goto(`${station.url}#/production`);
+    await keys.to('"Image of the board');
+    await page.keyboard.type(mac);
+    await page.keyboard.press('Escape');
+    await keys.press('button "See what it does"', 'Enter');
+    await page.getByLabel(/^Type the last four digits/).waitFor({ timeout: PATIENCE_MS });
+    await keys.press('button "No, ', 'Enter');
+    await page.getByText('It has ended: 0 boards.').waitFor({ timeout: PATIENCE_MS });
+
+    await page.goto(`${station.url}#/activity`);
+    await keys.to('searchbox "Search"');
+    await page.keyboard.type('NEW BOARD');
+    await page.getByText('1 event', { exact: true }).waitFor();
     assert.deepEqual(complaints, []);
   });
 

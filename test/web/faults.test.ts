@@ -141,6 +141,36 @@ describe('the doctor', { skip }, () => {
 });
 
 describe('a bad network', { skip }, () => {
+  test('the log of events: if reading the past ones is cut, the page says so, and reads them again on request', async (t) => {
+    const bench = await ApiBench.open(t);
+    const { page, complaints, url } = await pageOf(t, bench);
+    for (let port = 0; port < 6; port++) {
+      bench.shop.events.emit({ type: 'port-held', port: `/dev/before${port}`, by: 'ada', until: null });
+    }
+    await page.route('**/v1/events?since=0', (asked) =>
+      asked.fulfill({ body: `${JSON.stringify({ type: 'hello', instance: 'x', lastSeq: 6 })}\n` }),
+    );
+    // As soon as the station is known all is read anew; only then the log is opened.
+    await page.goto(url);
+    await page.getByText('Live', { exact: true }).waitFor();
+    await page.goto(`${url}#/activity`);
+    const events = page.getByRole('region', { name: 'Events' });
+    await events.getByText('Events from before this page was opened are missing here.').waitFor();
+    assert.equal(await events.getByText('/dev/before0').count(), 0);
+    await page.unroute('**/v1/events?since=0');
+    await events.getByRole('button', { name: 'Read them again' }).click();
+    await events.getByText('/dev/before0').waitFor();
+    assert.equal(await events.getByText('are missing here').count(), 0);
+    // Refused by the daemon: with its own words.
+    await page.route('**/v1/events?since=0', (asked) =>
+      asked.fulfill({ status: 503, json: { title: 'Busy', detail: 'Too many clients listen', code: 'daemon-busy' } }),
+    );
+    await page.goto(`${url}#/ports`);
+    await page.goto(`${url}#/activity`);
+    await events.getByText('Too many clients listen').waitFor();
+    assert.deepEqual(complaints, []);
+  });
+
   test('a proxy that cuts each connection in the middle: the page shows every event once, and says when it is away', async (t) => {
     const bench = await ApiBench.open(t);
     const server = await servePage(bench.socketPath);

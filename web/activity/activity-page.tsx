@@ -11,7 +11,7 @@ import { VirtualRows } from '../parts/virtual-rows.tsx';
 import { Exactly, When } from '../parts/when.tsx';
 import { linkTo, replaceQuery, route } from '../route.ts';
 import { useDocument } from '../use-document.ts';
-import { eventLog, followLog } from './event-log.ts';
+import { eventLog, followLog, past, readPastAgain } from './event-log.ts';
 import { type EventWords, type Topic, wordsOf } from './event-words.ts';
 
 export function ActivityPage() {
@@ -161,6 +161,7 @@ function Events() {
           </label>
         </div>
       </div>
+      <PastNotice />
       <VirtualRows
         role="list"
         count={rows.length}
@@ -171,6 +172,26 @@ function Events() {
         }}
       />
     </section>
+  );
+}
+
+/** A list that lacks something must not look as if nothing had happened. */
+function PastNotice() {
+  const { value } = past;
+  if (value.state !== 'cut') return null;
+  return (
+    <div class="notice warn" role="status">
+      <p>
+        <strong>Events from before this page was opened are missing here.</strong>{' '}
+        {value.why === '' ? 'The connection broke off while they were read.' : `${printable(value.why)}.`} The log of
+        the daemon has them all: <code>journalctl -u espd</code>
+      </p>
+      <p>
+        <button type="button" onClick={readPastAgain}>
+          Read them again
+        </button>
+      </p>
+    </div>
   );
 }
 

@@ -103,13 +103,15 @@ function Elsewhere({ mac, rows }: { readonly mac: string; readonly rows: readonl
       </p>
       {isFetching && <Bar label="Fetching a backup" percent={percentOf(pull)} />}
       {pull?.state === 'failed' && pull.error !== null && <ErrorNotice error={pull.error} />}
-      <ul>
+      <ul class="plain-list">
         {rows.toReversed().map(({ id, station, createdAt, sizeBytes, firmware, pinned, isTaken }) => (
-          <li key={`${id} ${station}`}>
-            <Exactly at={createdAt} />{' '}
+          <li key={`${id} ${station}`} class="stored">
+            <strong>
+              <Exactly at={createdAt} />
+            </strong>
             <span class="detail">
               {formatSize(sizeBytes)} · {printable(firmwareText(firmware))} · by {stationText(station, stations)}
-            </span>{' '}
+            </span>
             {pinned !== null && (
               <span class="badge good" title={printable(pinned.note ?? '')}>
                 Pinned

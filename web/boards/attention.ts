@@ -1,5 +1,6 @@
 /** Which boards need somebody, and why. Pure. */
 
+import { stationText } from '../../src/archive/station-text.ts';
 import type { StationView } from '../../src/daemon/station.ts';
 import type { BoardRow } from '../documents.ts';
 
@@ -12,7 +13,13 @@ export interface Need {
 /** The weightiest first; empty = the board is safe. */
 export function needsOf(board: BoardRow, attention: StationView['attention']): Need[] {
   const needs: Need[] = [];
-  if (board.halfRestored !== null) needs.push({ kind: 'bad', text: 'Half restored' });
+  if (board.halfRestored !== null) {
+    const { station } = board.halfRestored;
+    needs.push({
+      kind: 'bad',
+      text: station === undefined ? 'Half restored' : `Half restored at ${stationText(station)}`,
+    });
+  }
   if (board.isDamaged === true) needs.push({ kind: 'bad', text: 'Damaged backup' });
   for (const { mac, error } of attention) {
     if (mac !== board.mac || error.code === 'half-restored') continue;

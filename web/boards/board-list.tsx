@@ -14,10 +14,10 @@ import { BoardActions } from './board-actions.tsx';
 import type { ShownBoard } from './board-filter.ts';
 
 const ROW_PX = 64;
-const CARD_PX = 212;
+const CARD_PX = 236;
 const CARD_WIDTH_PX = 320;
 /** Below this a table has no room, and its rows are cards. */
-const NARROW_PX = 900;
+const NARROW_PX = 1160;
 
 function useWidth(): number {
   const [width, setWidth] = useState(innerWidth);
@@ -106,11 +106,13 @@ function Row({ board, port, index }: OneProps & { readonly index: number }) {
       <span role="cell" class="cut" title={printable(row.firmware ?? '')}>
         {printable(row.firmware ?? '—')}
       </span>
-      <span role="cell">
+      <span role="cell" class="board-cell">
         <LastBackup board={board} />
-        <span class="detail">{countText(row)}</span>
+        <span class="cut detail" title={countText(row)}>
+          {row.places === null ? countText(row) : placesText(row.places)}
+        </span>
       </span>
-      <span role="cell">
+      <span role="cell" class="board-cell">
         <When at={row.lastSeen} />
         {row.lastSeenBy !== null && <Station name={row.lastSeenBy} />}
       </span>
@@ -132,8 +134,9 @@ function Card({ board, port }: OneProps) {
         {row.sizeBytes === null ? '' : ` · ${formatSize(row.sizeBytes)}`}
       </p>
       <p class="cut">{printable(row.firmware ?? 'Firmware unknown')}</p>
+      <p class="cut detail">{countText(row)}</p>
       <p class="cut detail">
-        {countText(row)}, <LastBackup board={board} /> · seen <When at={row.lastSeen} />
+        Backup <LastBackup board={board} /> · seen <When at={row.lastSeen} />
         {row.lastSeenBy !== null && ` by ${stationText(row.lastSeenBy)}`}
       </p>
       <p class="cut">
@@ -155,7 +158,11 @@ function Station({ name }: { name: string }) {
 /** How many backups there are, and of those in a store how many lie where. */
 function countText({ backups, places }: ShownBoard['row']): string {
   const count = plural(backups, 'backup');
-  return places === null ? count : `${count}: ${places.here} here, ${places.store} in the store`;
+  return places === null ? count : `${count}: ${placesText(places)}`;
+}
+
+function placesText({ here, store }: NonNullable<ShownBoard['row']['places']>): string {
+  return `${here} here, ${store} in the store`;
 }
 
 function Name({ board: { row } }: { board: ShownBoard }) {

@@ -61,7 +61,7 @@ export function Plan({ plan }: { plan: PlanDocument }) {
                 <th scope="col" class="number">
                   Sectors
                 </th>
-                <th scope="col">Between</th>
+                <th scope="col">Addresses</th>
               </tr>
             </thead>
             <tbody>
