@@ -4,12 +4,14 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { REPLICATION } from '../archive/cache.ts';
 import type { Clock } from '../clock.ts';
+import { EspdError } from '../errors.ts';
 import type { StoreConfig } from '../config/store.ts';
 import type { Logger } from '../log.ts';
 import { paceTo } from '../store/pace.ts';
 import { type StoreFacts, probeStore, troublesOf } from '../store/probe.ts';
 import { withRetries } from '../store/retry.ts';
 import { openS3 } from '../store/s3.ts';
+import type { ObjectStore } from '../store/types.ts';
 import { SignedHttp } from '../store/signed-http.ts';
 import { readKeys } from './keys.ts';
 import { type Layout, PROBES } from './layout.ts';
@@ -99,6 +101,7 @@ export function openFleet({ config, bandwidth, statePath, archive, clock, log, e
         ...read,
         ...{ layout: { ...layout, station }, state, key: read.keys[0] ?? null },
         ...{ facts, hasConditions: facts.conditions === 'honoured' },
+        store: facts.versions === true ? store : untilVersions(store, () => state.forgetFacts()),
       };
     },
     openToRead,
@@ -111,6 +114,29 @@ export function openFleet({ config, bandwidth, statePath, archive, clock, log, e
       return (await whyNoLocks({ store }, key, signal)) ?? null;
     },
     close: () => http.close(),
+  };
+}
+
+/**
+ * radosgw 16 honours conditions of writes, until its bucket keeps versions: then it accepts and ignores them. So whoever finds
+ * that versions were turned on since the test writes nothing more by what that has found. What was in the place of the one
+ * object that told of it is still there, as a version.
+ */
+function untilVersions(store: ObjectStore, forgetFacts: () => Promise<void>): ObjectStore {
+  return {
+    ...store,
+    async put(key, bytes, options) {
+      const done = await store.put(key, bytes, options);
+      if (done?.isVersion !== true) return done;
+      await forgetFacts();
+      throw new EspdError(
+        'store-busy',
+        `The bucket (${store.place}) keeps versions now, and did not when it was tested`,
+        {
+          hint: 'Some stores ignore conditions of writes then, so it is tested anew by the next try: run it again',
+        },
+      );
+    },
   };
 }
 

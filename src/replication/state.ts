@@ -26,6 +26,7 @@ const factsSchema = z.object({
   multipart: z.boolean(),
   lists: z.boolean(),
   removes: z.boolean(),
+  versions: z.literal(true).exactOptional(),
 });
 
 const uploadSchema = z.object({ key: z.string().max(1024), id: z.string().max(2048), etags: z.string().max(64) });
@@ -106,6 +107,11 @@ export class ReplicationState {
 
   keepFacts(facts: KeptFacts): Promise<void> {
     return replaceFile(join(this.#folder, 'store.json'), JSON.stringify(facts));
+  }
+
+  /** The store is to be tested again. */
+  async forgetFacts(): Promise<void> {
+    await rm(join(this.#folder, 'store.json'), { force: true }).catch(() => undefined);
   }
 
   /** The upload of this object that broke off. */

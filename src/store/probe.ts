@@ -16,6 +16,8 @@ export interface StoreFacts {
   /** Whether a list has what was put just before. */
   readonly lists: boolean;
   readonly removes: boolean;
+  /** The bucket keeps versions; absent where it does not. */
+  readonly versions?: true;
 }
 
 /** So many writers at once, and so many times: a race that is lost one time in two shows with 0.4 % of doubt left. */
@@ -41,10 +43,11 @@ export async function probeStore(
     await checkBytes(store, fresh(), random(1000), signal);
     const conditions = await probeConditions(store, fresh, signal);
     const listed = fresh();
-    await store.put(listed, Buffer.from('listed'), { signal });
+    const put = await store.put(listed, Buffer.from('listed'), { signal });
+    const versions = put?.isVersion === true ? { versions: true as const } : {};
     const lists = (await store.list({ prefix: listed, signal })).objects.some(({ key }) => key === listed);
     const multipart = await probeMultipart(store, fresh(), random(1000), signal);
-    return { conditions, lists, multipart, removes: await probeRemoval(store, fresh(), signal) };
+    return { conditions, lists, multipart, removes: await probeRemoval(store, fresh(), signal), ...versions };
   } finally {
     if (signal?.aborted !== true) await removeAll(store, made, signal);
   }

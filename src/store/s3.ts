@@ -60,7 +60,8 @@ class S3Store implements ObjectStore {
       const isRefused = answer.status === 412 || s3Code(answer) === 'NoSuchKey';
       if (condition !== undefined && isRefused) continue;
       this.#check(answer, 'the upload of an object');
-      return { etag: this.#checkEtag(answer, md5) };
+      const version = answer.headers['x-amz-version-id'] ?? 'null';
+      return { etag: this.#checkEtag(answer, md5), ...(version === 'null' ? {} : { isVersion: true }) };
     }
     return undefined;
   }

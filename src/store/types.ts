@@ -65,6 +65,12 @@ export const MAX_PIECE_BYTES = 8 * 1024 * 1024;
 /** S3's own limit: only the last part may be smaller. */
 export const MIN_PART_BYTES = 5 * 1024 * 1024;
 
+export interface PutAnswer {
+  readonly etag: string;
+  /** The bucket keeps versions: what had the key before is still there, behind this one. */
+  readonly isVersion?: boolean;
+}
+
 export interface ObjectStore {
   /** For messages: `bucket at host`. Without secrets. */
   readonly place: string;
@@ -78,7 +84,7 @@ export interface ObjectStore {
     key: string,
     bytes: Uint8Array,
     options?: Cancel & { readonly condition?: Condition | undefined },
-  ): Promise<{ readonly etag: string } | undefined>;
+  ): Promise<PutAnswer | undefined>;
   /**
    * An object, or `length` bytes of it from `offset` (fewer at its end). Undefined where there is none.
    * @throws EspdError `store-failed` where it has more than {@link MAX_PIECE_BYTES}

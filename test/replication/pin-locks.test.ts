@@ -147,6 +147,40 @@ describe('holds in a store that honours conditions', () => {
     assert.deepEqual((await run(pruner)).done, [`remove ${id(3)}`]);
   });
 
+  for (const ignores of [true, false]) {
+    test(`versions turned on after the test of the store, conditions ${ignores ? 'ignored' : 'honoured'} from then on: one is overwritten by nobody`, async (t) => {
+      const one = await filled(t, endpoint, 1);
+      const two = await station(t, endpoint, {}, { clock: systemClock });
+      assert.equal((await two.fleet.open(never)).hasConditions, true);
+      const before = namesOf(1).map((name) => fake.objects.get(name)?.bytes);
+      fake.quirks = { objectLock: true, ignoresConditions: ignores };
+      // The same second, the same board.
+      await two.keep(image(7000, 77), { createdAt: '2020-10-01T10:00:00.000Z' });
+      await two.keep(image(7001, 78), { createdAt: '2020-10-02T10:00:00.000Z' });
+      await assert.rejects(
+        two.pushAll(),
+        (error) => hasCode(error, 'store-busy') && /keeps versions now/.test(error.message),
+      );
+      await two.pushAll();
+      assert.deepEqual(
+        namesOf(1).map((name) => fake.objects.get(name)?.bytes),
+        before,
+      );
+      const { hasConditions, layout } = await two.fleet.open(never);
+      assert.equal(hasConditions, !ignores);
+      const own = `stations/${layout.station}/`;
+      assert.deepEqual(
+        [1, 2].map((day) => fake.objects.has(`${own}${FOLDER}/${id(day)}/SHA256SUMS`)),
+        [true, ignores],
+      );
+      assert.equal(fake.objects.has(`${FOLDER}/${id(2)}/SHA256SUMS`), !ignores);
+      await one.keep(image(7002, 79), { createdAt: '2020-10-03T10:00:00.000Z' });
+      await assert.rejects(one.pushAll(), (error) => hasCode(error, 'store-busy'));
+      await one.pushAll();
+      assert.equal((await one.fleet.open(never)).hasConditions, !ignores);
+    });
+  }
+
   test('a backup that came again is another one: it is held anew', async (t) => {
     fake.quirks.objectLock = true;
     const here = await filled(t, endpoint, 2);
@@ -301,6 +335,31 @@ describe('holds of a real radosgw', { skip: skip ?? false }, () => {
     // The object belongs to the other one, the bucket to this one.
     assert.deepEqual(await lock(strong), [`held ${id(1)}`]);
     assert.deepEqual(await destroy(await folderOf(strong, 'rights', 1)), [403, 403, 403]);
+  });
+
+  test('versions turned on in a bucket after stations have tested it: noticed at the first write, and nothing is overwritten', async (t) => {
+    const bucket = 'late';
+    const { http: client, store } = http('writer', bucket);
+    assert.equal((await client.send({ method: 'PUT', key: '', signal: undefined })).status, 200);
+    const config = { bucket, prefix: 'late' };
+    const one = await filled(t, real.endpoint, 1, config);
+    const two = await station(t, real.endpoint, config, { clock: systemClock });
+    assert.equal((await two.fleet.open(never)).hasConditions, true);
+    const body = Buffer.from('<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>');
+    const on = { method: 'PUT', key: '', query: { versioning: '' }, body, signal: undefined };
+    assert.equal((await client.send(on)).status, 200);
+    const key = `late/${FOLDER}/${id(1)}/`;
+    const before = await Promise.all(FILES.map(async (file) => (await store.get(key + file))?.bytes));
+    await two.keep(image(7000, 77), { createdAt: '2020-10-01T10:00:00.000Z' });
+    await assert.rejects(two.pushAll(), (error) => hasCode(error, 'store-busy'));
+    await two.pushAll();
+    assert.equal((await two.fleet.open(never)).hasConditions, false);
+    assert.deepEqual(await Promise.all(FILES.map(async (file) => (await store.get(key + file))?.bytes)), before);
+    await one.keep(image(7001, 78), { createdAt: '2020-10-02T10:00:00.000Z' });
+    await assert.rejects(one.pushAll(), (error) => hasCode(error, 'store-busy'));
+    await one.pushAll();
+    const { station: name } = (await one.fleet.open(never)).layout;
+    assert.notEqual(await store.head(`late/stations/${name}/${FOLDER}/${id(2)}/SHA256SUMS`), undefined);
   });
 
   test('a pruner there makes room for nobody by mistake: it removes by name, what it removes comes back, and held ones stay', async (t) => {

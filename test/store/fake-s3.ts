@@ -226,7 +226,8 @@ export class FakeS3 {
       keepVersion();
       this.objects.set(key, { bytes: body, etag: md5(body), atMs: this.#nowMs() });
       this.#last = key;
-      return answer(200, '', { etag: `"${md5(body)}"` });
+      const version = this.quirks.objectLock === true ? { 'x-amz-version-id': `v${this.versions.length}` } : {};
+      return answer(200, '', { etag: `"${md5(body)}"`, ...version });
     }
     if (method === 'DELETE') {
       keepVersion();
