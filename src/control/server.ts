@@ -5,6 +5,7 @@ import type { Duplex } from 'node:stream';
 import { EspdError, toEspdError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { VERSION } from '../version.ts';
+import { contentFor } from './compression.ts';
 import { HttpError, PROBLEM_TYPE, problemOf } from './problem.ts';
 import { type Route, matchRoute } from './router.ts';
 
@@ -98,7 +99,8 @@ export class ApiServer {
       });
       if (answer !== undefined) {
         const text = 'text' in answer ? answer.text : textOf(answer.document);
-        send(response, answer.status, 'application/json', text, answer.headers);
+        const { bytes, headers } = await contentFor(request.headers['accept-encoding'], text, answer.headers);
+        send(response, answer.status, 'application/json', bytes, headers);
       }
     } catch (error) {
       this.#fail(request, response, signal.aborted ? toEspdError(signal.reason) : toEspdError(error));
@@ -134,12 +136,12 @@ function send(
   response: ServerResponse,
   status: number,
   type: string,
-  text: string,
+  text: string | Buffer,
   headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, {
     ...headers,
-    ...(text === '' ? {} : { 'Content-Type': `${type}; charset=utf-8` }),
+    ...(text.length === 0 ? {} : { 'Content-Type': `${type}; charset=utf-8` }),
     ...(WITHOUT_CONTENT.includes(status) ? {} : { 'Content-Length': Buffer.byteLength(text) }),
   });
   response.end(response.req.method === 'HEAD' ? '' : text);
