@@ -342,6 +342,25 @@ test('a run that breaks off goes on with what it has not reached, and what was d
   assert.equal(again.status, 2, 'it was done');
 });
 
+test('interrupted in the middle: nothing is told as damaged, and the next one goes on', async (t) => {
+  const { fake, bench, verify } = await filled(t);
+  const env = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
+  const stop = new AbortController();
+  let begun = 0;
+  fake.hold = ({ key: name }) => {
+    // Three are read at a time, so one is done then.
+    if (name.endsWith('manifest.json') && ++begun === 4) stop.abort();
+    return undefined;
+  };
+  const { status, stdout } = await bench.run(['verify', '--store'], { env, signal: stop.signal });
+  assert.notEqual(status, 0);
+  assert.doesNotMatch(stdout, /DAMAGED|MISSING|verified/);
+  fake.hold = () => undefined;
+  const rest = await verify('--continue');
+  assert.equal(rest.ok, true, JSON.stringify(rest));
+  assert.ok(rest.planned < 4 && rest.planned > 0, String(rest.planned));
+});
+
 test('a part: boards, the newest, a sample that takes what was read longest ago, and what it would be', async (t) => {
   const { fake, bench, run, verify } = await filled(t);
   const reads = async (...args: string[]) => {
