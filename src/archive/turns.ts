@@ -68,6 +68,23 @@ export class Turns {
   }
 }
 
+/** The same, one after the other for each key, and those of other keys beside. */
+export class TurnsOf<K> {
+  readonly #last = new Map<K, Promise<unknown>>();
+
+  async take<T>(key: K, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(key);
+    const turn = before === undefined ? work() : before.then(work);
+    const ended = turn.catch(() => undefined);
+    this.#last.set(key, ended);
+    try {
+      return await turn;
+    } finally {
+      if (this.#last.get(key) === ended) this.#last.delete(key);
+    }
+  }
+}
+
 export interface DiskTurns {
   /** Of calls of any kind. */
   readonly calls: Turns;

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { FileSystem } from '../../src/archive/disk.ts';
-import { Turns, diskTurns, takingTurns } from '../../src/archive/turns.ts';
+import { Turns, TurnsOf, diskTurns, takingTurns } from '../../src/archive/turns.ts';
 import { systemError, temporaryFolder, watchedFileSystem } from './support.ts';
 
 /** A promise that is settled from outside, as the calls of a disk that hangs. */
@@ -41,6 +41,41 @@ test('no more than so many at once, first come, first served, whatever fails', a
   for (const work of works) work.resolve();
   assert.deepEqual(await Promise.all(outcomes), ['done', 'failed', 'done', 'done', 'done']);
   assert.deepEqual(begun, [0, 1, 2, 3, 4]);
+});
+
+test('of one key one after the other, whatever fails, and other keys beside it', async () => {
+  const turns = new TurnsOf<string>();
+  const begun: string[] = [];
+  const begin = (key: string, name: string) => {
+    const work = new Pending();
+    const outcome = turns
+      .take(key, () => {
+        begun.push(name);
+        return work.promise;
+      })
+      .then(
+        () => 'done',
+        () => 'failed',
+      );
+    return { work, outcome };
+  };
+  const [first, second, beside] = [begin('a', 'a1'), begin('a', 'a2'), begin('b', 'b1')];
+  await soon();
+  assert.deepEqual(begun, ['a1', 'b1']);
+  first.work.reject(systemError('EIO'));
+  await soon();
+  const third = begin('a', 'a3');
+  await soon();
+  assert.deepEqual(begun, ['a1', 'b1', 'a2'], 'the third waits for the second, and not for the first alone');
+  second.work.resolve();
+  await soon();
+  assert.deepEqual(begun, ['a1', 'b1', 'a2', 'a3']);
+  third.work.resolve();
+  beside.work.resolve();
+  assert.deepEqual(
+    [await first.outcome, await second.outcome, await third.outcome, await beside.outcome],
+    ['failed', 'done', 'done', 'done'],
+  );
 });
 
 test('of four threads three may be in the disk, two of them in fsync: other calls get on beside it', async (t) => {

@@ -15,7 +15,7 @@ import { MAX_MANIFEST_BYTES } from '../manifest.ts';
 import { toProblem } from '../problems.ts';
 import type { Pruner } from '../prune.ts';
 import { isStationName } from '../station.ts';
-import { Turns } from '../turns.ts';
+import { TurnsOf } from '../turns.ts';
 import { type AdopterParts, adopt } from './adopt.ts';
 import { identityOf, parseMarkLines, readMarkLine } from './mark-lines.ts';
 import { readStoredLine, toStoredLine } from './stored-lines.ts';
@@ -36,8 +36,8 @@ export interface ElsewhereParts extends AdopterParts {
 export class Elsewhere implements ArchiveElsewhere {
   readonly #parts: ElsewhereParts;
   readonly #stored: StoredLog;
-  /** What is news is told by what is there: one after the other. */
-  readonly #writing = new Turns(1);
+  /** What is news of a board is told by what is there: one after the other. */
+  readonly #writing = new TurnsOf<Mac>();
 
   constructor(parts: ElsewhereParts) {
     this.#parts = parts;
@@ -156,7 +156,7 @@ export class Elsewhere implements ArchiveElsewhere {
   /** Of a board that is known only from elsewhere, the folder is made. */
   #write<T>(mac: Mac, work: () => Promise<T>): Promise<T> {
     const { disk, root } = this.#parts;
-    return this.#writing.take(async () => {
+    return this.#writing.take(mac, async () => {
       try {
         await this.#parts.checkIdentity();
         const folder = this.#folder(mac);

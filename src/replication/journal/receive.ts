@@ -2,6 +2,7 @@
 
 import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { forEachAtOnce } from '../../archive/at-once.ts';
 import type { MarkFile } from '../../archive/elsewhere/types.ts';
 import { EspdError, hasCode } from '../../errors.ts';
 import { type Mac, macToFolder } from '../../mac.ts';
@@ -14,8 +15,12 @@ export const MAX_MARKS_BYTES = 4 * 1024 * 1024;
 /** So it is with what is known of backups elsewhere: some 6,000 of 4 MiB of flash each. */
 export const MAX_STORED_BYTES = 64 * 1024 * 1024;
 const STORED = 'elsewhere.jsonl';
+/** Boards whose lines are put on the disk at a time: a disk takes several fsyncs together, and a first look has one a board. */
+const AT_ONCE = 8;
 /** Room that others leave to the backups of this station. */
 export const MIN_FREE_BYTES = 256 * 1024 * 1024;
+
+type BackupLine = Exclude<JournalLine, { kind: 'mark' }>;
 
 export interface ReceiverParts {
   readonly archive: JournalArchive;
@@ -47,10 +52,12 @@ export class Receiver {
   ): Promise<void> {
     await this.#checkRoom();
     const marks = new Map<string, { mac: Mac; file: MarkFile; lines: MarkLine[] }>();
+    const backups = new Map<Mac, BackupLine[]>();
     for (const line of lines) {
-      signal.throwIfAborted();
       if (line.kind !== 'mark') {
-        await this.#takeBackup(from, line, book);
+        const own = backups.get(line.mac) ?? [];
+        own.push(line);
+        backups.set(line.mac, own);
         continue;
       }
       const { mac, file } = line;
@@ -58,22 +65,26 @@ export class Receiver {
       group.lines.push(line.line);
       marks.set(`${mac} ${file}`, group);
     }
-    for (const { mac, file, lines: group } of marks.values()) {
-      signal.throwIfAborted();
-      const isFull = await this.#isFull(mac, file, MAX_MARKS_BYTES, JSON.stringify(group).length);
-      if (isFull) {
+    await allOrFirstFault([...backups.values()], signal, async (own) => {
+      for (const line of own) {
+        signal.throwIfAborted();
+        await this.#takeBackup(from, line, book);
+      }
+    });
+    await allOrFirstFault([...marks.values()], signal, async ({ mac, file, lines: group }) => {
+      if (await this.#isFull(mac, file, MAX_MARKS_BYTES, JSON.stringify(group).length)) {
         book.full(from.station, mac, file, MAX_MARKS_BYTES);
-        continue;
+        return;
       }
       const count = await this.#parts.archive.elsewhere.receive(mac, file, from.station, group);
       book.add(from.station, mac, 'marks', count);
       if (count > 0 && file === 'labels.jsonl') book.describe(mac);
-    }
+    });
   }
 
   async #takeBackup(
     { station, store }: { readonly station: string; readonly store: string },
-    line: Exclude<JournalLine, { kind: 'mark' }>,
+    line: BackupLine,
     book: NewsBook,
   ): Promise<void> {
     const { elsewhere } = this.#parts.archive;
@@ -122,4 +133,23 @@ export class Receiver {
     this.#bytes.set(path, isFull ? bytes : bytes + addedBytes);
     return isFull;
   }
+}
+
+/** When it rejects, nothing of it is under way any more: whoever gives up does not write behind the caller's back. */
+async function allOrFirstFault<T>(
+  items: readonly T[],
+  signal: AbortSignal,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const faults: unknown[] = [];
+  await forEachAtOnce(items, AT_ONCE, async (item) => {
+    if (faults.length > 0) return;
+    try {
+      signal.throwIfAborted();
+      await work(item);
+    } catch (error) {
+      faults.push(error);
+    }
+  });
+  if (faults.length > 0) throw faults[0];
 }
