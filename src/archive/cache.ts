@@ -15,7 +15,8 @@ export const CACHE = 'cache';
 export const SPOOL = 'spool';
 /** So it is with what is known of an object store. */
 export const REPLICATION = 'replication';
-export const MAX_CACHED_BYTES = 64 * 1024 * 1024;
+/** The index of 100,000 boards has 106 MB; one that is longer than may be read would be made anew by every listing. */
+export const MAX_CACHED_BYTES = 256 * 1024 * 1024;
 
 const NAME = /^[a-z0-9][a-z0-9.-]{0,99}$/;
 
