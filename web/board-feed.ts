@@ -47,6 +47,7 @@ export function changedBy(event: ServiceEvent, ofJob: Iterable<string> = []): Ch
     case 'backup-removed':
     case 'backup-imported':
     case 'backup-pulled':
+    case 'backup-pushed':
     case 'backup-released':
     case 'store-removed':
       return [event.mac];

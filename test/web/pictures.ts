@@ -39,8 +39,11 @@ async function makePictures(): Promise<void> {
   const { page } = await station.newPage({ viewport: DOCS_SIZE, colorScheme: 'light' });
   const shot = async (name: string) => {
     await settled(page);
+    // It names a folder that is there for this run alone.
+    await page.evaluate("document.querySelector('footer').hidden = true");
     // The restore to its last button; of longer pages what a screen shows.
     await page.screenshot({ path: join(IMAGES, `${name}.png`), fullPage: name === 'web-restore' });
+    await page.evaluate("document.querySelector('footer').hidden = false");
   };
   await describe(page, weather.mac, { label: 'weather station', group: 'garden', note: 'on the roof, needs a ladder' });
   // Changed by its app, backed up, and put back: then there are backups, restores and something to undo.

@@ -136,8 +136,8 @@ function Card({ board, port }: OneProps) {
       <p class="cut">{printable(row.firmware ?? 'Firmware unknown')}</p>
       <p class="cut detail">{countText(row)}</p>
       <p class="cut detail">
-        Backup <LastBackup board={board} /> · seen <When at={row.lastSeen} />
-        {row.lastSeenBy !== null && ` by ${stationText(row.lastSeenBy)}`}
+        Seen <When at={row.lastSeen} />
+        {row.lastSeenBy !== null && ` by ${stationText(row.lastSeenBy)}`} · backup <LastBackup board={board} />
       </p>
       <p class="cut">
         <Badges board={board} port={port} />
