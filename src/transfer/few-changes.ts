@@ -47,6 +47,8 @@ export interface ChangesFound {
 
 /** More is no small change: a firmware was exchanged, and the planner knows more of what it may be. */
 const MOST_CHANGED_BYTES = 64 * 1024;
+/** The same of what has become blank: it is held in memory meanwhile, and an erased flash is all of it. */
+const MOST_BLANK_BYTES = 1024 * 1024;
 /**
  * Changes in more places are not looked for one by one, above all where one table tells of all; and each try hashes the
  * image, 30 ms for 16 MiB.
@@ -103,6 +105,7 @@ class FewChanges {
   #isChanged = false;
   /** Beside the settings. */
   #changedBytes = 0;
+  #blankBytes = 0;
   /** Changed ones beside the settings. */
   #places = 0;
 
@@ -185,6 +188,8 @@ class FewChanges {
 
   async #note({ region, is }: Leaf): Promise<void> {
     if (is === 'blank') {
+      this.#blankBytes += region.sizeBytes;
+      if (this.#blankBytes > MOST_BLANK_BYTES) throw new NotWorthIt();
       this.blank.push(region);
       await this.#search.image.write(region.offset, Buffer.alloc(region.sizeBytes, BLANK));
       this.#isChanged = true;

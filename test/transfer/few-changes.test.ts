@@ -101,6 +101,23 @@ describe('a backup of a board that has changed in a few sectors', () => {
     assert.ok(value.transfer.flashBytesRead <= 162 * SECTOR_BYTES);
   });
 
+  it('holds no more than a megabyte of what has become blank, and reads none of it', async (t) => {
+    const bench = await Bench.open(t);
+    // In use to its end, and no app that another one could have taken the place of.
+    const content = seededRandom(21).bytes(FLASH_BYTES);
+    const board = bench.board({ content, flashSizeBytes: FLASH_BYTES, line: { latencyMs: 1 }, speeds: SPEEDS });
+    await bench.backup(board);
+    for (const from of [0x1c0000, 0]) {
+      const changed = Buffer.from(content);
+      changed.fill(0xff, from);
+      board.flash.load(0, changed);
+      const { value } = await bench.backup(board);
+      assert.equal(value.transfer.flashBytesRead, 0);
+      assert.equal(value.transfer.explained.blank, FLASH_BYTES - from);
+      assert.ok((await imageOf(value.backup)).equals(changed));
+    }
+  });
+
   it('is right wherever and however much it has changed', async (t) => {
     const { bench, board } = await benchWithBackup(t);
     const random = seededRandom(12);
