@@ -31,7 +31,7 @@ export async function openLocalBackup({ path, mac, id, manifest }: Backup): Prom
   const imageFile = manifest.image.file;
   const damaged = (problem: string) =>
     new EspdError('archive-damaged', `Backup ${id} of ${mac} is not put into the object store: ${problem}`, {
-      hint: `espd verify ${mac} says what is damaged`,
+      hint: `espd verify --mac ${mac} says what is damaged`,
     });
   let image: FileHandle | undefined;
   try {

@@ -139,7 +139,7 @@ export async function prepareImage(
   // Before anything of it is encrypted or sent: the archive's own word decides what the backup is.
   if (sha256 !== local.imageSha256) {
     throw new EspdError('archive-damaged', `The image of backup ${id} of ${mac} differs from its digest`, {
-      hint: `It is not put into the object store. espd verify ${mac} says what is damaged`,
+      hint: `It is not put into the object store. espd verify --mac ${mac} says what is damaged`,
     });
   }
   const plain = { name: boundName(mac, id, local.imageFile), sizeBytes, sha256 };
