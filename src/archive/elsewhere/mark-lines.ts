@@ -38,7 +38,7 @@ export function parseMarkLines(file: MarkFile, text: string): Line[] {
   });
 }
 
-/** The same for lines that say the same. */
+/** The same for lines that say the same, whoever does: what this station has noted and said may come back to it. */
 export function identityOf(line: Line): string {
-  return JSON.stringify(line);
+  return JSON.stringify({ ...line, station: undefined });
 }

@@ -4,9 +4,9 @@ import type { JournalArchive } from '../journal/own-lines.ts';
 import type { BlockLibrary } from './block-library.ts';
 
 export function addingTo(library: BlockLibrary, archive: JournalArchive): JournalArchive {
-  const { root, elsewhere } = archive;
+  const { root, cache, elsewhere } = archive;
   return {
-    root,
+    ...{ root, cache },
     boards: () => archive.boards(),
     resolveBackup: (mac, which) => archive.resolveBackup(mac, which),
     elsewhere: {

@@ -46,7 +46,7 @@ export class Journal {
   constructor(parts: JournalParts) {
     const { archive, library } = parts;
     this.#parts = { ...parts, archive: library === undefined ? archive : addingTo(library, archive) };
-    this.#state = new JournalState(parts.folder);
+    this.#state = new JournalState(parts.folder, archive.cache);
     this.#receiver = new Receiver(this.#parts);
   }
 

@@ -24,7 +24,7 @@ export interface OwnSteps {
 }
 
 /** What of the archive has to do with journals. */
-export interface JournalArchive extends Pick<Archive, 'root' | 'boards' | 'resolveBackup'> {
+export interface JournalArchive extends Pick<Archive, 'root' | 'boards' | 'resolveBackup' | 'cache'> {
   readonly elsewhere: Pick<ArchiveElsewhere, 'of' | 'gone' | 'note' | 'forget' | 'receive' | 'ownLines'>;
 }
 

@@ -6,12 +6,14 @@
  */
 
 import type { Clock } from '../../clock.ts';
-import { toEspdError } from '../../errors.ts';
+import { hasCode, toEspdError } from '../../errors.ts';
 import type { Bucket } from '../push-backup.ts';
 import { fetchSegment } from './fetch.ts';
 import { JOURNAL, behindSegment, journalFolder, parseSegmentName, stationOf } from './names.ts';
+import type { SegmentName } from './names.ts';
 import { type News, NewsBook } from './news.ts';
 import type { Receiver } from './receive.ts';
+import type { SegmentReading } from './segment.ts';
 import type { Heard, HeardStation, JournalState } from './state.ts';
 import { type Reason, addUnread, dueNumbers, settleUnread } from './unread.ts';
 
@@ -65,6 +67,7 @@ class Look {
     receiver.beginLook();
     if (this.#options.isThorough || this.#isOver(heard.listedAt, LIST_MS)) await this.#findStations(heard);
     try {
+      await this.#hearOwn(heard);
       for (const [name, station] of Object.entries(heard.stations)) await this.#readStation(name, station, heard);
     } finally {
       this.#news.note(heard);
@@ -100,6 +103,38 @@ class Look {
     // A state that was copied from another station may name this one.
     heard.stations = Object.fromEntries(Object.entries(heard.stations).filter(([name]) => name !== layout.station));
     heard.listedAt = this.#now().toISOString();
+  }
+
+  /**
+   * An archive that is new at this station, or an old one again, has lost what this station has noted in it: pins, labels,
+   * what was pushed. What of it is here already is no news.
+   */
+  async #hearOwn(heard: Heard): Promise<void> {
+    const { store, layout } = this.#bucket;
+    const { state, receiver, clock } = this.#parts;
+    const { signal } = this.#options;
+    const { next } = await state.cursor();
+    let own = heard.own ?? 0;
+    if (heard.own !== null && own >= (next ?? 1) - 1) return;
+    const prefix = layout.prefix + journalFolder(layout.station);
+    const after = layout.prefix + behindSegment(layout.station, own);
+    for (let from: string | null = null; ;) {
+      const page = await store.list({ prefix, after, from, signal });
+      for (const { key } of page.objects) {
+        signal.throwIfAborted();
+        const segment = parseSegmentName(key.slice(prefix.length));
+        if (segment === undefined || segment.seq <= own) continue;
+        const reading = await readOwn(this.#bucket, segment, clock.date(), signal);
+        if (reading?.kind === 'read')
+          await receiver.take({ station: layout.station, store: this.#bucket.id }, reading.lines, this.#news, signal);
+        own = segment.seq;
+      }
+      from = page.next;
+      if (from === null) break;
+    }
+    heard.own = own;
+    // A list may lag: what is not there yet has its turn at the next look.
+    await state.keepHeard(heard);
   }
 
   async #readStation(name: string, station: HeardStation, heard: Heard): Promise<void> {
@@ -198,6 +233,22 @@ class Look {
   /** Also where a clock went back. */
   #isOver(at: string | null, spanMs: number): boolean {
     return at === null || !(Math.abs(this.#now().getTime() - Date.parse(at)) < spanMs);
+  }
+}
+
+/** Undefined for what cannot be read: a scan mends it, as far as this station still knows it. */
+async function readOwn(
+  bucket: Bucket,
+  { seq, isEncrypted }: SegmentName,
+  now: Date,
+  signal: AbortSignal,
+): Promise<SegmentReading | undefined> {
+  try {
+    const own = { name: bucket.layout.station, seq, isEncrypted };
+    return (await fetchSegment(bucket, own, now, signal))?.reading;
+  } catch (error) {
+    if (!hasCode(error, 'store-damaged', 'store-key')) throw error;
+    return undefined;
   }
 }
 

@@ -1,12 +1,15 @@
 /**
- * What this station knows of the journals, in the folder of its state that belongs to the store. If it is lost, all is
- * said and read again, and nothing more: the same line twice counts once.
+ * What this station knows of the journals. What it has said is in the folder of its state that belongs to the store. What
+ * it has heard is in the cache of the archive that took it in: an archive that is new, or is that of last month again, has
+ * to hear what it lacks, or its retention would not know of a pin. If either is lost, all is said or read again, and
+ * nothing more: the same line twice counts once.
  */
 
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
-import { appendLines, readJson, replaceFile } from '../state-file.ts';
+import type { ArchiveCache } from '../../archive/types.ts';
+import { appendLines, parseJson, readJson, replaceFile } from '../state-file.ts';
 
 /** 2,000 boards with six files each have some 300 KB. */
 const MAX_CURSOR_BYTES = 64 * 1024 * 1024;
@@ -51,6 +54,11 @@ const stationSchema = z.object({
 });
 
 const heardSchema = z.object({
+  /**
+   * Up to this segment of its own journal this archive has what this station has said: from here, or out of an archive of
+   * before. Null: nobody has looked.
+   */
+  own: count.nullable().default(null),
   /** When all journals were last asked for, and when they were last listed. */
   lookedAt: z.string().nullable(),
   listedAt: z.string().nullable(),
@@ -71,9 +79,12 @@ export const nothingSaid = (): Cursor => ({
 
 export class JournalState {
   readonly #folder: string;
+  readonly #cache: Pick<ArchiveCache, 'read' | 'write'>;
 
-  constructor(folder: string) {
+  /** @param folder of the state, for this store and archive */
+  constructor(folder: string, cache: Pick<ArchiveCache, 'read' | 'write'>) {
     this.#folder = folder;
+    this.#cache = cache;
   }
 
   get lockFile(): string {
@@ -89,8 +100,9 @@ export class JournalState {
   }
 
   async heard(): Promise<Heard> {
-    const known = await readJson(join(this.#folder, 'heard.json'), heardSchema, MAX_CURSOR_BYTES);
-    return known ?? { lookedAt: null, listedAt: null, stations: {} };
+    const text = (await this.#cache.read(this.#heardName))?.toString('utf8');
+    const known = text === undefined ? undefined : parseJson(text, heardSchema);
+    return known ?? { own: null, lookedAt: null, listedAt: null, stations: {} };
   }
 
   /**
@@ -104,7 +116,19 @@ export class JournalState {
       const other = stations[name];
       if (other === undefined || other.next <= mine.next) stations[name] = mine;
     }
-    await replaceFile(join(this.#folder, 'heard.json'), JSON.stringify({ ...reached, stations }));
+    const own = there.own === null ? reached.own : Math.max(there.own, reached.own ?? 0);
+    await this.#cache.write(this.#heardName, JSON.stringify({ ...reached, own, stations }));
+  }
+
+  /** What a segment says is out of this archive: it need not be heard. One behind a gap does not count. */
+  async keepOwn(seq: number): Promise<void> {
+    const heard = await this.heard();
+    if (heard.own === seq - 1 || (heard.own === null && seq === 1)) await this.keepHeard({ ...heard, own: seq });
+  }
+
+  /** One for each store. */
+  get #heardName(): string {
+    return `heard-${basename(this.#folder)}.json`;
   }
 
   /** When all that lies in the store was compared last; null = never. */

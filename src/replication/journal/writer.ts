@@ -135,6 +135,7 @@ class Writing {
     this.#lines = [];
     this.#bytes = 0;
     await this.#keep(cursor);
+    await this.#parts.state.keepOwn(seq);
     this.#written = { segments: this.#written.segments + 1, lines: this.#written.lines + lines.length };
     await this.#onSegment(this.#written.lines);
   }

@@ -1,16 +1,17 @@
 /** Journals: what one station says another hears, once, whatever happens to either of them. */
 
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { copyFile, cp, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { draftName, currentOwner } from '../../../src/archive/owner.ts';
+import type { Archive } from '../../../src/archive/types.ts';
 import type { StoreConfig } from '../../../src/config/store.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { journalFolder, segmentName } from '../../../src/replication/journal/names.ts';
 import { type JournalLine, encodeLine, encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { type Mac, macToFolder } from '../../../src/mac.ts';
-import { FOLDER, ID0, MAC, OTHER_MAC, temporaryFolder } from '../../archive/support.ts';
+import { FOLDER, ID0, MAC, OTHER_MAC, archiveAt, temporaryFolder } from '../../archive/support.ts';
 import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
 import { type Station, hurriedClock, image, journalAt, never, station } from '../support.ts';
 
@@ -31,6 +32,7 @@ describe('journals', () => {
   /** All but the heads. */
   const said = () => segments().flatMap((name) => linesOf(name).slice(1));
   const stateOf = (one: Station, file: string) => join(one.fleet.state.folder, file);
+  const heardOf = (one: Station) => join(one.archive.root, 'cache', `heard-${basename(one.fleet.state.folder)}.json`);
   const put = (name: string, bytes: Buffer | string) =>
     fake.objects.set(name, { bytes: Buffer.from(bytes), etag: 'none' });
   /** A board without backups. */
@@ -98,7 +100,7 @@ describe('journals', () => {
       let nowMs = Date.now();
       const clock = { ...hurriedClock, date: () => new Date(nowMs) };
       const [one, other] = [await station(t, endpoint), await station(t, endpoint, {}, { clock })];
-      await one.archive.checkWritable();
+      for (const each of [one, other]) await each.archive.checkWritable();
       assert.deepEqual(await other.journal.freshness(), { lookedAt: null, stations: [], troubles: [] });
       await one.write();
       await other.look();
@@ -290,6 +292,8 @@ describe('journals', () => {
 
     test('looks at the same moment, also within one process, keep what they have read', async (t) => {
       const one = await station(t, endpoint);
+      await one.archive.checkWritable();
+      await one.write();
       for (let seq = 1; seq <= 5; seq++) say(seq, []);
       await Promise.all(Array.from({ length: 8 }, () => one.look(true)));
       fake.seen.length = 0;
@@ -383,20 +387,68 @@ describe('journals', () => {
       assert.deepEqual(await one.archive.elsewhere.of(MAC), []);
     });
 
-    test('a station hears nothing of itself, whatever its state says', async (t) => {
+    test('a station hears of itself what its archive lacks, once, and no more', async (t) => {
       const one = await station(t, endpoint);
       const name = await one.fleet.state.station();
       put(
         segmentName(name, 1),
         encodeSegment({ station: name, seq: 1, at: new Date().toISOString() }, [encodeLine(label('x'))]),
       );
-      assert.deepEqual((await one.look(true)).macs, []);
+      await one.archive.checkWritable();
+      assert.equal((await one.look(true)).macs.length, 1);
+      await one.archive.marks.describe(MAC, { label: 'y' });
+      await one.write();
+      assert.deepEqual((await one.look(true)).macs, [], 'what it has said out of this archive');
       const state = { next: 1, isEncrypted: false, heardAt: null, unread: [] };
       await writeFile(
-        stateOf(one, 'heard.json'),
-        JSON.stringify({ lookedAt: null, listedAt: null, stations: { [name]: state } }),
+        heardOf(one),
+        JSON.stringify({ own: 2, lookedAt: null, listedAt: null, stations: { [name]: state } }),
       );
       assert.deepEqual((await one.look(true)).macs, []);
+    });
+
+    test('what an archive that is old, or new, does not have is heard again: nothing pinned is unknown', async (t) => {
+      const [one, other] = [await station(t, endpoint), await station(t, endpoint)];
+      const root = one.archive.root;
+      await one.keep(image(1000));
+      await one.archive.marks.describe(MAC, { label: 'kitchen' });
+      await one.pushAll();
+      await one.write();
+      await one.look(true);
+      const lines = await readFile(join(root, FOLDER, 'labels.jsonl'), 'utf8');
+      await cp(root, `${root}.old`, { recursive: true });
+      await one.archive.marks.pin(MAC, ID0, { pinned: true, note: 'mine' });
+      await one.write();
+      await other.archive.checkWritable();
+      await other.look(true);
+      const theirs = '2026-11-24T10:00:00.000Z';
+      const late = await other.keep(image(1000, 3), { createdAt: theirs });
+      await other.pushAll();
+      await other.archive.marks.pin(MAC, late.id, { pinned: true, note: 'theirs' });
+      await other.write();
+      await one.look(true);
+      const known = async (archive: Archive) => [
+        (await archive.marks.about(MAC)).label,
+        (await archive.marks.of(MAC)).pins.map(({ id }) => id),
+        (await archive.elsewhere.of(MAC)).map(({ id }) => id),
+      ];
+      const all = ['kitchen', [ID0, late.id], [ID0, late.id]];
+      assert.deepEqual(await known(one.archive), all);
+      for (const [what, replace] of Object.entries({
+        old: () => rename(`${root}.old`, root),
+        new: () => mkdir(root),
+      })) {
+        await rm(root, { recursive: true });
+        await replace();
+        const archive = archiveAt(root);
+        await archive.checkWritable();
+        const fleet = one.again();
+        await journalAt(archive, fleet).look(await fleet.open(never), { signal: never, isThorough: true });
+        assert.deepEqual(await known(archive), all, what);
+        if (what === 'old') {
+          assert.equal(await readFile(join(root, FOLDER, 'labels.jsonl'), 'utf8'), lines, 'its own lines are no news');
+        }
+      }
     });
   });
 
@@ -483,7 +535,7 @@ describe('journals', () => {
       fake.seen.length = 0;
       await other.look(true);
       assert.ok(fake.seen.length < 200);
-      assert.ok((await readFile(stateOf(other, 'heard.json'))).length < 10_000);
+      assert.ok((await readFile(heardOf(other))).length < 10_000);
     });
 
     test('a store whose lists lag, or that begins them where it likes: nothing is lost or skipped', async (t) => {
@@ -602,6 +654,7 @@ describe('journals', () => {
 
     test('a long journal is read in turns', async (t) => {
       const other = await station(t, endpoint);
+      await other.archive.checkWritable();
       for (let seq = 1; seq <= 205; seq++) say(seq, []);
       const first = await other.look(true);
       assert.equal(first.isMore, true);
