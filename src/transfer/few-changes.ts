@@ -18,10 +18,10 @@ import type { PatchedImage } from './patched-image.ts';
 import { isTableCheaper } from './table-plan.ts';
 
 export interface ChangeSearch {
-  /** Of the whole flash, by the chip; it is not that of the image. */
+  /** Of the whole flash, by the chip. */
   readonly flashMd5: string;
   /** Of the image. */
-  readonly manifest: Pick<Manifest, 'blocks' | 'contents'>;
+  readonly manifest: Pick<Manifest, 'blocks' | 'contents' | 'image'>;
   readonly image: PatchedImage;
   /** Of the flash, and of the image. */
   readonly sizeBytes: number;
@@ -126,8 +126,11 @@ class FewChanges {
   }
 
   async #isFound(): Promise<boolean> {
-    const { image, board, ask, sizeBytes } = this.#search;
-    const settings = { within: { offset: 0, sizeBytes }, likely: likelyToChange(this.#parts) };
+    const { image, board, ask, sizeBytes, flashMd5, manifest } = this.#search;
+    const whole = { offset: 0, sizeBytes };
+    // Another copy is wanted of the same: of another chip, say. Unless the image has rotted, nothing differs anywhere.
+    if (manifest.image.md5 === flashMd5 && (await image.md5(whole)) === flashMd5) return true;
+    const settings = { within: whole, likely: likelyToChange(this.#parts) };
     // However many they are: to be read in any case.
     this.#found.push(...((await likelyChanges(settings, image.readable, board, ask)) ?? []));
     if (await this.#isProven()) return true;
