@@ -1,6 +1,7 @@
 /** `espd prune --store` and `--local`: what a person and a script see, and what is left there and here. */
 
 import assert from 'node:assert/strict';
+import { mkdir, rename } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { Bench } from '../support/cli.ts';
 import { MAC, backUp, image } from '../archive/support.ts';
@@ -66,6 +67,20 @@ test('the bucket: without a policy nothing; then shown, asked, announced, and re
   assert.deepEqual(complete(fake), [id(1), id(3), id(5)]);
   assert.equal((await bench.archive.backupIds(MAC)).length, 5, 'what is here stays here');
   assert.ok(!(await bench.archive.elsewhere.of(MAC)).some(({ id: which }) => which === id(2)));
+});
+
+test('an archive that is empty, as the mount point of a disk is: what was pinned in it is not removed from the bucket', async (t) => {
+  const { bench, fake } = await filled(t, { store: { retention: { keepLast: 1 }, grace: '2d' } });
+  assert.equal((await bench.run(['prune', '--store', '--yes'])).status, 0);
+  assert.equal((await bench.run(['pin', `${MAC}@${id(3)}`])).status, 0);
+  assert.equal((await bench.run(['push'])).status, 0);
+  fake.quirks.aheadMs = 3 * DAY_MS;
+  const { root } = bench.archive;
+  await rename(root, `${root}.away`);
+  await mkdir(root);
+  const { status, stderr } = await bench.run(['prune', '--store', '--yes']);
+  assert.equal(status, 0, stderr);
+  assert.deepEqual(complete(fake), [id(1), id(3), id(5)]);
 });
 
 test('rules of the command line are not for the bucket, nor for local copies', async (t) => {

@@ -80,6 +80,8 @@ export const nothingSaid = (): Cursor => ({
 export class JournalState {
   readonly #folder: string;
   readonly #cache: Pick<ArchiveCache, 'read' | 'write'>;
+  /** As it was kept last: where nothing can be cached, a look that goes on would begin anew for ever. */
+  #kept: Heard | undefined;
 
   /** @param folder of the state, for this store and archive */
   constructor(folder: string, cache: Pick<ArchiveCache, 'read' | 'write'>) {
@@ -102,7 +104,7 @@ export class JournalState {
   async heard(): Promise<Heard> {
     const text = (await this.#cache.read(this.#heardName))?.toString('utf8');
     const known = text === undefined ? undefined : parseJson(text, heardSchema);
-    return known ?? { own: null, lookedAt: null, listedAt: null, stations: {} };
+    return known ?? structuredClone(this.#kept) ?? { own: null, lookedAt: null, listedAt: null, stations: {} };
   }
 
   /**
@@ -117,7 +119,8 @@ export class JournalState {
       if (other === undefined || other.next <= mine.next) stations[name] = mine;
     }
     const own = there.own === null ? reached.own : Math.max(there.own, reached.own ?? 0);
-    await this.#cache.write(this.#heardName, JSON.stringify({ ...reached, own, stations }));
+    this.#kept = structuredClone({ ...reached, own, stations });
+    await this.#cache.write(this.#heardName, JSON.stringify(this.#kept));
   }
 
   /** What a segment says is out of this archive: it need not be heard. One behind a gap does not count. */
