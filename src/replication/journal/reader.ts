@@ -112,10 +112,11 @@ class Look {
   async #hearOwn(heard: Heard): Promise<void> {
     const { store, layout } = this.#bucket;
     const { state, receiver, clock } = this.#parts;
-    const { signal } = this.#options;
+    const { signal, isThorough } = this.#options;
     const { next } = await state.cursor();
     let own = heard.own ?? 0;
-    if (heard.own !== null && own >= (next ?? 1) - 1) return;
+    // Where archive and state have gone back together, as with the snapshot of a machine, only a list tells.
+    if (!isThorough && heard.own !== null && own >= (next ?? 1) - 1) return;
     const prefix = layout.prefix + journalFolder(layout.station);
     const after = layout.prefix + behindSegment(layout.station, own);
     for (let from: string | null = null; ;) {

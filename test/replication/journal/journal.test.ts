@@ -417,6 +417,8 @@ describe('journals', () => {
       await one.look(true);
       const lines = await readFile(join(root, FOLDER, 'labels.jsonl'), 'utf8');
       await cp(root, `${root}.old`, { recursive: true });
+      const stateRoot = join(one.folder, 'state');
+      await cp(stateRoot, `${stateRoot}.old`, { recursive: true });
       await one.archive.marks.pin(MAC, ID0, { pinned: true, note: 'mine' });
       await one.write();
       await other.archive.checkWritable();
@@ -435,8 +437,14 @@ describe('journals', () => {
       const all = ['kitchen', [ID0, late.id], [ID0, late.id]];
       assert.deepEqual(await known(one.archive), all);
       for (const [what, replace] of Object.entries({
-        old: () => rename(`${root}.old`, root),
+        old: () => cp(`${root}.old`, root, { recursive: true }),
         new: () => mkdir(root),
+        // As a machine that goes back to its snapshot.
+        'old, and so is the state': async () => {
+          await rm(stateRoot, { recursive: true });
+          await cp(`${stateRoot}.old`, stateRoot, { recursive: true });
+          await rename(`${root}.old`, root);
+        },
       })) {
         await rm(root, { recursive: true });
         await replace();
