@@ -88,9 +88,12 @@ export class Elsewhere implements ArchiveElsewhere {
     return this.#write(mac, async () => {
       const folder = this.#folder(mac);
       const { text, sizeBytes } = await this.#readMarks(folder, file);
-      const known = new Set(parseMarkLines(file, text).map(identityOf));
-      const news = new Map(told.map((line) => [identityOf(line), line] as const));
-      for (const identity of known) news.delete(identity);
+      const known = new Set(parseMarkLines(file, text).map((line) => identityOf(line)));
+      // What this station has noted itself, and said, may come back to it.
+      const fresh = told.filter(
+        (line) => !known.has(identityOf(line)) && !known.has(identityOf(line, { station: undefined })),
+      );
+      const news = new Map(fresh.map((line) => [identityOf(line), line] as const));
       if (news.size === 0) return 0;
       const growth = Array.from(news.keys()).reduce((sum, each) => sum + Buffer.byteLength(each) + 1, 0);
       if (sizeBytes + growth > MAX_MARK_BYTES) {

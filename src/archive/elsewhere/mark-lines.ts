@@ -38,7 +38,10 @@ export function parseMarkLines(file: MarkFile, text: string): Line[] {
   });
 }
 
-/** The same for lines that say the same, whoever does: what this station has noted and said may come back to it. */
-export function identityOf(line: Line): string {
-  return JSON.stringify({ ...line, station: undefined });
+/** The same for lines in which one station says the same. @param by which one; undefined = this one */
+export function identityOf(
+  line: Line,
+  by: { readonly station: string | undefined } = { station: line.station },
+): string {
+  return JSON.stringify({ ...line, station: by.station });
 }

@@ -27,7 +27,7 @@ export function statusLines(
   const needy = attention.map(({ at, port, mac, about, error }) => {
     const where =
       [port === null ? null : (called.get(port) ?? port), mac].filter((part) => part !== null).join(' ') || about;
-    return { text: `${clockOf(at)}  ${where}: ${error.message} (${error.code})`, hint: error.hint };
+    return { at: `${clockOf(at)}  `, text: `${where}: ${error.message} (${error.code})`, hint: error.hint };
   });
   const results = jobs
     .filter(({ endedAt, state }) => endedAt !== null && state !== 'dropped')
@@ -42,8 +42,10 @@ export function statusLines(
   ];
   // Each list has a blank line and a heading; a hint stands below what it is about.
   const fixed = head.length + 2 * [ports, results, needy, queue].filter((list) => list.length > 0).length + 1;
-  const attentionRows = needy.flatMap(({ text, hint }) => [
-    ...wrapText(text, columns - 2, '  ').map(indented),
+  const attentionRows = needy.flatMap(({ at, text, hint }) => [
+    ...wrapText(text, columns - 2 - at.length).map((line, index) =>
+      indented((index === 0 ? at : ' '.repeat(at.length)) + line),
+    ),
     ...(hint === '' ? [] : wrapText(hint, columns - 4).map((line) => indented(indented(line)))),
   ]);
   let room = Math.max(6, rows - fixed);
