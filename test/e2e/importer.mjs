@@ -22,7 +22,10 @@ const archive = openArchive(root, {
 });
 const stdout = { write: (text) => JSON.parse(text).imported.forEach(({ id }) => say(id)) };
 const out = new Output({ stdout, stderr: process.stderr }, { json: true, color: false });
-const context = { archive, out, files: localFiles, clock: systemClock, signal: new AbortController().signal };
+const context = {
+  ...{ archive, out, files: localFiles, clock: systemClock, signal: new AbortController().signal },
+  onMark: () => undefined,
+};
 
 /** 256 KiB, of which no two are the same, and gzip finds nothing in them. */
 function dump(number) {
