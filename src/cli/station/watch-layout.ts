@@ -2,7 +2,7 @@
 
 import type { PortView, StationView } from '../../daemon/station.ts';
 import { barOf, timeLeft } from '../progress.ts';
-import { type Span, type Styled, bold, dim, formatSize } from '../text.ts';
+import { type Span, type Styled, bold, dim, formatSize, wrapText } from '../text.ts';
 import { clockOf, cut, markOf, percentOf, placeOf, resultText } from './words.ts';
 
 export interface WatchState {
@@ -83,9 +83,13 @@ function block(view: PortView, rate: number | undefined, width: number, size: nu
   const inBand = (text: string): Span => (style === undefined ? dim(cut(` ${text}`, width)) : band(style, text, width));
   // The mark first: it is what must be left where the line is cut.
   if (size === 1) return [[inBand(`${said}  ${name}`)]];
+  const told = detail(view, rate, width - 1);
+  // What somebody has to do takes the blank line where it is longer than one.
+  const isLong = size === 4 && view.state === 'failed' && told.length >= width;
+  const details = isLong ? wrapText(told, width - 1).slice(0, 2) : [told];
   const lines: Line[] = [[inBand(said)], [cut(` ${name}`, width)]];
-  if (size >= 3) lines.splice(1, 0, [cut(` ${detail(view, rate, width - 1)}`, width)]);
-  if (size === 4) lines.push([]);
+  if (size >= 3) lines.splice(1, 0, ...details.map((line): Line => [cut(` ${line}`, width)]));
+  while (lines.length < size) lines.push([]);
   return lines;
 }
 

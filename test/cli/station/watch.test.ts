@@ -42,6 +42,20 @@ function picture(ports: readonly object[], width: number, height: number, isGone
   return watchLayout({ view, isGone, rates }, { width, height }, NOW).map((line) => renderLine(line, false).trimEnd());
 }
 
+test('what somebody has to do stands in full where there is a line for it', () => {
+  const hint = 'If this is an ESP board without auto-reset: hold BOOT, press RESET, and try again';
+  const failed = { port: '/dev/ttyUSB10', state: 'failed', since, error: { ...error, hint }, retryAt: since };
+  const lines = picture([failed, failed], 79, 24);
+  assert.equal(lines.length, 9);
+  const [, band, one = '', two = '', name] = lines;
+  assert.deepEqual([band, name], [' FAILED: The board does not answer SYNC', ' /dev/ttyUSB10']);
+  assert.match(`${one}${two}`, /^ Tried again at \S+\. If this is/);
+  assert.ok(`${one}${two}`.endsWith(hint.slice(-20)) && one.length <= 79, one);
+  const short = picture([failed, failed], 79, 7);
+  assert.equal(short.length, 7);
+  assert.match(short[2] ?? '', /…$/);
+});
+
 test('the screen: marks first, a bar, rate and time left', () => {
   assert.deepEqual(picture(PORTS, 79, 24), [
     'espd watch   1 working, 1 done, 1 failed                               14:03:07',
