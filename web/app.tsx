@@ -1,7 +1,7 @@
 /** The frame of the page: navigation, what is wrong with the connection, and the page that the address names. */
 
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { logOut, session } from './api.ts';
 import { ActivityPage } from './activity/activity-page.tsx';
 import { DoctorPage } from './activity/doctor-page.tsx';
@@ -62,9 +62,10 @@ function Frame() {
   const title = page?.title ?? 'Not found';
   const main = useRef<HTMLElement>(null);
   const isFirst = useRef(true);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = `${title} · espd`;
-    // Who follows a link with the keyboard goes on reading at what it has brought.
+    // Who follows a link with the keyboard goes on reading at what it has brought. Before the next key, not after
+    // the picture is drawn: by then that key may have led elsewhere.
     if (!isFirst.current) main.current?.focus();
     isFirst.current = false;
     scrollTo(0, 0);

@@ -38,7 +38,7 @@ class Keyboard {
     const said: string[] = [];
     for (let presses = 0; presses < 120; presses++) {
       await this.#page.keyboard.press('Tab');
-      const now = await this.#focused();
+      const now = await this.focused();
       if (now.includes(name)) return;
       said.push(now);
     }
@@ -51,7 +51,7 @@ class Keyboard {
   }
 
   /** Role and name, as the browser computes them; and whether it can be seen where one is. */
-  async #focused(): Promise<string> {
+  async focused(): Promise<string> {
     if (await this.#page.evaluate('document.activeElement === document.body')) return '(the page)';
     const said = await this.#page.locator(':focus').ariaSnapshot();
     const outline = await this.#page.evaluate('getComputedStyle(document.activeElement).outlineStyle');
@@ -138,6 +138,17 @@ describe('access', { skip }, () => {
     // The first field has the focus already.
     await page.keyboard.type('kitchen');
     await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'kitchen', level: 1 }).waitFor();
+    assert.match(await keys.focused(), /button "Edit label and note"/, 'the focus is back where the form was opened');
+    assert.equal(
+      await page.evaluate(`new Promise((resolve) => {
+        document.activeElement.click();
+        setTimeout(() => resolve(document.activeElement.value), 0);
+      })`),
+      'kitchen',
+      'the next key goes into the first field, though nothing was drawn yet',
+    );
+    await page.keyboard.press('Escape');
     await page.getByRole('heading', { name: 'kitchen', level: 1 }).waitFor();
     await keys.press('button "Pin: never remove', 'Space');
     await page.getByText('Pinned').waitFor();

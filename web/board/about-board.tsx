@@ -1,7 +1,7 @@
 /** What a person calls a board and notes about it, edited in place. */
 
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { formatSize, plural } from '../../src/cli/text.ts';
 import { stationText } from '../../src/archive/station-text.ts';
 import { printable } from '../../src/printable.ts';
@@ -20,6 +20,13 @@ interface AboutBoardProps {
 
 export function AboutBoard({ board, diskBytes, children }: AboutBoardProps) {
   const [isEditing, setEditing] = useState(false);
+  const edit = useRef<HTMLButtonElement>(null);
+  const wasEditing = useRef(false);
+  // The form goes with the focus in it: who uses the keyboard goes on from where the form was opened.
+  useLayoutEffect(() => {
+    if (wasEditing.current && !isEditing) edit.current?.focus();
+    wasEditing.current = isEditing;
+  }, [isEditing]);
   if (isEditing) return <Form board={board} onEnd={() => setEditing(false)} />;
   const facts = [
     board.chip,
@@ -34,7 +41,7 @@ export function AboutBoard({ board, diskBytes, children }: AboutBoardProps) {
       <div class="heading">
         <h1>{printable(board.label ?? board.mac)}</h1>
         {board.group !== null && <span class="badge">{printable(board.group)}</span>}
-        <button type="button" class="plain" onClick={() => setEditing(true)}>
+        <button ref={edit} type="button" class="plain" onClick={() => setEditing(true)}>
           Edit label and note
         </button>
         {children}
@@ -60,7 +67,8 @@ function Form({ board, onEnd }: { board: BoardRow; onEnd: () => void }) {
   const [error, setError] = useState<Told | null>(null);
   const [isBusy, setBusy] = useState(false);
   const first = useRef<HTMLInputElement>(null);
-  useEffect(() => first.current?.focus(), []);
+  // Before the next key: after the picture is drawn, the first letters of who types at once would be lost.
+  useLayoutEffect(() => first.current?.focus(), []);
   const save = async () => {
     setBusy(true);
     try {
