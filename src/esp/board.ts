@@ -234,9 +234,12 @@ export class Board {
     return knownEfuseWords(this.#chip, this.#known);
   }
 
-  /** Readable eFuse words by block, lower-case hex of 8 digits; only a manifest needs them, and they take a second. */
-  async readEfuses(): Promise<EfuseWords> {
-    return this.#persist('read of the eFuses', (loader) => readEfuseWords(loader, this.#chip, this.#known));
+  /**
+   * Readable eFuse words by block, lower-case hex of 8 digits; only a manifest needs them, and they take a second.
+   * @param before those of an earlier session with this board
+   */
+  async readEfuses(before?: EfuseWords): Promise<EfuseWords> {
+    return this.#persist('read of the eFuses', (loader) => readEfuseWords(loader, this.#chip, this.#known, before));
   }
 
   /**

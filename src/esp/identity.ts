@@ -73,9 +73,15 @@ export async function identify(
 /**
  * Every eFuse word that can be read without harm, through ROM or stub.
  * @param known words of this chip that were agreed on, and need not be asked for again
+ * @param before what an earlier session has read of this chip: what is still so is asked for once, not twice
  */
-export async function readEfuseWords(loader: Loader, chip: Chip, known: KnownWords): Promise<EfuseWords> {
-  const registers = agreeingRegisters(loader, known);
+export async function readEfuseWords(
+  loader: Loader,
+  chip: Chip,
+  known: KnownWords,
+  before: EfuseWords = {},
+): Promise<EfuseWords> {
+  const registers = agreeingRegisters(loader, known, wordsByAddress(chip, before));
   const efuses: Record<string, string[]> = {};
   for (const block of chip.efuseBlocks) {
     const content: string[] = [];
@@ -96,6 +102,13 @@ export function knownEfuseWords(chip: Chip, known: KnownWords): KnownEfuseWords 
       return [name, values.map((value) => (value === undefined ? null : hexWord(value)))];
     }),
   );
+}
+
+function wordsByAddress(chip: Chip, efuses: EfuseWords): ReadonlyMap<number, number> {
+  const words = chip.efuseBlocks.flatMap(({ name, address }) =>
+    (efuses[name] ?? []).map((word, index) => [address + index * 4, Number.parseInt(word, 16)] as const),
+  );
+  return new Map(words);
 }
 
 function hexWord(value: number): string {

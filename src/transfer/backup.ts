@@ -188,7 +188,7 @@ class FlashReading {
     if (known !== undefined && known.manifest.image.sha256 === digests.sha256) return this.#sameAs(known, draft);
     const aliasedAtBytes = aliasOf(digests.blocksMd5);
     if (aliasedAtBytes !== null) this.#reportAlias(aliasedAtBytes);
-    const efuses = await this.#board.readEfuses();
+    const efuses = await this.#board.readEfuses(this.#last.newest?.manifest.efuses);
     const change = changedSince(this.#last.newest, attachedChip(this.#board, this.#flash, efuses));
     if (change !== null) this.#reportChange(change);
     const transfer = this.#report();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { EfuseWords } from '../../src/esp/identity.ts';
 import { OPCODE } from '../../src/esp/protocol.ts';
 import { MIB, NO_LINES, bench, enterDownloadByHand } from '../support/bench.ts';
 
@@ -96,6 +97,32 @@ describe('the eFuses', () => {
     });
   }
 
+  it('are asked for once where an earlier session has read the same, and twice where it has not', async () => {
+    const questionsFor = async (before?: EfuseWords) => {
+      const on = bench();
+      const board = await on.connect();
+      const asked = () => on.board.commands.filter(({ opcode }) => opcode === OPCODE.READ_REG).length;
+      const start = asked();
+      return { efuses: await board.readEfuses(before), questions: asked() - start };
+    };
+    const { efuses, questions } = await questionsFor();
+    const again = await questionsFor(efuses);
+    assert.deepEqual(again.efuses, efuses);
+    assert.equal(again.questions, questions / 2);
+    const [block = ''] = Object.keys(efuses).slice(-1);
+    const words = [...(efuses[block] ?? [])];
+    words[words.length - 1] = '0badcafe';
+    for (const [before, more] of [
+      [{ ...efuses, [block]: words }, 1],
+      [{ ...efuses, [block]: words.map(() => 'none') }, words.length],
+      [{ OTHER: ['00000000'] }, questions / 2],
+    ] as const) {
+      const changed = await questionsFor(before);
+      assert.deepEqual(changed.efuses, efuses);
+      assert.equal(changed.questions, questions / 2 + more);
+    }
+  });
+
   it('are right whatever byte is lost, changed or doubled, and survive a reset', async () => {
     const expected = await (await bench().connect()).readEfuses();
     for (const kind of ['flip', 'drop', 'duplicate'] as const) {
@@ -104,7 +131,8 @@ describe('the eFuses', () => {
         const board = await on.connect();
         if (byte % 2 === 0) await board.openFlash();
         on.board.addFault({ kind, direction: 'to-host', byte });
-        assert.deepEqual(await board.readEfuses(), expected, `${kind} ${byte}`);
+        const before = byte % 3 === 0 ? expected : undefined;
+        assert.deepEqual(await board.readEfuses(before), expected, `${kind} ${byte}`);
       }
     }
     const on = bench({ line: {} });

@@ -104,12 +104,12 @@ function restoreOptions(options: Readonly<Record<string, unknown>>): Partial<Res
   };
 }
 
-/** The images that espd had, made up, in the archive of the bench: the one that was opened first, and the newest one. */
+/** The images that espd had, made up, in the archive of the bench: what was opened first, was verified, or was the newest. */
 async function keepImages(bench: Bench, all: readonly RecordingLine[]): Promise<Map<KnownLine['role'], Backup>> {
   const told = madeUpImages(all, new MadeUpBytes(all));
   const roleOf = (role: KnownLine['role']) => told.filter(({ line }) => line.role === role).slice(0, 1);
   // What was opened later was made meanwhile: the snapshot before a restore.
-  const images = [...roleOf('opened'), ...roleOf('latest')];
+  const images = [...roleOf('opened'), ...told.filter(({ line }) => line.role === 'verified'), ...roleOf('latest')];
   const kept = new Map<number, Backup>();
   const byRole = new Map<KnownLine['role'], Backup>();
   // The newest of a board is what `latest` said: it comes last.
@@ -138,7 +138,8 @@ async function keep(bench: Bench, line: KnownLine, bytes: Buffer, index: number)
   const createdAt = `2026-01-01T00:${String(index).padStart(2, '0')}:00.000Z`;
   type Content = Parameters<typeof draft.commit>[0];
   return draft.commit({
-    ...{ createdAt, mac, chip: line.chip as Content['chip'], flash: line.flash as Content['flash'], efuses: {} },
+    ...{ createdAt, mac, chip: line.chip as Content['chip'], flash: line.flash as Content['flash'] },
+    efuses: Object.fromEntries(Object.entries(line.efuses ?? {}).map(([name, words]) => [name, [...words]])),
     ...{ security: line.security as Content['security'], transfer: null },
     reason: line.confirmed ? 'by-hand' : 'imported',
     contents: { firmware: null, partitions: line.partitions as Content['contents']['partitions'] },

@@ -7,6 +7,7 @@ import { parseMac } from '../../mac.ts';
 import { EspdError } from '../../errors.ts';
 
 export const RECORDING_VERSION = 1;
+const ROLES = ['latest', 'opened', 'verified'] as const;
 /** Longer ones are none of ours: a frame has 64 KiB at most, in hex. */
 const MAX_LINE = 256 * 1024;
 const MAX_LINES = 4_000_000;
@@ -88,8 +89,11 @@ export interface KnownLine extends Common {
   readonly kind: 'known';
   /** From 1 on. */
   readonly image: number;
-  /** `latest`: the newest backup of that board; `opened`: it was read, to be written or to be compared with. */
-  readonly role: 'latest' | 'opened';
+  /**
+   * `latest`: the newest backup of that board; `opened`: it was read, to be written or to be compared with; `verified`:
+   * its files were found to be sound, as of one that a restore needs no snapshot beside.
+   */
+  readonly role: (typeof ROLES)[number];
   readonly mac: string;
   readonly sizeBytes: number;
   /** As in the manifest. */
@@ -97,6 +101,10 @@ export interface KnownLine extends Common {
   readonly flash: object;
   readonly security: object | null;
   readonly confirmed: boolean;
+  /** As in the manifest, but for those of the user's and of keys; missing in recordings of older versions. */
+  readonly efuses?: Readonly<Record<string, readonly string[]>>;
+  /** Tags of the chip's digest of such a flash, as a stub answers it and as a ROM does; missing with payload. */
+  readonly digestTags?: readonly string[];
   readonly partitions: readonly object[];
   /** The partition table itself, where there is one: the content of one sector. */
   readonly table: { readonly at: number; readonly hex: string } | null;
@@ -193,14 +201,25 @@ const MAX_IMAGES = 1000;
 function problemOfKnown({ image, role, mac, sizeBytes, table, ...facts }: Readonly<Record<string, unknown>>) {
   const isObject = (value: unknown) => typeof value === 'object' && value !== null;
   if (!isCount(image, MAX_IMAGES) || !isCount(sizeBytes, MAX_FLASH_BYTES)) return 'has no image';
-  if (role !== 'latest' && role !== 'opened') return 'says not what the image was for';
+  if (!ROLES.some((one) => one === role)) return 'says not what the image was for';
   if (typeof mac !== 'string' || parseMac(mac) !== mac) return 'has no MAC';
   if (!isObject(facts['chip']) || !isObject(facts['flash']) || !Array.isArray(facts['partitions']))
     return 'has no chip';
+  const { digestTags = [], efuses = {} } = facts;
+  if (!isWordsByBlock(efuses)) return 'has wrong eFuses';
+  if (!Array.isArray(digestTags) || !digestTags.every(isTag)) return 'has wrong digests';
   if (table === null) return undefined;
   const { at, hex } = (table ?? {}) as { at?: unknown; hex?: unknown };
   const isHex = typeof hex === 'string' && hex.length <= 8192 && /^(?:[0-9a-f]{2})*$/.test(hex);
   return isHex && isCount(at, Number(sizeBytes)) ? undefined : 'has a wrong partition table';
+}
+
+const isTag = (value: unknown) => typeof value === 'string' && /^[0-9a-f]{32}$/.test(value);
+
+function isWordsByBlock(efuses: unknown): boolean {
+  if (typeof efuses !== 'object' || efuses === null) return false;
+  const isWord = (value: unknown) => typeof value === 'string' && /^[0-9a-f]{8}$/.test(value);
+  return Object.values(efuses).every((words) => Array.isArray(words) && words.every(isWord));
 }
 
 function problemOfSectors({ image, from, sectors }: Readonly<Record<string, unknown>>): string | undefined {

@@ -9,7 +9,7 @@ import { UNIFORM_BYTES } from '../../archive/uniform.ts';
 import { describeFirmware } from '../../firmware/index.ts';
 import { SECTOR_BYTES } from '../../flash.ts';
 import type { KnownLine, SectorsLine } from './format.ts';
-import { tagOf } from './secrets.ts';
+import { tagOf, toldEfuses } from './secrets.ts';
 
 /** Read at a time; between two such pieces others have their turn. */
 const PIECE_SECTORS = 16;
@@ -31,10 +31,11 @@ export interface KnownImageFacts {
 export async function knownLine(
   { mac, manifest }: Backup,
   image: ImageReader,
-  { number, role }: Pick<KnownImageFacts, 'number' | 'role'>,
+  { number, role, key, reveal }: KnownImageFacts,
 ): Promise<Untimed<KnownLine>> {
   const { sizeBytes } = image;
-  const { chip, flash, security, confirmed, contents } = manifest;
+  const { chip, flash, security, confirmed, contents, efuses } = manifest;
+  const { md5 } = manifest.image;
   const { tableOffset } = await describeFirmware((at, length) => image.read(at, length), sizeBytes, chip.family);
   const hasTable = tableOffset !== null && tableOffset + TABLE_BYTES <= sizeBytes;
   const table = hasTable
@@ -42,6 +43,8 @@ export async function knownLine(
     : null;
   return {
     ...{ dir: 'host', kind: 'known', image: number, role, mac, sizeBytes, chip, flash, security },
+    efuses: toldEfuses(chip.family, efuses, reveal),
+    ...(reveal ? {} : { digestTags: [Buffer.from(md5, 'hex'), Buffer.from(md5)].map((body) => tagOf(key, body)) }),
     ...{ confirmed: confirmed !== null, partitions: contents.partitions, table },
   };
 }

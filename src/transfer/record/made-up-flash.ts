@@ -25,6 +25,7 @@ interface Request {
 
 export class MadeUpFlash {
   readonly #made: MadeUpBytes;
+  readonly #images: readonly MadeUpImage[];
   readonly #sectors = new Map<number, Buffer>();
   /** Sectors that were written when this was recorded, or are now: what is read of them later says nothing of before. */
   readonly #written = new Set<number>();
@@ -40,6 +41,7 @@ export class MadeUpFlash {
   /** @param lines of one link @param images that espd had */
   constructor(lines: readonly RecordingLine[], made: MadeUpBytes, images: readonly MadeUpImage[]) {
     this.#made = made;
+    this.#images = images;
     for (const line of lines) {
       if (!('hex' in line)) continue;
       const told = Buffer.from(line.hex, 'hex');
@@ -84,6 +86,7 @@ export class MadeUpFlash {
       if (isDigest) this.#learnFill(told, at, length);
       return told;
     }
+    if (isDigest) this.#learnImage(line, at, length);
     const digest = isDigest ? this.#digest(at, length, line.data.bytes) : undefined;
     const made = digest ?? this.#made.of(line.data);
     if (told[1] === OPCODE.READ_FLASH_SLOW) this.#learn(at, made);
@@ -136,6 +139,14 @@ export class MadeUpFlash {
     const digests = [body.toString('hex', 0, DIGEST_BYTES), body.toString('latin1', 0, 2 * DIGEST_BYTES)];
     const fill = UNIFORM_BYTES.find((byte) => digests.includes(uniformDigest(byte, length)));
     if (fill !== undefined) this.#learn(at, Buffer.alloc(length, fill));
+  }
+
+  /** It has all of an image that espd had: their digests had one tag. */
+  #learnImage({ data }: FrameLine, at: number, length: number): void {
+    const tag = data?.tag;
+    if (!this.#isLearning || tag === undefined || at !== 0) return;
+    const same = this.#images.find(({ line }) => line.sizeBytes === length && line.digestTags?.includes(tag) === true);
+    if (same !== undefined) this.#learn(0, same.bytes);
   }
 
   /** What the chip has told: of sectors that were written it says what they are now. */

@@ -80,6 +80,13 @@ export class RecordingTape {
         this.#know(archive, backup, 'opened');
         return image;
       },
+      verifyBackup: async (mac, id, signal) => {
+        const problems = await archive.verifyBackup(mac, id, signal);
+        if (problems.length > 0) return problems;
+        const backup = await archive.resolveBackup(mac, id).catch(() => undefined);
+        if (backup !== undefined) this.#know(archive, backup, 'verified');
+        return problems;
+      },
     };
     return new Proxy(archive, {
       get: (target, name) => {
@@ -135,9 +142,9 @@ export class RecordingTape {
   ): Promise<Omit<KnownLine, 't'>> {
     const image = await archive.openImage(backup);
     try {
-      const line = await knownLine(backup, image, { number, role });
+      const facts = { number, role, key: this.#key, reveal: this.#options.withPayload };
+      const line = await knownLine(backup, image, facts);
       this.#addTimed(line);
-      const facts = { number, key: this.#key, reveal: this.#options.withPayload };
       for await (const sectors of sectorLines(image, facts)) this.#addTimed(sectors);
       return line;
     } finally {

@@ -7,6 +7,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import { UNIFORM_BYTES, uniformDigest } from '../../archive/uniform.ts';
 import { chips } from '../../esp/chips/index.ts';
+import type { EfuseWords } from '../../esp/identity.ts';
 import { OPCODE, opcodeName } from '../../esp/protocol.ts';
 import type { CutOut, FrameLine } from './format.ts';
 
@@ -180,6 +181,18 @@ const KEY_REGISTERS = chips.flatMap(({ efuseBlocks }) =>
     .filter(({ name }) => ['BLOCK3', 'BLOCK_USR_DATA'].includes(name))
     .map(({ name, address }) => ({ from: name === 'BLOCK3' ? address - 0x40 : address, to: address + 0x100 })),
 );
+
+/** Those of a manifest, as {@link Secrets} tells them where a chip answers. What no chip of espd's has is left out. */
+export function toldEfuses(family: string, efuses: EfuseWords, reveal: boolean): EfuseWords {
+  const blocks = chips.find((chip) => chip.family === family)?.efuseBlocks ?? [];
+  return Object.fromEntries(
+    blocks.flatMap(({ name, address }) => {
+      const words = Object.hasOwn(efuses, name) ? efuses[name] : undefined;
+      const isTold = (index: number) => reveal || !isKeyRegister(address + 4 * index);
+      return words === undefined ? [] : [[name, words.map((word, index) => (isTold(index) ? word : '00000000'))]];
+    }),
+  );
+}
 
 function isKeyRegister(address: number): boolean {
   return KEY_REGISTERS.some(({ from, to }) => address >= from && address < to);

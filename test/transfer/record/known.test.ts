@@ -146,6 +146,20 @@ describe('a recording of a restore', () => {
     }
   });
 
+  for (const withPayload of [false, true]) {
+    it(`${withPayload ? 'with' : 'without'} payload, of a board whose content the archive has: replays to its end`, async (t) => {
+      const { bench, board, backup } = await changedBoard(t, 'esp32c3', [0x9, 0x12, 0x13, 0x40]);
+      await bench.backup(board);
+      const { text, error } = await taped(bench, board, 'restore', restoring(backup), { withPayload });
+      assert.equal(error, undefined);
+      const { bench: again } = await assertReplays(t, text, 'restore');
+      for (const { archive } of [bench, again]) {
+        assert.equal((await archive.restores(backup.mac)).length, 1);
+        assert.equal((await archive.history(backup.mac)).backups.length, 2, 'no snapshot was made');
+      }
+    });
+  }
+
   it('that failed ends as it did', async (t) => {
     const { bench, board, backup } = await changedBoard(t, 'esp32c3', [0x12]);
     board.addFault({ kind: 'mute', when: { opcode: 0x10 } });
@@ -177,6 +191,23 @@ describe('what a recording tells of an image', () => {
     }
   });
 
+  it('are the eFuses of its manifest, but for those of the user, and nobody could check a digest against it', async (t) => {
+    const { bench, board, backup } = await changedBoard(t, 'esp32c3', []);
+    const burnt = backup.manifest.efuses['BLOCK_USR_DATA'] ?? [];
+    assert.ok(burnt.length > 0);
+    const { text } = await taped(bench, board, 'backup', backUp);
+    const told = parseRecording(text).lines.find((line) => line.kind === 'known');
+    assert.deepEqual(told?.efuses, {
+      ...backup.manifest.efuses,
+      BLOCK_USR_DATA: burnt.map(() => '00000000'),
+    });
+    assert.equal(told.digestTags?.length, 2);
+    assert.ok(!text.includes(backup.manifest.image.md5));
+    const { text: open } = await taped(bench, board, 'backup', backUp, { withPayload: true });
+    const shown = parseRecording(open).lines.find((line) => line.kind === 'known');
+    assert.deepEqual(shown?.efuses, backup.manifest.efuses);
+  });
+
   it('is refused where it cannot be so', () => {
     const known = {
       ...{ t: 0, dir: 'host', kind: 'known', image: 1, role: 'latest', mac: '24:0a:c4:00:00:01', sizeBytes: 4096 },
@@ -188,6 +219,8 @@ describe('what a recording tells of an image', () => {
     for (const wrong of [
       ...[{ image: -1 }, { role: 'x' }, { mac: '../..' }, { sizeBytes: 1e12 }, { chip: null }, { partitions: {} }],
       ...[{ table: { at: 9999, hex: '00' } }, { table: { at: 0, hex: 'zz' } }, { table: 1 }, { dir: 'chip' }],
+      ...[{ efuses: { BLOCK0: ['zz'] } }, { efuses: { BLOCK0: 1 } }, { efuses: [1] }, { efuses: null }],
+      ...[{ digestTags: ['x'] }, { digestTags: 1 }],
     ]) {
       assert.throws(() => parseRecording(line({ ...known, ...wrong })), /^EspdError: Line 1|^Error: Line 1|Line 1/);
     }
