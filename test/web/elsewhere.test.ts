@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import type { Page } from 'playwright-core';
 import { OTHER_STATION, STATION, stored } from '../archive/elsewhere/support.ts';
 import { ID0, MAC, OTHER_MAC, T0, archiveAt, backUp, image } from '../archive/support.ts';
+import { seriousFaults } from './axe.ts';
 import { missingBrowser, settled } from './browser.ts';
 import { WebStation } from './station.ts';
 
@@ -72,6 +73,7 @@ describe('boards of other stations', { skip, timeout: 300_000 }, () => {
       assert.match(other, /0 here, 1 in the store/);
       assert.match(other, /by bench8/);
       assert.deepEqual(await sticksOut(page, box), [], `${width} px`);
+      assert.deepEqual(await seriousFaults(page), [], `${width} px`);
       assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width);
       await page.getByText(`The restore of ${MAC} was interrupted at bench8.`).waitFor();
       await page.getByText(/Plug it in, there or here\./).waitFor();
@@ -84,6 +86,7 @@ describe('boards of other stations', { skip, timeout: 300_000 }, () => {
       assert.match(text, /seen .* by bench8/);
       assert.match(text, /In the object store only[^]*blink 1\.0 · by bench7/);
       assert.deepEqual(await sticksOut(page, '.stored'), [], `${width} px`);
+      assert.deepEqual(await seriousFaults(page), [], `a board of the store alone, ${width} px`);
       assert.equal(await page.evaluate('document.documentElement.scrollWidth'), width);
       assert.deepEqual(complaints, []);
     }

@@ -67,6 +67,32 @@ describe('the page of the ports', { skip }, () => {
     }
   });
 
+  test('a board that is not due is left alone, with the reason; its button backs it up all the same', async () => {
+    const { page, complaints } = await station.newPage();
+    await page.goto(station.url);
+    const board = station.hub.boards[2]!;
+    await page.locator('.tile.done').waitFor();
+    await station.hub.unplug(board);
+    await page.locator('.tile.empty').waitFor();
+    const config = await readFile(station.hub.configPath, 'utf8');
+    const withDue = async (due: string) => {
+      await writeFile(station.hub.configPath, config.replace('watch: {', `watch: { due: ${due},`));
+      await station.reload();
+    };
+    await withDue('1h');
+    await station.hub.plugIn(board);
+    const tile = page.locator('.tile.left-alone');
+    await tile.waitFor({ timeout: PATIENCE_MS });
+    assert.match(await tile.innerText(), /LEFT ALONE\s[^]*younger than 60 min \(watch\.due\)/);
+    await tile.getByRole('button', { name: /^Back up / }).click();
+    await page
+      .locator('.tile.done')
+      .getByText(/unchanged since/)
+      .waitFor({ timeout: PATIENCE_MS });
+    await withDue('always');
+    assert.deepEqual(complaints, []);
+  });
+
   test('a remote of the config: by its name, away with the reason and the next try, then done; renamed', async () => {
     const { page, complaints } = await station.newPage();
     await page.goto(station.url);

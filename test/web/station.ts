@@ -83,15 +83,24 @@ export class WebStation {
   }
 
   /** Reads from the API at the daemon's socket. */
-  async ask(path: string): Promise<Record<string, unknown>> {
+  ask(path: string): Promise<Record<string, unknown>> {
+    return this.#send('GET', path);
+  }
+
+  async #send(method: string, path: string): Promise<Record<string, unknown>> {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      request({ socketPath: this.socketPath, path }, resolve).on('error', reject).end();
+      request({ socketPath: this.socketPath, method, path }, resolve).on('error', reject).end();
     });
     const chunks: Buffer[] = [];
     for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
     const text = Buffer.concat(chunks).toString('utf8');
     assert.equal(response.statusCode, 200, `${path}: ${text}`);
     return JSON.parse(text) as Record<string, unknown>;
+  }
+
+  /** The config was changed: the daemon takes it over now. */
+  async reload(): Promise<void> {
+    await this.#send('POST', '/v1/reload');
   }
 
   /** Waits until the API's answer is as wanted. */

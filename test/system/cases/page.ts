@@ -12,6 +12,8 @@ const PASSWORD = 'correct horse battery';
 interface Asked {
   readonly path: string;
   readonly host?: string;
+  /** Address that it comes from. */
+  readonly from?: string;
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
@@ -27,9 +29,9 @@ interface Answer {
 
 /** Runs in the guest, which has no curl: one request, its answer as JSON. A dropped packet brings no answer at all. */
 const CLIENT = `
-const { host = '127.0.0.1', path, method = 'GET', headers = {}, body = '' } = JSON.parse(atob(process.argv[1]));
+const { host = '127.0.0.1', from, path, method = 'GET', headers = {}, body = '' } = JSON.parse(atob(process.argv[1]));
 const tell = (answer) => { console.log(JSON.stringify({ headers: {}, text: '', ...answer })); process.exit(0); };
-const request = require('http').request({ host, port: ${PORT}, path, method, headers, timeout: 20000 }, (response) => {
+const request = require('http').request({ host, port: ${PORT}, localAddress: from, path, method, headers, timeout: 20000 }, (response) => {
   let text = '';
   response.setEncoding('utf8').on('data', (chunk) => (text += chunk));
   response.on('end', () => tell({ status: response.statusCode, headers: response.headers, text }));
@@ -127,6 +129,37 @@ systemTest(
     await lab.guest.check('rm /etc/systemd/system/espd.service.d/espd-network.conf; systemctl daemon-reload');
     await lab.restartDaemon();
     assert.notEqual((await ask(lab, { path: '/' })).status, 200);
+  },
+);
+
+systemTest(
+  'the permanent page at an address that others reach: closed to them until doctor --fix, then with login',
+  async (lab) => {
+    // Addresses for documentation (RFC 5737): to the filter of the unit they are not this machine's loopback.
+    const [ours, theirs] = ['192.0.2.7', '192.0.2.99'];
+    for (const address of [ours, theirs]) await lab.guest.check(`ip address add ${address}/32 dev lo`);
+    await withConfig(lab, `api: { listen: "${ours}:${PORT}" }`, async () => {
+      await lab.guest.check(`echo '${PASSWORD}' | espd web set-password`, 120_000);
+      const closed = await checkOf(lab, 'service-network');
+      assert.equal(closed.status, 'problem');
+      assert.match(closed.title, /browsers at 192\.0\.2\.7/);
+      await lab.guest.run('espd doctor --fix --yes', 180_000);
+      const opened = lab.journal.next(/The page can be opened/);
+      await lab.restartDaemon();
+      await opened;
+
+      const from = { host: ours, from: theirs };
+      assert.equal((await ask(lab, { ...from, path: '/' })).status, 200);
+      assert.equal((await ask(lab, { ...from, path: '/v1/boards' })).status, 401);
+      assert.equal((await ask(lab, { ...from, path: '/', headers: { Host: 'evil.example' } })).status, 403);
+      assert.equal((await ask(lab, { ...from, ...login(`${PASSWORD}!`) })).status, 401);
+      assert.equal((await ask(lab, { ...from, ...login(PASSWORD) })).status, 204);
+      assert.equal((await ask(lab, { path: '/' })).failed, 'ECONNREFUSED', 'at that address alone');
+      await lab.guest.check('espd web set-password --remove', 120_000);
+    });
+    for (const address of [ours, theirs]) await lab.guest.check(`ip address del ${address}/32 dev lo`);
+    await lab.guest.check('rm /etc/systemd/system/espd.service.d/espd-network.conf; systemctl daemon-reload');
+    await lab.restartDaemon();
   },
 );
 
