@@ -97,19 +97,35 @@ test('local copies: what the store has goes, what it has not quite stays, with t
   fake.objects.set(`${folder(3)}flash.bin`, { bytes: Buffer.alloc(4000), etag: 'of other bytes' });
   const dry = await bench.run(['prune', '--local', '--dry-run']);
   assert.match(dry.stdout, /^  goes   2020-10-01T10-00-00Z  archive\.local keeps the newest 2 here$/m);
+  assert.match(dry.stderr, /read back from the object store just before, \d+ KB in all/);
   assert.equal((await bench.archive.backupIds(MAC)).length, 5);
   await bench.fails(['prune', '--local'], 'declined');
   const { status, stdout, stderr } = await bench.run(['prune', '--local', '--yes']);
-  assert.equal(status, 0, stderr);
+  assert.equal(status, 4, stderr);
   assert.match(stdout, /^1 local copy removed, \d+ KB freed$/m);
   assert.match(stdout.replaceAll(/\s+/g, ' '), /2020-10-02T10-00-00Z stays here: it is not in the object store/);
   assert.match(
     stdout.replaceAll(/\s+/g, ' '),
-    /2020-10-03T10-00-00Z stays here: its image in the object store has another/,
+    /2020-10-03T10-00-00Z stays here: flash\.bin in the object store: SHA-256 differs from manifest\.json/,
   );
+  assert.match(stderr, /1 backup in the object store is damaged \(store-damaged\)/);
   const there = await bench.archive.elsewhere.of(MAC);
   assert.ok(there.some(({ id: which }) => which === id(1)));
   assert.ok(complete(fake).includes(id(1)));
+  const json = await bench.run(['prune', '--local', '--yes', '--json']);
+  assert.equal(json.status, 4, json.stderr);
+  const { removed, spared, error } = JSON.parse(json.stdout) as {
+    readonly removed: readonly object[];
+    readonly spared: readonly { readonly id: string }[];
+    readonly error: { readonly code: string };
+  };
+  assert.deepEqual([removed, spared.map((each) => each.id), error.code], [[], [id(2), id(3)], 'store-damaged']);
+  // Nothing is lost: what is damaged there is mended from what stayed here, and only then it goes.
+  assert.equal((await bench.run(['verify', '--store', '--repair'])).status, 0);
+  assert.equal((await bench.run(['push'])).status, 0);
+  const mended = await bench.run(['prune', '--local', '--yes']);
+  assert.equal(mended.status, 0, mended.stderr);
+  assert.deepEqual(await bench.archive.backupIds(MAC), [id(4), id(5)]);
 });
 
 test('local copies: what is announced to go from the bucket stays here, and so does all where the store does not answer', async (t) => {

@@ -48,6 +48,10 @@ export interface Quirks {
   listed?: ReadonlyMap<string, Stored>;
   /** The bucket has object lock, and keeps what is removed or overwritten in {@link FakeS3.versions}. */
   objectLock?: boolean;
+  /** Encrypted by the server with keys of a key service: no ETag is an MD5. */
+  hidesMd5?: boolean;
+  /** Keys of objects whose bytes come otherwise than they were put, under the ETag that they had. */
+  rotten?: (key: string) => boolean;
   /** Does not say when an object was written. */
   hidesAges?: boolean;
 }
@@ -210,7 +214,8 @@ export class FakeS3 {
       return answer(200, text);
     }
 
-    const there = this.objects.get(key);
+    const there = this.#sealed(this.objects.get(key));
+    const sse: Reply['headers'] = this.quirks.hidesMd5 === true ? { 'x-amz-server-side-encryption': 'aws:kms' } : {};
     const keepVersion = () => {
       if (this.quirks.objectLock === true && there !== undefined) this.versions.push({ ...there, key });
     };
@@ -227,7 +232,8 @@ export class FakeS3 {
       this.objects.set(key, { bytes: body, etag: md5(body), atMs: this.#nowMs() });
       this.#last = key;
       const version = this.quirks.objectLock === true ? { 'x-amz-version-id': `v${this.versions.length}` } : {};
-      return answer(200, '', { etag: `"${md5(body)}"`, ...version });
+      const { etag = '' } = this.#sealed(this.objects.get(key)) ?? {};
+      return answer(200, '', { etag: `"${etag}"`, ...version, ...sse });
     }
     if (method === 'DELETE') {
       keepVersion();
@@ -236,7 +242,7 @@ export class FakeS3 {
     }
     if (there === undefined) return refuse(404, 'NoSuchKey');
     const modified = this.quirks.hidesAges === true ? {} : { 'last-modified': this.#modified(there).toUTCString() };
-    const etag = { etag: `"${there.etag}"`, ...modified };
+    const etag = { etag: `"${there.etag}"`, ...modified, ...sse };
     if (method === 'HEAD') {
       return answer(200, there.bytes, {
         ...etag,
@@ -244,10 +250,13 @@ export class FakeS3 {
       });
     }
     const range = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? '');
-    if (range === null || this.quirks.ignoresRange === true) return answer(200, there.bytes, etag);
+    const bytes = Buffer.from(there.bytes);
+    const middle = bytes.length >> 1;
+    if (this.quirks.rotten?.(key) === true) bytes[middle] = (bytes[middle] ?? 0) ^ 1;
+    if (range === null || this.quirks.ignoresRange === true) return answer(200, bytes, etag);
     const first = Number(range[1]);
     if (first >= there.bytes.length) return refuse(416, 'InvalidRange');
-    const part = there.bytes.subarray(first, Number(range[2]) + 1);
+    const part = bytes.subarray(first, Number(range[2]) + 1);
     const place = `bytes ${first}-${first + part.length - 1}/${there.bytes.length}`;
     return answer(206, part, { ...etag, 'content-range': place });
   }
@@ -264,6 +273,12 @@ export class FakeS3 {
     if (there === undefined || method !== 'PUT') return refuse(404, 'NoSuchKey');
     this.objects.set(key, { ...there, isHeld: body.includes('<Status>ON</Status>') });
     return answer(200);
+  }
+
+  /** As it is told of. */
+  #sealed(stored: Stored | undefined): Stored | undefined {
+    if (stored === undefined || this.quirks.hidesMd5 !== true) return stored;
+    return { ...stored, etag: md5(Buffer.from(`sealed ${stored.etag}`)) };
   }
 
   #nowMs(): number {

@@ -21,10 +21,16 @@ export function fleetOf({ config, archive, clock, log }: CommandContext, env: No
   }
   return openFleet({
     ...{ config: store, clock, log, env, random: Math.random },
-    bandwidth: store.bandwidth === null ? null : parseSize(store.bandwidth),
+    bandwidth: bandwidthOf(config),
     statePath: config.archive.statePath,
     archive: archive.root,
   });
+}
+
+/** `store.bandwidth`, bytes a second; null: no bound. */
+export function bandwidthOf({ store }: CommandContext['config']): number | null {
+  const bandwidth = store?.bandwidth ?? null;
+  return bandwidth === null ? null : parseSize(bandwidth);
 }
 
 export function journalOf(context: CommandContext, fleet: Fleet): Journal {
@@ -49,10 +55,9 @@ export function libraryOf({ log }: CommandContext, fleet: Fleet): BlockLibrary {
 /** Reads back what lies there. */
 export async function storeVerifierOf(context: CommandContext, fleet: Fleet): Promise<StoreVerifier> {
   const { archive, clock, config } = context;
-  const bandwidth = config.store?.bandwidth ?? null;
   return new StoreVerifier({
     ...{ archive, clock, bucket: await fleet.openToRead(), stateFolder: fleet.state.folder },
-    bandwidth: bandwidth === null ? null : parseSize(bandwidth),
+    bandwidth: bandwidthOf(config),
     hear: async (signal) => {
       const journal = journalOf(context, fleet);
       const bucket = await fleet.open(signal);

@@ -10,6 +10,16 @@ import { storeVerifierOf } from './open.ts';
 /** Of more problems than that the events name the first ones: the store as a whole is the matter then. */
 const MAX_TOLD = 100;
 
+/** Tells of what was found to be wrong in the store: of one run. */
+export function damageTeller(events: Pick<EventBus, 'emit'>): (problem: Omit<StoreProblem, 'station'>) => void {
+  let told = 0;
+  return ({ mac, id, folder, file, problem, error }) => {
+    if (told++ >= MAX_TOLD) return;
+    const isDamage = error.code === 'store-damaged';
+    events.emit({ type: 'store-damaged', mac, id, folder, file, problem, isDamage, error: error.toJSON() });
+  };
+}
+
 /**
  * @param part as the config has it, such as `5%`: what was read longest ago
  * @throws EspdError `store-...` where the store is the matter; the signal's reason
@@ -23,12 +33,7 @@ export async function scrubStore(
   const { signal } = context;
   const verifier = await storeVerifierOf(context, fleet);
   const plan = await verifier.plan({ sample: parseSample(part), signal });
-  let told = 0;
-  const tell = ({ mac, id, folder, file, problem, error }: StoreProblem) => {
-    if (told++ >= MAX_TOLD) return;
-    const isDamage = error.code === 'store-damaged';
-    events.emit({ type: 'store-damaged', mac, id, folder, file, problem, isDamage, error: error.toJSON() });
-  };
+  const tell = damageTeller(events);
   plan.missing.forEach(tell);
   const { checked, readBytes, problems, fault } = await verifier.run(plan, { signal, onProblem: tell });
   const damaged = problems.filter(({ error }) => error.code === 'store-damaged').length;

@@ -14,8 +14,10 @@ import type { Fleet } from '../../replication/open.ts';
 import type { Step, StepKind } from '../../replication/removal/steps.ts';
 import type { Outcome } from '../../replication/removal/store-pruner.ts';
 import type { CommandContext } from '../context.ts';
+import { bandwidthOf } from './open.ts';
 import { makePinLocks } from './pin-locks.ts';
 import { openStorePruner } from './store-pruner.ts';
+import { damageTeller } from './store-scrub.ts';
 
 /** Backups come into the store one after the other: local copies go when it was quiet for so long. */
 const QUIET_MS = 60_000;
@@ -40,14 +42,19 @@ export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet
   if (local.kind === 'all' && !prunes && !locks) return undefined;
   const { archive, clock, log, signal } = context;
 
-  const release = () => releaseCopies(context, events, fleet);
-
   // One after the other: what is released is not removed from the bucket in the same moment.
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = (work: () => Promise<void>): Promise<void> => {
     const done = last.then(work);
     last = done.catch(() => undefined);
     return done;
+  };
+
+  // To read thousands of backups back takes hours: pins are held meanwhile, between two of them.
+  let releasing: Promise<void> | undefined;
+  const release = (): Promise<void> => {
+    releasing ??= releaseCopies(context, events, fleet, inTurn).finally(() => (releasing = undefined));
+    return releasing;
   };
 
   const pinLocks = locks ? makePinLocks(context, events, fleet, inTurn) : undefined;
@@ -58,7 +65,7 @@ export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet
       cancel?.();
       cancel = clock.schedule(QUIET_MS, () => {
         cancel = undefined;
-        inTurn(release).catch((error: unknown) => {
+        release().catch((error: unknown) => {
           // By the clock it is tried again, and told of.
           const { code, message } = toEspdError(error);
           if (!signal.aborted) log.debug('Local copies stay for now', { code, reason: message });
@@ -67,17 +74,22 @@ export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet
     });
   }
   return {
-    run: () =>
-      inTurn(async () => {
-        await archive.checkReadable();
-        await release();
+    async run() {
+      await archive.checkReadable();
+      // What goes from the bucket is announced by now, and stays here.
+      const pruning = inTurn(async () => {
         // Before anything goes.
         await pinLocks?.run();
         if (policy !== null && prunes) await pruneBucket(context, events, fleet, policy);
-      }),
+      });
+      await pruning.catch(() => undefined);
+      await release();
+      await pruning;
+    },
     stop: async () => {
       cancel?.();
       pinLocks?.stop();
+      await releasing?.catch(() => undefined);
       await last;
     },
   };
@@ -87,21 +99,22 @@ async function releaseCopies(
   { archive, clock, config, signal }: CommandContext,
   events: EventBus,
   fleet: Fleet,
+  inTurn: (work: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
   const policy = parseLocal(config.archive.local) ?? { kind: 'all' };
   if (policy.kind === 'all') return;
   const bucket = await fleet.openToRead();
   const station = await fleet.state.station();
-  const onReleased = ({
-    mac,
-    id,
-    sizeOnDiskBytes: sizeBytes,
-  }: {
-    mac: Step['mac'];
-    id: string;
-    sizeOnDiskBytes: number;
-  }) => events.emit({ type: 'backup-released', mac, id, sizeBytes });
-  await releaseLocal({ archive, bucket, station, clock, signal, onReleased }, policy);
+  const parts = { archive, bucket, station, clock, signal, inTurn, bandwidth: bandwidthOf(config) };
+  await releaseLocal(
+    {
+      ...parts,
+      onReleased: ({ mac, id, sizeOnDiskBytes: sizeBytes }) =>
+        events.emit({ type: 'backup-released', mac, id, sizeBytes }),
+      onDamage: damageTeller(events),
+    },
+    policy,
+  );
 }
 
 async function pruneBucket(

@@ -1,4 +1,7 @@
-/** Local copies that need not stay go, each when the store has said that it has the same: `archive.local`. */
+/**
+ * Local copies that need not stay go, each when the same was read back from the store: `archive.local`. It is read just before
+ * and not after the upload, for that costs the same, and what counts is what lies there now.
+ */
 
 import { createHash } from 'node:crypto';
 import type { Archive, Backup } from '../../archive/types.ts';
@@ -6,20 +9,32 @@ import type { LocalPolicy } from '../../archive/retention/local.ts';
 import type { Decision, RetentionPlan } from '../../archive/retention/types.ts';
 import type { Clock } from '../../clock.ts';
 import { type EspdError, toEspdError } from '../../errors.ts';
+import { paceTo } from '../../store/pace.ts';
 import { openLocalBackup } from '../local-backup.ts';
 import type { Readable } from '../open.ts';
 import { homeOf } from '../layout.ts';
 import { isOfOneBackup } from '../replicator.ts';
-import { checkStored } from './check-stored.ts';
+import { metered } from '../verify/metered.ts';
+import { type StoredFinding, checkStored } from './check-stored.ts';
+
+/** What was found while copies were read back. */
+export type CopyDamage = StoredFinding & Pick<Decision, 'mac' | 'id'>;
 
 export interface ReleaseParts {
   readonly archive: Archive;
   readonly bucket: Readable;
   /** Name of this station: it may have put them into its own folder. */
   readonly station: string;
+  /** Bytes a second that may be read back; null: no bound. */
+  readonly bandwidth: number | null;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+  /** Does one backup after the other, with what else is done in the store between them; default: at once. */
+  readonly inTurn?: (work: () => Promise<void>) => Promise<void>;
+  /** Before the first byte of it is read. */
+  readonly onReading?: (decision: Decision) => void;
   readonly onReleased?: (decision: Decision) => void;
+  readonly onDamage?: (damage: CopyDamage) => void;
 }
 
 export interface ReleaseReport {
@@ -33,12 +48,16 @@ export async function releaseByPlan(
   parts: ReleaseParts,
   plan: Pick<RetentionPlan, 'decisions'>,
 ): Promise<ReleaseReport> {
-  const { archive, signal, onReleased } = parts;
+  const { archive, bucket, bandwidth, clock, signal, onReading, onReleased } = parts;
+  const inTurn = parts.inTurn ?? ((work: () => Promise<void>) => work());
+  const { store } = metered(bucket.store, paceTo(bandwidth, clock));
+  const paced = { ...parts, bucket: { ...bucket, store } };
   const released: Decision[] = [];
   const spared: Decision[] = [];
-  for (const decision of plan.decisions.filter(({ stays }) => !stays)) {
+  const releaseOne = async (decision: Decision) => {
     signal.throwIfAborted();
-    const why = await whyNot(parts, decision).catch((error: unknown) => {
+    onReading?.(decision);
+    const why = await whyNot(paced, decision).catch((error: unknown) => {
       const fault: EspdError = toEspdError(error);
       if (signal.aborted || !isOfOneBackup(fault)) throw error;
       return fault.message;
@@ -51,16 +70,21 @@ export async function releaseByPlan(
       const text = why ?? 'it has just become one that is needed here';
       spared.push({ ...decision, stays: true, reasons: [{ code: 'not-stored', text }] });
     }
-  }
+  };
+  for (const decision of plan.decisions.filter(({ stays }) => !stays)) await inTurn(() => releaseOne(decision));
   return { released, spared };
 }
 
 /** What is not safe in the store, in words; undefined = it is, and is noted so, so that it is listed from now on as there. */
-async function whyNot({ archive, bucket, station, clock, signal }: ReleaseParts, { mac, id }: Decision) {
+async function whyNot(parts: ReleaseParts, { mac, id }: Decision): Promise<string | undefined> {
+  const { archive, bucket, station, clock, signal, onDamage } = parts;
   const backup = await archive.resolveBackup(mac, id);
   const layout = { prefix: bucket.layout.prefix, station };
   const answer = await checkStored({ ...bucket, layout }, backup, signal);
-  if (!answer.isSafe) return answer.why;
+  if (!answer.isSafe) {
+    for (const finding of answer.findings) onDamage?.({ ...finding, mac, id });
+    return answer.why;
+  }
   const { folder } = answer;
   const noted = await archive.elsewhere.of(mac);
   if (!noted.some((each) => each.id === id && each.folder === folder && each.store === bucket.id)) {
