@@ -12,7 +12,7 @@ export type Reasons = ReadonlyMap<Mac, ReadonlyMap<string, readonly Reason[]>>;
  * - The first backup of a board, which is most often its factory firmware, and the first that looks sound. Where imports
  *   stand before it, also the first that espd has read from the board.
  * - The newest, the newest that looks sound, and what `latest` means after restores.
- * - Pinned ones.
+ * - Pinned ones, and those that a station may have pinned of which not all can be heard any more.
  * - Of each board's unfinished restore, and of its last: the backup that was put on it, of whichever board that is; and
  *   what was there before. If only a part was written last, those of the last whole restore, too.
  * - What is damaged, unreadable, or of a newer format: a person decides about it.
@@ -70,6 +70,7 @@ export function protections(boards: readonly RetentionBoard[]): Reasons {
 function ownProtections({
   state,
   pin,
+  mayBePinnedBy = null,
   isConfirmed,
   holdsForeign,
 }: RetentionBackup): { code: Protection; text: string }[] {
@@ -78,6 +79,10 @@ function ownProtections({
   if (state === 'unreadable') found.push({ code: 'unreadable', text: 'cannot be read: a person decides' });
   if (state === 'newer') found.push({ code: 'newer-format', text: 'is of a newer format: a person decides' });
   if (pin !== null) found.push({ code: 'pinned', text: pin.note ? `pinned: ${pin.note}` : 'pinned' });
+  if (mayBePinnedBy !== null) {
+    const text = `may be pinned by ${mayBePinnedBy}, which is gone: a part of its journal cannot be read`;
+    found.push({ code: 'maybe-pinned', text });
+  }
   if (holdsForeign) found.push({ code: 'foreign', text: "has a file in its folder that is not espd's" });
   if (state === 'sound' && !isConfirmed) {
     found.push({ code: 'unconfirmed', text: 'imported, and no chip has confirmed it' });

@@ -17,6 +17,8 @@ export interface RetentionBackup {
   readonly sizeOnDiskBytes: number;
   /** Null = not pinned. The note may be empty. */
   readonly pin: { readonly note: string | null } | null;
+  /** A station that is gone for ever, and of whose pins not all are known; null or absent = none. */
+  readonly mayBePinnedBy?: string | null;
   /** Somebody has put a file of their own into its folder, which would go with it. */
   readonly holdsForeign: boolean;
   /** A chip has confirmed the image, when it was made or later. */
@@ -74,6 +76,7 @@ export type Protection =
   | 'newest'
   | 'latest'
   | 'pinned'
+  | 'maybe-pinned'
   | 'restoring'
   | 'before-restore'
   | 'restored';

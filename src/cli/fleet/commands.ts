@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { EspdError } from '../../errors.ts';
 import type { CommandContext } from '../context.ts';
 import type { Host } from '../host.ts';
+import type { StationsCommandOptions } from './other-stations.ts';
 import type { PullCommandOptions } from './pull.ts';
 import type { PullBoardsOptions } from './pull-boards.ts';
 import type { PushCommandOptions } from './push.ts';
@@ -30,6 +31,15 @@ With a board: fetches its newest backup, or the one that WHICH names (as for
 restore --at). Blocks that some image here has are not fetched, everything is
 hashed, and what is here is never changed. Commands that need a backup which
 lies in the store alone fetch it by themselves.`;
+
+const STATIONS_HELP = `
+Without options: what this station knows of the others, without asking the
+store. --gone is for a station that will never come back (a stolen laptop, a dead
+disk) and of whose journal something cannot be read: nobody else can mend that,
+and until somebody says so, retention removes nothing from the store, for what
+is missing may be a pin. Then every backup that lies there at that moment stays,
+and later ones go by the policy. Should the station come back, it goes on as
+before. docs/fleet.md tells more.`;
 
 export function addFleetCommands(
   add: (name: string, description: string) => Command,
@@ -59,5 +69,16 @@ export function addFleetCommands(
         if (scan) throw new EspdError('usage', '--scan goes without boards, --all and --dry-run');
         return (await import('./pull-boards.ts')).pullBoards(context, { backups, all, dryRun }, host.env);
       }),
+    );
+
+  add('stations', 'which other stations use the object store, when each was heard, and which one is gone for ever')
+    .option('--gone <station>', 'say of this one that it is gone for ever (its name, or how that begins)')
+    .option('--give-up-pins', 'with --gone: keep nothing for pins that only its lost segments told of', false)
+    .option('--back <station>', 'take that back')
+    .option('--dry-run', 'with --gone: only say what that would mean', false)
+    .option('--yes', 'do not ask', false)
+    .addHelpText('after', STATIONS_HELP)
+    .action((options: StationsCommandOptions, command: Command) =>
+      run(command, async (context) => (await import('./other-stations.ts')).stations(context, options, host.env)),
     );
 }

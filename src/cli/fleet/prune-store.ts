@@ -6,6 +6,8 @@ import { retentionPolicy } from '../../config/retention.ts';
 import { parseGrace } from '../../config/store.ts';
 import { EspdError } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
+import { wayOutOf } from '../../replication/journal/freshness.ts';
+import type { Fleet } from '../../replication/open.ts';
 import type { Step, StepKind } from '../../replication/removal/steps.ts';
 import type { Outcome, StorePlan } from '../../replication/removal/store-pruner.ts';
 import { consentOf, consentRefusal } from '../consent.ts';
@@ -13,7 +15,7 @@ import type { CommandContext } from '../context.ts';
 import type { PruneCommandOptions } from '../prune-options.ts';
 import { documentOf, printPlan, summaryOf } from '../retention-text.ts';
 import { formatSpan, plural, printable } from '../text.ts';
-import { fleetOf } from './open.ts';
+import { fleetOf, journalOf } from './open.ts';
 import { openStorePruner } from './store-pruner.ts';
 
 const DEED = { infinitive: 'remove anything from the object store', participle: 'removed' };
@@ -49,6 +51,7 @@ export async function pruneStore(
     const shown = { ...plan, retention: { ...plan.retention, decisions: askedOf(plan, macs) } };
     printPlan(context, shown.retention, { all: options.all, maxBytes: policy.maxBytes });
     printSteps(context, shown.steps, parseGrace(config.store?.grace ?? '') ?? 0);
+    for (const line of await waysOut(context, fleet, plan)) out.note(line);
     const work = shown.steps.filter(({ kind }) => kind !== 'wait');
     if (options.dryRun || work.length === 0) {
       if (options.dryRun && work.length > 0) out.note('Nothing was changed: this was a dry run');
@@ -76,6 +79,13 @@ export async function pruneStore(
   } finally {
     fleet.close();
   }
+}
+
+/** Where journals that cannot be read keep everything: what somebody can do about it. */
+async function waysOut(context: CommandContext, fleet: Fleet, { retention }: StorePlan): Promise<string[]> {
+  if (!retention.blocked.some(({ code }) => code === 'obstacle')) return [];
+  const { troubles } = await journalOf(context, fleet).freshness();
+  return troubles.flatMap((trouble) => printable(wayOutOf(trouble) ?? '') || []);
 }
 
 interface Result {

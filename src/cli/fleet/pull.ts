@@ -37,6 +37,8 @@ export async function pull(
   }
 }
 
+type Told = Omit<News, 'isMore' | 'mayHavePinned'>;
+
 interface Parts {
   readonly fleet: Fleet;
   readonly journal: Journal;
@@ -93,7 +95,7 @@ async function hear(
   return error;
 }
 
-function newsLine({ stations, macs, backups, removed, marks }: Omit<News, 'isMore'>, place: string): string {
+function newsLine({ stations, macs, backups, removed, marks }: Told, place: string): string {
   if (macs.length === 0) return `Nothing new of other stations in the object store, ${place}`;
   const parts = [
     ...(backups > 0 ? [plural(backups, 'backup')] : []),
@@ -125,7 +127,7 @@ function scanLines({ backups, incomplete, found, lost, unreadable, mended, forei
 }
 
 /** Of several looks in a row what all of them brought, and the troubles of the last one. */
-function together(looks: readonly News[]): Omit<News, 'isMore'> {
+function together(looks: readonly News[]): Told {
   const all = <T>(of: (news: News) => readonly T[]) => [...new Set(looks.flatMap(of))].sort();
   const sum = (of: (news: News) => number) => looks.reduce((total, news) => total + of(news), 0);
   const troubles = new Map<string, Trouble>();

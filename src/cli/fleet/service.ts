@@ -92,7 +92,7 @@ function makeReplicator(context: CommandContext, store: StoreConfig, events: Eve
 }
 
 const UNREAD_HINT =
-  'It is asked for again now and then. Its station says it again once it notices: at once with espd pull --scan there';
+  'It is asked for again now and then. Its station says it again once it notices: at once with espd pull --scan there. Gone for ever? espd stations --gone';
 
 function comparisonOf(scan: Scan) {
   const { backups, lost, unreadable, mended } = scan;

@@ -54,8 +54,8 @@ function toPort(journal: Journal, bucket: OpenedFleet): FleetJournal {
   return {
     async read(signal) {
       for (;;) {
-        const { troubles, isMore } = await journal.look(bucket, { signal, isThorough: true });
-        if (!isMore) return { problems: troubles.map(({ message }) => message) };
+        const { troubles, mayHavePinned, isMore } = await journal.look(bucket, { signal, isThorough: true });
+        if (!isMore) return { problems: troubles.map(({ message }) => message), gone: mayHavePinned };
       }
     },
     async addRemoved(gone, signal) {

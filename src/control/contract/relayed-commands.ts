@@ -22,6 +22,7 @@ const RELAYED = [
   'prune',
   'push',
   'pull',
+  'stations',
 ] as const;
 
 /** These choose another config or archive than the daemon's, or speak of a log that is not the person's. */

@@ -1,7 +1,9 @@
 /** How fresh what is known of the other stations is, in facts and in words. Pure. */
 
 import { type Trouble, troublesOf } from './news.ts';
-import type { Heard } from './state.ts';
+import { isGivenUp, lostSegments } from './gone.ts';
+import type { Heard, HeardGone, HeardStation } from './state.ts';
+import type { Numbers } from './unread.ts';
 
 const DAY_MS = 24 * 3_600_000;
 /** A station that is on says something each day. */
@@ -25,15 +27,64 @@ export interface HeardOf {
   readonly silentDays: number | null;
 }
 
+/** One of the other stations, with what of its journal cannot be read. */
+export interface OtherStation extends HeardOf {
+  /** Segments. */
+  readonly unread: number;
+  /** What is wrong with the first of them; null where all was read. */
+  readonly problem: string | null;
+  /** Of the unread ones those that only the station itself could mend. */
+  readonly lost: readonly Numbers[];
+  /** What a person has said of them: see gone.ts. Null = nothing. */
+  readonly gone: Omit<HeardGone, 'writtenMs'> | null;
+  /** Of the unread ones so many does that speak of. */
+  readonly givenUp: number;
+}
+
 export const NOTHING_HEARD: Freshness = { lookedAt: null, stations: [], troubles: [] };
 
 export function freshnessOf(heard: Heard, now: Date): Freshness {
-  const stations = Object.entries(heard.stations).map(([name, { heardAt }]): HeardOf => {
-    const days = heardAt === null ? 0 : Math.floor((now.getTime() - Date.parse(heardAt)) / DAY_MS);
-    return { name, heardAt, silentDays: days >= SILENT_DAYS && days < RETIRED_DAYS ? days : null };
-  });
+  const stations = Object.entries(heard.stations).map(([name, station]) => heardOf(name, station, now));
   stations.sort((a, b) => (a.name < b.name ? -1 : 1));
   return { lookedAt: heard.lookedAt, stations, troubles: troublesOf(heard) };
+}
+
+function heardOf(name: string, { heardAt, gone }: HeardStation, now: Date): HeardOf {
+  const days = daysSince(heardAt, now);
+  const isOverdue = days >= SILENT_DAYS && days < RETIRED_DAYS && gone === undefined;
+  return { name, heardAt, silentDays: isOverdue ? days : null };
+}
+
+function daysSince(heardAt: string | null, now: Date): number {
+  return heardAt === null ? 0 : Math.floor((now.getTime() - Date.parse(heardAt)) / DAY_MS);
+}
+
+export function otherStationsOf({ stations }: Heard, now: Date): OtherStation[] {
+  const countOf = (entries: readonly Numbers[]) => entries.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+  const all = Object.entries(stations).map(([name, station]): OtherStation => {
+    const { unread, gone } = station;
+    return {
+      ...heardOf(name, station, now),
+      ...{ unread: countOf(unread), problem: unread[0]?.message ?? null, lost: lostSegments(station) },
+      givenUp: countOf(unread.filter((entry) => isGivenUp(station, entry))),
+      gone:
+        gone === undefined
+          ? null
+          : { segments: gone.segments, keepsBackups: gone.keepsBackups, by: gone.by, at: gone.at },
+    };
+  });
+  return all.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Whether it was heard so lately that it cannot be gone. */
+export function isAbout({ heardAt }: HeardOf, now: Date): boolean {
+  return heardAt !== null && daysSince(heardAt, now) < SILENT_DAYS;
+}
+
+/** What ends a trouble that only its own station can mend; undefined for what a newer espd or the disk here ends. */
+export function wayOutOf({ station, code, segments }: Trouble): string | undefined {
+  if (segments === 0 || (code !== 'store-damaged' && code !== 'store-key')) return undefined;
+  return `${station} says it again by itself (now: espd pull --scan there). If it is gone for ever: espd stations --gone ${station}`;
 }
 
 /** In sentences, the one that all read first; empty where there are no other stations. */
@@ -53,5 +104,6 @@ export function overdueOf(freshness: Freshness, now: Date): string[] {
   const { lookedAt, troubles } = freshness;
   const [read = '', ...silent] = freshnessLines(freshness);
   const isOld = lookedAt !== null && now.getTime() - Date.parse(lookedAt) > DAY_MS;
-  return [...(isOld ? [read] : []), ...silent, ...troubles.map(({ message }) => message)];
+  const told = troubles.map((trouble) => [trouble.message, wayOutOf(trouble)].filter(Boolean).join('. '));
+  return [...(isOld ? [read] : []), ...silent, ...told];
 }

@@ -6,7 +6,8 @@ import { addingTo } from '../blocks/adding-to.ts';
 import type { BlockLibrary } from '../blocks/block-library.ts';
 import type { Bucket } from '../push-backup.ts';
 import type { JournalArchive } from './own-lines.ts';
-import { type Freshness, freshnessOf } from './freshness.ts';
+import { type Freshness, type OtherStation, freshnessOf, otherStationsOf } from './freshness.ts';
+import { type Statement, sayGone } from './gone.ts';
 import type { News } from './news.ts';
 import { type LookOptions, readJournals } from './reader.ts';
 import { Receiver } from './receive.ts';
@@ -104,6 +105,25 @@ export class Journal {
       await library?.flush();
       if (!signal.aborted) await library?.tidy(signal);
     }
+  }
+
+  /** The other stations, by what is known of them without asking the store. */
+  async stations(): Promise<OtherStation[]> {
+    return otherStationsOf(await this.#state.heard(), this.#parts.clock.date());
+  }
+
+  /**
+   * Says to all stations that nobody will mend these segments of a station's journal; with none, that this was taken back.
+   * @throws EspdError `store-...`
+   */
+  async sayGone(
+    bucket: Bucket,
+    { station, segments, keepsBackups }: Pick<Statement, 'station' | 'segments' | 'keepsBackups'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, version } = this.#parts;
+    const by = { by: bucket.layout.station, createdBy: `espd ${version}`, at: clock.date().toISOString() };
+    await sayGone(bucket, { formatVersion: 1, station, segments, keepsBackups, ...by }, signal);
   }
 
   /** What is known of the others without asking the store. Never rejects. */

@@ -18,6 +18,16 @@ export function segmentName(station: string, seq: number): string {
   return `${journalFolder(station)}${String(seq).padStart(DIGITS, '0')}.jsonl`;
 }
 
+/** Longer ones are none of ours. */
+export const MAX_STATEMENT_BYTES = 64 * 1024;
+/** Name of what a person has said of a station that is gone, behind the folder of its journal. */
+export const GONE = 'gone.json';
+
+/** Key behind the prefix. */
+export function goneName(station: string): string {
+  return journalFolder(station) + GONE;
+}
+
 /** A key that sorts behind all forms of a segment, and before those of the next one. */
 export function behindSegment(station: string, seq: number): string {
   return `${journalFolder(station)}${String(seq).padStart(DIGITS, '0')}~`;

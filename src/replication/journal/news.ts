@@ -2,6 +2,7 @@
 
 import type { ErrorCode } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
+import { type MayHavePinned, isGivenUp, mayHavePinned } from './gone.ts';
 import type { Heard } from './state.ts';
 
 /** Of what is foreign so many names are told. */
@@ -20,6 +21,8 @@ export interface News {
   /** Lines of labels, pins, sightings and the like. */
   readonly marks: number;
   readonly troubles: readonly Trouble[];
+  /** Stations that are gone for ever and may have told of pins in what cannot be read; of the same moment as `troubles`. */
+  readonly mayHavePinned: readonly MayHavePinned[];
   /** Names of objects among the journals that are none of espd's; the first of them. */
   readonly foreign: readonly string[];
   /** There is more to be read, at once. */
@@ -46,6 +49,7 @@ export class NewsBook {
   readonly #lines = new Map<string, Trouble>();
   readonly #foreign = new Set<string>();
   #unread: readonly Trouble[] = [];
+  #mayHavePinned: readonly MayHavePinned[] = [];
 
   add(station: string, mac: Mac, what: 'backups' | 'removed' | 'marks', count = 1): void {
     if (count === 0) return;
@@ -77,6 +81,7 @@ export class NewsBook {
   /** What cannot be read, of all stations. */
   note({ stations }: Heard): void {
     this.#unread = troublesOf({ stations });
+    this.#mayHavePinned = mayHavePinned({ stations });
   }
 
   news(): News {
@@ -86,17 +91,21 @@ export class NewsBook {
       described: [...this.#described].sort(),
       ...this.#counts,
       troubles: [...this.#unread, ...this.#lines.values()],
+      mayHavePinned: this.#mayHavePinned,
       foreign: [...this.#foreign].sort(),
       isMore: this.isMore,
     };
   }
 }
 
-/** One for each reason and station: the segments of it counted together, with the words of the first. */
+/**
+ * One for each reason and station: the segments of it counted together, with the words of the first. Not those of which a
+ * person has said that they are lost.
+ */
 export function troublesOf({ stations }: Pick<Heard, 'stations'>): Trouble[] {
-  return Object.entries(stations).flatMap(([station, { unread }]) => {
+  return Object.entries(stations).flatMap(([station, heard]) => {
     const byCode = new Map<string, Trouble>();
-    for (const { code, message, since, from, to } of unread) {
+    for (const { code, message, since, from, to } of heard.unread.filter((entry) => !isGivenUp(heard, entry))) {
       const before = byCode.get(code) ?? { station, code, message, segments: 0, since };
       byCode.set(code, { ...before, segments: before.segments + to - from + 1 });
     }

@@ -9,7 +9,8 @@ import type { Clock } from '../../clock.ts';
 import { hasCode, toEspdError } from '../../errors.ts';
 import type { Bucket } from '../push-backup.ts';
 import { fetchSegment } from './fetch.ts';
-import { JOURNAL, behindSegment, journalFolder, parseSegmentName, stationOf } from './names.ts';
+import { readGone } from './gone.ts';
+import { GONE, JOURNAL, behindSegment, journalFolder, parseSegmentName, stationOf } from './names.ts';
 import type { SegmentName } from './names.ts';
 import { type News, NewsBook } from './news.ts';
 import type { Receiver } from './receive.ts';
@@ -141,7 +142,9 @@ class Look {
   async #readStation(name: string, station: HeardStation, heard: Heard): Promise<void> {
     const { state, version } = this.#parts;
     const { signal, isThorough } = this.#options;
-    for (const seq of dueNumbers(station, this.#now(), isThorough ? null : version)) {
+    const wasWhole = station.unread.length === 0;
+    const due = dueNumbers(station, this.#now(), isThorough ? null : version);
+    for (const seq of due) {
       const isRead = await this.#readOne(name, station, seq);
       if (isRead === 'absent') this.#setAside(station, seq, missing(name, seq));
     }
@@ -163,7 +166,16 @@ class Look {
       isListed = true;
       if (!(await this.#skipTo(name, station))) break;
     }
+    if (station.unread.length === 0) delete station.gone;
+    else if (isThorough || wasWhole || due.length > 0) await this.#hearGone(name, station);
     await state.keepHeard(heard);
+  }
+
+  /** Somebody may have said that nobody will mend it. */
+  async #hearGone(name: string, station: HeardStation): Promise<void> {
+    const gone = await readGone(this.#bucket, name, this.#options.signal);
+    if (gone === undefined) delete station.gone;
+    else station.gone = gone;
   }
 
   /** `read` also where it could not be, and is noted for later. */
@@ -207,7 +219,7 @@ class Look {
       const page = await store.list({ prefix, after, from, signal: this.#options.signal });
       const known = page.objects.flatMap(({ key }) => {
         const segment = parseSegmentName(key.slice(prefix.length));
-        if (segment === undefined) this.#news.foreign([key]);
+        if (segment === undefined && key !== prefix + GONE) this.#news.foreign([key]);
         return segment === undefined || segment.seq < station.next ? [] : [segment];
       });
       const [first] = known.sort((a, b) => a.seq - b.seq);

@@ -45,12 +45,23 @@ const gapSchema = z.object({
   version: z.string().max(64).exactOptional(),
 });
 
+/** What a person has said of it: see gone.ts. */
+const goneSchema = z.object({
+  segments: z.array(z.object({ from: count, to: count })),
+  keepsBackups: z.boolean(),
+  by: z.string(),
+  at: z.string(),
+  /** By the store's clock, ms since 1970; null where it does not tell. */
+  writtenMs: z.number().nullable(),
+});
+
 const stationSchema = z.object({
   next: count.min(1),
   isEncrypted: z.boolean(),
   /** When its last segment was written, by this station's clock as far as ages go. */
   heardAt: z.string().nullable(),
   unread: z.array(gapSchema),
+  gone: goneSchema.exactOptional(),
 });
 
 const heardSchema = z.object({
@@ -70,6 +81,7 @@ const scannedSchema = z.object({ at: z.iso.datetime() });
 export type Cursor = z.output<typeof cursorSchema>;
 export type Heard = z.output<typeof heardSchema>;
 export type HeardStation = z.output<typeof stationSchema>;
+export type HeardGone = z.output<typeof goneSchema>;
 /** Segments that could not be read: asked for again, later and later. */
 export type Unread = z.output<typeof gapSchema>;
 

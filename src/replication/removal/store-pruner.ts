@@ -11,6 +11,7 @@ import type { Clock } from '../../clock.ts';
 import { EspdError, hasCode } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import type { ObjectStore } from '../../store/types.ts';
+import type { MayHavePinned } from '../journal/gone.ts';
 import { CHECKSUMS } from '../local-backup.ts';
 import { REMOVALS, type Removal, formatObject, parseRemoval, removalKey } from './format.ts';
 import { inGroups } from './in-groups.ts';
@@ -19,7 +20,7 @@ import { KeptOnes } from './kept-ones.ts';
 import { PruneLease, ageless } from './lease.ts';
 import { type Step, type StepKind, isForNow, leftOf, stepsOf } from './steps.ts';
 import { filesOf, takeAway } from './take-away.ts';
-import { type ReadManifest, type Union, type UnionParts, nameKey, unionOf, withMarks } from './union.ts';
+import { type ReadManifest, type Told, type Union, nameKey, unionOf, withMarks } from './union.ts';
 
 /** Removals that are judged together: by journals read for them. */
 const BATCH = 64;
@@ -30,8 +31,11 @@ const RELEASE_LIMIT_MS = 10_000;
 
 /** What the stations tell each other. */
 export interface FleetJournal {
-  /** What all have told until now is known here when it resolves. @returns what could not be read: sentence fragments */
-  read(signal: AbortSignal): Promise<{ readonly problems: readonly string[] }>;
+  /**
+   * What all have told until now is known here when it resolves. @returns what could not be read: sentence fragments; and
+   * which stations are gone for ever that may have told of pins in what could not be read
+   */
+  read(signal: AbortSignal): Promise<{ readonly problems: readonly string[]; readonly gone: readonly MayHavePinned[] }>;
   /** The others will hear of it, also if this process ends now. */
   addRemoved(gone: Gone, signal: AbortSignal): Promise<void>;
 }
@@ -163,13 +167,13 @@ export class StorePruner {
   }
 
   /** What all stations have told until now. */
-  async #told(inventory: Inventory, signal: AbortSignal): Promise<Pick<UnionParts, 'known' | 'problems' | 'nowMs'>> {
+  async #told(inventory: Inventory, signal: AbortSignal): Promise<Told> {
     const { archive, journal } = this.#parts;
-    const { problems } = await journal.read(signal);
+    const { problems, gone } = await journal.read(signal);
     const macs = new Set((await archive.boards()).macs);
     for (const { mac } of inventory.copies.values()) macs.add(mac);
     const known = await archive.retention.known([...macs].sort(), signal);
-    return { known, problems, nowMs: this.#nowMs() };
+    return { known, problems, gone, nowMs: this.#nowMs() };
   }
 
   async #readNotes(inventory: Inventory, signal: AbortSignal): Promise<Looked['notes']> {

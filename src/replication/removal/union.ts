@@ -11,6 +11,7 @@ import type { Mac } from '../../mac.ts';
 import { encryptedSize } from '../encryption.ts';
 import { ENCRYPTED } from '../layout.ts';
 import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
+import type { MayHavePinned } from '../journal/gone.ts';
 import type { Inventory, NotedRemoval, StoredCopy } from './inventory.ts';
 
 /** Manifests that are fetched at a time. */
@@ -34,21 +35,27 @@ export const nameKey = ({ mac, id }: { readonly mac: Mac; readonly id: string })
 /** Null: it cannot be had, or is encrypted with a key that is not here. */
 export type ReadManifest = (copy: StoredCopy, signal: AbortSignal) => Promise<ManifestReading | null>;
 
-export interface UnionParts {
-  readonly inventory: Inventory;
-  readonly notes: ReadonlyMap<string, NotedRemoval>;
+/** What all stations have told until now. */
+export interface Told {
   /** Of all boards of the archive, and of the bucket. */
   readonly known: readonly KnownOfBoard[];
-  readonly readManifest: ReadManifest;
   /** What of the journals could not be read; a sentence fragment each. */
   readonly problems: readonly string[];
+  /** Whose pins may stand in what will never be read. */
+  readonly gone: readonly MayHavePinned[];
   readonly nowMs: number;
+}
+
+export interface UnionParts extends Told {
+  readonly inventory: Inventory;
+  readonly notes: ReadonlyMap<string, NotedRemoval>;
+  readonly readManifest: ReadManifest;
   readonly only?: ReadonlySet<Mac> | undefined;
   readonly signal: AbortSignal;
 }
 
 export async function unionOf(parts: UnionParts): Promise<Union> {
-  const { inventory, notes, known, readManifest, problems, nowMs, only, signal } = parts;
+  const { inventory, notes, known, readManifest, problems, gone, nowMs, only, signal } = parts;
   const names = new Map<string, StoredName & { readonly copies: StoredCopy[] }>();
   for (const copy of inventory.copies.values()) {
     if (!isThere(copy, notes.get(copy.folder))) continue;
@@ -65,7 +72,7 @@ export async function unionOf(parts: UnionParts): Promise<Union> {
       const facts = await factsOf(name, marksOf.get(name.mac), (copy) => readManifest(copy, signal));
       const ofBoard = backups.get(name.mac) ?? [];
       backups.set(name.mac, ofBoard);
-      ofBoard.push(facts);
+      ofBoard.push({ ...facts, mayBePinnedBy: mayBePinnedBy(name, gone) });
     },
     signal,
   );
@@ -73,18 +80,27 @@ export async function unionOf(parts: UnionParts): Promise<Union> {
 }
 
 /** The same backups, with the marks as they are now. */
-export function withMarks(
-  { facts, names }: Union,
-  { known, problems, nowMs }: Pick<UnionParts, 'known' | 'problems' | 'nowMs'>,
-): Union {
+export function withMarks({ facts, names }: Union, { known, problems, gone, nowMs }: Told): Union {
   const marksOf = new Map(known.map((board) => [board.mac, board]));
   const backups = new Map(
     facts.boards.map(({ mac, backups: ofBoard }): [Mac, RetentionBackup[]] => {
       const marks = marksOf.get(mac)?.marks ?? { pins: [] };
-      return [mac, ofBoard.map((backup) => ({ ...backup, pin: pinOf(backup.id, marks) }))];
+      const now = (backup: RetentionBackup): RetentionBackup => ({
+        ...{ ...backup, pin: pinOf(backup.id, marks) },
+        mayBePinnedBy: mayBePinnedBy(names.get(nameKey({ mac, id: backup.id })), gone),
+      });
+      return [mac, ofBoard.map(now)];
     }),
   );
   return { facts: retentionFacts({ known, backups, problems, nowMs, only: facts.only }), names };
+}
+
+/** Who is gone and may have pinned it: it was there, or a part of it, when that was said. */
+function mayBePinnedBy(name: StoredName | undefined, gone: readonly MayHavePinned[]): string | null {
+  const times = (name?.copies ?? []).flatMap(({ files }) => [...files.values()].map(({ writtenMs }) => writtenMs ?? 0));
+  // What nobody knows the age of may be as old as any.
+  const firstMs = Math.min(...(times.length === 0 ? [0] : times));
+  return gone.find(({ untilMs }) => untilMs === null || firstMs <= untilMs)?.station ?? null;
 }
 
 /** Whether a folder is a backup: complete, or one of which a removal has taken nothing but SHA256SUMS. */

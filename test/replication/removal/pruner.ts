@@ -40,7 +40,7 @@ const pruner = new StorePruner({
   ...{ store: shifted, hasConditions, archive, clock, prefix: layout.prefix, station: layout.station },
   holder: randomBytes(6).toString('hex'),
   ...{ leaseSeconds, graceMs: 0, createdBy: 'espd 0.0.0-test' },
-  journal: { read: () => Promise.resolve({ problems: [] }), addRemoved: () => Promise.resolve() },
+  journal: { read: () => Promise.resolve({ problems: [], gone: [] }), addRemoved: () => Promise.resolve() },
   readManifest: manifestReader({
     ...{ store: bucket.store, keys, prefix: layout.prefix, noted: () => Promise.resolve(undefined) },
   }),

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import type { TestContext } from 'node:test';
 import { type KeepRules, NO_RULES, type RetentionPolicy } from '../../../src/archive/retention/policy.ts';
 import type { Clock } from '../../../src/clock.ts';
+import type { MayHavePinned } from '../../../src/replication/journal/gone.ts';
 import { manifestReader } from '../../../src/replication/removal/read-manifest.ts';
 import type { Step } from '../../../src/replication/removal/steps.ts';
 import {
@@ -48,6 +49,8 @@ export interface Told {
   readonly gone: Gone[];
   /** What stands in journals that cannot be read. */
   problems: string[];
+  /** Stations that are gone for ever, of which not all was heard. */
+  mayHavePinned: MayHavePinned[];
   /** Asked whenever the journals are read. */
   onRead: (count: number) => Promise<void> | void;
   reads: number;
@@ -58,7 +61,7 @@ export async function prunerOf(
   change: Partial<StorePrunerParts> & { readonly clock?: Clock } = {},
 ): Promise<{ readonly pruner: StorePruner; readonly told: Told }> {
   const bucket = await station.again().open(never);
-  const told: Told = { gone: [], problems: [], onRead: () => undefined, reads: 0 };
+  const told: Told = { gone: [], problems: [], mayHavePinned: [], onRead: () => undefined, reads: 0 };
   const { store, layout, keys, hasConditions } = bucket;
   const pruner = new StorePruner({
     ...{ store, hasConditions, prefix: layout.prefix, station: layout.station, graceMs: GRACE_MS },
@@ -67,7 +70,7 @@ export async function prunerOf(
     journal: {
       read: async () => {
         await told.onRead(++told.reads);
-        return { problems: told.problems };
+        return { problems: told.problems, gone: told.mayHavePinned };
       },
       addRemoved: (gone) => {
         told.gone.push(gone);
