@@ -78,7 +78,9 @@ export const storeSchema = z.strictObject({
     .refine((value) => (parseSize(value) ?? 0) >= MIN_RATE, { message: RATE_WANTED })
     .nullable()
     .default(null)
-    .describe('Bytes a second that uploads may take, and what verify --store reads, such as 2M; null: no bound.'),
+    .describe(
+      'Bytes a second that uploads may take, and what is read back (verify --store, archive.local), such as 2M; null: no bound.',
+    ),
   look: z
     .string()
     .max(32)
