@@ -18,7 +18,14 @@ import type { SimulatedBoard } from '../src/simulator/index.ts';
 import { type BackupOutcome, readFlash } from '../src/transfer/backup.ts';
 import { type LineMemories, lineMemories } from '../src/transfer/line-memory.ts';
 import { type RestoreOutcome, restoreBoard } from '../src/transfer/restore/restore.ts';
-import { type Progress, type Session, type SessionResult, fixedLink, withBoard } from '../src/transfer/session.ts';
+import {
+  type Port,
+  type Progress,
+  type Session,
+  type SessionResult,
+  fixedLink,
+  withBoard,
+} from '../src/transfer/session.ts';
 import { firmware } from './firmware.ts';
 
 export interface Line {
@@ -48,6 +55,11 @@ const SECTOR_BYTES = 4096;
 const NVS_OFFSET = 0x9000;
 /** In the app, where nobody looks first. */
 const ELSEWHERE_OFFSET = 0x80000;
+/** The bridge that most boards have: espd knows it by its maker. */
+const CP2102: Port['usb'] = {
+  ...{ vendorId: '10c4', productId: 'ea60', serialNumber: '0001', manufacturer: 'Silicon Labs' },
+  ...{ product: 'CP2102 USB to UART Bridge Controller', location: '1-1:1.0' },
+};
 /** The digest is set to what the marks assume; a packet of 4 KiB takes the stub 1 ms, as on silicon. */
 const SPEEDS = {
   digestBytesPerSecond: 8 * MIB,
@@ -198,7 +210,7 @@ class Bench {
   #run<T>(board: SimulatedBoard, meter: Meter, work: (session: Session) => Promise<T>): Promise<SessionResult<T>> {
     const { baudRate } = this.#line;
     return withBoard(
-      { address: 'bench', usb: null },
+      { address: 'bench', usb: CP2102 },
       {
         clock: this.#clock,
         log: silentLogger,

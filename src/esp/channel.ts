@@ -2,6 +2,7 @@
 
 import type { Clock } from '../clock.ts';
 import type { Link } from '../serial/link.ts';
+import { EN_LOW_MS } from './reset.ts';
 import { SlipDecoder, encodeFrame } from './slip.ts';
 
 /** Longest frame that a chip sends: 4096 bytes of flash; with room for other stubs. */
@@ -13,6 +14,8 @@ export class FrameChannel {
   readonly link: Link;
   /** Told how long a request and its answer took, where the chip had nothing to do but answer. */
   onRoundTrip: ((ms: number) => void) | undefined;
+  /** How long EN was held low when that brought this board into download mode: as long will do to let it go. */
+  enLowMs = EN_LOW_MS;
   readonly #clock: Clock;
   readonly #decoder: SlipDecoder;
   #frames: Buffer[] = [];
@@ -34,8 +37,9 @@ export class FrameChannel {
     return this.#receivedBytes;
   }
 
-  async send(content: Uint8Array): Promise<void> {
-    await this.link.write(encodeFrame(content));
+  /** @param contents of frames, which go out without a pause between them */
+  async send(...contents: readonly Uint8Array[]): Promise<void> {
+    await this.link.write(Buffer.concat(contents.map((content) => encodeFrame(content))));
   }
 
   /** Bytes outside of any frame: what the reader on the chip takes for acknowledgements. */

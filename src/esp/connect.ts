@@ -10,7 +10,15 @@ import { type BootMode, bootModeOf, isMostlyText, telltaleLine } from './bootlog
 import type { FrameChannel } from './channel.ts';
 import { type EspContext, Loader } from './loader.ts';
 import { OPCODE, SYNC_PAYLOAD, SYNC_REPLIES, decodeResponse, encodeRequest } from './protocol.ts';
-import { type ResetMode, type ResetSequence, hardReset, playReset, resetPlan, setBaudRateIfPossible } from './reset.ts';
+import {
+  EN_LOW_MS,
+  type ResetMode,
+  type ResetSequence,
+  hardReset,
+  playReset,
+  resetPlan,
+  setBaudRateIfPossible,
+} from './reset.ts';
 
 export interface ConnectOptions {
   readonly reset: ResetMode;
@@ -80,6 +88,7 @@ async function tryToConnect(
     const loader = await synchronize(channel, context);
     if (loader !== null) {
       context.log.debug('in sync', { attempt, loader: loader.kind });
+      channel.enLowMs = sequence?.enLowMs ?? EN_LOW_MS;
       return loader;
     }
     logs.push(channel.takeNoise());
@@ -181,7 +190,7 @@ async function bootLog(
 /** Resets the board into its app. Never throws, also after an abort: a board left in download mode is an outage. */
 async function letGo(link: Link, clock: Clock): Promise<void> {
   try {
-    await playReset(link, hardReset, clock);
+    await playReset(link, hardReset(), clock);
     await setBaudRateIfPossible(link, CONNECT_BAUD_RATE);
   } catch {
     // The port is gone; the error that is on its way to the caller says what happened.

@@ -1,13 +1,22 @@
 /** Who a board is: everything that eFuses and ROM tell, read so that a disturbed line cannot make another board of it. */
 
-import { EspdError } from '../errors.ts';
+import { EspdError, hasCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import type { UsbFacts } from '../serial/link.ts';
-import type { Chip, ChipDescription, Family, SecurityState, UsbConnection } from './chips/chip.ts';
+import type {
+  Chip,
+  ChipDescription,
+  Family,
+  RegisterAccess,
+  SecurityInfo,
+  SecurityState,
+  UsbConnection,
+} from './chips/chip.ts';
 import { isBlankMac } from './chips/efuse-fields.ts';
+import { CONNECT_BAUD_RATE } from './connect.ts';
 import type { Detection } from './detect.ts';
 import type { Loader } from './loader.ts';
-import { type KnownWords, agreeingRegisters } from './registers.ts';
+import { type KnownWords, agreeingRegisters, readAhead } from './registers.ts';
 import { isSecureDownload } from './security-info.ts';
 
 export interface BoardIdentity {
@@ -47,6 +56,7 @@ export async function identify(
 ): Promise<Identification> {
   // In secure download mode no register can be read: the flag must be looked at first.
   refuseSecureDownload(chip, securityInfo !== null && isSecureDownload(securityInfo));
+  await readAhead(loader, known, await wordsOfIdentity(chip, securityInfo));
   const registers = agreeingRegisters(loader, known);
   const description = await chip.describe(registers);
   const mac = await chip.readMac(registers);
@@ -81,7 +91,12 @@ export async function readEfuseWords(
   known: KnownWords,
   before: EfuseWords = {},
 ): Promise<EfuseWords> {
-  const registers = agreeingRegisters(loader, known, wordsByAddress(chip, before));
+  const expected = wordsByAddress(chip, before);
+  const addresses = chip.efuseBlocks.flatMap(({ address, words }) =>
+    Array.from({ length: words }, (_, word) => address + word * 4),
+  );
+  await readAhead(loader, known, addresses, expected);
+  const registers = agreeingRegisters(loader, known, expected);
   const efuses: Record<string, string[]> = {};
   for (const block of chip.efuseBlocks) {
     const content: string[] = [];
@@ -102,6 +117,31 @@ export function knownEfuseWords(chip: Chip, known: KnownWords): KnownEfuseWords 
       return [name, values.map((value) => (value === undefined ? null : hexWord(value)))];
     }),
   );
+}
+
+/**
+ * Addresses that {@link identify} asks for first, in their order: of eFuses, and of registers that tell revision and crystal.
+ * Found by answering zero to each; where an address depends on an answer, the right one is asked for later.
+ */
+async function wordsOfIdentity(chip: Chip, securityInfo: SecurityInfo | null): Promise<number[]> {
+  const asked = new Set<number>();
+  const registers: RegisterAccess = {
+    read(address) {
+      asked.add(address);
+      return Promise.resolve(0);
+    },
+    write: () => Promise.resolve(),
+  };
+  try {
+    await chip.describe(registers);
+    await chip.readMac(registers);
+    await chip.readSecurity(registers, securityInfo);
+    await chip.readCrystalMHz(registers, CONNECT_BAUD_RATE);
+  } catch (error) {
+    // Zeros are nobody's MAC (ESP8266).
+    if (!hasCode(error, 'chip-unsupported')) throw error;
+  }
+  return [...asked];
 }
 
 function wordsByAddress(chip: Chip, efuses: EfuseWords): ReadonlyMap<number, number> {

@@ -7,7 +7,7 @@ import { stopReading } from './flash-read.ts';
 import { type EspContext, Loader, isLineFault } from './loader.ts';
 import { OPCODE, words } from './protocol.ts';
 import { endStream } from './reader/stream.ts';
-import { hardReset, playReset, setBaudRateIfPossible } from './reset.ts';
+import { EN_LOW_MS, hardReset, playReset, setBaudRateIfPossible } from './reset.ts';
 
 /**
  * `app`: its boot log says so, or its own USB went away; `silent`: it says nothing and answers no more; `stuck`: it is
@@ -41,6 +41,7 @@ export async function leaveDownloadMode(
     if (loader.isStreaming) await endStream(answering);
     const outcome = await resetOnce(answering, chip, usb);
     if (outcome !== 'stuck') return outcome;
+    loader.channel.enLowMs = EN_LOW_MS;
     // The reset may have led back into the ROM: its own USB does not look at the boot pin again, the watchdog does.
     const rom = new Loader(loader.channel, unhurried, 'rom', chip?.romStatusBytes ?? 4);
     const isRom = chip?.watchdogReset && usb !== 'none' && (await rom.isAlive(ONE_SYNC));
@@ -72,7 +73,7 @@ async function resetOnce(
     await chip.watchdogReset(registers).catch(ignoreSilence);
   } else {
     if (chip !== undefined) await setBaudRateIfPossible(link, chip.bootLogBaudRate);
-    await playReset(link, hardReset, context.clock);
+    await playReset(link, hardReset(channel.enLowMs), context.clock);
   }
   const mode = await bootMode(loader);
   if (mode === 'app') return 'app';

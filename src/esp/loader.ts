@@ -16,6 +16,7 @@ import {
   reasonText,
   words,
 } from './protocol.ts';
+import { encodeFrame } from './slip.ts';
 
 /** What every part of `esp/` needs from outside. */
 export interface EspContext {
@@ -32,6 +33,15 @@ const REPEATS = 2;
 const SYNC_TIMEOUT_MS = 1000;
 /** Silence after which no more of several frames that belong together are due. */
 const QUIET_MS = 50;
+
+/**
+ * Requests that may be under way at once, in bytes with their escapes: eight reads. The UART of every chip takes in 128
+ * while its ROM is busy (Technical Reference Manuals, UART, RX FIFO). On real ROM code in an emulator (ESP32 and ESP32-C3)
+ * eight requests in one write got eight answers in order.
+ */
+const FIFO_BYTES = 112;
+/** After the first of several answers the next ones are due at once: a ROM that takes one request at a time drops the rest. */
+const NEXT_ANSWER_MS = 200;
 
 /** Silence after which nothing of a late answer is taken to be on its way. */
 const LATE_MS = 20;
@@ -62,6 +72,11 @@ export class Loader {
   readonly statusBytes: 2 | 4;
   /** Commands that had to be sent again. */
   retries = 0;
+  /**
+   * Requests may go out before the ones before them are answered. Not to a stub: it has two buffers for frames, and what
+   * comes in between is lost (esp-flasher-stub, src/slip.c). Nor again after an answer was missing.
+   */
+  takesSeveral: boolean;
   /** A READ_FLASH is under way: the stub takes every frame for an acknowledgement. */
   isReading = false;
   /** The reader on the chip sends, and takes every byte for an acknowledgement: see `reader/stream.ts`. */
@@ -76,6 +91,7 @@ export class Loader {
     this.context = context;
     this.kind = kind;
     this.statusBytes = statusBytes;
+    this.takesSeveral = kind === 'rom';
   }
 
   /**
@@ -118,21 +134,69 @@ export class Loader {
     return response.value;
   }
 
+  /**
+   * The words at these addresses, with many requests under way at once; as many as came, from the first on. What is
+   * missing is to be asked for with {@link readRegister}. Answers say neither which request they are to nor whether they
+   * came whole: two to the same address should be compared.
+   */
+  async readRegistersAtOnce(addresses: readonly number[]): Promise<number[]> {
+    const requests = addresses.map((address) => encodeRequest(OPCODE.READ_REG, words(address)));
+    return (await this.#atOnce(OPCODE.READ_REG, requests)).map(({ value }) => value);
+  }
+
   /** Writes all 32 bits of the word at `address`; more than once when the answer is lost. */
   async writeRegister(address: number, value: number): Promise<void> {
     await this.#writeRegisters([[address, value]]);
   }
 
-  /** Writes several words in order, as {@link writeRegister} does each: a stub takes them in one command. */
+  /**
+   * Writes several words as {@link writeRegister} does each: a stub takes them in one command, a ROM gets the next before it
+   * has answered the last. Where one is lost, all behind it are written again, so nothing may depend on their order.
+   */
   async writeRegisters(entries: readonly (readonly [address: number, value: number])[]): Promise<void> {
     // esp-flasher-stub, src/command_handler.c, s_write_reg. That every ROM takes more than one is not documented.
-    if (this.kind === 'stub') await this.#writeRegisters(entries);
-    else for (const entry of entries) await this.#writeRegisters([entry]);
+    if (this.kind === 'stub') return this.#writeRegisters(entries);
+    const requests = entries.map((entry) => encodeRequest(OPCODE.WRITE_REG, writePayload([entry])));
+    const { length: done } = await this.#atOnce(OPCODE.WRITE_REG, requests);
+    for (const entry of entries.slice(done)) await this.#writeRegisters([entry]);
   }
 
   async #writeRegisters(entries: readonly (readonly [address: number, value: number])[]): Promise<void> {
-    const payload = words(...entries.flatMap(([address, value]) => [address, value, 0xffffffff, 0]));
-    await this.command(OPCODE.WRITE_REG, payload, { repeatable: true, timeoutMs: 1000 });
+    await this.command(OPCODE.WRITE_REG, writePayload(entries), { repeatable: true, timeoutMs: 1000 });
+  }
+
+  /** Answers to the requests, from the first on, as far as all of those that were under way together came. */
+  async #atOnce(opcode: number, requests: readonly Buffer[]): Promise<Response[]> {
+    const answers: Response[] = [];
+    for (const batch of batches(requests)) {
+      if (!this.takesSeveral) break;
+      const came = await this.#answersTo(opcode, batch);
+      if (came === null) {
+        // Whose answer is missing, nobody knows.
+        this.takesSeveral = false;
+        this.retries++;
+        await this.#catchUp();
+        break;
+      }
+      answers.push(...came);
+    }
+    return answers;
+  }
+
+  /** Null where not every one was answered, and well. */
+  async #answersTo(opcode: number, requests: readonly Buffer[]): Promise<Response[] | null> {
+    const { clock } = this.context;
+    const sentAt = clock.now();
+    await this.channel.send(...requests);
+    const answers: Response[] = [];
+    for (const {} of requests) {
+      const response = await this.#response(opcode, answers.length === 0 ? 1000 : NEXT_ANSWER_MS);
+      if (response === null || response.failed) return null;
+      // The first one took as long as it does alone.
+      if (answers.length === 0 && opcode === OPCODE.READ_REG) this.channel.onRoundTrip?.(clock.now() - sentAt);
+      answers.push(response);
+    }
+    return answers;
   }
 
   /**
@@ -202,6 +266,24 @@ export class Loader {
       return response;
     }
   }
+}
+
+function writePayload(entries: readonly (readonly [address: number, value: number])[]): Buffer {
+  return words(...entries.flatMap(([address, value]) => [address, value, 0xffffffff, 0]));
+}
+
+/** In order, as many together as a UART takes in. */
+function batches(requests: readonly Buffer[]): Buffer[][] {
+  const all: Buffer[][] = [];
+  let left = 0;
+  for (const request of requests) {
+    const { length } = encodeFrame(request);
+    const last = all.at(-1);
+    if (last === undefined || length > left) all.push([request]);
+    else last.push(request);
+    left = (last === undefined || length > left ? FIFO_BYTES : left) - length;
+  }
+  return all;
 }
 
 /** A ROM's answer to a command that it does not know or that is forbidden (in secure download mode). */

@@ -16,6 +16,30 @@ export function registersOf(loader: Loader): RegisterAccess {
 export type KnownWords = Map<number, number>;
 
 /**
+ * Asks for words that will be wanted, with many requests under way at once, each twice; those whose two answers agree are
+ * remembered. It is no fault if some or all are still to be asked for: {@link agreeingRegisters} does.
+ *
+ * @param expected what an earlier session agreed on: such a word is asked for once, and is right if it is the same
+ */
+export async function readAhead(
+  loader: Loader,
+  known: KnownWords,
+  addresses: readonly number[],
+  expected: ReadonlyMap<number, number> = new Map(),
+): Promise<void> {
+  const questions = addresses
+    .filter((address) => !known.has(address))
+    .map((address) => ({ address, times: expected.has(address) ? 1 : 2 }));
+  const answers = await loader.readRegistersAtOnce(
+    questions.flatMap(({ address, times }) => Array.from({ length: times }, () => address)),
+  );
+  for (const { address, times } of questions) {
+    const [value, again = expected.get(address)] = answers.splice(0, times);
+    if (value !== undefined && value === again) known.set(address, value);
+  }
+}
+
+/**
  * Registers whose every word is read until two answers in a row agree, and then remembered: responses carry no
  * checksum, and a flipped bit in a MAC would put a backup under another board's name. For words that do not change.
  * Reading throws EspdError `chip-error` for a word that reads differently each time.

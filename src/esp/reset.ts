@@ -19,7 +19,19 @@ export interface ResetSequence {
    * `always`: nor for any other failure, or an abort.
    */
   readonly letsBe?: 'silent' | 'always';
+  /** EN is low for so long, where that is less than {@link EN_LOW_MS}. */
+  readonly enLowMs?: number;
 }
+
+/** How long EN is held low unless a shorter pulse is known to do: as tools do on all boards. */
+export const EN_LOW_MS = 100;
+/**
+ * For the first try behind a bridge on this machine's USB. Chips want 50 us (their data sheets), a transistor empties the
+ * capacitor on EN within a millisecond, and Espressif's own monitor resets boards of all kinds with 5 ms
+ * (esp-idf-monitor, MINIMAL_EN_LOW_DELAY). The bridge has done one step when the next is asked for, so no pulse gets
+ * shorter on the way; over a network it may.
+ */
+const BRIEF_EN_LOW_MS = 20;
 
 const RELEASED: ControlLines = { dtr: false, rts: false };
 const EN_LOW: ControlLines = { dtr: false, rts: true };
@@ -30,15 +42,17 @@ const BOTH: ControlLines = { dtr: true, rts: true };
 export function classicReset(holdMs: number): ResetSequence {
   return {
     name: `classic ${holdMs} ms`,
-    steps: [EN_LOW, { waitMs: 100 }, GPIO0_LOW, { waitMs: holdMs }, RELEASED],
+    steps: [EN_LOW, { waitMs: EN_LOW_MS }, GPIO0_LOW, { waitMs: holdMs }, RELEASED],
   };
 }
 
 /** The same for boards that need both lines to change in one step: passes through "both" on the way. */
-export function tightReset(holdMs: number): ResetSequence {
+export function tightReset(holdMs: number, enLowMs = EN_LOW_MS): ResetSequence {
+  const isBrief = enLowMs < EN_LOW_MS;
   return {
-    name: `tight ${holdMs} ms`,
-    steps: [RELEASED, BOTH, EN_LOW, { waitMs: 100 }, GPIO0_LOW, { waitMs: holdMs }, RELEASED],
+    name: `tight ${holdMs} ms${isBrief ? ', brief' : ''}`,
+    steps: [RELEASED, BOTH, EN_LOW, { waitMs: enLowMs }, GPIO0_LOW, { waitMs: holdMs }, RELEASED],
+    ...(isBrief && { enLowMs }),
   };
 }
 
@@ -61,10 +75,9 @@ export const usbOtgReset: ResetSequence = {
 };
 
 /** Out of any mode into the app: EN low, GPIO0 high. */
-export const hardReset: ResetSequence = {
-  name: 'hard',
-  steps: [EN_LOW, { waitMs: 100 }, RELEASED],
-};
+export function hardReset(enLowMs = EN_LOW_MS): ResetSequence {
+  return { name: 'hard', steps: [EN_LOW, { waitMs: enLowMs }, RELEASED] };
+}
 
 /**
  * A sequence in esptool's notation for `custom_reset_sequence`: `D0|R1|W0.1|D1|R0|W0.05|D0`. D is DTR, R is RTS (1 =
@@ -156,7 +169,7 @@ export function resetPlan(
       const bridge = [tightReset(50), tightReset(550), classicReset(50), classicReset(550)];
       if (isUsbSerialJtag(usb)) return [usbSerialJtagReset];
       if (usb === null) return [tightReset(50), usbSerialJtagReset, ...bridge.slice(1), usbOtgReset];
-      if (BRIDGE_MAKERS.includes(usb.vendorId)) return bridge;
+      if (BRIDGE_MAKERS.includes(usb.vendorId)) return [tightReset(50, BRIEF_EN_LOW_MS), ...bridge.slice(1)];
       return [usbOtgReset, ...(usb.vendorId === ESPRESSIF ? [usbSerialJtagReset] : []), ...bridge];
     }
   }

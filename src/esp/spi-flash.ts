@@ -6,7 +6,7 @@ import type { Chip } from './chips/chip.ts';
 import { digestLimitMs } from './costs.ts';
 import { type Loader, agreedAnswer } from './loader.ts';
 import { OPCODE, words } from './protocol.ts';
-import { agreeingRegisters } from './registers.ts';
+import { type KnownWords, agreeingRegisters, readAhead } from './registers.ts';
 
 /** JEDEC "read identification" command, answered with three bytes by every NOR flash. */
 const RDID = 0x9f;
@@ -83,7 +83,9 @@ async function agreedTransaction(
 ): Promise<number | undefined> {
   const { base, cmd, user, user1, user2, w0, misoLength, startBit } = chip.spi;
   // Written back in the end: a bit that flipped on the way here would stay in the chip.
-  const kept = agreeingRegisters(loader);
+  const words: KnownWords = new Map();
+  await readAhead(loader, words, [base + user, base + user2]);
+  const kept = agreeingRegisters(loader, words);
   const keptUser = await kept.read(base + user);
   const keptUser2 = await kept.read(base + user2);
   const setUp: readonly Write[] = [
@@ -91,10 +93,17 @@ async function agreedTransaction(
     [base + user, (USER_COMMAND | USER_MISO) >>> 0],
     // The command's length in bits, minus one, stands in the top four bits.
     [base + user2, (7 << 28) | command],
+    [base + w0, 0],
   ];
+  const start: Write = [base + cmd, startBit];
   const answer = await agreedAnswer(async () => {
     // All of it each time: a bit that flips on its way here must not spoil every answer.
-    await loader.writeRegisters([...setUp, [base + w0, 0], [base + cmd, startBit]]);
+    // Of a ROM, the start waits for the answers to all that is set up: it must not run anything else.
+    if (loader.kind === 'stub') await loader.writeRegisters([...setUp, start]);
+    else {
+      await loader.writeRegisters(setUp);
+      await loader.writeRegisters([start]);
+    }
     const word = async () => ((await loader.readRegister(base + w0)) & (2 ** answerBits - 1)) >>> 0;
     // 32 bits take the bus microseconds, and a request milliseconds: the answer is there. Only nothing is asked after.
     const early = await word();

@@ -85,6 +85,8 @@ class Board implements SimulatedBoard {
   /** GPIO0 as the last power-on or pin reset found it; core resets do not look again. */
   #strapped = false;
   #cancelRise: (() => void) | null = null;
+  /** EN is low, and not yet for as long as it takes. */
+  #cancelFall: (() => void) | null = null;
   #losing = 0;
   /** The app is about to restart the chip. */
   #restart: { readonly effect: Extract<LineEffect, { kind: 'restart' }>; readonly cancel: () => void } | null = null;
@@ -222,6 +224,8 @@ class Board implements SimulatedBoard {
     if (!this.#plugged) return;
     this.#plugged = false;
     this.#cancelRise?.();
+    this.#cancelFall?.();
+    this.#cancelFall = null;
     this.#chip.stop('off');
     this.#line.unplugged();
     this.#vanish();
@@ -248,11 +252,19 @@ class Board implements SimulatedBoard {
     if (!this.#plugged) return;
     if (low && !this.#inReset) {
       this.#inReset = true;
-      this.#cancelRise?.();
-      this.#cancelRise = null;
-      this.#chip.stop('reset');
+      this.#cancelFall = this.#soon(this.#plan.options.minEnLowMs ?? 0, () => {
+        this.#cancelFall = null;
+        this.#cancelRise?.();
+        this.#cancelRise = null;
+        this.#chip.stop('reset');
+      });
     } else if (!low && this.#inReset) {
       this.#inReset = false;
+      if (this.#cancelFall !== null) {
+        this.#cancelFall();
+        this.#cancelFall = null;
+        return;
+      }
       this.#cancelRise?.();
       this.#cancelRise = this.#plan.clock.schedule(this.#plan.options.enRiseMs ?? 1, () => {
         this.#cancelRise = null;
@@ -260,6 +272,13 @@ class Board implements SimulatedBoard {
         this.#reset(this.#strapped, 'power-on');
       });
     }
+  }
+
+  /** At once where that is 0: null then. */
+  #soon(delayMs: number, work: () => void): (() => void) | null {
+    if (delayMs > 0) return this.#plan.clock.schedule(delayMs, work);
+    work();
+    return null;
   }
 
   #reset(download: boolean, reason: 'power-on' | 'watchdog' | 'software', forced = false): void {

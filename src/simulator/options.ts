@@ -63,6 +63,8 @@ export interface BoardOptions {
   readonly smallStub?: boolean;
   /** From EN's release to the moment at which GPIO0 is looked at; default 1 ms. Large capacitors on EN take longer. */
   readonly enRiseMs?: number;
+  /** A pulse on EN that is shorter than this goes unnoticed; default 0. */
+  readonly minEnLowMs?: number;
   /** From there to a loader that listens (or an app that runs); default 5 ms. */
   readonly bootMs?: number;
   /** The app writes into its NVS partition so long after its start; absent = never. */

@@ -8,6 +8,7 @@ import { leaveDownloadMode } from '../../src/esp/leave.ts';
 import type { Link } from '../../src/serial/link.ts';
 import { memoryLink } from '../../src/simulator/index.ts';
 import {
+  BRIDGE,
   type Bench,
   type BenchOptions,
   NO_LINES,
@@ -49,6 +50,45 @@ const families = [
   'esp32p4',
   'esp32s31',
 ] as const;
+
+describe('how long EN is held low', () => {
+  const pulses = ({ board }: Bench): number[] =>
+    board.lineHistory.flatMap(({ dtr, rts, atMs }, index, all) => {
+      const next = all[index + 1];
+      return rts && !dtr && next !== undefined && next.atMs > atMs ? [Math.round(next.atMs - atMs)] : [];
+    });
+
+  it('is brief behind a bridge of a known maker, both ways', async () => {
+    const on = bench({ family: 'esp32' });
+    const board = await on.connect({ usb: BRIDGE });
+    assert.equal(await left(on, board), 'app');
+    assert.deepEqual(pulses(on), [20, 20]);
+  });
+
+  it('is what it takes, both ways, where that goes unnoticed', async () => {
+    const on = bench({ family: 'esp32', minEnLowMs: 50 });
+    await on.pass(50);
+    const board = await on.connect({ usb: BRIDGE, attempts: 3 });
+    assert.equal(await left(on, board), 'app');
+    assert.equal(on.board.mode, 'app');
+    assert.deepEqual(pulses(on), [20, 100, 100]);
+  });
+
+  it('is longer once a brief one has left the board in download mode', async () => {
+    const on = bench({ family: 'esp32' });
+    const board = await on.connect({ usb: BRIDGE });
+    const mend = on.board.addFault({ kind: 'stuck-in-bootloader' });
+    on.clock.schedule(100, mend);
+    assert.equal(await left(on, board), 'app');
+    assert.deepEqual(pulses(on), [20, 20, 100]);
+  });
+
+  it('is as with all tools where nobody knows what the line ends in', async () => {
+    const on = bench({ family: 'esp32' });
+    assert.equal(await left(on, await on.connect()), 'app');
+    assert.deepEqual(pulses(on), [100, 100]);
+  });
+});
 
 describe('letting a board go', () => {
   for (const family of families) {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { EfuseWords } from '../../src/esp/identity.ts';
 import { OPCODE } from '../../src/esp/protocol.ts';
-import { MIB, NO_LINES, bench, enterDownloadByHand } from '../support/bench.ts';
+import type { Link } from '../../src/serial/link.ts';
+import { BRIDGE, MIB, NO_LINES, bench, enterDownloadByHand } from '../support/bench.ts';
 
 const families = ['esp8266', 'esp32', 'esp32s3', 'esp32c3'] as const;
 
@@ -81,6 +82,68 @@ describe('what identifies a board', () => {
   });
 });
 
+describe('questions at once', () => {
+  /** What a chip gets of each write: its first frames; and the most bytes that were ever under way. */
+  const taking = (frames: number) => {
+    const seen = { mostBytes: 0, mostFrames: 0 };
+    const through = (link: Link): Link =>
+      new Proxy(link, {
+        get(target, name) {
+          const value: unknown = Reflect.get(target, name);
+          if (name !== 'write') return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+          return (data: Buffer) => {
+            const ends = [...data.entries()].filter(([, byte]) => byte === 0xc0).map(([at]) => at + 1);
+            seen.mostBytes = Math.max(seen.mostBytes, ends.length > 2 ? data.length : 0);
+            seen.mostFrames = Math.max(seen.mostFrames, ends.length / 2);
+            return target.write(data.subarray(0, ends[2 * frames - 1] ?? data.length));
+          };
+        },
+      });
+    return { seen, through };
+  };
+
+  for (const family of ['esp8266', 'esp32', 'esp32c3', 'esp32p4'] as const) {
+    it(`never fill the FIFO of the UART, and save most of the waits: ${family}`, async () => {
+      const { seen, through } = taking(Infinity);
+      const on = bench({ family, line: { latencyMs: 8 }, through });
+      const board = await on.connect({ usb: BRIDGE });
+      await board.openFlash();
+      assert.ok(seen.mostFrames >= 4 && seen.mostFrames <= 8, String(seen.mostFrames));
+      assert.ok(seen.mostBytes <= 112, String(seen.mostBytes));
+      assert.equal(board.retries, 0);
+    });
+
+    it(`are asked one by one of a ROM that drops what comes while it is busy: ${family}`, async () => {
+      const job = async (frames: number) => {
+        const on = bench({ family, line: { latencyMs: 1 }, through: taking(frames).through });
+        const board = await on.connect({ usb: BRIDGE });
+        assert.equal(board.identity.mac, on.board.mac);
+        const flash = await board.openFlash();
+        assert.equal(await board.leave(), 'app');
+        return { flash, ms: on.clock.now() };
+      };
+      const alone = await job(Infinity);
+      for (const frames of [1, 2, 3]) {
+        const { flash, ms } = await job(frames);
+        assert.deepEqual(flash, alone.flash);
+        // Found out once, and not again.
+        assert.ok(ms - alone.ms < 700, `${ms - alone.ms} ms more`);
+      }
+    });
+  }
+
+  it('do not go to a stub', async () => {
+    const { seen, through } = taking(Infinity);
+    const on = bench({ family: 'esp32', through });
+    const board = await on.connect();
+    await board.prepareToMove();
+    assert.equal(board.loaderKind, 'stub');
+    seen.mostFrames = 0;
+    await board.readEfuses();
+    assert.equal(seen.mostFrames, 1);
+  });
+});
+
 describe('the eFuses', () => {
   for (const family of [...families, 'esp32c2', 'esp32p4'] as const) {
     it(`are read when somebody asks for them: ${family}`, async () => {
@@ -113,8 +176,8 @@ describe('the eFuses', () => {
     const words = [...(efuses[block] ?? [])];
     words[words.length - 1] = '0badcafe';
     for (const [before, more] of [
-      [{ ...efuses, [block]: words }, 1],
-      [{ ...efuses, [block]: words.map(() => 'none') }, words.length],
+      [{ ...efuses, [block]: words }, 2],
+      [{ ...efuses, [block]: words.map(() => 'none') }, 2 * words.length],
       [{ OTHER: ['00000000'] }, questions / 2],
     ] as const) {
       const changed = await questionsFor(before);
