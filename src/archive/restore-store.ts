@@ -1,6 +1,6 @@
 /**
  * Where it is noted that a restore has begun, and that it is done: in the board's folder. While the archive is on a
- * read-only file system (a stick, an export, a disk that was unclean), in a folder of this user's state instead, because
+ * read-only file system (a stick, an export, a disk that was unclean), in a folder of the state instead, because
  * a board that may be half restored must not go without a note.
  */
 
@@ -18,6 +18,7 @@ import { draftName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { RESTORE_RECORD, readRestoreRecord, removeRestoreRecord, writeRestoreRecord } from './restore-record.ts';
 import type { HalfRestored, RestoreRecord, RestoreRecordContent } from './restore-record.ts';
+import { giveAllToOwner } from './state-owner.ts';
 import { appendRestore, readRestores } from './restores.ts';
 import type { CompletedRestore } from './restores.ts';
 
@@ -26,7 +27,7 @@ export const RESTORES_FOLDER = 'restores';
 
 export interface RestoreStoreParts {
   readonly root: string;
-  /** Of this user's state; undefined = there is no place but the archive. */
+  /** Of the state of this installation; undefined = there is no place but the archive. */
   readonly statePath: string | undefined;
   readonly disk: Disk;
   readonly log: Logger;
@@ -250,6 +251,7 @@ export class RestoreStore {
       const place = this.#stateFolder(mac);
       if (!isReadOnlyFault(error) || place === undefined) throw error;
       await work(place, this.#parts.root);
+      if (this.statePath !== undefined) await giveAllToOwner(this.statePath, RESTORES_FOLDER, macToFolder(mac));
     }
   }
 

@@ -12,10 +12,8 @@ export const SYSTEM_CONFIG_PATH = '/etc/espd/config.yaml';
 export const SYSTEM_ARCHIVE_PATH = '/var/lib/espd';
 
 /** The config in force: paths are absolute, a schedule that is off is null. */
-export interface Config extends Omit<ConfigFile, 'archive' | 'api'> {
+export interface Config extends Omit<ConfigFile, 'archive'> {
   readonly archive: ConfigFile['archive'] & { readonly path: string; readonly statePath: string };
-  /** `loginFolder`: where the service of this config looks for the password of its page, whoever sets it. */
-  readonly api: ConfigFile['api'] & { readonly loginFolder: string };
 }
 
 export interface LoadedConfig {
@@ -24,6 +22,8 @@ export interface LoadedConfig {
   readonly path: string | null;
   /** The archive's folder was named, by the file or by an override; else it is the default one. */
   readonly namesArchive: boolean;
+  /** The same of the state's folder. */
+  readonly namesState: boolean;
 }
 
 export interface LoadOptions {
@@ -48,8 +48,9 @@ export interface LoadOptions {
  *
  * `archive.path: null` becomes systemd's `$STATE_DIRECTORY`; `/var/lib/espd` for root and for whoever uses the
  * system's config file (so that the service and people speak of one archive); else `$XDG_DATA_HOME/espd` or
- * `~/.local/share/espd`. `archive.statePath: null` becomes `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/espd` or
- * `~/.local/state/espd`.
+ * `~/.local/share/espd`. `archive.statePath: null` becomes `$STATE_DIRECTORY`; `/var/lib/espd`, which that is for the
+ * service, for whoever uses the system's config file or that archive, so that one installation has one state, whoever
+ * asks; else `$XDG_STATE_HOME/espd` or `~/.local/state/espd`.
  * @throws EspdError `config-unreadable`: a file named by `--config` or `$ESPD_CONFIG` is missing, or any file of the
  * search is there and cannot be read; `config-invalid`: see {@link parseConfig}; `usage`: an override is wrong
  */
@@ -85,33 +86,37 @@ export async function loadConfig(options: LoadOptions): Promise<LoadedConfig> {
     overrides,
   );
 
-  const isSystemWide = (options.uid ?? process.getuid?.()) === 0 || source?.path === resolve(systemConfigPath);
+  const isSystemConfig = source?.path === resolve(systemConfigPath);
+  const isSystemWide = (options.uid ?? process.getuid?.()) === 0 || isSystemConfig;
   const defaultArchivePath =
     env['STATE_DIRECTORY']?.split(':')[0] ||
     (isSystemWide
       ? SYSTEM_ARCHIVE_PATH
       : join(xdgFolder(env['XDG_DATA_HOME']) ?? join(home, '.local', 'share'), 'espd'));
+  const archivePath = archive.path === null ? defaultArchivePath : absolute(archive.path, cwd);
+  // Root's own archive beside that of the service is another installation, with a state of its own.
+  const isOfService = isSystemConfig || archivePath === SYSTEM_ARCHIVE_PATH;
   const defaultStatePath =
     env['STATE_DIRECTORY']?.split(':')[0] ||
-    join(xdgFolder(env['XDG_STATE_HOME']) ?? join(home, '.local', 'state'), 'espd');
-  // Of the service, systemd says the same in its environment, which root's shell does not have.
+    (isOfService
+      ? SYSTEM_ARCHIVE_PATH
+      : join(xdgFolder(env['XDG_STATE_HOME']) ?? join(home, '.local', 'state'), 'espd'));
   const statePath = archive.statePath === null ? defaultStatePath : absolute(archive.statePath, cwd);
-  const isOfService = archive.statePath === null && isSystemWide && !env['STATE_DIRECTORY'];
   return {
     path: source?.path ?? null,
     namesArchive: archive.path !== null,
+    namesState: archive.statePath !== null,
     config: {
       ...others,
       archive: {
         ...archive,
-        path: archive.path === null ? defaultArchivePath : absolute(archive.path, cwd),
+        path: archivePath,
         statePath,
       },
       watch: { ...watch, folders: watch.folders.map((path) => absolute(path, cwd)) },
       api: {
         ...api,
         socket: socketPath(api.socket, (path) => absolute(path, cwd)),
-        loginFolder: isOfService ? SYSTEM_ARCHIVE_PATH : statePath,
       },
       schedule: { ...schedule, verify: unlessOff(schedule.verify), prune: unlessOff(schedule.prune) },
     },

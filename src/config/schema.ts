@@ -67,8 +67,9 @@ const archiveSchema = z.strictObject({
     .nullable()
     .default(null)
     .describe(
-      'Folder for the record of a restore while the archive is on a read-only file system; paths as above. null: ' +
-        "systemd's $STATE_DIRECTORY, else $XDG_STATE_HOME/espd or ~/.local/state/espd.",
+      'Folder for what this installation knows beside its archive: of the object store, the password of the page, what ' +
+        'webhooks wait for, restores from a read-only archive; paths as above. null: /var/lib/espd for the service, ' +
+        '/etc/espd/config.yaml and the archive there, else $XDG_STATE_HOME/espd or ~/.local/state/espd.',
     ),
   compression: z
     .enum(['none', 'gzip', 'zstd'])

@@ -15,6 +15,7 @@ import { checkProgram } from './program.ts';
 import { checkRemotes } from './remotes.ts';
 import { checkService } from './service.ts';
 import { checkSocket } from './socket.ts';
+import { checkState } from './state.ts';
 import { checkStore } from './store.ts';
 import type { Subject } from './subject.ts';
 import { type DoctorReport, type Finding, cannotCheck, toCheck } from './types.ts';
@@ -50,6 +51,7 @@ const GROUPS: readonly CheckGroup[] = [
   { id: 'usb', what: 'USB', check: checkUsb },
   { id: 'service', what: 'The service', check: checkService },
   { id: 'service-writable', what: 'Where the service writes', check: checkWritable },
+  { id: 'state', what: 'The state of this installation', check: checkState },
   { id: 'service-network', what: 'The network of the service', check: checkNetwork },
   { id: 'page-password', what: 'The page of the daemon', check: checkPage },
   { id: 'socket', what: "The daemon's socket", check: checkSocket },

@@ -9,8 +9,8 @@ import { type Finding, asRoot, byHand, cannotCheck, ok, problem } from './types.
 
 export async function checkPage({ loaded, outside }: Facts): Promise<Finding[]> {
   if (loaded instanceof EspdError || loaded.config.api.listen === null) return [];
-  const { api } = loaded.config;
-  const path = join(api.loginFolder, CREDENTIALS_FILE);
+  const { api, archive } = loaded.config;
+  const path = join(archive.statePath, CREDENTIALS_FILE);
   return judgePage({ listen: api.listen ?? '', path, file: await outside.stat(path) });
 }
 

@@ -41,6 +41,15 @@ export function parseAccount(text: string, name: string): { uid: number; gid: nu
   return undefined;
 }
 
+/** Home folders of users in a passwd(5) file, each once. */
+export function parseHomes(text: string, uids: ReadonlySet<number>): string[] {
+  const homes = linesOf(text).flatMap((line) => {
+    const [, , uid = '', , , home = ''] = line.split(':');
+    return /^\d{1,10}$/.test(uid) && uids.has(Number(uid)) && home.startsWith('/') ? [home] : [];
+  });
+  return [...new Set(homes)];
+}
+
 /** Permissions 0 to 7 of an access ACL, as acl(5) has them. */
 export interface Acl {
   readonly users: ReadonlyMap<number, number>;

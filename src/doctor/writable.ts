@@ -25,7 +25,8 @@ export async function checkWritable(facts: Facts): Promise<Finding[]> {
   // Of another config than the service's, and without a unit, nothing is known of it.
   if (!service.known || loaded instanceof EspdError || !(await facts.isServiceConfig())) return [];
   const { path, statePath } = loaded.config.archive;
-  return judgeWritable([...new Set([path, statePath])], service.properties);
+  // One that is not named is that of StateDirectory=, for the service.
+  return judgeWritable([...new Set([path, ...(loaded.namesState ? [statePath] : [])])], service.properties);
 }
 
 /**

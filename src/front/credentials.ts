@@ -10,7 +10,7 @@ import { z } from 'zod';
 import type { Clock } from '../clock.ts';
 import { EspdError, systemCode } from '../errors.ts';
 
-/** In the folder `api.loginFolder` of the loaded config: `archive.statePath`, or the service's own. */
+/** In the folder `archive.statePath` of the loaded config. */
 export const CREDENTIALS_FILE = 'web-login.json';
 const MIN_PASSWORD = 8;
 const MAX_PASSWORD = 1024;
@@ -89,7 +89,7 @@ export class CredentialsFile {
   readonly path: string;
   #read: { readonly mark: string; readonly credentials: Credentials } | undefined;
 
-  /** @param folder `api.loginFolder` of the loaded config */
+  /** @param folder `archive.statePath` of the loaded config */
   constructor(folder: string) {
     this.path = join(folder, CREDENTIALS_FILE);
   }

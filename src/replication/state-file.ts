@@ -1,9 +1,10 @@
 /** Files of the state: replaced as a whole, or with lines added at their end; what cannot be understood is not there. */
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { z } from 'zod';
+import { giveToOwner, makeStateFolder } from '../archive/state-owner.ts';
 import { EspdError, systemCode } from '../errors.ts';
 
 const MAX_STATE_BYTES = 1024 * 1024;
@@ -33,6 +34,7 @@ export async function replaceFile(file: string, text: string): Promise<void> {
     const partial = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.partial`;
     try {
       await writeFile(partial, text, { mode: 0o600, flush: true });
+      await giveToOwner(partial);
       await rename(partial, file);
     } catch (error) {
       await rm(partial, { force: true }).catch(() => undefined);
@@ -52,12 +54,13 @@ export async function appendLines(file: string, lines: readonly string[]): Promi
     } finally {
       await handle.close();
     }
+    await giveToOwner(file);
   });
 }
 
 async function writing(file: string, work: () => Promise<void>): Promise<void> {
   try {
-    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await makeStateFolder(dirname(file));
     await work();
   } catch (error) {
     throw new EspdError('archive-unwritable', `${dirname(file)} cannot be written (${systemCode(error)})`, {

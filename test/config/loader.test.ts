@@ -428,16 +428,33 @@ test('where the archive is by default', async (context) => {
   assert.equal(await at({ env: { STATE_DIRECTORY: '' } }), '/var/lib/espd');
 });
 
-test('the password of the page is where the service looks for it, also if root sets it', async (context) => {
+test('one installation has one state, whoever asks: queue, name of the station, password of the page', async (context) => {
   const root = await folder(context);
-  const at = async (more: Partial<LoadOptions>) => (await loadConfig(machine(root, more))).config.api.loginFolder;
+  const at = async (more: Partial<LoadOptions>) => (await loadConfig(machine(root, more))).config.archive.statePath;
   const STATE = join(root, 'home/.local/state/espd');
   assert.equal(await at({}), STATE, 'a daemon of one person');
   assert.equal(await at({ uid: 0 }), '/var/lib/espd');
   assert.equal(await at({ env: { STATE_DIRECTORY: '/var/lib/espd' } }), '/var/lib/espd', 'the service itself');
+  assert.equal(await at({ env: { XDG_STATE_HOME: '/state' } }), '/state/espd');
+  assert.equal(await at({ env: { XDG_STATE_HOME: 'state' } }), STATE, 'a relative one is ignored');
+  const own = join(root, 'own.yaml');
+  await write(own, 'archive: { path: /srv/boards }\n');
+  assert.equal(await at({ uid: 0, path: own }), STATE, "root's own archive is another installation");
+  const overrides = { archive: { path: '/var/lib/espd' } };
+  assert.equal(await at({ uid: 0, path: own, overrides }), '/var/lib/espd', "the service's archive by its name");
+  assert.equal(await at({ overrides }), '/var/lib/espd', 'whoever names it');
   const system = join(root, 'etc/espd/config.yaml');
   await write(system, 'archive: { path: /srv/boards }\n');
-  for (const more of [{}, { uid: 0 }]) assert.equal(await at(more), '/var/lib/espd', 'of its config');
+  for (const more of [
+    {},
+    { uid: 0 },
+    { path: system },
+    { env: { ESPD_CONFIG: system, XDG_STATE_HOME: '/state' } },
+    { overrides: { archive: { path: '/mnt/copy' } } },
+    { env: { STATE_DIRECTORY: '/var/lib/espd' } },
+  ]) {
+    assert.equal(await at(more), '/var/lib/espd', 'of its config');
+  }
   await write(system, 'archive: { statePath: /srv/state }\n');
   for (const more of [{}, { uid: 0 }, { env: { STATE_DIRECTORY: '/var/lib/espd' } }]) {
     assert.equal(await at(more), '/srv/state', 'named');

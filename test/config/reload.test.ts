@@ -17,6 +17,7 @@ async function setUp(overrides: Partial<ConfigWatchOptions> = {}) {
   const loaded = (level: 'error' | 'warn' | 'info' | 'debug'): LoadedConfig => ({
     path: '/etc/espd/config.yaml',
     namesArchive: false,
+    namesState: false,
     config: { ...structuredClone(config), log: { level, format: 'auto' } },
   });
   const clock = new VirtualClock({ automatic: false });

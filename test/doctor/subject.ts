@@ -23,9 +23,8 @@ export function loadedConfig(
   const config = {
     ...file,
     archive: { ...file.archive, path: '/var/lib/espd', statePath: '/var/lib/espd' },
-    api: { ...file.api, loginFolder: '/var/lib/espd' },
   };
-  return { path, namesArchive: false, config: change(config) };
+  return { path, namesArchive: false, namesState: false, config: change(config) };
 }
 
 export function subjectOf(machine: Machine, others: Partial<Subject> = {}): Subject {

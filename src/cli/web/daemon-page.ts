@@ -23,7 +23,7 @@ export async function openDaemonPage(
   const place = config.api.listen === null ? undefined : parseListen(config.api.listen);
   if (place === undefined) return undefined;
   try {
-    const file = new CredentialsFile(config.api.loginFolder);
+    const file = new CredentialsFile(config.archive.statePath);
     const { password, token } = await file.current();
     if (password === null && token === null) {
       throw new EspdError('listen-refused', `api.listen is ${config.api.listen}, and no password is set for the page`, {

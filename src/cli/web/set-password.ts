@@ -25,7 +25,7 @@ export async function setPassword(
 ): Promise<undefined> {
   if (token && remove) throw new EspdError('usage', '--token and --remove do not go together', { hint: 'Give one' });
   const { config } = await loadConfig({ path: options.config, env: host.env });
-  const file = new CredentialsFile(config.api.loginFolder);
+  const file = new CredentialsFile(config.archive.statePath);
   if (remove) {
     await file.write({ formatVersion: 1, password: null, token: null });
     out.line('Neither a password nor a token is in force: nobody can log in');

@@ -9,8 +9,9 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeStateFolder } from '../../archive/state-owner.ts';
 import { UNIFORM_BYTES, uniformDigest } from '../../archive/uniform.ts';
 import { BLOCK_BYTES } from '../../flash.ts';
 import type { Logger } from '../../log.ts';
@@ -70,7 +71,7 @@ export class BlockLibrary {
     if (this.#backups.length === 0) return;
     const blocks: NewBlocks = { backups: this.#backups.splice(0), entries: this.#entries.splice(0) };
     await this.#quietly('written', async () => {
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      await makeStateFolder(this.#folder);
       await writeRun(this.#newPath(), blocks);
     });
   }

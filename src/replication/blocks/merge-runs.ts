@@ -1,6 +1,7 @@
 /** Sorted files of the library of blocks: written from what is new, and made one of several. */
 
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { giveToOwner } from '../../archive/state-owner.ts';
 import {
   type BackupName,
   HEADER_BYTES,
@@ -194,6 +195,7 @@ async function replacing(path: string, fill: (handle: FileHandle) => Promise<voi
     } finally {
       await handle.close();
     }
+    await giveToOwner(partial);
     await rename(partial, path);
   } catch (error) {
     await rm(partial, { force: true }).catch(() => undefined);

@@ -4,9 +4,10 @@
  * no harm even so.
  */
 
-import { mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
+import { open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { currentOwner, draftName, draftOwner, ownerState, probeProcess } from '../../archive/owner.ts';
+import { giveToOwner, makeStateFolder } from '../../archive/state-owner.ts';
 import { type Clock, sleep } from '../../clock.ts';
 import { EspdError, systemCode } from '../../errors.ts';
 
@@ -24,7 +25,7 @@ export interface Lock {
 /** @returns undefined: another process has it, and goes on having it */
 export async function takeLock(path: string, clock: Clock, signal: AbortSignal): Promise<Lock | undefined> {
   const name = draftName(await currentOwner());
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 }).catch(() => undefined);
+  await makeStateFolder(dirname(path)).catch(() => undefined);
   for (let left = TRIES; ; left--) {
     if (await create(path, name)) return lockOf(path, name);
     if (await isAbandoned(path)) await takeAway(path);
@@ -42,6 +43,7 @@ async function create(path: string, name: string): Promise<boolean> {
     } finally {
       await file.close();
     }
+    await giveToOwner(path);
     return true;
   } catch (error) {
     if (systemCode(error) === 'EEXIST') return false;

@@ -1,0 +1,38 @@
+/**
+ * What root writes into the state folder of a service belongs to the service: `sudo espd push` while the daemon is stopped
+ * must not leave files there that the daemon cannot read. Links are never followed: the service's user could make some.
+ * A file system that knows no owners is none the worse for it, so nothing here rejects but for a folder that cannot be made.
+ */
+
+import { lchown, lstat, mkdir, readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+const isRoot = () => process.getuid?.() === 0;
+
+/** As `mkdir -p`, closed to others. Rejects with the system's error. */
+export async function makeStateFolder(folder: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  const made: string[] = [];
+  for (let path = folder; path !== dirname(first); path = dirname(path)) made.unshift(path);
+  for (const path of made) await giveToOwner(path);
+}
+
+/** What was just made gets the owner of the folder in which it lies. */
+export async function giveToOwner(path: string): Promise<void> {
+  if (!isRoot()) return;
+  try {
+    const { uid, gid } = await lstat(dirname(path));
+    await lchown(path, uid, gid);
+  } catch {
+    // Root's, as it was made.
+  }
+}
+
+/** The folders on the way from `folder` along `names`, and all that is in the last of them. */
+export async function giveAllToOwner(folder: string, ...names: readonly string[]): Promise<void> {
+  if (!isRoot()) return;
+  let path = folder;
+  for (const name of names) await giveToOwner((path = join(path, name)));
+  for (const name of await readdir(path).catch(() => [])) await giveToOwner(join(path, name));
+}
