@@ -6,12 +6,11 @@ import type { VerifyPlace, VerifyReport } from '../archive/types.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
-import { expectedBackup } from '../transfer/meant-backup.ts';
 import { guardMac } from '../transfer/guard-mac.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
 import { wasConfirmed } from '../transfer/confirm.ts';
-import { type Session, whileHeld } from '../transfer/session.ts';
-import { type DeviceVerification, confirmSeen, verifyDevice } from '../transfer/verify-device.ts';
+import type { Session } from '../transfer/session.ts';
+import { type DeviceVerification, confirmSeen, confirmable, verifyDevice } from '../transfer/verify-device.ts';
 import { problemJson } from '../documents/problem.ts';
 import { noteForeign } from './archive-notes.ts';
 import { failuresJson, findBoard, noteFailures, onBoards, overallError, selectPorts } from './boards.ts';
@@ -143,10 +142,6 @@ async function verifyDevices(
   const look = async (session: Session) => {
     const board = session.board.identity.mac;
     if (mac !== undefined) guardMac(session.board.identity, mac);
-    await whileHeld(
-      session,
-      fetchedFor(context, () => expectedBackup(archive, board)),
-    );
     return { seen: await verifyDevice(session, archive), board };
   };
   const { outcomes, failures } = await onBoards(context, ports, look, async ({ seen, board }) => ({
@@ -158,6 +153,7 @@ async function verifyDevices(
     mac: identity.mac,
     id: value.backup.id,
     from: value.backup.mac,
+    here: value.backup.isHere,
     matches: value.matches,
     equals: value.equals === null ? null : { mac: value.equals.mac, id: value.equals.id },
     confirmed: value.confirmed,
@@ -193,6 +189,8 @@ interface Device {
   readonly id: string;
   /** The board that backup `id` is of. */
   readonly from: Mac;
+  /** Backup `id` has its files here; else it lies in the object store alone. */
+  readonly here: boolean;
   readonly matches: boolean;
   readonly equals: { readonly mac: Mac; readonly id: string } | null;
   /** A chip has confirmed backup `id`, by now. */
@@ -204,24 +202,34 @@ interface Device {
 
 /** What the board says of images that came from elsewhere. A note that cannot be written makes the verification no less true. */
 async function confirmationOf(
-  { archive, out, signal }: CommandContext,
+  context: CommandContext,
   seen: DeviceVerification,
   board: Mac,
 ): Promise<{ confirmed: boolean; confirmedNow: boolean }> {
+  const { archive, out, signal } = context;
   let confirmedNow = false;
   try {
-    confirmedNow = await confirmSeen(archive, seen, board, signal);
+    const equals = confirmable(seen, board);
+    if (equals !== undefined && !(await wasConfirmed(archive, equals))) {
+      // Only what is hashed here is noted: it is the one case in which a board's digest takes more than a manifest.
+      await fetchedFor(context, () => archive.resolveBackup(equals.mac, equals.id));
+      confirmedNow = await confirmSeen(archive, seen, board, signal);
+    }
   } catch (error) {
-    if (!hasCode(error, 'archive-unwritable', 'disk-full')) throw error;
-    out.note(`That the chip of ${board} has confirmed its imported backup cannot be noted: ${error.message}`);
+    signal.throwIfAborted();
+    const isOfStore = error instanceof EspdError && error.code.startsWith('store-');
+    if (!isOfStore && !hasCode(error, 'archive-unwritable', 'disk-full', 'archive-elsewhere')) throw error;
+    const reason = error instanceof EspdError ? error.message : '';
+    out.note(`That the chip of ${board} has confirmed its imported backup cannot be noted: ${reason}`);
   }
   return { confirmed: await wasConfirmed(archive, seen.backup), confirmedNow };
 }
 
-function remarksOn({ confirmed, confirmedNow, equals, chipChange }: Device): string[] {
+function remarksOn({ here, confirmed, confirmedNow, equals, chipChange }: Device): string[] {
   const remarks: string[] = [];
   if (confirmedNow && equals !== null)
     remarks.push(`Backup ${equals.id} was imported, and is confirmed by the chip now`);
+  if (!here) remarks.push('That backup is not here: it lies in the object store');
   if (!confirmed) remarks.push('That backup was imported, and no chip has confirmed it');
   if (chipChange !== null) remarks.push(chipChangeText(chipChange));
   return remarks;

@@ -6,7 +6,10 @@ import type { Archive, Backup } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 
 /** Whether a chip has confirmed the image, when it was made or later. @throws EspdError `archive-unreadable` */
-export async function wasConfirmed(archive: Archive, backup: Backup): Promise<boolean> {
+export async function wasConfirmed(
+  archive: Archive,
+  backup: Pick<Backup, 'mac' | 'id' | 'manifest'>,
+): Promise<boolean> {
   return backup.manifest.confirmed !== null || isConfirmed(backup, await archive.marks.of(backup.mac));
 }
 
@@ -16,7 +19,11 @@ export async function wasConfirmed(archive: Archive, backup: Backup): Promise<bo
  * @returns whether it was noted; not where the image is another one
  * @throws EspdError `archive-unwritable`, `disk-full`
  */
-export async function confirmOnce(archive: Archive, backup: Backup, seen: Omit<Confirmation, 'id'>): Promise<boolean> {
+export async function confirmOnce(
+  archive: Archive,
+  backup: Pick<Backup, 'mac' | 'id' | 'manifest'>,
+  seen: Omit<Confirmation, 'id'>,
+): Promise<boolean> {
   const { mac, id, manifest } = backup;
   if (manifest.confirmed !== null || manifest.image.md5 !== seen.md5) return false;
   const marks = await archive.marks.of(mac).catch((error: unknown) => {

@@ -1,5 +1,6 @@
 /** Which backup of a board a person means, and which one the board should hold. Both only read the archive. */
 
+import { ElsewhereError } from '../archive/elsewhere/types.ts';
 import { idToDate } from '../archive/ids.ts';
 import { latestMeant } from '../archive/meant.ts';
 import { selectId } from '../archive/which.ts';
@@ -46,20 +47,57 @@ async function latestOf(archive: Archive, mac: Mac) {
   return { ids, meant: latestMeant(ids, await archive.restores(mac), half) };
 }
 
+/** What a comparison by digests takes of a backup: its manifest, which is known wherever the files lie. */
+export interface KnownBackup extends Pick<Backup, 'mac' | 'id' | 'manifest'> {
+  /** Else it lies in a store alone, and the manifest is what its station has told of it. */
+  readonly isHere: boolean;
+}
+
 /**
  * The backup that a board should hold: the one that was restored last, perhaps of another board, or the `latest` that was
  * made after that restore.
  * @throws EspdError see {@link Archive.resolveBackup}
  */
-export async function expectedBackup(archive: Archive, mac: Mac): Promise<Backup> {
+export function expectedBackup(archive: Archive, mac: Mac): Promise<Backup> {
+  return expectedBy(archive, mac, (owner, which) => archive.resolveBackup(owner, which));
+}
+
+/** The same, also where it lies in a store alone: nothing is fetched. */
+export function expectedKnown(archive: Archive, mac: Mac): Promise<KnownBackup> {
+  return expectedBy(archive, mac, (owner, which) => knownBackup(archive, owner, which));
+}
+
+/** Of two that stations have made in one second, the one that was first in the store: it is the one that is fetched. */
+async function knownBackup(archive: Archive, mac: Mac, which: Which): Promise<KnownBackup> {
+  try {
+    return { ...(await archive.resolveBackup(mac, which)), isHere: true };
+  } catch (error) {
+    if (!(error instanceof ElsewhereError)) throw error;
+    const copies = (await archive.elsewhere.of(error.mac)).filter(({ id }) => id === error.id);
+    const [stored] = copies.toSorted((a, b) => a.folder.length - b.folder.length);
+    if (stored === undefined) throw error;
+    return { mac: stored.mac, id: stored.id, manifest: stored.manifest, isHere: false };
+  }
+}
+
+/** Backups of a board wherever they lie, the newest first. */
+export async function allKnown(archive: Archive, mac: Mac): Promise<readonly KnownBackup[]> {
+  const here = (await archive.history(mac)).backups.map((backup) => ({ ...backup, isHere: true }));
+  const ids = new Set(await archive.backupIds(mac));
+  const stored = (await archive.elsewhere.of(mac)).filter(({ id }) => !ids.has(id));
+  const others = stored.map(({ id, manifest }) => ({ mac, id, manifest, isHere: false }));
+  return [...here, ...others].sort((a, b) => (a.id < b.id ? 1 : a.id > b.id ? -1 : 0));
+}
+
+async function expectedBy<T>(archive: Archive, mac: Mac, resolve: (mac: Mac, which: Which) => Promise<T>): Promise<T> {
   const { meant } = await latestOf(archive, mac);
   const restored = (await archive.restores(mac)).at(-1);
   if (restored !== undefined && !restored.partial) {
     const isLast = meant === undefined || restored.at >= (await madeAt(archive, mac, meant));
-    const backup = isLast ? await ifKnown(archive, restored.from) : undefined;
+    const backup = isLast ? await orUndefined(resolve(restored.from.mac, restored.from.id)) : undefined;
     if (backup !== undefined) return backup;
   }
-  return archive.resolveBackup(mac, meant ?? 'latest');
+  return resolve(mac, meant ?? 'latest');
 }
 
 /** ISO 8601 UTC. Two backups of one second have ids a second apart, so the manifest is asked where it can be read. */
@@ -73,9 +111,13 @@ async function madeAt(archive: Archive, mac: Mac, id: string): Promise<string> {
 }
 
 /** Undefined for a backup that was pruned since, or restored out of another archive. */
-export async function ifKnown(archive: Archive, { mac, id }: { mac: Mac; id: string }): Promise<Backup | undefined> {
+export function ifKnown(archive: Archive, { mac, id }: { mac: Mac; id: string }): Promise<KnownBackup | undefined> {
+  return orUndefined(knownBackup(archive, mac, id));
+}
+
+async function orUndefined<T>(resolving: Promise<T>): Promise<T | undefined> {
   try {
-    return await archive.resolveBackup(mac, id);
+    return await resolving;
   } catch (error) {
     if (hasCode(error, 'archive-unknown-backup', 'archive-unknown-board')) return undefined;
     throw error;

@@ -55,5 +55,12 @@ export interface VerifyDeviceJson {
   readonly checked: number;
   readonly damaged: { mac: string; id: string; file: string; problem: string }[];
   readonly ok: boolean;
-  readonly devices: { id: string; matches: boolean; equals: { mac: string; id: string } | null }[];
+  readonly devices: {
+    id: string;
+    here: boolean;
+    matches: boolean;
+    equals: { mac: string; id: string } | null;
+    confirmed: boolean;
+    confirmedNow: boolean;
+  }[];
 }

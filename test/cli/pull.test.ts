@@ -1,7 +1,7 @@
 /** Two stations, one bucket: what one has backed up, the other fetches and uses as its own. */
 
 import assert from 'node:assert/strict';
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import type { Backup } from '../../src/archive/types.ts';
@@ -9,6 +9,7 @@ import { parseMac } from '../../src/mac.ts';
 import { FakeS3, serveSuite } from '../store/fake-s3.ts';
 import { filesOf, storedOf } from '../replication/pulls.ts';
 import { Bench } from '../support/cli.ts';
+import type { VerifyDeviceJson } from './documents.ts';
 import { systemClock } from '../../src/clock.ts';
 import { silentLogger } from '../../src/log.ts';
 import { openFleet } from '../../src/replication/open.ts';
@@ -117,10 +118,60 @@ describe('espd pull, and commands that mean a backup of another station', () => 
   });
 
   test('verify --device compares with what the board should hold, wherever that lies', async (t) => {
-    const { two, address, newer } = await prepared(t);
-    const { status, stdout, stderr } = await two.run(['verify', '--device', '--port', address], { env: ENV });
-    assert.equal(status, 0, stderr);
-    assert.match(stdout, new RegExp(newer.id));
+    const { two, board, address, first, older, newer } = await prepared(t);
+    const compare = () => two.runJson<VerifyDeviceJson>(['verify', '--device', '--port', address], { env: ENV });
+    const same = await compare();
+    assert.equal(same.status, 0, same.stderr);
+    const [device] = same.json.devices;
+    assert.deepEqual([device?.id, device?.here, device?.matches], [newer.id, false, true]);
+    const people = await two.run(['verify', '--device', '--port', address]);
+    assert.match(people.stdout, new RegExp(`equals its backup ${newer.id}\n {2}That backup is not here: it lies in`));
+    board.flash.erase(0, first.length);
+    board.flash.program(0, first);
+    const before = await compare();
+    assert.equal(before.status, 4, before.stderr);
+    assert.deepEqual(before.json.devices[0]?.equals, { mac: MAC, id: older.id });
+    board.flash.erase(0x2000, SECTOR);
+    const neither = await compare();
+    assert.deepEqual([neither.status, neither.json.devices[0]?.equals], [4, null]);
+    assert.deepEqual([await idsHere(two), fake.seen], [[], []], 'what is known of it is enough');
+  });
+
+  test('verify --device of one that was imported: fetched once it equals the board, for only what is hashed here is confirmed', async (t) => {
+    const one = await bench(t);
+    const { board, address } = await one.addBoard({ family: 'esp8266', mac: MAC });
+    const file = join(one.folder, 'old.bin');
+    const content = board.flash.snapshot();
+    await writeFile(file, content);
+    const imported = await one.run(['import', file, '--mac', MAC]);
+    assert.equal(imported.status, 0, imported.stderr);
+    assert.equal((await one.run(['push'], { env: ENV })).status, 0);
+    const two = await bench(t);
+    const [backup] = await hear(one, two);
+    assert.ok(backup !== undefined && backup.manifest.confirmed === null);
+    const compare = () => two.runJson<VerifyDeviceJson>(['verify', '--device', '--port', address], { env: ENV });
+    board.flash.erase(0x2000, SECTOR);
+    fake.seen.length = 0;
+    const differs = await compare();
+    assert.deepEqual([differs.status, fake.seen, await idsHere(two)], [4, [], []]);
+    board.flash.program(0x2000, content.subarray(0x2000, 0x2000 + SECTOR));
+
+    fake.keys = new Map();
+    const alone = await two.run(['verify', '--device', '--port', address], { env: ENV });
+    assert.equal(alone.status, 0, alone.stderr);
+    assert.match(alone.stdout, new RegExp(`equals its backup ${backup.id}`));
+    assert.match(
+      alone.stderr,
+      /That the chip of 50:02:91:c3:37:a5 has confirmed its imported backup cannot be noted: /,
+    );
+
+    fake.keys = new Map([['writer', 'all']]);
+    const noted = await compare();
+    assert.equal(noted.status, 0, noted.stderr);
+    assert.deepEqual([noted.json.devices[0]?.confirmed, noted.json.devices[0]?.confirmedNow], [true, true]);
+    assert.deepEqual(await idsHere(two), [backup.id]);
+    const again = await compare();
+    assert.deepEqual([again.json.devices[0]?.confirmed, again.json.devices[0]?.confirmedNow], [true, false]);
   });
 
   test('the store cannot be had: said in one sentence, and which backup is here', async (t) => {
