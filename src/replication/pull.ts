@@ -14,7 +14,13 @@ import { BLOCK_BYTES } from '../flash.ts';
 import { macToFolder } from '../mac.ts';
 import { MANIFEST } from './local-backup.ts';
 import { type BlockPlan, type Run, type SameBlocks, bytesOf, planBlocks, runsOf } from './local-blocks.ts';
-import { type ReadableBucket, type StoredFolder, damagedBackup, openStoredFolder } from './stored-folder.ts';
+import {
+  type ReadableBucket,
+  type StoredFolder,
+  damagedBackup,
+  openStoredFolder,
+  unlessGone,
+} from './stored-folder.ts';
 import { openImageIn, readPacked } from './stored-image.ts';
 
 /** Asked for at once; with as many requests under way, a store far away is kept busy. */
@@ -67,6 +73,17 @@ export async function pullBackup(
 ): Promise<Pulled> {
   const here = await ifHere(archive, stored);
   if (here !== undefined) return { backup: here, fetchedBytes: 0, reusedBytes: 0 };
+  return fetchBackup(bucket, archive, stored, options).catch((error: unknown) =>
+    unlessGone(bucket, stored, error, options.signal),
+  );
+}
+
+async function fetchBackup(
+  bucket: ReadableBucket,
+  archive: Archive,
+  stored: StoredBackup,
+  options: PullOptions,
+): Promise<Pulled> {
   const { signal } = options;
   const folder = await openStoredFolder(bucket, stored, signal);
   const { bytes } = await folder.manifest(signal);

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { parseChecksums } from '../archive/checksums.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, contradictions, parseManifest } from '../archive/manifest.ts';
-import { EspdError } from '../errors.ts';
+import { EspdError, hasCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { StoredDamage } from './damage.ts';
 import { HEADER_BYTES, decryptWhole, encryptedSize } from './encryption.ts';
@@ -52,11 +52,7 @@ export async function openStoredFolder(
   const { mac, id, folder } = place;
   const root = bucket.layout.prefix + folder;
   const sums = await bucket.store.get(root + CHECKSUMS, { signal });
-  if (sums === undefined) {
-    throw new EspdError('store-unknown-backup', `Backup ${id} of ${mac} is not in the object store any more`, {
-      hint: `espd pull looks again at what is there, espd show ${mac} shows it`,
-    });
-  }
+  if (sums === undefined) throw goneBackup(place);
   const listed = sums.sizeBytes > MAX_CHECKSUMS_BYTES ? undefined : parseChecksums(sums.bytes.toString('utf8'));
   const isEncrypted = listed?.has(MANIFEST + ENCRYPTED) === true;
   const suffix = isEncrypted ? ENCRYPTED : '';
@@ -114,6 +110,28 @@ function judged(
     throw damagedBackup(place, `${MANIFEST} has another digest of the image than ${CHECKSUMS}`);
   }
   return manifest;
+}
+
+/**
+ * What is missing of a backup that retention removes in this moment is no damage, and nobody should be woken for it.
+ * @throws EspdError `store-unknown-backup` where it is not there any more; else `error`
+ */
+export async function unlessGone(
+  { store, layout }: ReadableBucket,
+  place: StoredPlace,
+  error: unknown,
+  signal?: AbortSignal,
+): Promise<never> {
+  if (!hasCode(error, 'store-damaged')) throw error;
+  const sums = await store.head(layout.prefix + place.folder + CHECKSUMS, { signal });
+  if (sums === undefined) throw goneBackup(place);
+  throw error;
+}
+
+function goneBackup({ mac, id }: StoredPlace): EspdError {
+  return new EspdError('store-unknown-backup', `Backup ${id} of ${mac} is not in the object store any more`, {
+    hint: `espd pull looks again at what is there, espd show ${mac} shows it`,
+  });
 }
 
 export function damagedBackup(

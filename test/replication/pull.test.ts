@@ -198,6 +198,29 @@ describe('a backup that lies in a store', () => {
     await assertNothingLeft(two.archive);
   });
 
+  test('it is removed from the store while it is fetched, at any moment: that is said, and not that it is damaged', async (t) => {
+    let isHere = false;
+    for (let requests = 0; !isHere; requests++) {
+      assert.ok(requests < 50, 'it ends');
+      fake.objects.clear();
+      const { two, stored, bucket } = await prepared(t, image(5 * BLOCK, 1));
+      let left = requests;
+      fake.hold = () => {
+        if (left-- === 0) for (const name of fake.names) if (name.startsWith(stored.folder)) fake.objects.delete(name);
+        return undefined;
+      };
+      const outcome = await pullBackup(bucket, two.archive, stored).then(
+        () => 'here',
+        (error: unknown) => (error instanceof EspdError ? error.code : String(error)),
+      );
+      fake.hold = () => undefined;
+      isHere = outcome === 'here';
+      if (isHere) continue;
+      assert.equal(outcome, 'store-unknown-backup', `after ${requests} requests`);
+      await assertNothingLeft(two.archive);
+    }
+  });
+
   test('a kill at any moment leaves no backup that is not whole, and the next pull succeeds', async (t) => {
     const [program = ''] = await bundle(await temporaryFolder(t), 'test/replication/puller.ts');
     const { two, backup, stored } = await prepared(t, image(5 * MIB, 1));

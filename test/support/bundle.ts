@@ -10,6 +10,10 @@ const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 /** Packages with native parts, which look for their files beside themselves. */
 const NATIVE = ['koffi', 'serialport', 'usb'];
 
+/** What is CommonJS in the packages calls `require`. The other name may be that of an import of the program itself. */
+const BANNER = `import { createRequire as requireOf } from 'node:module';
+const require = requireOf(import.meta.url);`;
+
 /**
  * @param folder is there, and empty
  * @param entries paths from the project's root; a script that starts a thread needs the thread's file as an entry, too
@@ -26,8 +30,7 @@ export async function bundle(folder: string, ...entries: readonly string[]): Pro
     format: 'esm',
     target: 'node20',
     external: NATIVE,
-    // What is CommonJS in the packages calls it.
-    banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
+    banner: { js: BANNER },
     logLevel: 'error',
   });
   await writeFile(join(folder, 'package.json'), '{"type": "module"}');
