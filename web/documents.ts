@@ -79,6 +79,8 @@ export interface ElsewhereRow {
   readonly firmware: Firmware | null;
   readonly pinned: { readonly note: string | null } | null;
   readonly isTaken: boolean;
+  /** Its id, or what else names it. */
+  readonly name: string;
 }
 
 export interface BoardDocument {

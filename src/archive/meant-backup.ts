@@ -5,6 +5,7 @@ import type { Mac } from '../mac.ts';
 import type { Backup } from './backup.ts';
 import type { Judged } from './board-folder.ts';
 import { allIds, elsewhereGlance } from './elsewhere/places.ts';
+import { contendersFor, idsToLookAt, isSameBackup, namedCopy, parseCopyName } from './elsewhere/same-id.ts';
 import { ElsewhereError, type StoredBackup } from './elsewhere/types.ts';
 import { findLatest } from './newest.ts';
 import { type Which, selectId } from './which.ts';
@@ -20,8 +21,10 @@ export async function meantBackup(
   which: Which,
   judge: (id: string) => Promise<Judged | undefined>,
 ): Promise<Backup | undefined> {
+  const copy = parseCopyName(which);
+  if (copy !== undefined) return copyHere(namedCopy(copy, stored), { ids, stored }, judge);
   const id = selectId(mac, allIds(ids, elsewhereGlance(ids, stored)), which);
-  const there = stored.find((each) => each.id === id);
+  const [there] = contendersFor(id, stored);
   if (there !== undefined && !ids.includes(id)) throw new ElsewhereError(there);
   const judged = await judge(id);
   if (judged === undefined || judged.backup !== undefined) return judged?.backup;
@@ -35,4 +38,19 @@ export async function meantBackup(
     hint: error.hint === '' ? instead : `${error.hint}. ${instead}`,
     cause: error,
   });
+}
+
+/** One of several of an id, under whatever id it is here. @throws ElsewhereError where it is not */
+async function copyHere(
+  copy: StoredBackup,
+  { ids, stored }: { readonly ids: readonly string[]; readonly stored: readonly StoredBackup[] },
+  judge: (id: string) => Promise<Judged | undefined>,
+): Promise<Backup> {
+  for (const id of idsToLookAt(copy.id, ids)) {
+    const backup = (await judge(id))?.backup;
+    if (backup !== undefined && isSameBackup(backup, copy)) return backup;
+  }
+  // Somebody has fetched it, and put it there under the id that it got.
+  const own = stored.find((each) => each.id !== copy.id && each.store === copy.store && isSameBackup(each, copy));
+  throw own === undefined ? new ElsewhereError(copy, copy.folder) : new ElsewhereError(own);
 }

@@ -298,7 +298,8 @@ export interface Archive {
   backupIds(mac: Mac): Promise<readonly string[]>;
   /**
    * A damaged backup is never passed over in silence: when the one meant is damaged, that is the answer. Backups that lie in
-   * a store alone are candidates, too; where one has the id of a backup that is here, that one is meant.
+   * a store alone are candidates, too; where one has the id of a backup that is here, that one is meant, and the other is
+   * called `ID@STATION`.
    * @throws EspdError `archive-unknown-board`, `archive-unknown-backup`, `archive-damaged` or `archive-newer` when what
    * is asked for is there but cannot be trusted; {@link ElsewhereError} where it is in a store alone
    */

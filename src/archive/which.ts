@@ -5,7 +5,7 @@ import type { Mac } from '../mac.ts';
 import { idFromDate, isBackupId } from './ids.ts';
 import { printable } from '../printable.ts';
 
-/** `latest`, `first`, a backup id, or an ISO date (the newest backup not after it). */
+/** `latest`, `first`, a backup id, `ID@STATION` (same-id.ts), or an ISO date (the newest backup not after it). */
 export type Which = string;
 
 const MAX_NAMED = 5;

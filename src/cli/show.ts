@@ -7,7 +7,7 @@ import { isConfirmed } from '../archive/marks/marks.ts';
 import { stationText } from '../archive/station-text.ts';
 import type { Backup, BoardHistory } from '../archive/types.ts';
 import { firmwareText } from '../documents/board.ts';
-import { gatherHistory, historyJson, laterConfirmation } from '../documents/history.ts';
+import { gatherHistory, historyJson, laterConfirmation, nameElsewhere } from '../documents/history.ts';
 import type { Mac } from '../mac.ts';
 import { commandLine } from '../transfer/finish-command.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
@@ -72,20 +72,18 @@ function printBoard({ out, call }: CommandContext, mac: Mac, chip: string | null
 function printElsewhere(
   { out, call }: CommandContext,
   stored: StoredBackup,
-  { backups, marks }: BoardHistory,
+  history: BoardHistory,
   stations: readonly string[],
 ): void {
   const { mac, id, manifest, station } = stored;
   out.line('  ', bold(id), `  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(stored) ?? ''}`.trimEnd());
-  const pin = marks.pins.find((each) => each.id === id);
+  const pin = history.marks.pins.find((each) => each.id === id);
   if (pin !== undefined) out.line(`    pinned${pin.note === null ? '' : `: ${pin.note}`}`);
   out.line(`    in the store only, by ${stationText(station, stations)}`);
   out.line(dim(`    sha256 ${manifest.image.sha256}`));
-  if (backups.some((backup) => backup.id === id)) {
-    out.line('    another backup than the one with this id here: it cannot be fetched into this archive');
-  } else {
-    out.line(dim(`    fetch it: ${commandLine(call, 'pull', `${mac}@${id}`)}`));
-  }
+  const name = nameElsewhere(stored, history);
+  if (name !== id) out.line(`    another station has made another backup in that second: this one is called ${name}`);
+  out.line(dim(`    fetch it: ${commandLine(call, 'pull', `${mac}@${name}`)}`));
 }
 
 function printBackup(

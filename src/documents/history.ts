@@ -2,6 +2,7 @@
 
 import { type ChipChangeSince, chipChanges } from '../archive/chip-change.ts';
 import { elsewhereGlance } from '../archive/elsewhere/places.ts';
+import { contendersFor, nameOf } from '../archive/elsewhere/same-id.ts';
 import type { StoredBackup } from '../archive/elsewhere/types.ts';
 import type { Removal } from '../archive/marks/events.ts';
 import type { BoardMarks } from '../archive/marks/marks.ts';
@@ -97,8 +98,16 @@ function removalsOf(history: BoardHistory): Removal[] {
   return [...last.values()].filter(({ id }) => !there.has(id)).sort((a, b) => (a.id < b.id ? -1 : 1));
 }
 
+/** What a backup that is not here is called, behind its board's `@`. */
+export function nameElsewhere(stored: StoredBackup, history: BoardHistory): string {
+  const isHere = idsIn(history).includes(stored.id);
+  return nameOf(stored, !isHere && contendersFor(stored.id, allStored(history))[0]?.folder === stored.folder);
+}
+
 /** A backup that lies in a store, and not here. */
-function elsewhereJson({ id, manifest, station, store, folder }: StoredBackup, { backups, marks }: BoardHistory) {
+function elsewhereJson(stored: StoredBackup, history: BoardHistory) {
+  const { id, manifest, station, store, folder } = stored;
+  const { backups, marks } = history;
   const { image, createdAt, reason, chip, flash, contents } = manifest;
   const pin = marks.pins.find((each) => each.id === id);
   return {
@@ -107,6 +116,7 @@ function elsewhereJson({ id, manifest, station, store, folder }: StoredBackup, {
     ...{ chip, flash, firmware: contents.firmware },
     // Another backup is here under this id.
     isTaken: backups.some((backup) => backup.id === id),
+    name: nameElsewhere(stored, history),
   };
 }
 

@@ -4,8 +4,8 @@
  */
 
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { idHere, idsToLookAt, isSameBackup } from '../archive/elsewhere/same-id.ts';
 import type { StoredBackup } from '../archive/elsewhere/types.ts';
 import type { Archive, Backup, Candidate } from '../archive/types.ts';
 import { packingOf } from '../archive/compression.ts';
@@ -61,7 +61,8 @@ export async function planPull(archive: Archive, stored: StoredBackup, signal?: 
 }
 
 /**
- * Where it is here already, nothing is fetched.
+ * Where it is here already, nothing is fetched. Where its id means another backup, it gets one of its own ({@link idHere});
+ * all else of it stays as its station has made it.
  * @throws EspdError `store-...`; `store-damaged` where what lies there is not what was noted of it, or is damaged;
  *   `archive-...`, `disk-full`: as {@link ArchiveElsewhere.adopt}. Nothing half is left
  */
@@ -90,7 +91,8 @@ async function fetchBackup(
   if (createHash('sha256').update(bytes).digest('hex') !== stored.manifestSha256) {
     throw damagedBackup(stored, `${MANIFEST} is another than its station has told of`);
   }
-  const pull = new Pull(archive, stored, folder, bytes, options);
+  const id = idHere(stored, await idsOf(archive, stored), await archive.elsewhere.of(stored.mac));
+  const pull = new Pull(archive, stored, folder, { id, manifest: withId(bytes, id, stored.id) }, options);
   try {
     return await withCandidates(archive, stored, signal, (list) => pull.try(list));
   } catch (error) {
@@ -105,19 +107,32 @@ async function fetchBackup(
   }
 }
 
+interface OwnName {
+  readonly id: string;
+  readonly manifest: Buffer;
+}
+
+/** The same manifest, keys that this espd does not know included. */
+function withId(manifest: Buffer, id: string, before: string): Buffer {
+  if (id === before) return manifest;
+  const content = JSON.parse(manifest.toString('utf8')) as object;
+  return Buffer.from(`${JSON.stringify({ ...content, id }, null, 2)}\n`);
+}
+
 class Pull {
   readonly #archive: Archive;
   readonly #stored: StoredBackup;
   readonly #folder: StoredFolder;
-  readonly #manifest: Buffer;
+  /** As it is to be here. */
+  readonly #own: OwnName;
   readonly #options: PullOptions;
   #isPlanTold = false;
 
-  constructor(archive: Archive, stored: StoredBackup, folder: StoredFolder, manifest: Buffer, options: PullOptions) {
+  constructor(archive: Archive, stored: StoredBackup, folder: StoredFolder, own: OwnName, options: PullOptions) {
     this.#archive = archive;
     this.#stored = stored;
     this.#folder = folder;
-    this.#manifest = manifest;
+    this.#own = own;
     this.#options = options;
   }
 
@@ -186,8 +201,8 @@ class Pull {
   }
 
   #adopt(imageBytes: number, fill: Parameters<Archive['elsewhere']['adopt']>[1]): Promise<Backup> {
-    const { mac, id, manifest } = this.#stored;
-    const content = { mac, id, manifest: this.#manifest, imageFile: manifest.image.file, imageBytes };
+    const { mac, manifest } = this.#stored;
+    const content = { mac, ...this.#own, imageFile: manifest.image.file, imageBytes };
     return this.#archive.elsewhere.adopt(content, fill, this.#options.signal);
   }
 
@@ -197,23 +212,31 @@ class Pull {
   }
 }
 
-/** What is here under this id; another backup of that id is refused by `adopt`. */
-async function ifHere(archive: Archive, { mac, id, manifestSha256 }: StoredBackup): Promise<Backup | undefined> {
-  const ids = await archive.backupIds(mac).catch((error: unknown): readonly string[] => {
+/** What is here already, under its id or that which it got here; another backup of its id is passed over. */
+async function ifHere(archive: Archive, stored: StoredBackup): Promise<Backup | undefined> {
+  const { mac, id } = stored;
+  for (const own of idsToLookAt(id, await idsOf(archive, stored))) {
+    try {
+      const backup = await archive.resolveBackup(mac, own);
+      if (isSameBackup(backup, stored)) return backup;
+    } catch (error) {
+      if (!(error instanceof EspdError) || error.code !== 'archive-damaged') throw error;
+      if (own !== id) continue;
+      throw new EspdError('archive-damaged', error.message, {
+        hint: `The store has it, too: move the folder ${join(archive.root, macToFolder(mac), id)} out of the archive, and fetch it again`,
+        cause: error,
+      });
+    }
+  }
+  return undefined;
+}
+
+async function idsOf(archive: Archive, { mac }: StoredBackup): Promise<readonly string[]> {
+  try {
+    return await archive.backupIds(mac);
+  } catch (error) {
     if (hasCode(error, 'archive-unknown-board', 'archive-missing')) return [];
     throw error;
-  });
-  if (!ids.includes(id)) return undefined;
-  try {
-    const backup = await archive.resolveBackup(mac, id);
-    const bytes = await readFile(join(backup.path, MANIFEST));
-    return createHash('sha256').update(bytes).digest('hex') === manifestSha256 ? backup : undefined;
-  } catch (error) {
-    if (!(error instanceof EspdError) || error.code !== 'archive-damaged') throw error;
-    throw new EspdError('archive-damaged', error.message, {
-      hint: `The store has it, too: move the folder ${join(archive.root, macToFolder(mac), id)} out of the archive, and fetch it again`,
-      cause: error,
-    });
   }
 }
 

@@ -112,5 +112,8 @@ test('show: another backup under an id that is here is told as such', async (t) 
   await backUp(bench.archive, image(100));
   await bench.archive.elsewhere.note(stored({}, image(100, 2)));
   const { stdout } = await bench.run(['show', MAC]);
-  assert.match(stdout, /in the store only, by bench7\n.*\n {4}another backup than the one with this id here/);
+  assert.match(
+    stdout,
+    /in the store only, by bench7\n.*\n {4}another station has made another backup in that second: this one is called 2026-11-23T10-00-00Z@bench7-0123456789ab\n.*pull/,
+  );
 });

@@ -171,13 +171,18 @@ describe('a backup that lies in a store', () => {
     await assertNothingLeft(two.archive);
   });
 
-  test('another backup of that id is here: both stay as they are, and no image is fetched', async (t) => {
-    const { two, stored, bucket } = await prepared(t, image(2 * BLOCK, 1));
+  test('another backup of that id is here: it stays as it is, and what is fetched gets the next second', async (t) => {
+    const { two, backup, stored, bucket } = await prepared(t, image(2 * BLOCK, 1));
     const own = await backUp(two.archive, image(2 * BLOCK, 2), T0);
     const files = await filesOf(own.path);
-    await assert.rejects(pullBackup(bucket, two.archive, stored), (error) => hasCode(error, 'archive-taken'));
+    const { backup: pulled, fetchedBytes } = await pullBackup(bucket, two.archive, stored);
     assert.deepEqual(await filesOf(own.path), files);
-    assert.equal(imageBytesSent(), 0);
+    assert.equal(pulled.id, '2026-11-23T10-00-01Z');
+    assert.deepEqual(pulled.manifest, { ...backup.manifest, id: pulled.id });
+    assert.equal(fetchedBytes, 2 * BLOCK);
+    const again = await pullBackup(bucket, two.archive, stored);
+    assert.deepEqual([again.backup.id, again.fetchedBytes], [pulled.id, 0]);
+    assert.deepEqual((await two.archive.verify({})).damaged, []);
   });
 
   test('the copy that is here is damaged: said, and what to do; nothing is overwritten', async (t) => {

@@ -104,7 +104,7 @@ function Elsewhere({ mac, rows }: { readonly mac: string; readonly rows: readonl
       {isFetching && <Bar label="Fetching a backup" percent={percentOf(pull)} />}
       {pull?.state === 'failed' && pull.error !== null && <ErrorNotice error={pull.error} />}
       <ul class="plain-list">
-        {rows.toReversed().map(({ id, station, createdAt, sizeBytes, firmware, pinned, isTaken }) => (
+        {rows.toReversed().map(({ id, station, createdAt, sizeBytes, firmware, pinned, isTaken, name }) => (
           <li key={`${id} ${station}`} class="stored">
             <strong>
               <Exactly at={createdAt} />
@@ -117,13 +117,10 @@ function Elsewhere({ mac, rows }: { readonly mac: string; readonly rows: readonl
                 Pinned
               </span>
             )}
-            {isTaken ? (
-              <span class="badge warn">Another backup has its id here</span>
-            ) : (
-              <button type="button" disabled={isFetching} aria-label={`Fetch ${id}`} onClick={() => fetch(id)}>
-                Fetch
-              </button>
-            )}
+            {isTaken && <span class="badge warn">Another backup has its id here</span>}
+            <button type="button" disabled={isFetching} aria-label={`Fetch ${name}`} onClick={() => fetch(name)}>
+              Fetch
+            </button>
           </li>
         ))}
       </ul>

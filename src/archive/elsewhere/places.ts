@@ -2,6 +2,7 @@
 
 import type { Backup } from '../backup.ts';
 import type { Manifest } from '../manifest.ts';
+import { isSameBackup } from './same-id.ts';
 import type { StoredBackup } from './types.ts';
 
 /** Of a manifest what is shown of many boards at once: nothing that is long. */
@@ -51,11 +52,6 @@ export function allIds(here: readonly string[], elsewhere: Pick<ElsewhereGlance,
   return elsewhere === null || elsewhere.ids.length === 0 ? here : [...here, ...elsewhere.ids].sort();
 }
 
-/** The very backup, and not one that only has the same id: what its station knew of it is the same. */
-export function isSameBackup({ id, manifest }: Pick<Backup, 'id' | 'manifest'>, stored: StoredBackup): boolean {
-  return id === stored.id && JSON.stringify(manifest) === JSON.stringify(stored.manifest);
-}
-
 export interface Places {
   /** Those that are not here, oldest first: also one whose id is here with other content. */
   readonly elsewhere: readonly StoredBackup[];
@@ -66,18 +62,32 @@ export interface Places {
 export const NOWHERE_ELSE: Places = { elsewhere: [], stored: new Map() };
 
 export function placesOf(backups: readonly Pick<Backup, 'id' | 'manifest'>[], all: readonly StoredBackup[]): Places {
-  const here = new Map(backups.map((backup) => [backup.id, backup]));
-  const isHere = (each: StoredBackup) => {
-    const backup = here.get(each.id);
-    return backup !== undefined && isSameBackup(backup, each);
+  const byImage = new Map<string, Pick<Backup, 'id' | 'manifest'>[]>();
+  for (const backup of backups) {
+    const { sha256 } = backup.manifest.image;
+    const alike = byImage.get(sha256);
+    if (alike === undefined) byImage.set(sha256, [backup]);
+    else alike.push(backup);
+  }
+  const hereAs = (each: StoredBackup) => {
+    const alike = byImage.get(each.manifest.image.sha256) ?? [];
+    const same = alike.filter((backup) => isSameBackup(backup, each));
+    return (same.find(({ id }) => id === each.id) ?? same[0])?.id;
   };
-  return {
-    // Of one that lies in a store twice, or is here as well, once is enough.
-    elsewhere: all.filter(
-      (each, index) =>
-        !isHere(each) &&
-        all.findIndex(({ id, manifestSha256 }) => id === each.id && manifestSha256 === each.manifestSha256) === index,
-    ),
-    stored: new Map(all.filter(isHere).map((each) => [each.id, each])),
-  };
+  const elsewhere: StoredBackup[] = [];
+  const stored = new Map<string, StoredBackup>();
+  for (const each of all) {
+    const id = hereAs(each);
+    if (id !== undefined) {
+      // One that was fetched beside another of its id lies there under both of its ids, once this station has put it there.
+      if (each.id === id || !stored.has(id)) stored.set(id, each);
+      continue;
+    }
+    // Of one that lies in a store twice, once is enough: under the id that is its own.
+    const known = elsewhere.findIndex((other) => isSameBackup(other, each));
+    if (known !== -1 && elsewhere[known]?.id === each.id) continue;
+    if (known !== -1) elsewhere.splice(known, 1);
+    elsewhere.push(each);
+  }
+  return { elsewhere, stored };
 }

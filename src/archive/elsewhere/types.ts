@@ -123,12 +123,15 @@ export interface Adoption {
 export class ElsewhereError extends EspdError {
   readonly mac: Mac;
   readonly id: string;
+  /** Which of several of this id: the one in this folder; null = the one that the id means. */
+  readonly folder: string | null;
 
-  constructor({ mac, id, station }: Pick<StoredBackup, 'mac' | 'id' | 'station'>) {
+  constructor({ mac, id, station }: Pick<StoredBackup, 'mac' | 'id' | 'station'>, folder: string | null = null) {
     super('archive-elsewhere', `Backup ${id} of ${mac} is not here; ${station} has put it into the object store`, {
-      hint: `Fetch it with: espd pull ${mac}@${id}`,
+      hint: `Fetch it with: espd pull ${mac}@${id}${folder === null ? '' : `@${station}`}`,
     });
     this.mac = mac;
     this.id = id;
+    this.folder = folder;
   }
 }

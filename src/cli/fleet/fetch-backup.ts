@@ -1,5 +1,6 @@
 /** Fetches a backup out of the store of the config, and says so: what the commands share. */
 
+import { contendersFor } from '../../archive/elsewhere/same-id.ts';
 import type { StoredBackup } from '../../archive/elsewhere/types.ts';
 import type { Backup } from '../../archive/types.ts';
 import { EspdError } from '../../errors.ts';
@@ -10,7 +11,8 @@ import type { CommandContext } from '../context.ts';
 import { formatSize, printable } from '../text.ts';
 import { fleetOf } from './open.ts';
 
-type Meant = Pick<StoredBackup, 'mac' | 'id'>;
+/** `folder`: of several of this id the one there; null = the one that the id means. */
+export type Meant = Pick<StoredBackup, 'mac' | 'id'> & { readonly folder: string | null };
 
 /** The backup that a command means. @throws EspdError that says what is here in its place */
 export async function fetchMeant(context: CommandContext, meant: Meant): Promise<Backup> {
@@ -50,7 +52,9 @@ export async function fetchBackup(
   };
   const pulled = await pullBackup(bucket, archive, stored, { signal, onPlan, onProgress });
   const { fetchedBytes, reusedBytes } = pulled;
-  context.onMark({ type: 'backup-pulled', mac: stored.mac, id: stored.id, fetchedBytes, reusedBytes });
+  const { id } = pulled.backup;
+  if (id !== stored.id) out.note(`Its id is ${id} here: ${stored.id} is another backup`);
+  context.onMark({ type: 'backup-pulled', mac: stored.mac, id, fetchedBytes, reusedBytes });
   return pulled;
 }
 
@@ -60,17 +64,17 @@ export function planText({ missingBytes, sizeBytes }: PullPlan): string {
 }
 
 /**
- * Where the store of the config has it. Of two of one id, made by two stations in one second, the one that was there first.
+ * Where the store of the config has it.
  * @throws EspdError `archive-elsewhere` where only another store has it
  */
 export async function storedAs(
   { archive }: Pick<CommandContext, 'archive'>,
   bucket: Pick<Readable, 'id'>,
-  { mac, id }: Meant,
+  { mac, id, folder }: Meant,
 ): Promise<StoredBackup> {
   const copies = (await archive.elsewhere.of(mac)).filter((each) => each.id === id);
   const there = copies.filter(({ store }) => store === bucket.id);
-  const [stored] = there.toSorted((a, b) => a.folder.length - b.folder.length);
+  const stored = folder === null ? contendersFor(id, there)[0] : there.find((each) => each.folder === folder);
   if (stored !== undefined) return stored;
   if (copies.length === 0) throw new EspdError('archive-unknown-backup', `${mac} has no backup ${printable(id)}`);
   throw new EspdError(

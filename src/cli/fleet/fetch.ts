@@ -14,11 +14,13 @@ export async function fetchedFor<T>(context: CommandContext, work: () => Promise
     try {
       return await work();
     } catch (error) {
-      if (!(error instanceof ElsewhereError) || fetched.has(`${error.mac} ${error.id}`)) throw error;
-      fetched.add(`${error.mac} ${error.id}`);
+      if (!(error instanceof ElsewhereError) || fetched.has(nameOf(error))) throw error;
+      fetched.add(nameOf(error));
       // What speaks to a store is loaded by those alone who need it.
       const { fetchMeant } = await import('./fetch-backup.ts');
       await fetchMeant(context, error);
     }
   }
 }
+
+const nameOf = ({ mac, id, folder }: ElsewhereError) => `${mac} ${id} ${folder ?? ''}`;

@@ -1,6 +1,8 @@
 /** `espd pull BOARD[@WHICH]...`: makes backups that lie in the object store alone backups of this archive. */
 
-import type { StoredBackup } from '../../archive/elsewhere/types.ts';
+import { contendersFor, parseCopyName } from '../../archive/elsewhere/same-id.ts';
+import { ElsewhereError, type StoredBackup } from '../../archive/elsewhere/types.ts';
+import type { Archive } from '../../archive/types.ts';
 import { EspdError, hasCode, toEspdError } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import type { Readable } from '../../replication/open.ts';
@@ -10,7 +12,7 @@ import { knownIds, meantId } from '../../transfer/meant-backup.ts';
 import type { CommandContext } from '../context.ts';
 import { split } from '../diff-sides.ts';
 import { formatSize, plural, printable } from '../text.ts';
-import { fetchBackup, planText, storedAs } from './fetch-backup.ts';
+import { type Meant as Name, fetchBackup, planText, storedAs } from './fetch-backup.ts';
 import { fleetOf } from './open.ts';
 
 export interface PullBoardsOptions {
@@ -21,13 +23,14 @@ export interface PullBoardsOptions {
   readonly dryRun: boolean;
 }
 
-type Name = Pick<StoredBackup, 'mac' | 'id'>;
-
 interface Meant {
   /** In the store and not here, oldest first. */
   readonly away: readonly Name[];
   readonly here: readonly Name[];
 }
+
+type Told = Pick<Name, 'mac' | 'id'>;
+const told = ({ mac, id }: Told): Told => ({ mac, id });
 
 /** So many are named in text; `--json` has all. */
 const MAX_NAMED = 20;
@@ -57,7 +60,12 @@ export async function pullBoards(
 
 async function findMeant({ archive }: CommandContext, { backups, all }: PullBoardsOptions): Promise<Meant> {
   const names = new Map<string, Name>();
-  const add = (mac: Mac, id: string) => names.set(`${mac} ${id}`, { mac, id });
+  const add = (mac: Mac, id: string, folder: string | null = null) =>
+    names.set(`${mac} ${id} ${folder ?? ''}`, { mac, id, folder });
+  const addAll = async (mac: Mac) => {
+    for (const id of await knownIds(archive, mac)) add(mac, id);
+    for (const { id, folder } of await besides(archive, mac)) add(mac, id, folder);
+  };
   for (const text of backups) {
     const { board, which } = split(text);
     if (all && which !== undefined) {
@@ -66,21 +74,45 @@ async function findMeant({ archive }: CommandContext, { backups, all }: PullBoar
       });
     }
     const mac = await archive.resolveBoard(board);
-    if (all) for (const id of await knownIds(archive, mac)) add(mac, id);
-    else add(mac, await meantId(archive, mac, which ?? 'latest'));
+    if (all) await addAll(mac);
+    else if (which !== undefined && parseCopyName(which) !== undefined) {
+      const { id, folder } = await copyMeant(archive, mac, which);
+      add(mac, id, folder);
+    } else add(mac, await meantId(archive, mac, which ?? 'latest'));
   }
   if (backups.length === 0) {
     // A board that cannot be read now has nothing that could be compared with the store.
     for (const mac of (await archive.boards()).macs) {
-      for (const id of await knownIds(archive, mac).catch(() => [])) add(mac, id);
+      await addAll(mac).catch(() => undefined);
     }
   }
   const away: Name[] = [];
   const here: Name[] = [];
   for (const name of [...names.values()].sort((a, b) => (a.id < b.id ? -1 : 1))) {
-    ((await archive.backupIds(name.mac)).includes(name.id) ? here : away).push(name);
+    const isHere = name.folder === null && (await archive.backupIds(name.mac)).includes(name.id);
+    (isHere ? here : away).push(name);
   }
   return { away, here };
+}
+
+/** What lies there and is not here though its id is: others have had the same second. */
+async function besides(archive: Archive, mac: Mac): Promise<readonly StoredBackup[]> {
+  const stored = await archive.elsewhere.of(mac);
+  if (stored.length === 0) return [];
+  const here = new Set(await archive.backupIds(mac));
+  const { elsewhere } = await archive.history(mac);
+  return elsewhere.filter((each) => here.has(each.id) || contendersFor(each.id, stored)[0]?.folder !== each.folder);
+}
+
+/** Of `ID@STATION`. `folder`: null where it is here, or has an id of its own. */
+async function copyMeant(archive: Archive, mac: Mac, which: string): Promise<Omit<Name, 'mac'>> {
+  try {
+    const { id } = await archive.resolveBackup(mac, which);
+    return { id, folder: null };
+  } catch (error) {
+    if (!(error instanceof ElsewhereError)) throw error;
+    return error;
+  }
 }
 
 async function tell(
@@ -90,11 +122,11 @@ async function tell(
   place: string,
 ): Promise<EspdError | undefined> {
   const { archive, out, signal } = context;
-  const waiting: (Name & { readonly station: string } & PullPlan)[] = [];
+  const waiting: (Told & { readonly station: string } & PullPlan)[] = [];
   for (const [index, name] of away.entries()) {
     out.status(`Looking what is here already (${index + 1} of ${away.length})`);
     const stored = await storedAs(context, bucket, name);
-    waiting.push({ ...name, station: stored.station, ...(await planPull(archive, stored, signal)) });
+    waiting.push({ ...told(name), station: stored.station, ...(await planPull(archive, stored, signal)) });
   }
   out.status('');
   if (away.length === 0) out.line(nothingToFetch(here));
@@ -108,7 +140,7 @@ async function tell(
     out.line(`  ${mac}  ${id}  by ${printable(station)}: ${planText(plan)}`);
   }
   if (waiting.length > MAX_NAMED) out.line(`  and ${waiting.length - MAX_NAMED} more`);
-  out.document({ store: place, waiting, here });
+  out.document({ store: place, waiting, here: here.map(told) });
   return undefined;
 }
 
@@ -120,14 +152,15 @@ async function fetchAll(
 ): Promise<EspdError | undefined> {
   const { archive, out, signal } = context;
   if (away.length > 0) await archive.checkWritable();
-  const pulled: (Name & { readonly fetchedBytes: number; readonly reusedBytes: number })[] = [];
-  const failures: (Name & { readonly error: EspdError })[] = [];
+  const pulled: (Told & { readonly fetchedBytes: number; readonly reusedBytes: number })[] = [];
+  const failures: (Told & { readonly error: EspdError })[] = [];
   let fault: EspdError | undefined;
   for (const name of away) {
     try {
       const stored = await storedAs(context, bucket, name);
-      const { fetchedBytes, reusedBytes } = await fetchBackup(context, bucket, stored, { isNoted: away.length === 1 });
-      pulled.push({ ...name, fetchedBytes, reusedBytes });
+      const isNoted = away.length === 1;
+      const { backup, fetchedBytes, reusedBytes } = await fetchBackup(context, bucket, stored, { isNoted });
+      pulled.push({ ...told(backup), fetchedBytes, reusedBytes });
     } catch (error) {
       signal.throwIfAborted();
       const failure = toEspdError(error);
@@ -135,7 +168,7 @@ async function fetchAll(
         fault = failure;
         break;
       }
-      failures.push({ ...name, error: failure });
+      failures.push({ ...told(name), error: failure });
     }
   }
   out.status('');
@@ -149,7 +182,7 @@ async function fetchAll(
   if (left > 0) out.line(`${plural(pulled.length, 'backup')} fetched, ${left} not`);
   else if (away.length === 0) out.line(nothingToFetch(here));
   const error = fault ?? failures[0]?.error;
-  out.document({ store: place, pulled, here, failures, ...(error === undefined ? {} : { error }) });
+  out.document({ store: place, pulled, here: here.map(told), failures, ...(error === undefined ? {} : { error }) });
   return error;
 }
 

@@ -303,6 +303,7 @@ const elsewhere = z.looseObject({
   flash: backup.shape.flash,
   firmware: firmwareAnswer.nullable(),
   isTaken: z.boolean().describe('Another backup is here under this id.'),
+  name: z.string().describe('What it is called behind BOARD@: its id, or ID@STATION where the id means another one.'),
 });
 
 export const boardAnswer = z.looseObject({

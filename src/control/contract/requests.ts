@@ -8,8 +8,8 @@ const board = z.string().min(1).max(256).describe('MAC or label of a board.');
 const which = z
   .string()
   .min(1)
-  .max(64)
-  .describe('Which backup: latest, first, a backup id, or a date (the newest not after it).');
+  .max(100)
+  .describe('Which backup: latest, first, a backup id, ID@STATION, or a date (the newest not after it).');
 
 /** So many boards at once are asked for by name; of more the whole list is. */
 export const MOST_NAMED_BOARDS = 200;
