@@ -50,6 +50,7 @@ export function changedBy(event: ServiceEvent, ofJob: Iterable<string> = []): Ch
     case 'backup-pushed':
     case 'backup-released':
     case 'store-removed':
+    case 'board-restored':
       return [event.mac];
     case 'half-restored':
     case 'clone-done':

@@ -23,6 +23,14 @@ const FILES: readonly Block[] = [
 const ENVIRONMENT: readonly Block[] = [
   { section: 'ENVIRONMENT' },
   { term: [{ bold: 'ESPD_CONFIG' }], meaning: ['The config file, where ', { bold: '--config' }, ' is not given.'] },
+  {
+    term: [{ bold: 'ESPD_SOCKET' }],
+    meaning: ['The socket of the daemon that does commands, instead of the one that the config names.'],
+  },
+  {
+    term: [{ bold: 'ESPD_NO_DAEMON' }],
+    meaning: ['Not empty, 0 or false: no daemon is asked, as with ', { bold: '--no-daemon' }, '.'],
+  },
   { term: [{ bold: 'NO_COLOR' }], meaning: ['Any value: no colors.'] },
 ];
 

@@ -35,15 +35,22 @@ export function renderManPage(page: ManPage, release: string): string {
   const title = [page.name.toUpperCase(), String(page.section), '', release, 'espd'].map(argument).join(' ');
   const blocks: Block[] = [{ section: 'NAME' }, { paragraph: [`${page.name} - ${page.summary}`] }, ...page.blocks];
   // whatis(1) wants one line "name \- summary" behind NAME.
-  return `${[`.TH ${title}`, '.nh', '.ad l', ...blocks.flatMap(renderBlock)].join('\n')}\n`;
+  const lines = blocks.flatMap((block, index) => renderBlock(block, isHeading(blocks[index - 1])));
+  return `${[`.TH ${title}`, '.nh', '.ad l', ...lines].join('\n')}\n`;
 }
 
-function renderBlock(block: Block): string[] {
+/** A paragraph begins behind it by itself: mandoc warns of one that is begun. */
+function isHeading(block: Block | undefined): boolean {
+  return block !== undefined && ('section' in block || 'subsection' in block);
+}
+
+function renderBlock(block: Block, isFirst: boolean): string[] {
+  const paragraph = isFirst ? [] : ['.PP'];
   if ('section' in block) return [`.SH ${argument(block.section)}`];
   if ('subsection' in block) return [`.SS ${argument(block.subsection)}`];
-  if ('paragraph' in block) return ['.PP', ...renderText(block.paragraph)];
+  if ('paragraph' in block) return [...paragraph, ...renderText(block.paragraph)];
   if ('term' in block) return ['.TP', ...renderText(block.term), ...renderText(block.meaning)];
-  return ['.PP', '.RS 4', '.nf', ...block.literal.map((line) => protectedLine(escaped(line))), '.fi', '.RE'];
+  return [...paragraph, '.RS 4', '.nf', ...block.literal.map((line) => protectedLine(escaped(line))), '.fi', '.RE'];
 }
 
 /** Lines of text; an empty one would be a request for a blank line. */

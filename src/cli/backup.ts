@@ -1,6 +1,7 @@
 /** `espd backup`: one backup now, of one board or of all that are attached. */
 
 import { chipChangeText } from '../archive/chip-change.ts';
+import { backupEvents } from '../daemon/backup-events.ts';
 import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { type BackupOutcome, readFlash } from '../transfer/backup.ts';
@@ -87,7 +88,10 @@ async function backUp(
     return readFlash(session, { archive, full, reason: 'by-hand', allowHalfRestored, stations });
   };
   const { outcomes, failures } = await onBoards(context, ports, read, (unkept) => unkept.keep(), more);
-  for (const outcome of outcomes) printOutcome(context, outcome);
+  for (const outcome of outcomes) {
+    printOutcome(context, outcome);
+    for (const event of backupEvents(outcome.port, null, outcome.result)) context.onMark(event);
+  }
   failures.push(...outcomes.filter(({ result }) => result.left === 'stuck').map(stuckFailure));
   const [first] = outcomes;
   if (output !== undefined && first !== undefined) {
@@ -140,6 +144,6 @@ function printOutcome({ out }: CommandContext, { identity, result }: Outcome<Bac
   );
   if (chipChange !== null) out.note(`  ${chipChangeText(chipChange)}`);
   if (backup.manifest.flash.sizeFrom === 'person') out.note(`  ${SIZE_TOLD}`);
-  if (transfer.loader === 'rom') out.note('  read through the ROM: the flasher stub did not run');
+  if (transfer.loader === 'rom' && transfer.flashBytesRead > 0) out.note('  read through the ROM: the flasher stub did not run');
   out.line(dim(`  ${backup.path}`));
 }

@@ -57,7 +57,7 @@ export async function openDaemonControl(
   const processes = {
     command: relayCommand({ configPath: loaded.path, archivePath: archive.root }, host.env),
     ports: portKeeperOf(service),
-    ...{ clock, log },
+    ...{ clock, log, onMark: emit },
   };
   const commands = new CommandJobs({
     ...{ clock, numbers, emit },
@@ -71,7 +71,7 @@ export async function openDaemonControl(
       daemon: service,
       doctor: async () =>
         reportOf(await examine(subjectOf(context, host.env, outside, socketPath)), outside.person.uid === 0),
-      sessions: new Sessions({ ...processes, onMark: emit, archivePath: archive.root }),
+      sessions: new Sessions({ ...processes, archivePath: archive.root }),
     });
     const page = await openDaemonPage(context, control);
     return page === undefined ? control : { ...control, close: () => closeBoth(page, control) };

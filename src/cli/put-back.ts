@@ -15,6 +15,7 @@ import type { RestorePlan } from '../transfer/restore/plan.ts';
 import { guardConfirmed } from '../transfer/restore/unconfirmed.ts';
 import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type Port, type SessionResult, stuckError } from '../transfer/session.ts';
+import { halfRestoredMark, restoredMarks } from './board-marks.ts';
 import { findBoard, finderOf, selectPorts } from './boards.ts';
 import type { Consent } from './consent.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
@@ -105,13 +106,14 @@ export async function putBack(
       }),
     ));
   } catch (error) {
-    return reportFailure(context, job, plan, error);
+    return reportFailure(context, job, port, plan, error);
   }
   // The time in which a person thought is not the restore's.
   result = { ...result, seconds: result.seconds - result.value.askedSeconds };
   printOutcome(context, targetMac, options.dryRun, result);
   const error = result.left === 'stuck' ? stuckError(port) : undefined;
   const { sectorsWritten, transfer, verified, scope, snapshot, finished } = result.value;
+  if (!options.dryRun) for (const mark of restoredMarks(port, targetMac, backup, result)) context.onMark(mark);
   out.document({
     mac: targetMac,
     id: backup.id,
@@ -157,14 +159,17 @@ export function overridesOf(options: PutBackOptions): Overrides {
 
 /** Says, besides the error itself, in what state the board is. */
 async function reportFailure(
-  { archive, call, out, signal }: CommandContext,
+  context: CommandContext,
   { backup, targetMac, about = {} }: PutBackJob,
+  port: Port,
   plan: RestorePlan | undefined,
   thrown: unknown,
 ): Promise<EspdError> {
+  const { archive, call, out, signal } = context;
   const error = signal.aborted ? new EspdError('interrupted', 'Interrupted') : toEspdError(thrown);
   if (error.code === 'internal') throw thrown;
   const half = await archive.halfRestored(targetMac).catch(() => null);
+  if (half !== null) context.onMark(halfRestoredMark(port, targetMac, half, call));
   if (half !== null && error.code !== 'half-restored') {
     const { message, hint } = halfRestoredText(targetMac, half, call);
     out.note(message);

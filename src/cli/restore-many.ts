@@ -12,6 +12,7 @@ import { WriteMismatchError } from '../transfer/restore/write.ts';
 import { type SessionResult, stuckError } from '../transfer/session.ts';
 import { guardConfirmed } from '../transfer/restore/unconfirmed.ts';
 import type { Consent } from './consent.ts';
+import { halfRestoredMark, restoredMarks } from './board-marks.ts';
 import { NOT_CONFIRMED, isToldOfUnconfirmed } from './put-back.ts';
 import type { CommandContext } from './context.ts';
 import { formatSize, plural } from './text.ts';
@@ -109,7 +110,7 @@ async function clone(
   plugIn: PlugIn,
   job: { backup: Backup; why: string; keep: KeepWish; busy: Set<Mac>; said: ManyOptions },
 ): Promise<CloneResult> {
-  const { archive, call, signal } = context;
+  const { archive, call, onMark, signal } = context;
   const { backup, why, keep, busy, said } = job;
   const { yes, unconfirmed = false } = said;
   const port = plugIn.port.address;
@@ -132,11 +133,13 @@ async function clone(
       }
     });
     const error = result.left === 'stuck' ? stuckError(plugIn.port) : undefined;
+    if (found.mac !== null) for (const mark of restoredMarks(plugIn.port, found.mac, backup, result)) onMark(mark);
     return { verdict: error === undefined ? 'pass' : 'fail', port, ...found, result, ...(error && { error }) };
   } catch (thrown) {
     const error = signal.aborted ? new EspdError('interrupted', 'Interrupted') : toEspdError(thrown);
     const half = found.mac === null ? null : await archive.halfRestored(found.mac).catch(() => null);
     const record = half?.record ?? null;
+    if (half !== null && found.mac !== null) onMark(halfRestoredMark(plugIn.port, found.mac, half, call));
     const isRefused = ERROR_CODES[error.code].exit === EXIT.refused && record === null;
     const finish = record === null ? {} : { finish: finishCommand(record, call) };
     return { verdict: isRefused ? 'skip' : 'fail', port, ...found, error, ...finish };

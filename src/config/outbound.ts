@@ -29,6 +29,7 @@ export const SENT_EVENTS = [
   'board-back',
   'board-missing',
   'half-restored',
+  'board-restored',
   'board-described',
   'backup-pinned',
   'clone-done',

@@ -99,6 +99,7 @@ const CHANGING: ReadonlySet<EventType> = new Set([
   'job-done',
   'job-failed',
   'half-restored',
+  'board-restored',
   'board-described',
   'stations-heard',
   'store-compared',

@@ -21,6 +21,7 @@ import {
   type Received,
   type ToCommand,
   encodeMessage,
+  isMark,
 } from './contract/session-messages.ts';
 import { drained } from './drained.ts';
 
@@ -204,20 +205,13 @@ export class CommandProcess {
       case 'progress':
         this.#options.onProgress?.(message);
         return;
-      case 'board-described':
-      case 'backup-pinned':
-      case 'backup-pulled':
-      case 'backup-imported':
-      case 'backup-removed':
-      case 'backup-released':
-        this.#options.onMark?.(message);
-        return;
       case 'end':
         this.#status = message.status;
         this.#stdin.end();
         return;
       default:
-        await this.#options.onMessage(received);
+        if (isMark(message)) this.#options.onMark?.(message);
+        else await this.#options.onMessage(received);
     }
   }
 

@@ -5,7 +5,7 @@ import { EspdError, toEspdError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { StartCommand } from './command-jobs.ts';
 import { CommandProcess, type PortKeeper, type RelayCommand } from './command-process.ts';
-import type { Begin, FromCommand, ProgressMessage } from './contract/session-messages.ts';
+import type { Begin, FromCommand, MarkMessage, ProgressMessage } from './contract/session-messages.ts';
 import type { StartReading } from './readings.ts';
 
 export interface CommandStarterParts {
@@ -13,6 +13,7 @@ export interface CommandStarterParts {
   readonly ports: PortKeeper;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly onMark?: (mark: MarkMessage) => void;
 }
 
 const NO_STREAM = { isTTY: false, columns: null, rows: null };

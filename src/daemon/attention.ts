@@ -77,6 +77,9 @@ export class AttentionList {
         // The board answers, and is as it should be.
         this.#list = this.#list.filter(({ about, mac }) => about !== 'board' || mac !== event.mac);
         return;
+      case 'board-restored':
+        this.#list = this.#list.filter(({ mac, error }) => error.code !== 'half-restored' || mac !== event.mac);
+        return;
       default:
     }
   }

@@ -19,8 +19,10 @@ import type { LineMemories } from '../transfer/line-memory.ts';
 import type { ReaderMemories } from '../transfer/reader-memory.ts';
 import { type LinkOpener, type Progress, type SessionResult, stuckError } from '../transfer/session.ts';
 import type { JobNumbers } from './job-numbers.ts';
-import type { EventBody, FirmwareFacts, JobCause } from './event-types.ts';
+import { backupEvents } from './backup-events.ts';
+import type { EventBody, JobCause } from './event-types.ts';
 import { runBackupJob } from './job.ts';
+import { stopping } from './port-errors.ts';
 import { JobQueue } from './queue.ts';
 
 /** How jobs speak to boards; may change while some run, which keep theirs. */
@@ -190,7 +192,7 @@ export class BoardJobs {
   /** Ends all jobs; resolves when they have ended. */
   async close(): Promise<void> {
     const closed = this.#queue.close();
-    for (const job of this.#jobs.values()) job.abort.abort();
+    for (const job of this.#jobs.values()) job.abort.abort(stopping());
     await closed;
     for (const job of [...this.#jobs.values()]) this.#end(job);
   }
@@ -277,30 +279,8 @@ export class BoardJobs {
 
   #tellSuccess({ id: job, port }: OwnJob, result: SessionResult<BackupOutcome>): void {
     const { emit } = this.#parts;
-    const { backup, before, isFirst, transfer, unchanged } = result.value;
-    const { mac, id, manifest } = backup;
-    const { sizeBytes, aliasedAtBytes } = manifest.flash;
-    const firmware = firmwareOf(backup);
-    const kept = {
-      ...{ job, port: port.address, mac, id, chip: manifest.chip.name, sizeBytes, firmware },
-      flashBytesRead: transfer.flashBytesRead,
-      wireBytes: result.wireBytes,
-      seconds: result.seconds,
-      retries: transfer.retries,
-      baudRate: transfer.baudRate,
-    };
-    if (unchanged) emit({ type: 'backup-unchanged', ...kept });
-    else emit({ type: 'backup-kept', ...kept, aliasedAtBytes });
-    if (isFirst && !unchanged) emit({ type: 'new-board', port: port.address, mac, chip: manifest.chip.name, id });
-    const was = before === null ? null : firmwareOf(before);
-    if (!unchanged && before !== null && !isSameFirmware(was, firmware)) {
-      emit({ type: 'firmware-changed', port: port.address, mac, id, before: was, now: firmware });
-    }
-    // The backup is kept, and yet the board's owner has an outage.
-    if (result.left === 'stuck') {
-      emit({ type: 'board-stuck', port: port.address, mac, error: stuckError(port).toJSON() });
-    }
-    emit({ type: 'job-done', job, kind: 'backup', port: port.address, mac });
+    for (const event of backupEvents(port, job, result)) emit(event);
+    emit({ type: 'job-done', job, kind: 'backup', port: port.address, mac: result.value.backup.mac });
   }
 
   #end(job: OwnJob): void {
@@ -323,15 +303,6 @@ function causeOf({ isAfterRelease, isRound, request, retry }: Visit): JobCause {
   if (isAfterRelease === true) return 'after-release';
   if (isRound === true) return 'round';
   return retry === undefined ? 'plug-in' : 'retry';
-}
-
-function firmwareOf({ manifest }: BackupOutcome['backup']): FirmwareFacts | null {
-  const { firmware } = manifest.contents;
-  return firmware === null ? null : { name: firmware.name, version: firmware.version };
-}
-
-function isSameFirmware(one: FirmwareFacts | null, other: FirmwareFacts | null): boolean {
-  return one?.name === other?.name && one?.version === other?.version;
 }
 
 function promiseWithResolver<T>(): { promise: Promise<T>; resolve: (value: T) => void } {

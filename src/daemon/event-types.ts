@@ -38,7 +38,8 @@ export interface FirmwareFacts {
 }
 
 export interface KeptBackup {
-  readonly job: number;
+  /** Null where a command that went through the service has made it. */
+  readonly job: number | null;
   readonly port: string;
   readonly mac: Mac;
   /** Backup id. */
@@ -183,6 +184,14 @@ interface EventFacts {
     readonly error: EventError | null;
   };
   'half-restored': { readonly port: string; readonly mac: Mac | null; readonly error: EventError };
+  /** The backup `id` of board `from` is on the board now, by the chip's digests. `sectors`: how many had to be written. */
+  'board-restored': {
+    readonly port: string;
+    readonly mac: Mac;
+    readonly from: Mac;
+    readonly id: string;
+    readonly sectors: number;
+  };
 
   /** `isDamage` false: it could not be read, and nothing is known of it. */
   'archive-damaged': {

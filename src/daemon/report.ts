@@ -147,6 +147,12 @@ function linesOf(event: ServiceEvent): Line[] {
       const fields = { port, mac: mac ?? undefined, verdict, code: error?.code, reason: error?.message };
       return [line(verdict === 'fail' ? 'error' : 'info', 'One of many boards is done', fields)];
     }
+    case 'board-restored': {
+      const { port, mac, from, id, sectors } = event;
+      return [line('info', 'Restored and verified', { port, mac, id, from: from === mac ? undefined : from, sectors })];
+    }
+    case 'half-restored':
+      return [line('warn', event.error.message, errorFields(event, event.error))];
     case 'board-stuck':
       return [line('error', event.error.message, errorFields(event, event.error))];
     case 'board-missing':
@@ -286,7 +292,7 @@ function keptLines(event: EventOf<'backup-kept'>): Line[] {
   return [...lines, line('warn', 'The flash repeats itself: it is smaller than it claims', fields)];
 }
 
-function failureLines({ port, mac, error, failure, isNews, retryInMs }: EventOf<'job-failed'>): Line[] {
+function failureLines({ kind, port, mac, error, failure, isNews, retryInMs }: EventOf<'job-failed'>): Line[] {
   if (!isNews) {
     const fields = { port: port ?? undefined, code: error.code };
     return retryInMs === null
@@ -297,13 +303,22 @@ function failureLines({ port, mac, error, failure, isNews, retryInMs }: EventOf<
   const fields = { ...errorFields({ port, mac }, error), ...next };
   switch (failure) {
     case 'stopped':
-      return [line('info', 'Stopped in the middle of a job; nothing incomplete was kept', fields)];
+      return [
+        line(
+          'info',
+          kind === 'backup'
+            ? 'Stopped in the middle of a job; nothing incomplete was kept'
+            : 'Stopped in the middle of a job',
+          fields,
+        ),
+      ];
     case 'silent':
       return [
         line('info', error.message, retryInMs === null ? { ...fields, note: `left alone ${untilWhen(port)}` } : fields),
       ];
     case 'passing':
-      return [line('warn', error.message, fields)];
+      // An event of its own tells it.
+      return error.code === 'half-restored' ? [] : [line('warn', error.message, fields)];
     case 'fault':
       return [line('error', error.message, fields)];
   }

@@ -120,9 +120,17 @@ export class Station {
       isStopping: this.#isStopping,
       ports: [...this.#ports.values()],
       jobs: [...this.#jobs.values()],
-      attention: [...this.#attention.all, ...[...this.#ports.values()].flatMap(attentionOf)],
+      attention: this.#allAttention,
       counters: { backups: this.#backups, unchanged: this.#unchanged, failures: this.#failures },
     };
+  }
+
+  /** What a port says of its board is told once. */
+  get #allAttention(): readonly Attention[] {
+    const ofPorts = [...this.#ports.values()].flatMap(attentionOf);
+    const isAtPort = ({ port, error }: Attention) =>
+      ofPorts.some((other) => other.port === port && other.error.message === error.message);
+    return [...this.#attention.all.filter((one) => !isAtPort(one)), ...ofPorts];
   }
 
   job(id: number): JobView | undefined {
@@ -204,6 +212,14 @@ export class Station {
         this.#change(port, chip !== null || !isSame ? { mac, chip } : { mac });
         return;
       }
+      case 'half-restored':
+        this.#changeIdle(event.port, { state: 'failed', since: at, error: event.error, retryAt: null });
+        return;
+      case 'board-restored': {
+        const { port, mac } = event;
+        this.#changeIdle(port, { state: 'done', since: at, error: null, retryAt: null, mac, result: null });
+        return;
+      }
       default:
     }
   }
@@ -244,8 +260,13 @@ export class Station {
         else this.#backups++;
         const { id, seconds, wireBytes, flashBytesRead } = event;
         const result = { id, unchanged, seconds, wireBytes, flashBytesRead };
+        const board = { result, mac: event.mac, chip: event.chip };
+        if (event.job === null) {
+          this.#changeIdle(event.port, { ...board, state: 'done', since: at, error: null, retryAt: null });
+          return;
+        }
         this.#changeJob(event.job, { result, mac: event.mac });
-        this.#changeAt(event, { result, mac: event.mac, chip: event.chip });
+        this.#changeAt({ port: event.port, job: event.job }, board);
         return;
       }
       case 'job-failed': {
@@ -319,6 +340,12 @@ export class Station {
     if (port === null) return;
     const view = this.#ports.get(port);
     if (view?.job === job && view.state !== 'held') this.#change(port, change);
+  }
+
+  /** What a command has done there; not where a job works, or somebody has it. */
+  #changeIdle(port: string, change: Partial<PortView>): void {
+    const view = this.#ports.get(port);
+    if (view?.job === null && view.state !== 'held') this.#change(port, change);
   }
 
   #changeJob(id: number, change: Partial<JobView>): void {

@@ -83,6 +83,11 @@ export class BoardBook {
       case 'half-restored':
         if (event.mac !== null) this.#failed(event.mac, event.error);
         return;
+      case 'board-restored': {
+        const board = this.#boards.get(event.mac);
+        if (board?.problem?.code === 'half-restored') this.#put({ ...board, problem: null });
+        return;
+      }
       case 'board-described':
         this.#described(event.mac, event.label);
         return;

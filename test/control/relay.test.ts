@@ -147,6 +147,44 @@ describe('a command that the daemon does', () => {
     }
   });
 
+  test('what it has done to a board is told to the daemon: a backup, a restore, one that was broken off', async (t) => {
+    const marks: MarkMessage[] = [];
+    const { device, relayed } = await sceneOf(t, { onMark: (mark) => marks.push(mark) });
+    const port = device.address;
+    const told = () => marks.splice(0).map((mark) => mark.type);
+    await relayed(['backup', '--port', port]);
+    const [made] = marks.filter((mark) => mark.type === 'backup-kept');
+    assert.deepEqual([made?.job, made?.port, made?.mac, made?.chip], [null, port, MAC, 'ESP8266EX']);
+    const [first] = marks.filter((mark) => mark.type === 'new-board').map(({ id }) => id);
+    assert.deepEqual(told(), ['backup-kept', 'new-board']);
+    await relayed(['backup', '--port', port]);
+    assert.deepEqual(told(), ['backup-unchanged']);
+    for (const offset of [0x20000, 0x40000, 0x60000]) change(device, offset);
+    const restore = ['restore', '--mac', MAC, '--port', port, '--yes'];
+    await relayed([...restore, '--dry-run']);
+    assert.deepEqual(told(), []);
+    await relayed(restore);
+    assert.deepEqual(marks, [{ type: 'board-restored', port, mac: MAC, from: MAC, id: first, sectors: 3 }]);
+    told();
+    for (const offset of [0x20000, 0x40000, 0x60000]) change(device, offset);
+    const interruption = new AbortController();
+    const erase = device.board.flash.erase.bind(device.board.flash);
+    device.board.flash.erase = (...args) => {
+      interruption.abort();
+      erase(...args);
+    };
+    assert.equal((await relayed(restore, { signal: interruption.signal })).status, 130);
+    device.board.flash.erase = erase;
+    const [mark] = marks;
+    assert.equal(mark?.type, 'half-restored');
+    assert.match(mark.error.message, /is half restored to/);
+    assert.match(mark.error.hint, new RegExp(`^Finish with: espd restore --mac ${MAC} --at ${first}`));
+    assert.deepEqual(told(), ['half-restored']);
+    assert.equal(device.board.mode, 'app');
+    assert.equal((await relayed(restore)).status, 0);
+    assert.deepEqual(told(), ['board-restored']);
+  });
+
   test('wrong usage is told without the daemon', async (t) => {
     const { server, relayed } = await sceneOf(t);
     checkError(await relayed(['list', '--bogus']), 'usage');

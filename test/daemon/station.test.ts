@@ -7,6 +7,7 @@ import type { Mac } from '../../src/mac.ts';
 
 const MAC = '50:02:91:c3:37:a5' as Mac;
 const PORT = '/dev/ttyUSB0';
+const ERROR_HALF = { code: 'half-restored', message: 'It is half restored', hint: 'Finish it' } as const;
 const ERROR = { code: 'no-answer', message: 'Nothing answers', hint: '' } as const;
 
 function stationOf(...bodies: EventBody[]): Station {
@@ -39,6 +40,48 @@ const kept = (job: number): EventBody => ({
 });
 
 describe('the state of the station', () => {
+  const half: EventBody = {
+    ...{ type: 'half-restored', port: PORT, mac: MAC },
+    error: ERROR_HALF,
+  };
+  const held: EventBody = { type: 'port-held', port: PORT, by: 'espd restore', until: null };
+  const released: EventBody = { type: 'port-released', port: PORT, by: 'espd restore' };
+  const restored: EventBody = { type: 'board-restored', port: PORT, mac: MAC, from: MAC, id: 'x', sectors: 3 };
+  const done = [attached, queued(1), started(1), kept(1), ended(1, 'done')];
+
+  it('does not say DONE of a board that a command has left half restored, until one has finished it', () => {
+    const { ports, attention } = stationOf(...done, held, released, half).view;
+    assert.deepEqual([ports[0]?.state, ports[0]?.error?.code], ['failed', 'half-restored']);
+    // Once, although it is of the board as well as of the port.
+    assert.deepEqual(
+      attention.map(({ error }) => error.message),
+      ['It is half restored'],
+    );
+    const finished = stationOf(...done, held, released, half, held, released, restored).view;
+    assert.deepEqual([finished.ports[0]?.state, finished.ports[0]?.error, finished.attention], ['done', null, []]);
+    // Of a board that is gone meanwhile, the board itself is told of.
+    const gone = stationOf(...done, held, released, half, { type: 'port-detached', port: PORT }).view;
+    assert.deepEqual([gone.ports, gone.attention.map(({ about, mac }) => [about, mac])], [[], [['board', MAC]]]);
+  });
+
+  it('tells of a half restored board that a job has found, once', () => {
+    const job: EventBody = {
+      ...{ type: 'job-failed', job: 2, kind: 'backup', port: PORT, mac: MAC, error: ERROR_HALF },
+      ...{ failure: 'passing', isNews: true, retryInMs: null },
+    };
+    const { attention, ports } = stationOf(...done, queued(2), started(2), job, half, ended(2, 'failed')).view;
+    assert.deepEqual([attention.length, ports[0]?.state], [1, 'failed']);
+  });
+
+  it('takes what a command has backed up for the last result of its port, unless somebody has the port', () => {
+    const made: EventBody = { ...kept(1), job: null } as EventBody;
+    const { ports, counters } = stationOf(attached, held, released, made).view;
+    assert.deepEqual([ports[0]?.state, ports[0]?.mac, ports[0]?.result?.id], ['done', MAC, 'x']);
+    assert.equal(counters.backups, 1);
+    assert.equal(stationOf(attached, held, released, held, made).view.ports[0]?.state, 'held');
+    assert.equal(stationOf(attached, queued(1), started(1), made).view.ports[0]?.state, 'working');
+  });
+
   it('follows a job from its queue to its end', () => {
     const states = [attached, queued(1), started(1), kept(1), ended(1, 'done')].map((_, index, all) => {
       const [port] = stationOf(...all.slice(0, index + 1)).view.ports;

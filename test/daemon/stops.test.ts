@@ -32,6 +32,8 @@ interface Case {
   readonly shop: Workshop;
   readonly device: BoardDevice;
   readonly job: number;
+  /** Of the plug-in that the job is about. */
+  readonly plugKey: string;
 }
 
 /**
@@ -41,8 +43,15 @@ interface Case {
 interface Way {
   readonly act: (bench: Case) => unknown;
   readonly ends: boolean;
-  /** Gives the port back, or makes the daemon want the board again. */
-  readonly afterwards?: (bench: Case) => void | Promise<void>;
+  /** What the job says that has ended by it. */
+  readonly says?: RegExp;
+  /** Gives the port back, or makes the daemon want the board again: that daemon, or another one with its board. */
+  readonly afterwards?: (bench: Case, t: TestContext) => Promise<Successor | void> | void;
+}
+
+interface Successor {
+  readonly shop: Workshop;
+  readonly device: BoardDevice;
 }
 
 const by = 'Ada';
@@ -51,6 +60,7 @@ const taken = new WeakMap<Workshop, Promise<TakenPort>>();
 function take(now: boolean): Way {
   return {
     ends: now,
+    ...(now && { says: /^\/dev\/ttyUSB0 was asked for by Ada$/ }),
     act: ({ shop, device }) => {
       taken.set(shop, shop.daemon.take(device.address, { by, now }));
     },
@@ -70,6 +80,7 @@ const deny = { rules: { allow: [], deny: [{ path: '/dev/ttyUSB0' }] } };
 const WAYS: Readonly<Record<string, Way>> = {
   'a cancel': {
     ends: true,
+    says: /^The job was cancelled$/,
     act: ({ shop, job }) => assert.equal(shop.daemon.cancel(job), true),
     afterwards: ({ shop, device }) =>
       void shop.daemon.requestBackup({ port: device.address }, { full: false, allowHalfRestored: false }),
@@ -86,7 +97,20 @@ const WAYS: Readonly<Record<string, Way>> = {
     act: ({ shop }) => shop.apply({ ...deny, parallel: 1 }),
     afterwards: ({ shop }) => shop.apply({ parallel: 1 }),
   },
-  SIGTERM: { ends: true, act: ({ shop }) => shop.daemon.stop() },
+  SIGTERM: { ends: true, says: /^The daemon is stopping$/, act: ({ shop }) => shop.daemon.stop() },
+  'an upgrade': {
+    ends: true,
+    says: /^The daemon is stopping$/,
+    act: ({ shop }) => shop.daemon.stop(),
+    // Nobody has touched the board meanwhile: the new daemon finds it plugged in, behind its bridge.
+    afterwards: async ({ shop: before, device, plugKey }, t) => {
+      const shop = await Workshop.open(t, { root: before.archive.root });
+      const again = { ...shop.board({ line: PACED, content: device.board.flash.snapshot() }), plugKey };
+      shop.present.push(again);
+      await shop.daemon.start();
+      return { shop, device: again };
+    },
+  },
 };
 
 /** A board whose newest backup is an older state of it: so there is something to ask, and to read. */
@@ -123,7 +147,8 @@ async function actIn(phase: string, way: Way, { shop, device }: { shop: Workshop
   }
   const jobOf = () => shop.daemon.jobs.find(({ port }) => port.address === device.address)?.id;
   const act = async (job: number) => {
-    const bench = { shop, device, job };
+    const plugKey = shop.daemon.jobs.find(({ id }) => id === job)!.port.key;
+    const bench = { shop, device, job, plugKey };
     await way.act(bench);
     return bench;
   };
@@ -164,23 +189,27 @@ for (const phase of ['waiting', ...Object.keys(PHASES), 'keeping']) {
         else assert.equal(result, way.ends ? 'failed' : 'done');
         const told = shop.eventsOf('job-failed').filter(({ job }) => job === bench.job);
         assert.deepEqual([...new Set(told.map(({ error }) => error.code))], result === 'failed' ? ['interrupted'] : []);
+        for (const { error } of told) assert.match(error.message, way.says ?? assert.fail('nothing should end it'));
         const { backups, problems } = await shop.history(device.board);
         assert.deepEqual(problems, []);
         const before = phase === 'confirming' ? 0 : 1;
         assert.ok(backups.length >= before && backups.length <= before + 1, `${backups.length} backups`);
         if (way.afterwards === undefined) return;
-        await way.afterwards(bench);
+        const next = (await way.afterwards(bench, t)) ?? { shop, device };
         // By then, or by what it is owed, all that is on the board is in the archive.
-        const isIdle = () => shop.daemon.jobs.length === 0 && shop.openLinks === 0;
-        await shop.until(isIdle, 'an idle daemon');
-        await shop.pass(1000);
-        const latest = await shop.archive.latest((await shop.history(device.board)).mac);
+        const isIdle = () => next.shop.daemon.jobs.length === 0 && next.shop.openLinks === 0;
+        await next.shop.until(isIdle, 'an idle daemon');
+        await next.shop.pass(1000);
+        const latest = await next.shop.archive.latest((await next.shop.history(next.device.board)).mac);
         assert.ok(latest.backup !== undefined);
-        const image = await shop.archive.openImage(latest.backup);
+        const image = await next.shop.archive.openImage(latest.backup);
         const stored = await image.read(0, image.sizeBytes).finally(() => image.close());
-        assert.ok(stored.equals(device.board.flash.snapshot()), 'what is archived is what is on the board');
-        assert.equal(device.board.mode, 'app');
-        assert.deepEqual(shop.daemon.holds, []);
+        assert.ok(stored.equals(next.device.board.flash.snapshot()), 'what is archived is what is on the board');
+        assert.equal(next.device.board.mode, 'app');
+        assert.deepEqual(next.shop.daemon.holds, []);
+        // All had been read, and none of it is read again.
+        const kept = next.shop.eventsOf('backup-kept').filter(({ mac }) => mac === latest.backup?.mac);
+        if (phase === 'confirming' && way.ends) assert.equal(kept.at(-1)?.flashBytesRead, 0);
       });
     }
   });

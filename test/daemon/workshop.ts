@@ -42,6 +42,8 @@ export interface Device {
   /** Of a remote. */
   readonly name?: string;
   readonly board?: SimulatedBoard;
+  /** Of a plug-in that another workshop has seen: it was not unplugged since. */
+  readonly plugKey?: string;
 }
 
 export interface BoardDevice extends Device {
@@ -239,7 +241,7 @@ export class Workshop {
   plug(device: Device, { existing = false, address = device.address } = {}): PortInfo {
     const port: PortInfo = {
       address,
-      key: `${address} plug ${++this.#plugs}`,
+      key: device.plugKey ?? `${address} plug ${++this.#plugs}`,
       usb: device.usb,
       fromFolder: device.fromFolder ?? false,
       ...(device.name !== undefined && { name: device.name, aliases: [device.name] }),

@@ -27,7 +27,7 @@ test('signs of roff are printed as they are', () => {
     text,
     [
       String.raw`.TH "MADE\-UP" "1" "" "espd 1" "espd"`,
-      ...['.nh', '.ad l', '.SH "NAME"', '.PP', String.raw`made\-up \- a page`],
+      ...['.nh', '.ad l', '.SH "NAME"', String.raw`made\-up \- a page`],
       ...['.PP', String.raw`\&.so /etc/passwd`, String.raw`\&`, String.raw`\&.br`, String.raw`\(aqbr`],
       ...['.PP', '.RS 4', '.nf', String.raw`\&.SH not a heading`, String.raw`\&`, '  two blanks', '.fi', '.RE'],
       ...['.TP', String.raw`\fB\-\-json\fR \fIFILE\fR`, 'what it is'],
@@ -77,7 +77,7 @@ test('keys of the config: every one, with what it may hold and its default', () 
   const text = renderManPage(configPage(schema), 'espd 1');
   assert.match(
     text,
-    /\.SS "part"\n\.PP\nA part\.\n\.TP\n\\fBpart\.number\\fR \(number from 1 to 64; default 8\)\nSo many\./,
+    /\.SS "part"\nA part\.\n\.TP\n\\fBpart\.number\\fR \(number from 1 to 64; default 8\)\nSo many\./,
   );
   assert.match(text, /\\fBpart\.list\\fR \(list of groups of keys; default \[\]\)\n/);
   assert.match(text, /\\fBpart\.list\[\]\.id\\fR \(text\)\n/);
@@ -90,6 +90,9 @@ test('keys of the config: every one, with what it may hold and its default', () 
 test('there is a page for each command, with each of its options', () => {
   const { man } = generatedFiles();
   const pageOf = (name: string) => man.find((each) => each.name === name)?.text ?? assert.fail(`no page ${name}`);
+  // mandoc warns of a paragraph that is begun where one has begun.
+  for (const { name, text } of man) assert.doesNotMatch(text, /^\.S[HS] .*\n\.PP$/m, name);
+  assert.match(pageOf('espd.1'), /ESPD_SOCKET/);
   for (const option of ['\\-\\-port', '\\-\\-full', '\\-\\-output'])
     assert.ok(pageOf('espd-backup.1').includes(option));
   assert.match(pageOf('espd-restore.1'), /\.SH "NOTES"\n/);

@@ -261,7 +261,7 @@ const CHANGES_A_ROW: Readonly<Record<EventType, boolean>> = {
   ...{ 'backup-kept': true, 'backup-unchanged': true, 'new-board': true },
   ...{ 'board-described': true, 'backup-imported': true, 'backup-removed': true },
   ...{ 'backup-pulled': true, 'backup-pushed': true, 'backup-released': true },
-  ...{ 'store-removed': true, 'half-restored': true, 'clone-done': true },
+  ...{ 'store-removed': true, 'half-restored': true, 'board-restored': true, 'clone-done': true },
   ...{ 'stations-heard': true, 'store-compared': true, pruned: true },
   ...{ 'archive-damaged': true, 'archive-verified': true, 'job-done': true },
   ...{ 'job-failed': true },

@@ -19,6 +19,8 @@ function textOf(event: ServiceEvent): string | undefined {
       return `${event.port}  ${event.mac}  DONE: backed up as ${event.id}`;
     case 'backup-unchanged':
       return `${event.port}  ${event.mac}  DONE: unchanged since ${event.id}`;
+    case 'board-restored':
+      return `${event.port}  ${event.mac}  DONE: restored, ${event.id}`;
     case 'job-failed':
       if (!event.isNews || event.failure === 'stopped') return undefined;
       return `${event.port ?? event.kind}  FAILED: ${event.error.message} (${event.error.code})`;

@@ -140,8 +140,21 @@ const toPersonSchemas = [
 
 const mac = z.string().refine((text): text is Mac => parseMac(text) === text);
 const aboutText = z.string().max(4096).nullable();
-/** What a command has noted of a board or a backup, as the daemon's event of that name tells it to others. */
+const errorMark = { port: name, error: errorSchema };
+const firmware = z.object({ name, version: name.nullable() }).nullable();
+const kept = {
+  ...{ job: z.null(), port: name, mac, id: name, chip: name, sizeBytes: size, flashBytesRead: size, wireBytes: size },
+  ...{ seconds: z.number().min(0), retries: size, baudRate: size.nullable(), firmware },
+};
+/** What a command has done to a board or a backup, or noted of it, as the daemon's event of that name tells it to others. */
 const markSchemas = [
+  z.object({ type: z.literal('backup-kept'), ...kept, aliasedAtBytes: size.nullable() }),
+  z.object({ type: z.literal('backup-unchanged'), ...kept }),
+  z.object({ type: z.literal('new-board'), port: name, mac, chip: name, id: name }),
+  z.object({ type: z.literal('firmware-changed'), port: name, mac, id: name, before: firmware, now: firmware }),
+  z.object({ type: z.literal('board-restored'), port: name, mac, from: mac, id: name, sectors: size }),
+  z.object({ type: z.literal('half-restored'), mac, ...errorMark }),
+  z.object({ type: z.literal('board-stuck'), mac, ...errorMark }),
   z.object({ type: z.literal('board-described'), mac, label: aboutText, note: aboutText, group: aboutText }),
   z.object({ type: z.literal('backup-pinned'), mac, id: name, pinned: z.boolean() }),
   z.object({ type: z.literal('backup-imported'), mac, id: name }),
@@ -197,6 +210,13 @@ export type PortPurpose = Extract<FromCommand, { type: 'port' }>['purpose'];
 export type ProgressMessage = Extract<FromCommand, { type: 'progress' }>;
 export type MarkMessage = z.output<(typeof markSchemas)[number]>;
 export type FileReply = Extract<FromPerson, { type: 'file-reply' }>;
+
+const MARKS: ReadonlySet<string> = new Set(markSchemas.map(({ shape }) => shape.type.value));
+
+/** Whether a message is for everybody who follows the daemon's events. */
+export function isMark(message: FromCommand): message is MarkMessage {
+  return MARKS.has(message.type);
+}
 
 /** One line with its newline. */
 export function encodeMessage(message: ToCommand | FromCommand): string {
