@@ -144,6 +144,7 @@ function printOutcome({ out }: CommandContext, { identity, result }: Outcome<Bac
   );
   if (chipChange !== null) out.note(`  ${chipChangeText(chipChange)}`);
   if (backup.manifest.flash.sizeFrom === 'person') out.note(`  ${SIZE_TOLD}`);
-  if (transfer.loader === 'rom' && transfer.flashBytesRead > 0) out.note('  read through the ROM: the flasher stub did not run');
+  if (transfer.loader === 'rom' && transfer.flashBytesRead > 0)
+    out.note('  read through the ROM: the flasher stub did not run');
   out.line(dim(`  ${backup.path}`));
 }

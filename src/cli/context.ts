@@ -73,13 +73,12 @@ export async function openContext(
 ): Promise<CommandContext> {
   const { service } = host;
   const { config: path, archive: archivePath } = service?.options ?? options;
-  const load = (timeLimitMs?: number) =>
-    loadConfig({
-      path,
-      timeLimitMs,
-      env: host.env,
-      overrides: archivePath === undefined ? {} : { archive: { path: archivePath } },
-    });
+  const overrides = {
+    ...(archivePath !== undefined && { archive: { path: archivePath } }),
+    // Of a daemon that loads its config again, too.
+    ...(options.logLevel !== undefined && { log: { level: options.logLevel } }),
+  };
+  const load = (timeLimitMs?: number) => loadConfig({ path, timeLimitMs, env: host.env, overrides });
   const loaded = await load();
   const { config } = loaded;
   const log = createLogger({

@@ -74,7 +74,8 @@ interface CommandJob {
   /** Undefined where it is not for many boards. */
   readonly clones: CloneResults | undefined;
   hasEnded: boolean;
-  isCancelled: boolean;
+  /** What it was ended by; undefined where nobody wanted that. */
+  endedBy: string | undefined;
 }
 
 /** At once: each is a process with some 70 MB. */
@@ -100,7 +101,9 @@ export class CommandJobs {
     const { args, kind, mac, port } = await commandOf(request, archive);
     const line = args.join('\0');
     // Two who want the same backup fetched wait for one that fetches it.
-    const same = [...this.#jobs.values()].find((job) => !job.hasEnded && !job.isCancelled && job.line === line);
+    const same = [...this.#jobs.values()].find(
+      (job) => !job.hasEnded && job.endedBy === undefined && job.line === line,
+    );
     if (kind === 'pull' && same !== undefined) return same.id;
     const running = [...this.#jobs.values()].filter(({ hasEnded }) => !hasEnded).length;
     if (running >= MOST_RUNNING) {
@@ -119,7 +122,7 @@ export class CommandJobs {
         document: null,
       },
       clones: 'many' in request && request.many ? new CloneResults() : undefined,
-      ...{ hasEnded: false, isCancelled: false },
+      ...{ hasEnded: false, endedBy: undefined },
     };
     this.#jobs.set(job.id, job);
     this.#forgetOld();
@@ -149,10 +152,10 @@ export class CommandJobs {
   }
 
   /** False where no such job runs. */
-  cancel(id: number): boolean {
+  cancel(id: number, why = 'The job was cancelled'): boolean {
     const job = this.#jobs.get(id);
     if (job?.run === undefined || job.hasEnded) return false;
-    job.isCancelled = true;
+    job.endedBy ??= why;
     job.run.interrupt();
     return true;
   }
@@ -160,7 +163,7 @@ export class CommandJobs {
   /** Ends all of them; resolves when they have ended. */
   async close(): Promise<void> {
     const running = [...this.#jobs.values()].filter(({ hasEnded }) => !hasEnded);
-    for (const { id } of running) this.cancel(id);
+    for (const { id } of running) this.cancel(id, 'The daemon is stopping');
     await Promise.all(running.flatMap(({ run }) => run?.ended ?? []));
   }
 
@@ -219,8 +222,14 @@ export class CommandJobs {
     if (status === 0) {
       emit({ type: 'job-done', job: id, kind, port, mac });
     } else {
-      const error = fault?.toJSON() ?? errorIn(job.document) ?? unknownError(status);
-      const failure = job.isCancelled || error.code === 'interrupted' ? 'stopped' : 'fault';
+      const nothing = job.endedBy === undefined ? unknownError(status) : stoppedError(job.endedBy);
+      const told = fault?.toJSON() ?? errorIn(job.document) ?? nothing;
+      const isStopped = job.endedBy !== undefined || told.code === 'interrupted';
+      const failure = isStopped ? 'stopped' : 'fault';
+      const error =
+        told.code === 'interrupted'
+          ? { ...told, message: job.endedBy ?? told.message, hint: finishIn(job.document) ?? told.hint }
+          : told;
       emit({
         ...{ type: 'job-failed', job: id, kind, port, mac, error, failure },
         ...{ isNews: true, retryInMs: null },
@@ -244,6 +253,17 @@ function errorIn(document: unknown): ReturnType<EspdError['toJSON']> | undefined
   return typeof error === 'object' && error !== null && 'code' in error
     ? (error as ReturnType<EspdError['toJSON']>)
     : undefined;
+}
+
+/** Of a restore that has left its board in the middle: what finishes it. */
+function finishIn(document: unknown): string | undefined {
+  if (typeof document !== 'object' || document === null || !('halfRestored' in document)) return undefined;
+  const half = document.halfRestored as { readonly finish?: unknown } | null;
+  return typeof half?.finish === 'string' ? `The board is half restored. Finish with: ${half.finish}` : undefined;
+}
+
+function stoppedError(by: string): ReturnType<EspdError['toJSON']> {
+  return new EspdError('interrupted', by).toJSON();
 }
 
 function unknownError(status: number | undefined): ReturnType<EspdError['toJSON']> {

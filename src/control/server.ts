@@ -150,11 +150,12 @@ function send(
 async function readBody(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
+  const tooLong = () => new HttpError(413, `The body is longer than ${MAX_BODY_BYTES} bytes`);
+  // Whoever announces too much is told so at once.
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY_BYTES) throw tooLong();
   for await (const chunk of request as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
-    if (sizeBytes > MAX_BODY_BYTES) {
-      throw new HttpError(413, `The body is longer than ${MAX_BODY_BYTES} bytes`);
-    }
+    if (sizeBytes > MAX_BODY_BYTES) throw tooLong();
     chunks.push(chunk);
   }
   if (sizeBytes === 0) return undefined;

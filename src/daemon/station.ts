@@ -202,8 +202,11 @@ export class Station {
       }
       case 'port-released': {
         const before = this.#ports.get(event.port);
-        const state = before?.result === null || before === undefined ? 'idle' : 'done';
-        this.#change(event.port, { ...NOTHING, state, since: at });
+        const half = this.#attention.all.find(
+          ({ mac, error }) => error.code === 'half-restored' && mac !== null && mac === before?.mac,
+        );
+        const state = half !== undefined ? 'failed' : before?.result === null || before === undefined ? 'idle' : 'done';
+        this.#change(event.port, { ...NOTHING, state, since: at, error: half?.error ?? null });
         return;
       }
       case 'identified': {

@@ -133,7 +133,7 @@ export class Timing {
     const ageMs = clock.date().getTime() - seenAtMs;
     // From the future: a clock was wrong.
     if (ageMs < 0 || ageMs >= dueMs) return null;
-    return `Its last backup or look is younger than ${Math.round(dueMs / 60_000)} min (watch.due)`;
+    return `Its last backup or look is younger than ${spanText(dueMs)} (watch.due)`;
   }
 
   /** Null = whoever asks is not kept waiting. */
@@ -152,4 +152,11 @@ function lastSeenMs(history: Awaited<ReturnType<Archive['history']>>): number {
   if (history.halfRestored !== null) return -Infinity;
   const backups = history.backups.map(({ id }) => idToDate(id)?.getTime() ?? -Infinity);
   return Math.max(-Infinity, ...backups, ...history.sightings.map(({ at }) => Date.parse(at)));
+}
+
+/** As it is written in the config: `12 h`. */
+function spanText(spanMs: number): string {
+  const minutes = Math.round(spanMs / 60_000);
+  if (minutes % 1440 === 0) return `${minutes / 1440} d`;
+  return minutes % 60 === 0 ? `${minutes / 60} h` : `${minutes} min`;
 }

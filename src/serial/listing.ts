@@ -46,7 +46,25 @@ export type PortLister = () => Promise<PortInfo[]>;
  * `udevadm info -e` takes tens of milliseconds, on a machine under load seconds; a board that comes and goes by itself
  * is to be noticed sooner than that. Where sysfs has told the ports already, little is lost without it.
  */
-const SERIAL_LIST_TIMEOUT_MS = { withSysfs: 1000, alone: 5000 } as const;
+const SERIAL_LIST_LIMIT = {
+  withSysfs: { timeoutMs: 1000, isMissed: false },
+  alone: { timeoutMs: 5000, isMissed: true },
+} as const;
+
+interface SerialListLimit {
+  readonly timeoutMs: number;
+  /** Nothing else tells what it would have told. */
+  readonly isMissed: boolean;
+}
+
+class TooLate extends Error {
+  readonly isMissed: boolean;
+
+  constructor(message: string, isMissed: boolean) {
+    super(message);
+    this.isMissed = isMissed;
+  }
+}
 
 /** The ports that are there now; see {@link createPortLister}. */
 export function listPorts(options: ListingOptions = {}): Promise<PortInfo[]> {
@@ -66,9 +84,13 @@ export function createPortLister(options: ListingOptions = {}): PortLister {
   let mistakesTold: ReadonlySet<string> = new Set();
   let known: { fingerprint: string; ports: PortInfo[] } | undefined;
 
-  async function askSerialPort(timeoutMs: number): Promise<readonly SerialPortFacts[] | undefined> {
+  async function askSerialPort({
+    timeoutMs,
+    isMissed,
+  }: SerialListLimit): Promise<readonly SerialPortFacts[] | undefined> {
+    const tooLate = () => new TooLate(`no answer in ${timeoutMs} ms`, isMissed);
     try {
-      const ports = await withTimeout(clock, timeoutMs, serialList(), () => new Error(`no answer in ${timeoutMs} ms`));
+      const ports = await withTimeout(clock, timeoutMs, serialList(), tooLate);
       complain(SERIAL_LIST);
       return ports;
     } catch (error) {
@@ -79,15 +101,11 @@ export function createPortLister(options: ListingOptions = {}): PortLister {
 
   async function listHardware(): Promise<PortInfo[]> {
     const names = await ttyNames(roots);
-    if (names === undefined) return listWithoutSysfs(roots, await askSerialPort(SERIAL_LIST_TIMEOUT_MS.alone));
+    if (names === undefined) return listWithoutSysfs(roots, await askSerialPort(SERIAL_LIST_LIMIT.alone));
     const candidates = await identify(roots, names.filter(isUsbTtyName));
     const fingerprint = JSON.stringify([names, [...candidates]]);
     if (known?.fingerprint !== fingerprint) {
-      const ports = await listWithSysfs(
-        roots,
-        candidates,
-        (await askSerialPort(SERIAL_LIST_TIMEOUT_MS.withSysfs)) ?? [],
-      );
+      const ports = await listWithSysfs(roots, candidates, (await askSerialPort(SERIAL_LIST_LIMIT.withSysfs)) ?? []);
       known = { fingerprint, ports };
     }
     return known.ports;
@@ -247,8 +265,9 @@ function complainOnce(log: Logger): (part: string, error?: Error) => void {
     if (error === undefined) {
       if (failing.delete(part)) log[before === 'warn' ? 'info' : 'debug'](`Listing ports: ${part} works again`);
     } else if (before === undefined) {
-      // Without udev (a container, a small system) nothing is wrong: sysfs and /dev tell enough.
-      const level = isWithoutUdev(part, error) ? 'debug' : 'warn';
+      // Without udev (a container, a small system), or on a busy machine, nothing is wrong: sysfs and /dev tell enough.
+      const isMinor = isWithoutUdev(part, error) || (error instanceof TooLate && !error.isMissed);
+      const level = isMinor ? 'debug' : 'warn';
       failing.set(part, level);
       log[level](`Listing ports: ${part} fails, going on without`, { reason: error.message });
     }

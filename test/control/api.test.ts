@@ -279,6 +279,14 @@ describe('bad requests', () => {
     }
     const huge = await say(`GET /v1/status HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(40_000)}\r\n\r\n`);
     assert.match(huge, /^HTTP\/1\.1 4/);
+    const announced = await new Promise<string>((resolve) => {
+      const socket = connect(bench.socketPath);
+      socket.on('data', (chunk) => resolve(chunk.toString('latin1')));
+      socket.on('error', () => resolve('')).on('close', () => resolve(''));
+      socket.write('POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n{');
+      t.after(() => socket.destroy());
+    });
+    assert.match(announced, /^HTTP\/1\.1 413 /, 'before all of it has come');
     const full = 'POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{"kind":"backup"}   ';
     for (let cut = 1; cut < full.length; cut += 7) await say(full.slice(0, cut));
     assert.equal((await bench.ask('/v1/status')).status, 200);
@@ -368,6 +376,30 @@ describe('jobs that a process of its own does', () => {
     assert.equal(runs[1]!.interrupted, true);
     await bench.shop.until(() => bench.shop.eventsOf('job-ended').length === 2, 'the end');
     assert.equal((await bench.ask(second.headers.location ?? '')).json['failure'], 'stopped');
+    const third = await bench.ask('/v1/jobs', { method: 'POST', body: { kind: 'verify' } });
+    await bench.ask(third.headers.location ?? '', { method: 'DELETE' });
+    await bench.shop.until(() => bench.shop.eventsOf('job-ended').length === 3, 'the end');
+    assert.equal((await bench.ask(third.headers.location ?? '')).json['failure'], 'stopped');
+  });
+
+  it('a restore that is cancelled says by what, and what finishes it', async (t) => {
+    const { runs, start } = runner();
+    const bench = await ApiBench.open(t, { start });
+    const mac = await boardWithBackup(bench);
+    const endOf = async (finish: string | null) => {
+      const body = { kind: 'restore', board: mac };
+      const { headers } = await bench.ask('/v1/jobs', { method: 'POST', body });
+      const path = headers.location ?? '';
+      const error = { code: 'interrupted', message: 'Interrupted', hint: '' };
+      runs.at(-1)?.listener.onResult({ mac, halfRestored: { finish }, error });
+      await bench.ask(path, { method: 'DELETE' });
+      await bench.shop.until(() => bench.shop.eventsOf('job-ended').some(({ job }) => path.endsWith(`/${job}`)), 'it');
+      return (await bench.ask(path)).json['error'];
+    };
+    const message = 'The job was cancelled';
+    const hint = 'The board is half restored. Finish with: espd restore x';
+    assert.deepEqual(await endOf('espd restore x'), { code: 'interrupted', message, hint });
+    assert.deepEqual(await endOf(null), { code: 'interrupted', message, hint: '' });
   });
 
   it('a pull is one, however many want that backup; its progress is at no port', async (t) => {

@@ -59,6 +59,9 @@ describe('the state of the station', () => {
     );
     const finished = stationOf(...done, held, released, half, held, released, restored).view;
     assert.deepEqual([finished.ports[0]?.state, finished.ports[0]?.error, finished.attention], ['done', null, []]);
+    // Another command that had the port has not mended it.
+    const again = stationOf(...done, held, released, half, held, released).view;
+    assert.deepEqual([again.ports[0]?.state, again.attention.length], ['failed', 1]);
     // Of a board that is gone meanwhile, the board itself is told of.
     const gone = stationOf(...done, held, released, half, { type: 'port-detached', port: PORT }).view;
     assert.deepEqual([gone.ports, gone.attention.map(({ about, mac }) => [about, mac])], [[], [['board', MAC]]]);

@@ -46,7 +46,7 @@ interface Way {
   /** What the job says that has ended by it. */
   readonly says?: RegExp;
   /** Gives the port back, or makes the daemon want the board again: that daemon, or another one with its board. */
-  readonly afterwards?: (bench: Case, t: TestContext) => Promise<Successor | void> | void;
+  readonly afterwards?: (bench: Case, t: TestContext) => Promise<Successor | undefined> | undefined;
 }
 
 interface Successor {
@@ -71,6 +71,7 @@ function take(now: boolean): Way {
       await shop.pass(60_000);
       assert.equal(shop.opensOf(device.address), opens);
       port.giveBack('lost');
+      return undefined;
     },
   };
 }
@@ -95,7 +96,10 @@ const WAYS: Readonly<Record<string, Way>> = {
   'a reload that denies the port': {
     ends: false,
     act: ({ shop }) => shop.apply({ ...deny, parallel: 1 }),
-    afterwards: ({ shop }) => shop.apply({ parallel: 1 }),
+    afterwards: ({ shop }) => {
+      shop.apply({ parallel: 1 });
+      return undefined;
+    },
   },
   SIGTERM: { ends: true, says: /^The daemon is stopping$/, act: ({ shop }) => shop.daemon.stop() },
   'an upgrade': {

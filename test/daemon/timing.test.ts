@@ -167,7 +167,7 @@ describe('a board that is not due', () => {
     assert.ok(device.board.wireBytes.toHost - sent < 4096, `${device.board.wireBytes.toHost - sent} bytes`);
     const [view] = station.view.ports;
     assert.deepEqual([view?.state, view?.mac], ['left-alone', macOf(device.board)]);
-    assert.match(view?.reason ?? '', /younger than 720 min \(watch\.due\)/);
+    assert.match(view?.reason ?? '', /younger than 12 h \(watch\.due\)/);
     assert.equal(shop.eventsOf('job-ended').at(-1)?.result, 'dropped');
     assert.deepEqual([shop.eventsOf('job-failed').length, shop.openLinks], [0, 0]);
     // Who asks is not kept waiting, and nor is another board at that bridge.

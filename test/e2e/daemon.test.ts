@@ -148,6 +148,17 @@ describe('the daemon', { concurrency: 4, timeout: 180_000 }, () => {
     assert.equal(await daemon.status(), 0);
   });
 
+  test('--log-level is stronger than the config, also when that is loaded again', async (t) => {
+    const bench = await daemonBench(t);
+    const daemon = new EspdProcess(t, bench, ['daemon', '--log-level', 'info']);
+    await daemon.message('Watching for boards');
+    await bench.configure({ log: { format: 'json', level: 'error' }, jobs: { parallel: 3 } });
+    // It is told after the config is in force.
+    await daemon.message('Config reloaded');
+    daemon.kill('SIGTERM');
+    assert.equal(await daemon.status(), 0);
+  });
+
   test('--json: the log as one JSON object a line on stdout', async (t) => {
     const bench = await Bench.open(t);
     const daemon = new EspdProcess(t, bench, ['daemon', '--json']);

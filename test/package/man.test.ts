@@ -75,10 +75,7 @@ test('keys of the config: every one, with what it may hold and its default', () 
     },
   };
   const text = renderManPage(configPage(schema), 'espd 1');
-  assert.match(
-    text,
-    /\.SS "part"\nA part\.\n\.TP\n\\fBpart\.number\\fR \(number from 1 to 64; default 8\)\nSo many\./,
-  );
+  assert.match(text, /\.SS "part"\nA part\.\n\.TP\n\\fBpart\.number\\fR \(number from 1 to 64; default 8\)\nSo many\./);
   assert.match(text, /\\fBpart\.list\\fR \(list of groups of keys; default \[\]\)\n/);
   assert.match(text, /\\fBpart\.list\[\]\.id\\fR \(text\)\n/);
   assert.equal(

@@ -202,6 +202,15 @@ describe('SerialPort.list()', () => {
     const clock = new VirtualClock();
     const ports = await listPorts({ ...system.roots, clock, log, serialList: () => new Promise(() => undefined) });
     assert.equal(ports.length, 1);
+    assert.deepEqual([at('debug').length, at('warn')], [1, []], 'a busy machine is no fault: sysfs has told the port');
+  });
+
+  test('one that never answers is warned of where there is no sysfs', async () => {
+    using system = new FakeSystem();
+    const { log, at } = recordingLogger();
+    const clock = new VirtualClock();
+    const serialList = () => new Promise<never>(() => undefined);
+    await listPorts({ ...system.roots, sysRoot: join(system.devRoot, 'none'), clock, log, serialList });
     assert.equal(at('warn').length, 1);
   });
 

@@ -79,7 +79,9 @@ async function candidatesFor(args: readonly string[], host: CompleteHost): Promi
   if (what !== 'boards') return [];
   // What the command line names is never exchanged for something else, as with the commands themselves.
   const isNamed = values.config !== undefined || values.archive !== undefined;
-  const socketPath = isNamed || (await isReadable(config.archive.path)) ? null : commandSocket(config, host.env);
+  // A daemon that is named has the archive that is meant; else the one of the config, where it can be read.
+  const isOwn = isNamed || (!host.env['ESPD_SOCKET'] && (await isReadable(config.archive.path)));
+  const socketPath = isOwn ? null : commandSocket(config, host.env);
   if (socketPath !== null) return fromDaemon(new ApiClient(socketPath, systemClock), boardIn(word));
   const options = { log: silentLogger, clock: systemClock, compression: 'none', createdBy: '' } as const;
   const archive = openArchive(config.archive.path, options);

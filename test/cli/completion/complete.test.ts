@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -62,6 +63,10 @@ test('boards of an archive that only the daemon may read come from the daemon', 
     'latest first ID1'.replace(/(\S+) ?/g, 'door sensor@$1\n'),
   );
   assert.deepEqual(asked, ['/v1/boards', '/v1/boards/door%20sensor']);
+  // The daemon that is named has the archive that is meant, also where the config's can be read.
+  await mkdir(bench.archivePath, { recursive: true });
+  assert.match(await ask(['boards'], [], env), /^door sensor\t/);
+  asked.pop();
   // A config or archive that is named is meant, and no other.
   assert.equal(await ask(['--config', bench.configPath, 'boards'], [], env), '');
   assert.equal(await ask(['boards'], [], { ...env, ESPD_SOCKET: '/nonexistent/espd.sock' }), '');

@@ -160,6 +160,34 @@ describe('a recording of a restore', () => {
     });
   }
 
+  for (const family of ['esp8266', 'esp32', 'esp32c3'] as const) {
+    for (const isNewest of [true, false]) {
+      const which = isNewest ? 'the newest backup' : 'an older backup';
+      it(`${family}, of a flash that is ${which}: no snapshot was made, and it replays to its proven end`, async (t) => {
+        const { bench, board, content, backup } = await changedBoard(t, family, [0x9, 0x12, 0x13, 0x40]);
+        const now = (await bench.backup(board)).value.backup;
+        assert.notEqual(now.id, backup.id);
+        if (!isNewest) {
+          // Another state in between, which nobody restores.
+          board.flash.load(0, withSectors(content, [0x20, 0x21]));
+          await bench.backup(board);
+          board.flash.load(0, content);
+        }
+        const withPayload = family === 'esp8266';
+        const { text, error } = await taped(bench, board, 'restore', restoring(backup), { withPayload });
+        assert.equal(error, undefined);
+        if (!withPayload) assertTellsNothing(text, content);
+        const roles = parseRecording(text).lines.flatMap((line) => (line.kind === 'known' ? [line.role] : []));
+        assert.ok(roles.includes('verified'));
+        const { bench: again } = await assertReplays(t, text, 'restore');
+        const [restored] = await again.archive.restores(backup.mac);
+        assert.ok(restored !== undefined);
+        const [made] = (await again.archive.history(backup.mac)).backups;
+        assert.equal(made?.manifest.reason === 'before-restore', false);
+      });
+    }
+  }
+
   it('that failed ends as it did', async (t) => {
     const { bench, board, backup } = await changedBoard(t, 'esp32c3', [0x12]);
     board.addFault({ kind: 'mute', when: { opcode: 0x10 } });

@@ -198,6 +198,65 @@ async function operationsOfRestore(t: TestContext): Promise<number> {
   return counter!.operations;
 }
 
+type Seen = readonly { readonly opcode: number }[];
+const has = (seen: Seen, opcode: number) => seen.some((command) => command.opcode === opcode);
+
+/** What tells that a restore is in the middle of a phase; and whether a sector may have been erased by then. */
+const PHASES: Readonly<Record<string, { readonly isIn: (seen: Seen) => boolean; readonly mayHaveWritten: boolean }>> = {
+  connecting: { isIn: (seen) => has(seen, OPCODE.sync), mayHaveWritten: false },
+  'uploading the stub': { isIn: (seen) => has(seen, OPCODE.memData), mayHaveWritten: false },
+  'trying a rate': { isIn: (seen) => has(seen, OPCODE.changeBaudRate), mayHaveWritten: false },
+  comparing: { isIn: (seen) => has(seen, OPCODE.flashMd5), mayHaveWritten: false },
+  'making its snapshot': { isIn: (seen) => has(seen, OPCODE.readFlash), mayHaveWritten: false },
+  erasing: { isIn: (seen) => has(seen, OPCODE.flashDeflBegin), mayHaveWritten: true },
+  programming: { isIn: (seen) => has(seen, OPCODE.flashDeflData), mayHaveWritten: true },
+  proving: {
+    isIn: (seen) => {
+      const lastBlock = seen.findLastIndex(({ opcode }) => opcode === OPCODE.flashDeflData);
+      return lastBlock !== -1 && has(seen.slice(lastBlock), OPCODE.flashMd5);
+    },
+    mayHaveWritten: true,
+  },
+};
+
+describe('a restore that is stopped', () => {
+  for (const family of FAMILIES) {
+    for (const [phase, { isIn, mayHaveWritten }] of Object.entries(PHASES)) {
+      it(`while ${phase}, of an ${family}: ends soon, tells the truth, and is finished by a second one`, async (t) => {
+        const scene = await sceneOf(t, family);
+        const { bench, board, backup, before } = scene;
+        const commandsBefore = board.commands.length;
+        const abort = new AbortController();
+        let abortedAtMs: number | undefined;
+        const through = (link: Link) =>
+          new Proxy(link, {
+            get: (target, name) => {
+              const member: unknown = Reflect.get(target, name, target);
+              if (typeof member !== 'function') return member;
+              return (...args: unknown[]): unknown => {
+                if (abortedAtMs === undefined && isIn(board.commands.slice(commandsBefore))) {
+                  abortedAtMs = bench.clock.now();
+                  abort.abort();
+                }
+                return (member as (...all: unknown[]) => unknown).apply(target, args);
+              };
+            },
+          });
+        let tookMs = Infinity;
+        let flash = before;
+        const work = bench.restore(board, backup, { signal: abort.signal, through }).finally(() => {
+          tookMs = bench.clock.now() - (abortedAtMs ?? -Infinity);
+          flash = board.flash.snapshot();
+        });
+        const outcome = await assertFinishes(scene, work);
+        assert.ok(outcome !== 'restored' && hasCode(outcome, 'interrupted'), `it was never ${phase}`);
+        assert.ok(tookMs <= STOP_MS, `it took ${tookMs} ms`);
+        if (!mayHaveWritten) assert.ok(flash.equals(before), 'the board is what it was');
+      });
+    }
+  }
+});
+
 describe('restore', () => {
   it('that is aborted at any point ends soon, says what is half done, and is finished by a second one', async (t) => {
     const operations = await operationsOfRestore(t);
