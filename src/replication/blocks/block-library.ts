@@ -15,12 +15,16 @@ import { makeStateFolder } from '../../archive/state-owner.ts';
 import { UNIFORM_BYTES, uniformDigest } from '../../archive/uniform.ts';
 import { BLOCK_BYTES } from '../../flash.ts';
 import type { Logger } from '../../log.ts';
-import { type NewBlocks, mergeRuns, writeRun } from './merge-runs.ts';
+import { MergeMemory } from './merge-memory.ts';
+import { mergeRuns, writeRun } from './merge-runs.ts';
+import { NewBlocks } from './new-blocks.ts';
 import { type BackupName, RunFile, keyOf } from './run-file.ts';
 
 const SUFFIX = '.run';
-/** New entries that wait in memory at most: half a megabyte. */
+/** New entries that wait in memory, or a few more: a hundred kilobytes. */
 const MAX_NEW_ENTRIES = 8 * 1024;
+/** So many files are written before some are made one. */
+const MAX_LOOSE = 32;
 /** A file is made one with the next smaller ones when it is not so many times larger. */
 const MERGE_RATIO = 4;
 /** Of a process that was ended while it wrote. */
@@ -39,8 +43,12 @@ export interface Likely extends BackupName {
 export class BlockLibrary {
   readonly #folder: string;
   readonly #log: Logger;
-  readonly #backups: BackupName[] = [];
-  readonly #entries: { key: Buffer; backup: number }[] = [];
+  #new = new NewBlocks(MAX_NEW_ENTRIES);
+  /** What was written last, to be filled again. */
+  #spare: NewBlocks | undefined;
+  /** Files that were written since they were put in order. */
+  #loose = 0;
+  readonly #memory = new MergeMemory();
   #turn: Promise<unknown> = Promise.resolve();
 
   /** @param folder is made where it is missing; nothing else may be in it */
@@ -56,28 +64,41 @@ export class BlockLibrary {
 
   /** Kept in memory until there are many, or {@link flush}. Never rejects: a fault of the disk costs hints. */
   async add({ mac, id, blocksMd5 }: BlocksOfBackup): Promise<void> {
-    const backup = this.#backups.push({ mac, id }) - 1;
-    for (const [index, md5] of blocksMd5.entries()) {
+    this.#new.addBackup({ mac, id });
+    for (let index = 0; index < blocksMd5.length; index++) {
+      const md5 = blocksMd5[index] ?? '';
       // Blank blocks are in every image, and a digest of the chip tells them without one.
-      if (UNIFORM.has(md5)) continue;
-      const key = keyOf(index, md5);
-      if (key !== undefined) this.#entries.push({ key, backup });
+      if (!UNIFORM.has(md5)) this.#new.addBlock(index, md5);
     }
-    if (this.#entries.length >= MAX_NEW_ENTRIES) await this.flush();
+    if (this.#new.entries < MAX_NEW_ENTRIES) return;
+    await this.flush();
+    // A first look at a large fleet would end with more files than a process may open.
+    if (this.#loose >= MAX_LOOSE) await this.tidy();
   }
 
   /** What was added can be found from now on. Never rejects. */
   async flush(): Promise<void> {
-    if (this.#backups.length === 0) return;
-    const blocks: NewBlocks = { backups: this.#backups.splice(0), entries: this.#entries.splice(0) };
+    if (this.#new.isEmpty) return;
+    const blocks = this.#new;
+    this.#new = this.#spare ?? new NewBlocks(MAX_NEW_ENTRIES);
+    this.#spare = undefined;
+    this.#loose++;
     await this.#quietly('written', async () => {
+<<<<<<< HEAD
       await makeStateFolder(this.#folder);
       await writeRun(this.#newPath(), blocks);
+=======
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+      await writeRun(this.#newPath(), blocks.encode());
+>>>>>>> b345017 (The library of blocks works in memory that it keeps: a first look at a large fleet leaves no garbage and no thousand files)
     });
+    blocks.clear();
+    this.#spare = blocks;
   }
 
   /** Makes few files of many. For one process of a station, when no board waits. Never rejects. */
   async tidy(signal?: AbortSignal): Promise<void> {
+    this.#loose = 0;
     await this.#quietly('put in order', async () => {
       await this.#clearPartials();
       const runs = await this.#openAll();
@@ -90,7 +111,7 @@ export class BlockLibrary {
         await mergeRuns(
           this.#newPath(),
           group.map(({ run }) => run),
-          signal,
+          { signal, memory: this.#memory },
         );
         for (const { path } of group) await rm(path, { force: true });
       } finally {

@@ -1,45 +1,20 @@
-/** Sorted files of the library of blocks: written from what is new, and made one of several. */
+/** Sorted files of the library of blocks: one of several, in memory that does not grow with them. */
 
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { giveToOwner } from '../../archive/state-owner.ts';
-import {
-  type BackupName,
-  HEADER_BYTES,
-  KEY_BYTES,
-  MAX_HOLDERS,
-  RECORD_BYTES,
-  type RunFile,
-  encodeBackup,
-  encodeHeader,
-} from './run-file.ts';
+import { MergeMemory } from './merge-memory.ts';
+import { HEADER_BYTES, KEY_BYTES, MAX_HOLDERS, RECORD_BYTES, type RunFile, encodeHeader } from './run-file.ts';
 
-/** Entries that are in memory at once, of each file. */
-const CHUNK_ENTRIES = 8 * 1024;
-
-/** Blocks of backups that are not in a file yet: some thousands. */
-export interface NewBlocks {
-  readonly backups: readonly BackupName[];
-  /** Key, and the number of the backup. */
-  readonly entries: readonly { readonly key: Buffer; readonly backup: number }[];
-}
+/** Entries that are in memory at once: of all files together, of each at least, and of the one that is written. */
+const READ_ENTRIES = 128 * 1024;
+const MIN_CHUNK_ENTRIES = 512;
+const MAX_CHUNK_ENTRIES = 8 * 1024;
+/** Of a backup's record: its MAC, then its time. */
+const TIME_AT = 6;
 
 /** Puts a file there as a whole; @throws the system's error */
-export async function writeRun(path: string, { backups, entries }: NewBlocks): Promise<void> {
-  const sorted = [...entries].sort((one, other) => one.key.compare(other.key) || other.backup - one.backup);
-  await replacing(path, async (handle) => {
-    const body = Buffer.alloc(sorted.length * RECORD_BYTES);
-    let kept = 0;
-    let holders = 0;
-    sorted.forEach(({ key, backup }, index) => {
-      holders = sorted[index - 1]?.key.equals(key) === true ? holders + 1 : 0;
-      if (holders >= MAX_HOLDERS) return;
-      key.copy(body, kept * RECORD_BYTES);
-      body.writeUInt32BE(backup, kept * RECORD_BYTES + KEY_BYTES);
-      kept++;
-    });
-    const head = [encodeHeader(backups.length, kept), ...backups.map(encodeBackup)];
-    await handle.writeFile(Buffer.concat([...head, body.subarray(0, kept * RECORD_BYTES)]));
-  });
+export function writeRun(path: string, file: Uint8Array): Promise<void> {
+  return replacing(path, (handle) => handle.writeFile(file));
 }
 
 /**
@@ -47,132 +22,217 @@ export async function writeRun(path: string, { backups, entries }: NewBlocks): P
  * stay.
  * @throws the system's error; the signal's reason
  */
-export async function mergeRuns(path: string, runs: readonly RunFile[], signal?: AbortSignal): Promise<void> {
-  const names: string[] = [];
-  const numbers = new Map<string, number>();
-  const streams: EntryStream[] = [];
-  for (const run of runs) {
-    const records = await run.readBackups();
-    const own: number[] = [];
-    for (let at = 0; at < records.length; at += RECORD_BYTES) {
-      const name = records.toString('hex', at, at + RECORD_BYTES);
-      let number = numbers.get(name);
-      if (number === undefined) {
-        number = names.length;
-        numbers.set(name, number);
-        names.push(name);
-      }
-      own.push(number);
-    }
-    streams.push(new EntryStream(run, own));
-  }
-  numbers.clear();
+export async function mergeRuns(
+  path: string,
+  runs: readonly RunFile[],
+  {
+    signal,
+    memory = new MergeMemory(),
+  }: { readonly signal?: AbortSignal | undefined; readonly memory?: MergeMemory } = {},
+): Promise<void> {
+  const { backups, numbers } = await mergeBackups(runs, memory);
+  const entriesOfEach = Math.floor(READ_ENTRIES / Math.max(1, runs.length));
+  const chunkEntries = Math.min(MAX_CHUNK_ENTRIES, Math.max(MIN_CHUNK_ENTRIES, entriesOfEach));
+  const chunkBytes = runs.map(({ entries }) => Math.min(chunkEntries, entries) * RECORD_BYTES);
+  const chunks = partsOf(memory.bytes('entries', sumOf(chunkBytes)), chunkBytes);
+  const streams = runs.map((run, index) => new EntryStream(run, numbers[index] ?? NONE, chunks[index] ?? NO_BYTES));
+  for (const stream of streams) await stream.fill();
   await replacing(path, async (handle) => {
-    const backups = Buffer.from(names.join(''), 'hex');
-    const target = new Target(handle, HEADER_BYTES + backups.length);
+    const written = memory.bytes('written', MAX_CHUNK_ENTRIES * RECORD_BYTES);
+    const target = new Target(handle, HEADER_BYTES + backups.length, written);
     await handle.write(backups, 0, backups.length, HEADER_BYTES);
-    for (const stream of streams) await stream.fill();
-    const newestFirst = (one: number, other: number) => compareIds(names[other], names[one]);
-    for (;;) {
-      const first = firstOf(streams);
-      if (first === undefined) break;
-      const key = Buffer.from(first.subarray(0, KEY_BYTES));
-      const holders: number[] = [];
-      for (const stream of streams) {
-        while (stream.head?.compare(key, 0, KEY_BYTES, 0, KEY_BYTES) === 0) {
-          const holder = stream.holder();
-          if (!holders.includes(holder)) holders.push(holder);
-          await stream.next();
-        }
-      }
-      for (const holder of holders.sort(newestFirst).slice(0, MAX_HOLDERS)) {
-        if (target.add(key, holder)) {
-          signal?.throwIfAborted();
-          await target.flush();
-        }
-      }
+    const merge = new Merge(streams, target);
+    for (let waiting = merge.run(); waiting !== undefined; waiting = merge.run()) {
+      signal?.throwIfAborted();
+      await (waiting === 'full' ? target.flush() : waiting.fill());
     }
     await target.flush();
-    await handle.write(encodeHeader(names.length, target.entries), 0, HEADER_BYTES, 0);
+    const header = encodeHeader(backups.length / RECORD_BYTES, target.entries, Buffer.alloc(HEADER_BYTES));
+    await handle.write(header, 0, HEADER_BYTES, 0);
   });
 }
 
-/** The last 6 bytes of a record, as hex, are its time. */
-function compareIds(one = '', other = ''): number {
-  const [a, b] = [one.slice(12), other.slice(12)];
-  return a < b ? -1 : a > b ? 1 : 0;
+interface MergedBackups {
+  /** Each once, the oldest first: so of two the one with the larger number is the newer one. */
+  readonly backups: Buffer;
+  /** Of each file: the number of each of its backups among them. */
+  readonly numbers: readonly Uint32Array[];
 }
 
-function firstOf(streams: readonly EntryStream[]): Buffer | undefined {
-  let first: Buffer | undefined;
-  for (const { head } of streams) {
-    if (head !== undefined && (first === undefined || head.compare(first, 0, KEY_BYTES, 0, KEY_BYTES) < 0))
-      first = head;
+async function mergeBackups(runs: readonly RunFile[], memory: MergeMemory): Promise<MergedBackups> {
+  const counts = runs.map(({ backups }) => backups);
+  const total = sumOf(counts);
+  const all = memory.bytes('all backups', total * RECORD_BYTES);
+  const records = partsOf(
+    all,
+    counts.map((count) => count * RECORD_BYTES),
+  );
+  for (const [index, run] of runs.entries()) await run.readBackups(records[index] ?? NO_BYTES);
+  const order = memory.numbers('order', total);
+  for (let index = 0; index < total; index++) order[index] = index;
+  order.sort((one, other) => compareRecords(all, one * RECORD_BYTES, other * RECORD_BYTES));
+  const numberOf = memory.numbers('numbers', total);
+  const backups = memory.bytes('backups', total * RECORD_BYTES);
+  let [count, lastAt] = [0, -1];
+  for (const index of order) {
+    const at = index * RECORD_BYTES;
+    if (lastAt === -1 || compareRecords(all, lastAt, at) !== 0) {
+      all.copy(backups, count++ * RECORD_BYTES, at, at + RECORD_BYTES);
+    }
+    numberOf[index] = count - 1;
+    lastAt = at;
   }
-  return first;
+  return { backups: backups.subarray(0, count * RECORD_BYTES), numbers: partsOf(numberOf, counts) };
+}
+
+const NONE = new Uint32Array(0);
+const NO_BYTES = Buffer.alloc(0);
+const sumOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0);
+
+/** One behind the other. */
+function partsOf<T extends { subarray(from: number, to: number): T }>(whole: T, lengths: readonly number[]): T[] {
+  let from = 0;
+  return lengths.map((length) => whole.subarray(from, (from += length)));
+}
+
+/** By their time, then by their MAC. */
+function compareRecords(all: Buffer, one: number, other: number): number {
+  return (
+    all.readUIntBE(one + TIME_AT, 6) - all.readUIntBE(other + TIME_AT, 6) ||
+    all.readUIntBE(one, 6) - all.readUIntBE(other, 6)
+  );
+}
+
+class Merge {
+  readonly #streams: readonly EntryStream[];
+  readonly #target: Target;
+  /** Of the key that is being gathered: undefined = of none. */
+  #high = 0;
+  #low = 0;
+  #isGathering = false;
+  readonly #holders: number[] = [];
+
+  constructor(streams: readonly EntryStream[], target: Target) {
+    this.#streams = streams;
+    this.#target = target;
+  }
+
+  /** Goes on until something has to be read or written: which stream, or `full`; undefined = all is merged. */
+  run(): EntryStream | 'full' | undefined {
+    for (;;) {
+      if (!this.#isGathering && !this.#begin()) return undefined;
+      for (const stream of this.#streams) {
+        while (stream.isAt(this.#high, this.#low)) {
+          const { holder } = stream;
+          if (!this.#holders.includes(holder)) this.#holders.push(holder);
+          if (!stream.next()) return stream;
+        }
+      }
+      if (!this.#target.hasRoom) return 'full';
+      this.#end();
+    }
+  }
+
+  /** At the smallest key of all. */
+  #begin(): boolean {
+    let first: EntryStream | undefined;
+    for (const stream of this.#streams) if (stream.isBefore(first)) first = stream;
+    if (first === undefined) return false;
+    [this.#high, this.#low] = [first.high, first.low];
+    this.#isGathering = true;
+    return true;
+  }
+
+  #end(): void {
+    if (this.#holders.length > 1) this.#holders.sort((one, other) => other - one);
+    const kept = Math.min(MAX_HOLDERS, this.#holders.length);
+    for (let index = 0; index < kept; index++) this.#target.add(this.#high, this.#low, this.#holders[index] ?? 0);
+    this.#holders.length = 0;
+    this.#isGathering = false;
+  }
 }
 
 class EntryStream {
   readonly #run: RunFile;
-  readonly #numbers: readonly number[];
-  #chunk: Buffer = Buffer.alloc(0);
+  readonly #numbers: Uint32Array;
+  readonly #chunk: Buffer;
+  /** Of the chunk: how much of it is filled, and where the entry is that is to come. */
+  #filled = 0;
   #at = 0;
   #nextEntry = 0;
-  /** The entry that is to come; undefined at the end. */
-  head: Buffer | undefined;
+  /** The key of the entry that is to come, in two halves. */
+  high = 0;
+  low = 0;
 
-  constructor(run: RunFile, numbers: readonly number[]) {
+  constructor(run: RunFile, numbers: Uint32Array, chunk: Buffer) {
     this.#run = run;
     this.#numbers = numbers;
+    this.#chunk = chunk;
   }
 
-  /** Must be called once before {@link head} is looked at. */
+  /** Must be called once before anything is asked, and whenever {@link next} wants it. */
   async fill(): Promise<void> {
-    const count = Math.min(CHUNK_ENTRIES, this.#run.entries - this.#nextEntry);
-    this.#chunk = await this.#run.readEntries(this.#nextEntry, count);
+    const count = Math.min(this.#chunk.length / RECORD_BYTES, this.#run.entries - this.#nextEntry);
+    this.#filled = count * RECORD_BYTES;
+    await this.#run.readEntries(this.#nextEntry, this.#chunk.subarray(0, this.#filled));
     this.#nextEntry += count;
     this.#at = 0;
     this.#look();
   }
 
-  /** A promise only where more has to be read. */
-  next(): Promise<void> | undefined {
+  /** False: {@link fill} has to be called first. */
+  next(): boolean {
     this.#at += RECORD_BYTES;
-    if (this.#at >= this.#chunk.length) return this.fill();
+    if (this.#at >= this.#filled) return false;
     this.#look();
-    return undefined;
+    return true;
   }
 
-  /** Of the head, by its number in the file to be; a number that the file does not have stands for its first backup. */
-  holder(): number {
-    return this.#numbers[this.head?.readUInt32BE(KEY_BYTES) ?? 0] ?? this.#numbers[0] ?? 0;
+  isAt(high: number, low: number): boolean {
+    return this.#at < this.#filled && this.high === high && this.low === low;
+  }
+
+  isBefore(other: EntryStream | undefined): boolean {
+    if (this.#at >= this.#filled) return false;
+    return other === undefined || this.high < other.high || (this.high === other.high && this.low < other.low);
+  }
+
+  /** Of the entry that is to come, by its number in the file to be; a number that the file does not have stands for its first backup. */
+  get holder(): number {
+    return this.#numbers[this.#chunk.readUInt32BE(this.#at + KEY_BYTES)] ?? this.#numbers[0] ?? 0;
   }
 
   #look(): void {
-    const { length } = this.#chunk;
-    this.head = this.#at < length ? this.#chunk.subarray(this.#at, this.#at + RECORD_BYTES) : undefined;
+    if (this.#at >= this.#filled) return;
+    this.high = this.#chunk.readUInt32BE(this.#at);
+    this.low = this.#chunk.readUInt32BE(this.#at + 4);
   }
 }
 
 class Target {
   readonly #handle: FileHandle;
-  readonly #chunk = Buffer.alloc(CHUNK_ENTRIES * RECORD_BYTES);
+  readonly #chunk: Buffer;
   #filled = 0;
   #position: number;
   entries = 0;
 
-  constructor(handle: FileHandle, position: number) {
+  constructor(handle: FileHandle, position: number, chunk: Buffer) {
     this.#handle = handle;
     this.#position = position;
+    this.#chunk = chunk;
   }
 
-  /** Whether it has to be flushed before the next one. */
-  add(key: Buffer, holder: number): boolean {
-    key.copy(this.#chunk, this.#filled);
+  /** For all holders of one key. */
+  get hasRoom(): boolean {
+    return this.#filled + MAX_HOLDERS * RECORD_BYTES <= this.#chunk.length;
+  }
+
+  add(high: number, low: number, holder: number): void {
+    this.#chunk.writeUInt32BE(high, this.#filled);
+    this.#chunk.writeUInt32BE(low, this.#filled + 4);
     this.#chunk.writeUInt32BE(holder, this.#filled + KEY_BYTES);
     this.#filled += RECORD_BYTES;
     this.entries++;
-    return this.#filled === this.#chunk.length;
   }
 
   async flush(): Promise<void> {

@@ -35,26 +35,30 @@ export interface BackupName {
 
 /** Undefined for an index that has no room in an entry: behind 4 GiB. */
 export function keyOf(index: number, md5: string): Buffer | undefined {
-  if (index > 0xffff) return undefined;
   const key = Buffer.alloc(KEY_BYTES);
-  key.write(md5, 0, MD5_PREFIX_BYTES, 'hex');
-  key.writeUInt16BE(index, MD5_PREFIX_BYTES);
-  return key;
+  return writeKey(index, md5, key, 0) ? key : undefined;
 }
 
-export function encodeHeader(backups: number, entries: number): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES);
-  MAGIC.copy(header);
-  header.writeUInt32BE(backups, 8);
-  header.writeUInt32BE(entries, 12);
-  return header;
+/** False as {@link keyOf} is undefined. */
+export function writeKey(index: number, md5: string, into: Buffer, at: number): boolean {
+  if (index > 0xffff) return false;
+  into.fill(0, at, at + KEY_BYTES);
+  into.write(md5, at, MD5_PREFIX_BYTES, 'hex');
+  into.writeUInt16BE(index, at + MD5_PREFIX_BYTES);
+  return true;
 }
 
-export function encodeBackup({ mac, id }: BackupName): Buffer {
-  const record = Buffer.alloc(RECORD_BYTES);
-  record.write(mac.replaceAll(':', ''), 0, 'hex');
-  record.writeUIntBE(Math.max(0, Math.floor((idToDate(id)?.getTime() ?? 0) / 1000)), 6, 6);
-  return record;
+/** At the beginning of `into`, which it returns. */
+export function encodeHeader(backups: number, entries: number, into: Buffer): Buffer {
+  MAGIC.copy(into);
+  into.writeUInt32BE(backups, 8);
+  into.writeUInt32BE(entries, 12);
+  return into;
+}
+
+export function encodeBackup({ mac, id }: BackupName, into: Buffer, at: number): void {
+  into.write(mac.replaceAll(':', ''), at, 'hex');
+  into.writeUIntBE(Math.max(0, Math.floor((idToDate(id)?.getTime() ?? 0) / 1000)), at + 6, 6);
 }
 
 export function decodeBackup(record: Buffer): BackupName {
@@ -99,7 +103,7 @@ export class RunFile {
   static async #from(handle: FileHandle): Promise<RunFile | 'damaged'> {
     const { size } = await handle.stat();
     if (size < HEADER_BYTES) return 'damaged';
-    const header = await readExactly(handle, 0, HEADER_BYTES);
+    const header = await readExactly(handle, 0, Buffer.alloc(HEADER_BYTES));
     const [backups, entries] = [header.readUInt32BE(8), header.readUInt32BE(12)];
     const isOurs = header.subarray(0, MAGIC.length).equals(MAGIC) && backups < MAX_COUNT && entries < MAX_COUNT;
     if (!isOurs || size !== HEADER_BYTES + (backups + entries) * RECORD_BYTES) return 'damaged';
@@ -117,7 +121,7 @@ export class RunFile {
       const part = reads < MAX_GUESSES ? (digest - lowDigest + 0.5) / (highDigest - lowDigest + 1) : 0.5;
       const guess = low + Math.floor(part * (high - low)) - PAGE_ENTRIES / 2;
       const first = Math.min(Math.max(low, guess), high - PAGE_ENTRIES);
-      const page = await this.readEntries(first, PAGE_ENTRIES);
+      const page = await this.readEntries(first, pageOf(PAGE_ENTRIES));
       const lastAt = page.length - RECORD_BYTES;
       if (key.compare(page, 0, KEY_BYTES) <= 0) {
         high = first;
@@ -129,7 +133,7 @@ export class RunFile {
         [low, high] = [first, first + PAGE_ENTRIES];
       }
     }
-    const page = await this.readEntries(low, Math.min(this.entries, high + MAX_HOLDERS) - low);
+    const page = await this.readEntries(low, pageOf(Math.min(this.entries, high + MAX_HOLDERS) - low));
     const found: number[] = [];
     for (let at = 0; at < page.length; at += RECORD_BYTES) {
       if (key.compare(page, at, at + KEY_BYTES) === 0) found.push(page.readUInt32BE(at + KEY_BYTES));
@@ -139,17 +143,17 @@ export class RunFile {
 
   async backup(number: number): Promise<BackupName | undefined> {
     if (number >= this.backups) return undefined;
-    return decodeBackup(await readExactly(this.#handle, HEADER_BYTES + number * RECORD_BYTES, RECORD_BYTES));
+    return decodeBackup(await readExactly(this.#handle, HEADER_BYTES + number * RECORD_BYTES, pageOf(1)));
   }
 
-  /** All of them, {@link RECORD_BYTES} each: a megabyte for a hundred thousand. */
-  readBackups(): Promise<Buffer> {
-    return readExactly(this.#handle, HEADER_BYTES, this.backups * RECORD_BYTES);
+  /** The first ones of all, {@link RECORD_BYTES} each, until `into` is full; all are a megabyte for a hundred thousand. */
+  readBackups(into: Buffer): Promise<Buffer> {
+    return readExactly(this.#handle, HEADER_BYTES, into);
   }
 
-  readEntries(first: number, count: number): Promise<Buffer> {
-    const at = HEADER_BYTES + (this.backups + first) * RECORD_BYTES;
-    return readExactly(this.#handle, at, Math.max(0, count) * RECORD_BYTES);
+  /** Fills `into`, and returns it. */
+  readEntries(first: number, into: Buffer): Promise<Buffer> {
+    return readExactly(this.#handle, HEADER_BYTES + (this.backups + first) * RECORD_BYTES, into);
   }
 
   async close(): Promise<void> {
@@ -157,10 +161,11 @@ export class RunFile {
   }
 }
 
-async function readExactly(handle: FileHandle, at: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(length);
-  for (let done = 0; done < length;) {
-    const { bytesRead } = await handle.read(bytes, done, length - done, at + done);
+const pageOf = (records: number) => Buffer.alloc(Math.max(0, records) * RECORD_BYTES);
+
+async function readExactly(handle: FileHandle, at: number, bytes: Buffer): Promise<Buffer> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesRead } = await handle.read(bytes, done, bytes.length - done, at + done);
     if (bytesRead === 0) throw Object.assign(new Error('the file is shorter than it says'), { code: 'EIO' });
     done += bytesRead;
   }

@@ -9,7 +9,8 @@ import { idFromDate } from '../../../src/archive/ids.ts';
 import type { Mac } from '../../../src/mac.ts';
 import { BlockLibrary, type BlocksOfBackup, mergeable } from '../../../src/replication/blocks/block-library.ts';
 import { MAX_HOLDERS, RunFile, keyOf } from '../../../src/replication/blocks/run-file.ts';
-import { writeRun } from '../../../src/replication/blocks/merge-runs.ts';
+import { mergeRuns, writeRun } from '../../../src/replication/blocks/merge-runs.ts';
+import { NewBlocks } from '../../../src/replication/blocks/new-blocks.ts';
 import { temporaryFolder } from '../../archive/support.ts';
 import { silentLogger } from '../../../src/log.ts';
 
@@ -20,6 +21,12 @@ const idOf = (minute: number) => idFromDate(new Date(Date.UTC(2026, 0, 1, 0, min
 
 function backupOf(board: number, blocksMd5: readonly string[], minute = board): BlocksOfBackup {
   return { mac: macOf(board), id: idOf(minute), blocksMd5 };
+}
+
+async function opened(path: string): Promise<RunFile> {
+  const run = await RunFile.open(path);
+  assert.ok(run instanceof RunFile);
+  return run;
 }
 
 const probesOf = (blocksMd5: readonly string[]) => new Map(blocksMd5.map((each, index) => [index, each]));
@@ -92,7 +99,12 @@ describe('the library of blocks', () => {
       return key === undefined ? [] : [{ key, backup: index % 3 }];
     });
     const backups = [0, 1, 2].map((board) => ({ mac: macOf(board), id: idOf(board) }));
-    await writeRun(path, { backups, entries });
+    const blocks = new NewBlocks();
+    for (const [number, backup] of backups.entries()) {
+      blocks.addBackup(backup);
+      for (const [index, digest] of digests.entries()) if (index % 3 === number) blocks.addBlock(index % 64, digest);
+    }
+    await writeRun(path, blocks.encode());
     const run = await RunFile.open(path);
     assert.ok(run instanceof RunFile);
     t.after(() => run.close());
@@ -110,6 +122,97 @@ describe('the library of blocks', () => {
       const key = keyOf(7, md5(`absent ${index}`));
       assert.ok(key !== undefined);
       assert.deepEqual(await run.find(key), []);
+    }
+  });
+
+  test('what is merged is what one file of all would hold, however it is cut into files', async (t) => {
+    const folder = await temporaryFolder(t);
+    let seed = 1;
+    const random = (below: number) => (seed = (seed * 48271) % 2147483647) % below;
+    for (const [files, entries] of [
+      [1, 10],
+      [2, 0],
+      [3, 700],
+      [5, 3000],
+      [40, 600],
+    ] as const) {
+      const wanted = new Map<string, Set<string>>();
+      const runs: RunFile[] = [];
+      for (let file = 0; file < files; file++) {
+        const blocks = new NewBlocks();
+        const names = Array.from({ length: 5 }, () => ({ mac: macOf(random(50)), id: idOf(random(100)) }));
+        for (const name of names) {
+          blocks.addBackup(name);
+          for (let entry = 0; entry < entries / 5; entry++) {
+            // Few digests, so that many backups of many files hold the same.
+            const [index, digest] = [random(3), md5(`block ${random(400)}`)];
+            blocks.addBlock(index, digest);
+            const key = keyOf(index, digest)?.toString('hex') ?? '';
+            wanted.set(key, (wanted.get(key) ?? new Set()).add(`${name.id} ${name.mac}`));
+          }
+        }
+        const path = join(folder, `${files}-${file}.run`);
+        await writeRun(path, blocks.encode());
+        runs.push(await opened(path));
+      }
+      const path = join(folder, `${files}.run`);
+      await mergeRuns(path, runs);
+      for (const run of runs) await run.close();
+      const merged = await opened(path);
+      let total = 0;
+      for (const [key, holders] of wanted) {
+        const numbers = await merged.find(Buffer.from(key, 'hex'));
+        const found = await Promise.all(numbers.map((number) => merged.backup(number)));
+        const named = found.map((each) => `${each?.id} ${each?.mac}`);
+        assert.equal(new Set(named).size, named.length);
+        assert.ok(named.every((name) => holders.has(name)));
+        if (holders.size <= MAX_HOLDERS) assert.deepEqual(named.sort(), [...holders].sort());
+        else assert.equal(named.length, MAX_HOLDERS);
+        total += named.length;
+      }
+      assert.equal(merged.entries, total, `${files} files: nothing twice, and nothing else`);
+      await merged.close();
+    }
+  });
+
+  test('a merge that is ended leaves what was there, and no file of its own', async (t) => {
+    const folder = await temporaryFolder(t);
+    const library = new BlockLibrary(folder, silentLogger);
+    for (let board = 0; board < 4; board++) {
+      await library.add(backupOf(board, [md5(`own ${board}`)]));
+      await library.flush();
+    }
+    const before = await readdir(folder);
+    await library.tidy(AbortSignal.abort());
+    assert.deepEqual((await readdir(folder)).sort(), before.sort());
+    await library.tidy();
+    assert.equal((await readdir(folder)).length, 1);
+  });
+
+  test('thousands that are added in one go are few files, while they are added as well', async (t) => {
+    const folder = await temporaryFolder(t);
+    const library = new BlockLibrary(folder, silentLogger);
+    let most = 0;
+    const blocks = Array.from({ length: 2048 }, (_, index) => index.toString(16).padStart(4, '0'));
+    for (let board = 0; board < 200; board++) {
+      const own = board.toString(16).padStart(8, '0');
+      await library.add(
+        backupOf(
+          board,
+          blocks.map((block) => `${block}${own}${own}${own}0000`.slice(0, 32)),
+        ),
+      );
+      if (board % 10 === 0) most = Math.max(most, (await readdir(folder)).length);
+    }
+    await library.flush();
+    assert.ok(most <= 45, `${most} files`);
+    for (const board of [0, 99, 199]) {
+      const own = board.toString(16).padStart(8, '0');
+      const probes = new Map(
+        [0, 7, 2047].map((index) => [index, `${blocks[index]}${own}${own}${own}0000`.slice(0, 32)]),
+      );
+      const [likely] = await library.likely(probes, 1);
+      assert.deepEqual([likely?.mac, likely?.hits], [macOf(board), 3]);
     }
   });
 
