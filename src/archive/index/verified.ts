@@ -49,7 +49,7 @@ export class VerifiedTimes {
   readonly #cache: VerifiedFiles;
   #content: VerifiedContent;
   readonly #noted = new Map<string, number>();
-  #known: ReadonlySet<string> | undefined;
+  #forgotten: ReadonlySet<string> = new Set();
 
   private constructor(cache: VerifiedFiles, content: VerifiedContent) {
     this.#cache = cache;
@@ -81,16 +81,18 @@ export class VerifiedTimes {
     if (this.#noted.size === 0 && (passMs === undefined || passMs === this.passMs)) return;
     // Another process may have verified as well.
     const { times, passMs: before } = await load(this.#cache);
-    for (const key of times.keys()) if (this.#known?.has(key) === false) times.delete(key);
+    for (const key of this.#forgotten) times.delete(key);
     for (const [key, ms] of this.#noted) times.set(key, ms);
     this.#noted.clear();
     this.#content = { times, passMs: passMs === undefined ? before : passMs };
     await this.#cache.write(VERIFIED, formatVerified(this.#content));
   }
 
-  /** From the next {@link save} on nothing is kept but of these, all backups that there are. */
+  /** From the next {@link save} on nothing is kept of what was known until now, but of these: all backups that there are. */
   forgetAllBut(backups: Iterable<{ readonly mac: Mac; readonly id: string }>): void {
-    this.#known = new Set(Array.from(backups, ({ mac, id }) => keyOf(mac, id)));
+    const forgotten = new Set(this.#content.times.keys());
+    for (const { mac, id } of backups) forgotten.delete(keyOf(mac, id));
+    this.#forgotten = forgotten;
   }
 }
 

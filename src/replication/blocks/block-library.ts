@@ -84,13 +84,8 @@ export class BlockLibrary {
     this.#spare = undefined;
     this.#loose++;
     await this.#quietly('written', async () => {
-<<<<<<< HEAD
       await makeStateFolder(this.#folder);
-      await writeRun(this.#newPath(), blocks);
-=======
-      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
       await writeRun(this.#newPath(), blocks.encode());
->>>>>>> b345017 (The library of blocks works in memory that it keeps: a first look at a large fleet leaves no garbage and no thousand files)
     });
     blocks.clear();
     this.#spare = blocks;

@@ -1,23 +1,14 @@
 /** What lies in a bucket, by one list of it: copies of backups, and what is noted to be removed. */
 
-import type { Mac } from '../../mac.ts';
 import type { ObjectFacts, ObjectStore } from '../../store/types.ts';
-import { PROBES, parseFolder } from '../layout.ts';
 import { JOURNAL } from '../journal/names.ts';
+import { PROBES, parseFolder } from '../layout.ts';
+import { CopyBook } from './copy-book.ts';
 import { LEASES, REMOVALS } from './format.ts';
+import type { StoredCopy } from './stored-copy.ts';
 
 /** What espd keeps in a bucket beside the backups. */
 export const BESIDE: readonly string[] = [JOURNAL, PROBES, LEASES, REMOVALS];
-
-/** A folder of a backup, complete or not. */
-export interface StoredCopy {
-  readonly mac: Mac;
-  readonly id: string;
-  /** Behind the prefix, with a slash at its end. */
-  readonly folder: string;
-  /** Objects by their names in the folder. */
-  readonly files: ReadonlyMap<string, ObjectFacts>;
-}
 
 /** A removal that somebody has announced. */
 export interface NotedRemoval {
@@ -53,7 +44,7 @@ export async function takeInventory(
   prefix: string,
   { signal, under = [''], onProgress, onForeign }: InventoryOptions,
 ): Promise<Inventory> {
-  const copies = new Map<string, StoredCopy & { readonly files: Map<string, ObjectFacts> }>();
+  const copies = new CopyBook();
   const notes = new Map<string, ObjectFacts>();
   const take = (facts: ObjectFacts) => {
     const key = facts.key.slice(prefix.length);
@@ -61,15 +52,8 @@ export async function takeInventory(
     if (noted !== undefined && parseFolder(`${noted}/`) !== undefined) notes.set(`${noted}/`, facts);
     if (BESIDE.some((folder) => key.startsWith(folder))) return;
     const [, folder = '', file = ''] = BACKUP.exec(key) ?? [];
-    const name = parseFolder(folder);
-    if (name === undefined) {
-      onForeign?.(key);
-      return;
-    }
-    const { mac, id } = name;
-    const copy = copies.get(folder) ?? { mac, id, folder, files: new Map<string, ObjectFacts>() };
-    copies.set(folder, copy);
-    copy.files.set(file, facts);
+    if (parseFolder(folder) === undefined) onForeign?.(key);
+    else copies.add(folder, file, facts);
   };
   let objects = 0;
   for (const part of under) {
@@ -82,5 +66,5 @@ export async function takeInventory(
       if (from === null) break;
     }
   }
-  return { copies, notes };
+  return { copies: copies.end(), notes };
 }

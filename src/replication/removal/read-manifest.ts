@@ -7,7 +7,7 @@ import type { ObjectStore } from '../../store/types.ts';
 import { type FleetKey, decryptWhole } from '../encryption.ts';
 import { ENCRYPTED, boundName } from '../layout.ts';
 import { MANIFEST } from '../local-backup.ts';
-import type { StoredCopy } from './inventory.ts';
+import type { StoredCopy } from './stored-copy.ts';
 import type { ReadManifest } from './union.ts';
 
 export interface ManifestParts {

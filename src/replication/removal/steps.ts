@@ -5,10 +5,12 @@
 
 import type { Decision, Reason } from '../../archive/retention/types.ts';
 import type { Mac } from '../../mac.ts';
-import type { Inventory, NotedRemoval, StoredCopy } from './inventory.ts';
+import type { Inventory, NotedRemoval } from './inventory.ts';
 import { parseFolder } from '../layout.ts';
 import { CHECKSUMS } from '../local-backup.ts';
-import { type StoredName, isThere, nameKey } from './union.ts';
+import { type StoredName, nameKey } from './named-copies.ts';
+import type { StoredCopy } from './stored-copy.ts';
+import { isThere } from './union.ts';
 
 /**
  * `announce`: a note is written. `wait`: its grace is not over. `remove`: it is. `withdraw`: the backup stays, the note goes.

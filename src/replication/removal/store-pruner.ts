@@ -18,9 +18,10 @@ import { inGroups } from './in-groups.ts';
 import { type Inventory, type NotedRemoval, takeInventory } from './inventory.ts';
 import { KeptOnes } from './kept-ones.ts';
 import { PruneLease, ageless } from './lease.ts';
+import { nameKey } from './named-copies.ts';
 import { type Step, type StepKind, isForNow, leftOf, stepsOf } from './steps.ts';
 import { filesOf, takeAway } from './take-away.ts';
-import { type ReadManifest, type Told, type Union, nameKey, unionOf, withMarks } from './union.ts';
+import { type ReadManifest, type Told, type Union, unionOf, withMarks } from './union.ts';
 
 /** Removals that are judged together: by journals read for them. */
 const BATCH = 64;

@@ -12,25 +12,18 @@ import { encryptedSize } from '../encryption.ts';
 import { ENCRYPTED } from '../layout.ts';
 import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
 import type { MayHavePinned } from '../journal/gone.ts';
-import type { Inventory, NotedRemoval, StoredCopy } from './inventory.ts';
+import type { Inventory, NotedRemoval } from './inventory.ts';
+import { type StoredName, nameKey, namesOf } from './named-copies.ts';
+import type { StoredCopy } from './stored-copy.ts';
 
 /** Manifests that are fetched at a time. */
 const AT_ONCE = 8;
-
-/** One backup of the bucket: the content of one name, in one folder or, where two stations chose the same, in several. */
-export interface StoredName {
-  readonly mac: Mac;
-  readonly id: string;
-  readonly copies: readonly StoredCopy[];
-}
 
 export interface Union {
   readonly facts: RetentionFacts;
   /** By {@link nameKey}. */
   readonly names: ReadonlyMap<string, StoredName>;
 }
-
-export const nameKey = ({ mac, id }: { readonly mac: Mac; readonly id: string }) => `${mac} ${id}`;
 
 /** Null: it cannot be had, or is encrypted with a key that is not here. */
 export type ReadManifest = (copy: StoredCopy, signal: AbortSignal) => Promise<ManifestReading | null>;
@@ -56,13 +49,7 @@ export interface UnionParts extends Told {
 
 export async function unionOf(parts: UnionParts): Promise<Union> {
   const { inventory, notes, known, readManifest, problems, gone, nowMs, only, signal } = parts;
-  const names = new Map<string, StoredName & { readonly copies: StoredCopy[] }>();
-  for (const copy of inventory.copies.values()) {
-    if (!isThere(copy, notes.get(copy.folder))) continue;
-    const name = names.get(nameKey(copy)) ?? { mac: copy.mac, id: copy.id, copies: [] };
-    names.set(nameKey(copy), name);
-    name.copies.push(copy);
-  }
+  const names = namesOf(inventory.copies.values(), (copy) => isThere(copy, notes.get(copy.folder)));
   const marksOf = new Map(known.map((board) => [board.mac, board]));
   const backups = new Map<Mac, RetentionBackup[]>();
   await forEachAtOnce(
@@ -97,9 +84,8 @@ export function withMarks({ facts, names }: Union, { known, problems, gone, nowM
 
 /** Who is gone and may have pinned it: it was there, or a part of it, when that was said. */
 function mayBePinnedBy(name: StoredName | undefined, gone: readonly MayHavePinned[]): string | null {
-  const times = (name?.copies ?? []).flatMap(({ files }) => [...files.values()].map(({ writtenMs }) => writtenMs ?? 0));
   // What nobody knows the age of may be as old as any.
-  const firstMs = Math.min(...(times.length === 0 ? [0] : times));
+  const firstMs = Math.min(...(name?.copies ?? []).map((copy) => copy.firstMs ?? 0));
   return gone.find(({ untilMs }) => untilMs === null || firstMs <= untilMs)?.station ?? null;
 }
 
@@ -137,14 +123,14 @@ async function factsOf(
   const first = judged.find(({ state }) => state === 'sound')?.reading;
   const manifest = first?.kind === 'read' ? first.manifest : undefined;
   const marks = board?.marks ?? { pins: [], confirmations: [] };
-  const files = copies.flatMap((copy) => [...copy.files]);
+  const files = copies.flatMap((copy) => [...copy.files.values()]);
   return {
     id,
     createdAt: manifest?.createdAt ?? null,
     // A name stands for all that lies under it, so the worst of it counts.
     state: judged.find(({ state }) => state !== 'sound')?.state ?? 'sound',
     firmware: manifest?.contents.firmware ?? null,
-    sizeOnDiskBytes: files.reduce((sum, [, { sizeBytes }]) => sum + sizeBytes, 0),
+    sizeOnDiskBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     pin: pinOf(id, marks),
     holdsForeign: judged.some(({ copy, reading }) => isForeignIn(copy, reading)),
     isConfirmed: judged.every(

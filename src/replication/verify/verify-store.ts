@@ -20,7 +20,9 @@ import { CHECKSUMS } from '../local-backup.ts';
 import type { Readable } from '../open.ts';
 import { removalKey } from '../removal/format.ts';
 import { inGroups } from '../removal/in-groups.ts';
-import { type Inventory, type StoredCopy, takeInventory } from '../removal/inventory.ts';
+import { type Inventory, takeInventory } from '../removal/inventory.ts';
+import { type StoredName, namesOf } from '../removal/named-copies.ts';
+import type { StoredCopy } from '../removal/stored-copy.ts';
 import { replaceFile } from '../state-file.ts';
 import { type Finding, MEND_HINT, checkCopy } from './check-copy.ts';
 import { metered } from './metered.ts';
@@ -65,16 +67,9 @@ interface Expected extends Pick<StoredBackup, 'mac' | 'id' | 'folder' | 'at'> {
   readonly station: string | null;
 }
 
-/** One name, in one folder or more. */
-interface Item {
-  readonly mac: Mac;
-  readonly id: string;
-  readonly copies: readonly StoredCopy[];
-}
-
 export interface VerifyPlan {
   /** What is read. */
-  readonly items: readonly Item[];
+  readonly items: readonly StoredName[];
   readonly bytes: number;
   /** All backups that lie there, of the boards that were asked for. */
   readonly of: number;
@@ -126,10 +121,10 @@ export class StoreVerifier {
     const all = itemsOf(inventory, only);
     const times = await this.#verifiedTimes();
     if (only === undefined) times.forgetAllBut(all);
-    const timeOf = ({ mac, id }: Item) => times.of(mac, id);
+    const timeOf = ({ mac, id }: StoredName) => times.of(mac, id);
     const nowMs = clock.date().getTime();
     const isWhole = only === undefined && sample === undefined && !newest;
-    let items: readonly Item[] = newest ? newestOf(all) : all;
+    let items: readonly StoredName[] = newest ? newestOf(all) : all;
     let passMs: number | null = null;
     if (isWhole) {
       // One of the future was begun by a wrong clock.
@@ -164,7 +159,7 @@ export class StoreVerifier {
       onProblem,
     }: {
       readonly signal: AbortSignal;
-      readonly onProgress?: (item: Pick<Item, 'mac' | 'id'>, done: number, readBytes: number) => void;
+      readonly onProgress?: (item: Pick<StoredName, 'mac' | 'id'>, done: number, readBytes: number) => void;
       readonly onProblem?: (problem: StoreProblem) => void;
     },
   ): Promise<VerifyOutcome> {
@@ -179,7 +174,7 @@ export class StoreVerifier {
     const ending = new AbortController();
     const either = AbortSignal.any([signal, ending.signal]);
     try {
-      const work = async ({ mac, id, copies }: Item) => {
+      const work = async ({ mac, id, copies }: StoredName) => {
         onProgress?.({ mac, id }, checked, readBytes());
         const found: StoreProblem[] = [];
         for (const copy of copies) found.push(...(await this.#check({ ...bucket, store }, copy, either)));
@@ -291,20 +286,13 @@ export class StoreVerifier {
   }
 }
 
-function itemsOf({ copies }: Inventory, only: ReadonlySet<Mac> | undefined): Item[] {
-  const items = new Map<string, Item & { readonly copies: StoredCopy[] }>();
-  for (const copy of copies.values()) {
-    if (!isComplete(copy) || (only !== undefined && !only.has(copy.mac))) continue;
-    const { mac, id } = copy;
-    const item = items.get(`${mac} ${id}`) ?? { mac, id, copies: [] };
-    items.set(`${mac} ${id}`, item);
-    item.copies.push(copy);
-  }
-  return [...items.values()];
+function itemsOf({ copies }: Inventory, only: ReadonlySet<Mac> | undefined): StoredName[] {
+  const isMeant = (copy: StoredCopy) => isComplete(copy) && (only === undefined || only.has(copy.mac));
+  return [...namesOf(copies.values(), isMeant).values()];
 }
 
-function newestOf(items: readonly Item[]): Item[] {
-  const newest = new Map<Mac, Item>();
+function newestOf(items: readonly StoredName[]): StoredName[] {
+  const newest = new Map<Mac, StoredName>();
   for (const item of items) if (item.id > (newest.get(item.mac)?.id ?? '')) newest.set(item.mac, item);
   return [...newest.values()];
 }
@@ -313,7 +301,7 @@ function isComplete({ files }: StoredCopy): boolean {
   return files.has(CHECKSUMS);
 }
 
-function sizeOf({ copies }: Item): number {
+function sizeOf({ copies }: StoredName): number {
   return copies.reduce((sum, { files }) => [...files.values()].reduce((bytes, each) => bytes + each.sizeBytes, sum), 0);
 }
 

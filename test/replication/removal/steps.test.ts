@@ -7,7 +7,7 @@ import type { Decision } from '../../../src/archive/retention/types.ts';
 import { filesOf } from '../../../src/replication/removal/take-away.ts';
 import type { NotedRemoval } from '../../../src/replication/removal/inventory.ts';
 import { leftOf, stepsOf } from '../../../src/replication/removal/steps.ts';
-import { type StoredName, nameKey } from '../../../src/replication/removal/union.ts';
+import { type StoredName, nameKey } from '../../../src/replication/removal/named-copies.ts';
 import { MAC } from '../../archive/support.ts';
 
 const GRACE_MS = 1000;
