@@ -21,6 +21,7 @@ import { identityOf, parseMarkLines, readMarkLine } from './mark-lines.ts';
 import { readStoredLine, toStoredLine } from './stored-lines.ts';
 import type { StoredLine } from './stored-lines.ts';
 import { StoredLog } from './stored-log.ts';
+import { tailOf } from './tail.ts';
 import type { Adoption, ArchiveElsewhere, Fill, GoneBackup, MarkFile } from './types.ts';
 import type { NotedGone, OwnLines, StoredBackup } from './types.ts';
 
@@ -105,14 +106,19 @@ export class Elsewhere implements ArchiveElsewhere {
     });
   }
 
-  async ownLines(mac: Mac, file: MarkFile, fromByte: number): Promise<OwnLines> {
+  async ownLines(mac: Mac, file: MarkFile, fromByte: number, tail?: string): Promise<OwnLines> {
     try {
       const { bytes, sizeBytes } = await this.#readMarks(this.#folder(mac), file);
       const isBeginning = fromByte === 0 || (fromByte <= sizeBytes && bytes[fromByte - 1] === 0x0a);
-      const start = isBeginning ? fromByte : 0;
+      const isSame = isBeginning && (tail === undefined || tailOf(bytes.subarray(0, fromByte)) === tail);
+      const start = isSame ? fromByte : 0;
       const nextByte = Math.max(start, bytes.lastIndexOf(0x0a) + 1);
       const lines = parseMarkLines(file, bytes.toString('utf8', start, nextByte));
-      return { lines: lines.filter(({ station }) => station === undefined), nextByte };
+      return {
+        lines: lines.filter(({ station }) => station === undefined),
+        nextByte,
+        tail: tailOf(bytes.subarray(0, nextByte)),
+      };
     } catch (error) {
       throw toProblem(mac, null, join(macToFolder(mac), file), readFault(error)).error;
     }

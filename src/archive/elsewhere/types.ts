@@ -52,6 +52,8 @@ export interface OwnLines {
   readonly lines: readonly object[];
   /** Where the next call goes on. */
   readonly nextByte: number;
+  /** What stands before that, as `tailOf` (tail.ts) has it. */
+  readonly tail: string;
 }
 
 /**
@@ -83,10 +85,11 @@ export interface ArchiveElsewhere {
   receive(mac: Mac, file: MarkFile, station: string, lines: readonly unknown[]): Promise<number>;
   /**
    * This station's own lines from a byte of the file on. A line that is not yet ended is left for the next time; where
-   * `fromByte` is no beginning of a line (the file is another one), it begins anew at 0.
+   * `fromByte` is no beginning of a line, or has another `tail` before it (the file is another one, or an older one that
+   * has grown again), it begins anew at 0.
    * @throws EspdError `archive-unreadable`
    */
-  ownLines(mac: Mac, file: MarkFile, fromByte: number): Promise<OwnLines>;
+  ownLines(mac: Mac, file: MarkFile, fromByte: number, tail?: string): Promise<OwnLines>;
   /**
    * Makes a complete local backup out of what a store gives: the manifest, and the image file as it is stored, which `fill`
    * writes in any order. All of it is hashed as `verify` does before anybody can see it. What is here with the same content

@@ -14,7 +14,7 @@ export function addingTo(library: BlockLibrary, archive: JournalArchive): Journa
       gone: (mac) => elsewhere.gone(mac),
       forget: (gone) => elsewhere.forget(gone),
       receive: (mac, file, station, lines) => elsewhere.receive(mac, file, station, lines),
-      ownLines: (mac, file, fromByte) => elsewhere.ownLines(mac, file, fromByte),
+      ownLines: (mac, file, fromByte, tail) => elsewhere.ownLines(mac, file, fromByte, tail),
       async note(backup) {
         const isNews = await elsewhere.note(backup);
         const { mac, id, manifest } = backup;

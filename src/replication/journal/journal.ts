@@ -10,12 +10,13 @@ import { type Freshness, type OtherStation, freshnessOf, otherStationsOf } from 
 import { type Statement, sayGone } from './gone.ts';
 import type { News } from './news.ts';
 import { type LookOptions, readJournals } from './reader.ts';
+import { HeldFiles } from './held-files.ts';
 import { Receiver } from './receive.ts';
 import { mendJournal } from './mend.ts';
 import { type Scan, type ScanOptions, scanStore } from './scan.ts';
 import { encodeLine } from './segment.ts';
 import { JournalState } from './state.ts';
-import { type Written, writeJournal } from './writer.ts';
+import { type WriterParts, type Written, writeJournal } from './writer.ts';
 
 export interface JournalParts {
   readonly archive: JournalArchive;
@@ -42,19 +43,25 @@ export interface Removed {
 export class Journal {
   readonly #parts: JournalParts;
   readonly #state: JournalState;
+  readonly #held: HeldFiles;
   readonly #receiver: Receiver;
 
   constructor(parts: JournalParts) {
     const { archive, library } = parts;
     this.#parts = { ...parts, archive: library === undefined ? archive : addingTo(library, archive) };
     this.#state = new JournalState(parts.folder, archive.cache);
+    this.#held = new HeldFiles({ root: archive.root, cache: archive.cache, name: this.#state.heldName });
     this.#receiver = new Receiver(this.#parts);
+  }
+
+  get #writer(): WriterParts {
+    const { archive, clock } = this.#parts;
+    return { archive, clock, state: this.#state, held: this.#held };
   }
 
   /** Puts what is not said yet. Undefined: another process of this station is at it. @throws EspdError `store-...` */
   write(bucket: Bucket, signal: AbortSignal, onProgress?: (lines: number) => void): Promise<Written | undefined> {
-    const { archive, clock } = this.#parts;
-    return this.#adding(() => writeJournal({ archive, clock, state: this.#state }, bucket, signal, onProgress), signal);
+    return this.#adding(() => writeJournal(this.#writer, bucket, signal, onProgress), signal);
   }
 
   /** Takes in what others have said. @throws EspdError `store-...`, `disk-full`, `archive-unwritable` */
@@ -63,8 +70,9 @@ export class Journal {
   }
 
   #read(bucket: Bucket, options: LookOptions): Promise<News> {
-    const { clock, version } = this.#parts;
-    return readJournals({ clock, version, state: this.#state, receiver: this.#receiver }, bucket, options);
+    const { archive, clock, version } = this.#parts;
+    const own = { state: this.#state, held: this.#held, receiver: this.#receiver };
+    return readJournals({ archive, clock, version, ...own }, bucket, options);
   }
 
   /**
@@ -79,7 +87,7 @@ export class Journal {
     };
     return this.#adding(async () => {
       const scan = await scanStore({ archive, clock, hear }, bucket, options);
-      const mended = await mendJournal({ archive, clock, state: this.#state }, bucket, signal);
+      const mended = await mendJournal(this.#writer, bucket, signal);
       await this.#state.keepScanned(clock.date().toISOString());
       return { ...scan, mended: mended ?? 0 };
     }, signal);

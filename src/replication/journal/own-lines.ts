@@ -14,7 +14,7 @@ import { CHECKSUMS, openLocalBackup } from '../local-backup.ts';
 import type { Bucket } from '../push-backup.ts';
 import type { DoneLine } from '../state.ts';
 import { encodeLine } from './segment.ts';
-import type { Cursor, JournalState } from './state.ts';
+import type { Cursor, JournalState, Told } from './state.ts';
 import { whenNoted } from './when-noted.ts';
 
 export interface OwnSteps {
@@ -32,6 +32,8 @@ export interface JournalArchive extends Pick<Archive, 'root' | 'boards' | 'resol
 export interface OwnStep {
   readonly lines: readonly string[];
   readonly reached: (cursor: Cursor) => void;
+  /** Of which files they come; null = of none of the archive. */
+  readonly mac: Mac | null;
 }
 
 /** @param cursor what is said; not changed */
@@ -49,7 +51,7 @@ export async function* ownSteps(
 async function* fromOutbox({ state }: OwnSteps, { outbox }: Cursor): AsyncGenerator<OwnStep> {
   const { lines, nextByte } = await state.outbox(outbox.byte);
   if (lines.length === 0) return;
-  yield { lines, reached: (cursor) => (cursor.outbox = { byte: nextByte }) };
+  yield { lines, mac: null, reached: (cursor) => (cursor.outbox = { byte: nextByte }) };
 }
 
 /** Backups that are complete in the bucket, in the order in which they came there. */
@@ -69,6 +71,7 @@ async function* fromDone(
     const line = each.isGone ? undefined : await backupLine(parts, bucket, each, signal);
     yield {
       lines: line === undefined ? [] : [line],
+      mac: each.mac,
       reached: (now) => (now.done = { count: index + 1, last: nameOf(each) }),
     };
   }
@@ -129,7 +132,7 @@ async function* fromMarks({ archive }: OwnSteps, cursor: Cursor, signal: AbortSi
   for (const mac of (await archive.boards()).macs) {
     for (const file of REPLICATED_MARKS) {
       signal.throwIfAborted();
-      const step = await markStep(archive, mac, file, cursor.marks[mac]?.[file] ?? 0);
+      const step = await markStep(archive, mac, file, cursor.marks[mac]?.[file] ?? { byte: 0 });
       if (step !== undefined) yield step;
     }
   }
@@ -139,20 +142,26 @@ async function markStep(
   { elsewhere, root }: JournalArchive,
   mac: Mac,
   file: MarkFile,
-  fromByte: number,
+  told: Told,
 ): Promise<OwnStep | undefined> {
-  // Of two thousand boards hardly one has said anything since the last look: the length tells.
-  const { size } = (await lstat(join(root, macToFolder(mac), file)).catch(() => undefined)) ?? { size: 0 };
-  if (size === fromByte) return undefined;
+  // Of two thousand boards hardly one has said anything since the last look: length and time of the last change tell.
+  const stats = await lstat(join(root, macToFolder(mac), file)).catch(() => undefined);
+  const size = stats?.size ?? 0;
+  const changedMs = stats?.ctimeMs ?? 0;
+  if (size === told.byte && (size === 0 || changedMs === told.changedMs)) return undefined;
   // A board that cannot be read now has its turn at the next look.
-  const own = await elsewhere.ownLines(mac, file, fromByte).catch(() => undefined);
-  if (own === undefined || own.nextByte === fromByte) return undefined;
+  const own = await elsewhere.ownLines(mac, file, told.byte, told.tail).catch(() => undefined);
+  if (own === undefined) return undefined;
+  const { nextByte, tail } = own;
+  // A line that is not ended yet; the rest is as it was.
+  if (nextByte === told.byte && tail === told.tail && nextByte !== size) return undefined;
   const lines = own.lines
     // One that bears a station is of another, and goes out by that one alone.
     .filter((line) => !('station' in line))
     .map((line) => encodeLine({ kind: 'mark', mac, file, line: line as { at: string } }));
   return {
     lines,
-    reached: (now) => (now.marks[mac] = { ...now.marks[mac], [file]: own.nextByte }),
+    mac,
+    reached: (now) => (now.marks[mac] = { ...now.marks[mac], [file]: { byte: nextByte, tail, changedMs } }),
   };
 }

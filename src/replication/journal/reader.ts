@@ -7,6 +7,8 @@
 
 import type { Clock } from '../../clock.ts';
 import { hasCode, toEspdError } from '../../errors.ts';
+import type { HeldFiles } from './held-files.ts';
+import type { JournalArchive } from './own-lines.ts';
 import type { Bucket } from '../push-backup.ts';
 import { fetchSegment } from './fetch.ts';
 import { readGone } from './gone.ts';
@@ -29,6 +31,8 @@ const MAX_PAGES = 20;
 
 export interface ReaderParts {
   readonly state: JournalState;
+  readonly held: HeldFiles;
+  readonly archive: Pick<JournalArchive, 'boards'>;
   readonly clock: Clock;
   /** Of espd: what a later one has written is read again when it has changed. */
   readonly version: string;
@@ -63,8 +67,8 @@ class Look {
   }
 
   async run(): Promise<News> {
-    const { state, receiver } = this.#parts;
-    const heard = await state.heard();
+    const { state, receiver, held } = this.#parts;
+    const heard = await this.#heard();
     receiver.beginLook();
     if (this.#options.isThorough || this.#isOver(heard.listedAt, LIST_MS)) await this.#findStations(heard);
     try {
@@ -72,10 +76,27 @@ class Look {
       for (const [name, station] of Object.entries(heard.stations)) await this.#readStation(name, station, heard);
     } finally {
       this.#news.note(heard);
+      await held.note(this.#news.news().macs);
     }
     heard.lookedAt = this.#now().toISOString();
     await state.keepHeard(heard);
     return this.#news.news();
+  }
+
+  /** Of what is heard nothing counts any more where the archive has lost some of it. */
+  async #heard(): Promise<Heard> {
+    const { state, held, archive } = this.#parts;
+    const heard = await state.heard();
+    // Now and then is enough: by each process, and before anything is removed.
+    const isFirst = !held.wereLookedAt;
+    if (!isFirst && !this.#options.isThorough) return heard;
+    const areThere = await held.areThere();
+    if (!areThere) {
+      await state.forgetHeard();
+      await held.forget();
+    }
+    if (isFirst || !areThere) await held.note((await archive.boards().catch(() => ({ macs: [] }))).macs);
+    return areThere ? heard : state.heard();
   }
 
   async #findStations(heard: Heard): Promise<void> {

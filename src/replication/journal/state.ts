@@ -20,14 +20,21 @@ const UNREAD_CODES = ['store-damaged', 'store-key', 'archive-newer'] as const;
 export type UnreadCode = (typeof UNREAD_CODES)[number];
 
 const count = z.int().nonnegative();
+const toldSchema = z.object({
+  byte: count,
+  /** Of the file up to there, as {@link OwnLines} has it. */
+  tail: z.string().max(64).exactOptional(),
+  /** When the file was changed last, by its file system. */
+  changedMs: z.number().exactOptional(),
+});
 const cursorSchema = z.object({
   /** Of the next segment; null: not known, and looked up by a list. */
   next: count.nullable(),
   /** Of done.jsonl. `last` is the last of them, to tell another file by. */
   done: z.object({ count, last: z.string() }),
   outbox: z.object({ byte: count }),
-  /** By board and file: where its own lines go on. */
-  marks: z.record(z.string(), z.record(z.string(), count)),
+  /** By board and file: where its own lines go on. An earlier espd has kept the byte alone. */
+  marks: z.record(z.string(), z.record(z.string(), z.union([toldSchema, count.transform((byte) => ({ byte }))]))),
   /** When the last segment was put, by this station's clock. */
   putAt: z.string().nullable(),
 });
@@ -79,6 +86,8 @@ const heardSchema = z.object({
 const scannedSchema = z.object({ at: z.iso.datetime() });
 
 export type Cursor = z.output<typeof cursorSchema>;
+/** How much of a file of marks is said. */
+export type Told = z.output<typeof toldSchema>;
 export type Heard = z.output<typeof heardSchema>;
 export type HeardStation = z.output<typeof stationSchema>;
 export type HeardGone = z.output<typeof goneSchema>;
@@ -88,6 +97,8 @@ export type Unread = z.output<typeof gapSchema>;
 export const nothingSaid = (): Cursor => ({
   ...{ next: null, done: { count: 0, last: '' }, outbox: { byte: 0 }, marks: {}, putAt: null },
 });
+
+const nothingHeard = (): Heard => ({ own: null, lookedAt: null, listedAt: null, stations: {} });
 
 export class JournalState {
   readonly #folder: string;
@@ -116,7 +127,7 @@ export class JournalState {
   async heard(): Promise<Heard> {
     const text = (await this.#cache.read(this.#heardName))?.toString('utf8');
     const known = text === undefined ? undefined : parseJson(text, heardSchema);
-    return known ?? structuredClone(this.#kept) ?? { own: null, lookedAt: null, listedAt: null, stations: {} };
+    return known ?? structuredClone(this.#kept) ?? nothingHeard();
   }
 
   /**
@@ -135,6 +146,12 @@ export class JournalState {
     await this.#cache.write(this.#heardName, JSON.stringify(this.#kept));
   }
 
+  /** All is to be heard again: the archive has lost some of it. */
+  async forgetHeard(): Promise<void> {
+    this.#kept = undefined;
+    await this.#cache.write(this.#heardName, JSON.stringify(nothingHeard()));
+  }
+
   /** What a segment says is out of this archive: it need not be heard. One behind a gap does not count. */
   async keepOwn(seq: number): Promise<void> {
     const heard = await this.heard();
@@ -144,6 +161,11 @@ export class JournalState {
   /** One for each store. */
   get #heardName(): string {
     return `heard-${basename(this.#folder)}.json`;
+  }
+
+  /** Of what the archive held then: see `held-files.ts`. */
+  get heldName(): string {
+    return `held-${basename(this.#folder)}.json`;
   }
 
   /** When all that lies in the store was compared last; null = never. */

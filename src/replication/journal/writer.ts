@@ -6,10 +6,12 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../clock.ts';
 import { EspdError } from '../../errors.ts';
+import type { Mac } from '../../mac.ts';
 import { encrypt } from '../encryption.ts';
 import { ENCRYPTED } from '../layout.ts';
 import type { Bucket } from '../push-backup.ts';
 import { gather } from '../put-image.ts';
+import type { HeldFiles } from './held-files.ts';
 import { takeLock } from './lock.ts';
 import { MAX_SEQ, journalFolder, parseSegmentName, segmentName } from './names.ts';
 import { type OwnSteps, ownSteps } from './own-lines.ts';
@@ -29,6 +31,7 @@ export interface Written {
 
 export interface WriterParts extends OwnSteps {
   readonly state: JournalState;
+  readonly held: HeldFiles;
   readonly clock: Clock;
 }
 
@@ -99,6 +102,7 @@ class Writing {
   #bytes = 0;
   /** What the cursor becomes when the lines of before are put. */
   #reached: ((cursor: Cursor) => void)[] = [];
+  readonly #macs = new Set<Mac>();
   #written = { segments: 0, lines: 0 };
 
   constructor(parts: WriterParts, bucket: Bucket, signal: AbortSignal, onSegment: (lines: number) => Promise<void>) {
@@ -109,7 +113,7 @@ class Writing {
   }
 
   async run(): Promise<Written> {
-    const { state, clock } = this.#parts;
+    const { state, clock, held } = this.#parts;
     const cursor = await state.cursor();
     for await (const step of ownSteps(this.#parts, this.#bucket, structuredClone(cursor), this.#signal)) {
       for (const line of step.lines) {
@@ -120,10 +124,12 @@ class Writing {
         this.#bytes += bytes;
       }
       this.#reached.push(step.reached);
+      if (step.mac !== null) this.#macs.add(step.mac);
     }
     const sincePut = Math.abs(clock.date().getTime() - Date.parse(cursor.putAt ?? ''));
     if (this.#lines.length > 0 || !(sincePut < ALIVE_MS)) await this.#flush(cursor);
     else if (this.#reached.length > 0) await this.#keep(cursor);
+    await held.note([...this.#macs]);
     return this.#written;
   }
 

@@ -228,7 +228,7 @@ describe('marks of other stations', () => {
     const archive = await newArchive(t);
     await backUp(archive, image(100));
     const path = join(archive.root, FOLDER, 'labels.jsonl');
-    assert.deepEqual(await archive.elsewhere.ownLines(MAC, 'labels.jsonl', 0), { lines: [], nextByte: 0 });
+    assert.deepEqual(await archive.elsewhere.ownLines(MAC, 'labels.jsonl', 0), { lines: [], nextByte: 0, tail: '' });
     await archive.marks.describe(MAC, { label: 'kitchen' });
     const first = await archive.elsewhere.ownLines(MAC, 'labels.jsonl', 0);
     assert.deepEqual(
@@ -249,6 +249,22 @@ describe('marks of other stations', () => {
     for (const odd of [third.nextByte + 1, first.nextByte + 3]) {
       assert.equal((await archive.elsewhere.ownLines(MAC, 'labels.jsonl', odd)).lines.length, 2);
     }
+  });
+
+  test('own lines of a file that went back and has grown to the same length again: all of them', async (t) => {
+    const archive = await newArchive(t);
+    await backUp(archive, image(100));
+    const path = join(archive.root, FOLDER, 'pins.jsonl');
+    const pin = (second: number) =>
+      `${JSON.stringify({ at: `2026-11-26T10:00:0${second}.000Z`, id: ID0, pinned: true, note: null })}\n`;
+    await writeFile(path, pin(1) + pin(2));
+    const before = await archive.elsewhere.ownLines(MAC, 'pins.jsonl', 0);
+    await writeFile(path, pin(1) + pin(3));
+    const after = await archive.elsewhere.ownLines(MAC, 'pins.jsonl', before.nextByte, before.tail);
+    assert.equal(after.nextByte, before.nextByte);
+    assert.equal(after.lines.length, 2);
+    const again = await archive.elsewhere.ownLines(MAC, 'pins.jsonl', after.nextByte, after.tail);
+    assert.deepEqual(again, { ...after, lines: [] });
   });
 
   test('own lines that cannot be read are no empty ones', async (t) => {

@@ -436,10 +436,25 @@ describe('journals', () => {
       ];
       const all = ['kitchen', [ID0, late.id], [ID0, late.id]];
       assert.deepEqual(await known(one.archive), all);
+      await cp(root, `${root}.new`, { recursive: true });
+      // As `rsync` or `cp -a` bring back a copy: it has no cache, and what it does not have stays.
+      const copyOver = async () => {
+        await cp(`${root}.new`, root, { recursive: true });
+        const isCache = (path: string) => path.includes('/archive.old/cache');
+        await cp(`${root}.old`, root, { recursive: true, filter: (path) => !isCache(path) });
+        // A file that the copy does not have would be left as it is: here the disk has lost it.
+        await rm(join(root, FOLDER, 'pins.jsonl'));
+      };
       for (const [what, replace] of Object.entries({
         old: () => cp(`${root}.old`, root, { recursive: true }),
         new: () => mkdir(root),
         // As a machine that goes back to its snapshot.
+        'with older files over it': copyOver,
+        'with older files over it, and so is the state': async () => {
+          await copyOver();
+          await rm(stateRoot, { recursive: true });
+          await cp(`${stateRoot}.old`, stateRoot, { recursive: true });
+        },
         'old, and so is the state': async () => {
           await rm(stateRoot, { recursive: true });
           await cp(`${stateRoot}.old`, stateRoot, { recursive: true });
