@@ -51,7 +51,9 @@ export async function openStoredFolder(
 ): Promise<StoredFolder> {
   const { mac, id, folder } = place;
   const root = bucket.layout.prefix + folder;
-  const sums = await bucket.store.get(root + CHECKSUMS, { signal });
+  // Of a hostile object no more than that comes.
+  const range = { offset: 0, length: MAX_CHECKSUMS_BYTES + 1 };
+  const sums = await bucket.store.get(root + CHECKSUMS, { range, signal });
   if (sums === undefined) throw goneBackup(place);
   const listed = sums.sizeBytes > MAX_CHECKSUMS_BYTES ? undefined : parseChecksums(sums.bytes.toString('utf8'));
   const isEncrypted = listed?.has(MANIFEST + ENCRYPTED) === true;
@@ -72,7 +74,7 @@ export async function openStoredFolder(
     async manifest(how) {
       const name = MANIFEST + suffix;
       const most = isEncrypted ? encryptedSize(MAX_MANIFEST_BYTES) : MAX_MANIFEST_BYTES;
-      const object = await bucket.store.get(root + name, { signal: how });
+      const object = await bucket.store.get(root + name, { range: { offset: 0, length: most + 1 }, signal: how });
       if (object === undefined) throw damagedBackup(place, `${name} is missing`);
       if (object.sizeBytes > most || object.sizeBytes < (isEncrypted ? HEADER_BYTES : 1)) {
         throw damagedBackup(place, `${name} has ${object.sizeBytes} bytes`);

@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import type { Archive, Backup } from '../../src/archive/types.ts';
 import { EspdError, hasCode } from '../../src/errors.ts';
 import { pullBackup } from '../../src/replication/pull.ts';
@@ -194,6 +196,40 @@ describe('a backup that lies in a store', () => {
       return error.code === 'archive-damaged' && error.hint.includes(backup.path);
     });
     assert.equal(await readFile(join(backup.path, 'flash.bin'), 'utf8'), 'short');
+  });
+
+  test('objects that are no such, of a gigabyte or packed into nothing: none is taken in, and little of it comes', async (t) => {
+    for (const [what, spoil] of Object.entries({
+      'a manifest': (folder: string) => fake.replace(`${folder}manifest.json`, Buffer.alloc(64 * MIB, 0x20)),
+      SHA256SUMS: (folder: string) => fake.replace(`${folder}SHA256SUMS`, Buffer.alloc(64 * MIB, 0x0a)),
+      'a packed image': (folder: string) => {
+        const bomb = gzipSync(Buffer.alloc(512 * MIB));
+        fake.replace(`${folder}flash.bin.gz`, bomb);
+        const digest = createHash('sha256').update(bomb).digest('hex');
+        const sums = fake.text(`${folder}SHA256SUMS`).replace(/^\w{64}(?= {2}flash)/m, digest);
+        fake.replace(`${folder}SHA256SUMS`, Buffer.from(sums));
+      },
+    })) {
+      fake.objects.clear();
+      const one = await station(t, endpoint, {}, { options: { compression: 'gzip' } });
+      const two = await station(t, endpoint);
+      const stored = await storedOf(one, await one.keep(image(3 * BLOCK, 1)));
+      await one.pushAll();
+      await two.archive.elsewhere.note(stored);
+      spoil(stored.folder);
+      let unpacked = 0;
+      fake.seen.length = 0;
+      await assert.rejects(
+        pullBackup(await two.fleet.openToRead(), two.archive, stored, { onProgress: (bytes) => (unpacked = bytes) }),
+        (error) => hasCode(error, 'store-damaged'),
+        what,
+      );
+      assert.ok(unpacked < 8 * MIB, what);
+      for (const { method, key, headers } of fake.seen) {
+        if (method === 'GET') assert.match(String(headers.range), /^bytes=0-\d{4,7}$/, `${what}: ${key}`);
+      }
+      await assertNothingLeft(two.archive);
+    }
   });
 
   test('it was removed from the store meanwhile', async (t) => {

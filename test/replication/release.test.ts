@@ -258,6 +258,27 @@ describe('the release of local copies', () => {
     assert.ok((await here.archive.backupIds(MAC)).includes(id(1)));
   });
 
+  test('it is removed there while it is read back, at any moment: it stays, and is not called damaged', async (t) => {
+    const here = await filled(t, endpoint, {});
+    const sound = new Map(fake.objects);
+    let isReleased = false;
+    for (let requests = 0; !isReleased; requests++) {
+      assert.ok(requests < 50, 'it ends');
+      for (const [name, object] of sound) fake.objects.set(name, object);
+      let left = requests;
+      fake.hold = () => {
+        if (left-- === 0) for (const name of sound.keys()) if (name.includes(`/${id(1)}/`)) fake.objects.delete(name);
+        return undefined;
+      };
+      const { gone, stay, damages } = await release(here);
+      fake.hold = () => undefined;
+      isReleased = gone.length > 0;
+      if (isReleased) assert.ok(left >= 0, 'it was there until the end');
+      else assert.equal(stay.get(id(1)), 'it is not in the object store');
+      assert.deepEqual(damages, []);
+    }
+  });
+
   test('announced for removal, or of another station under the same name: it stays', async (t) => {
     const here = await filled(t, endpoint, {});
     const key = removalKey('', `${FOLDER}/${id(1)}/`);

@@ -44,7 +44,8 @@ export async function checkStored(bucket: LookedAt, backup: Backup, signal: Abor
   for (const place of ['shared', 'station'] as const) {
     const root = folderKey(bucket.layout, place, backup.mac, backup.id);
     const folder = root.slice(bucket.layout.prefix.length);
-    const problem = await problemIn(bucket, backup, { root, folder }, signal);
+    const seen = await problemIn(bucket, backup, { root, folder }, signal);
+    const problem = await unlessGone(bucket, root, seen, signal);
     if (problem === undefined) return { isSafe: true, folder };
     if (problem === 'missing') continue;
     if (typeof problem === 'string') why = problem;
@@ -58,12 +59,14 @@ export async function checkStored(bucket: LookedAt, backup: Backup, signal: Abor
 }
 
 /** Undefined: it lies there. */
+type Problem = string | readonly [Finding, ...Finding[]] | undefined;
+
 async function problemIn(
   bucket: LookedAt,
   backup: Backup,
   { root, folder }: { readonly root: string; readonly folder: string },
   signal: AbortSignal,
-): Promise<string | readonly [Finding, ...Finding[]] | undefined> {
+): Promise<Problem> {
   const { store, layout, keys } = bucket;
   const { mac, id } = backup;
   const sums = await store.get(root + CHECKSUMS, { signal });
@@ -96,6 +99,12 @@ async function problemIn(
   if (findings === undefined) return 'missing';
   const [first, ...more] = findings;
   return first === undefined ? undefined : [first, ...more];
+}
+
+/** What a pruner takes away in this moment is missing, and not damaged. */
+async function unlessGone(bucket: LookedAt, root: string, problem: Problem, signal: AbortSignal): Promise<Problem> {
+  if (problem === undefined || typeof problem === 'string') return problem;
+  return (await bucket.store.head(root + CHECKSUMS, { signal })) === undefined ? 'missing' : problem;
 }
 
 function found({ mac, id }: Backup, file: string, problem: string): Finding {

@@ -332,8 +332,12 @@ export class StorePruner {
     return { done: mayBeWhole ? 'remove' : 'finish' };
   }
 
+  /**
+   * The store's time where this machine's is too wrong: a clock that is a year ahead makes backups of next year, and by them
+   * all others would be old.
+   */
   #nowMs(): number {
-    return this.#parts.clock.date().getTime();
+    return this.#parts.store.now();
   }
 }
 

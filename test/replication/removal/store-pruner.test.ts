@@ -177,6 +177,35 @@ describe('two phases', () => {
 });
 
 describe('what is never removed', () => {
+  test('a clock that jumps a year ahead and back: what it has made makes no other backup old', async (t) => {
+    const { fake, endpoint } = await fakeStore(t);
+    // As every store does.
+    fake.fault = ({ headers }) => {
+      const [, day = '', time = ''] = /^(\d{8})T(\d{6})Z$/.exec(String(headers['x-amz-date'])) ?? [];
+      const iso = `${day}T${time}`.replace(/(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)/, '$1-$2-$3T$4:$5:$6Z');
+      const isWrong = !(Math.abs(Date.parse(iso) - Date.now() - (fake.quirks.aheadMs ?? 0)) < 15 * 60_000);
+      return isWrong ? { status: 403, code: 'RequestTimeTooSkewed' } : undefined;
+    };
+    const aheadMs = 365 * DAY_MS;
+    const clock = { ...hurriedClock, date: () => new Date(Date.now() + aheadMs) };
+    const here = await station(t, endpoint, {}, { clock });
+    await pushed(here, 5);
+    await here.keep(image(1000, 99), { createdAt: clock.date().toISOString() });
+    await here.pushAll();
+    const all = complete(fake);
+    const monthOnly = policyOf({ within: { years: 0, months: 1, days: 0, hours: 0 } });
+    for (const each of [clock, hurriedClock]) {
+      const there = await station(t, endpoint, {}, { clock: each });
+      await there.archive.checkWritable();
+      const { pruner } = await prunerOf(there, { clock: each });
+      assert.deepEqual((await run(pruner, monthOnly)).done, []);
+      later(fake, GRACE_MS + DAY_MS);
+      assert.deepEqual((await run(pruner, monthOnly)).done, []);
+      fake.quirks.aheadMs = 0;
+    }
+    assert.deepEqual(complete(fake), all);
+  });
+
   test('of the same second at two stations: both go, or none', async (t) => {
     const { fake, endpoint } = await fakeStore(t);
     const [here, there] = [await station(t, endpoint), await station(t, endpoint)];

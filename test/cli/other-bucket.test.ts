@@ -1,0 +1,130 @@
+/** The config names another bucket all of a sudden: an empty one, or that of another fleet. Nothing goes because of it, here or there. */
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { MAC, OTHER_MAC, backUp, image } from '../archive/support.ts';
+import { FakeS3 } from '../store/fake-s3.ts';
+import { Bench } from '../support/cli.ts';
+
+const DAY_MS = 86_400_000;
+const at = (day: number) => `2020-10-0${day}T10:00:00.000Z`;
+const id = (day: number) => `2020-10-0${day}T10-00-00Z`;
+const ALL = [1, 2, 3, 4, 5].map(id);
+const ENV = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
+
+async function server(t: TestContext) {
+  const fake = new FakeS3();
+  const endpoint = await fake.start();
+  t.after(() => fake.stop());
+  return { fake, endpoint };
+}
+
+/** A station with a rule for everything that could go. */
+async function stationOf(t: TestContext) {
+  const bench = await Bench.open(t);
+  return {
+    bench,
+    use: (endpoint: string) =>
+      bench.configure({
+        store: { endpoint, bucket: 'boards', encryption: 'none', retention: { keepLast: 1 }, grace: '2d' },
+        archive: { statePath: `${bench.folder}/state`, local: 'newest 1' },
+      }),
+    run: async (...args: string[]) => {
+      const { status, stdout, stderr } = await bench.run(args, { env: ENV });
+      assert.equal(status, 0, `${args.join(' ')}: ${stderr}`);
+      return `${stdout}${stderr}`.replaceAll(/\s+/g, ' ');
+    },
+  };
+}
+
+const bytesOf = (fake: FakeS3, under = '') =>
+  new Map([...fake.objects].filter(([name]) => name.startsWith(under)).map(([name, { bytes }]) => [name, bytes]));
+const FOLDER = `${MAC.replaceAll(':', '-')}/`;
+
+test('an empty bucket: no local copy is released for what lies in the bucket of before, and all of it is pushed anew', async (t) => {
+  const [before, other] = [await server(t), await server(t)];
+  const { bench, use, run } = await stationOf(t);
+  await use(before.endpoint);
+  for (let day = 1; day <= 5; day++) await backUp(bench.archive, image(4000, day), at(day));
+  await run('push');
+  const there = bytesOf(before.fake);
+
+  await use(other.endpoint);
+  assert.match(await run('prune', '--local', '--yes'), /0 local copies removed/);
+  await run('prune', '--store', '--yes');
+  await run('pull', '--scan');
+  assert.match(await run('prune', '--local', '--yes'), /0 local copies removed/);
+  assert.deepEqual(await bench.archive.backupIds(MAC), ALL);
+  assert.match(await run('push'), /5 backups pushed/);
+  assert.deepEqual(bytesOf(other.fake, FOLDER), bytesOf(before.fake, FOLDER));
+  assert.deepEqual(bytesOf(before.fake), there, 'nothing was changed in the bucket of before');
+});
+
+test('what was released is in the bucket of before: it is said so, and comes again when the config is right again', async (t) => {
+  const [before, other] = [await server(t), await server(t)];
+  const { bench, use, run } = await stationOf(t);
+  await use(before.endpoint);
+  for (let day = 1; day <= 5; day++) await backUp(bench.archive, image(4000, day), at(day));
+  await run('push');
+  assert.match(await run('prune', '--local', '--yes'), /4 local copies removed/);
+  const there = bytesOf(before.fake);
+
+  await use(other.endpoint);
+  for (const args of [['pull', '--scan'], ['push'], ['prune', '--store', '--yes'], ['prune', '--local', '--yes']])
+    await run(...args);
+  other.fake.quirks.aheadMs = 3 * DAY_MS;
+  await run('prune', '--store', '--yes');
+  assert.deepEqual(await bench.archive.backupIds(MAC), [id(5)]);
+  const lost = await bench.run(['pull', `${MAC}@${id(2)}`], { env: ENV });
+  assert.notEqual(lost.status, 0);
+  assert.match(lost.stdout + lost.stderr, /another object store/);
+  assert.deepEqual(bytesOf(before.fake), there);
+
+  await use(before.endpoint);
+  await run('pull', '--all', MAC);
+  assert.deepEqual(await bench.archive.backupIds(MAC), ALL);
+  await run('verify');
+});
+
+test('the bucket of another fleet: what it pins there stays, nothing is released for it, and this archive is as before', async (t) => {
+  const [before, other] = [await server(t), await server(t)];
+  const [mine, theirs] = [await stationOf(t), await stationOf(t)];
+  await mine.use(before.endpoint);
+  await theirs.use(other.endpoint);
+  for (let day = 1; day <= 5; day++) {
+    await backUp(mine.bench.archive, image(4000, day), at(day));
+    // The same names, and other boards' flash in them.
+    await backUp(theirs.bench.archive, image(5000, 100 + day), at(day));
+    await backUp(theirs.bench.archive, image(3000, 200 + day), at(day), OTHER_MAC);
+  }
+  await theirs.run('push');
+  for (const day of [2, 3]) await theirs.run('pin', `${MAC}@${id(day)}`);
+  await theirs.run('push');
+  await mine.run('push');
+  const there = bytesOf(before.fake);
+  const theirFiles = bytesOf(other.fake, FOLDER);
+
+  await mine.use(other.endpoint);
+  assert.match(await mine.run('prune', '--local', '--yes'), /0 local copies removed/);
+  await mine.run('prune', '--store', '--yes');
+  const announced = bytesOf(other.fake, FOLDER);
+  assert.deepEqual(announced, theirFiles, 'before the time of grace nothing goes');
+  await mine.run('pull', '--scan');
+  // What has the names of theirs goes beside them.
+  assert.match(await mine.run('push'), /5 of them in this station's own folder/);
+  await mine.run('prune', '--local', '--yes');
+  assert.ok((await mine.bench.archive.backupIds(MAC)).includes(id(5)));
+  other.fake.quirks.aheadMs = 3 * DAY_MS;
+  await mine.run('prune', '--store', '--yes');
+  for (const day of [1, 2, 3, 5]) {
+    for (const name of ['flash.bin', 'manifest.json', 'SHA256SUMS']) {
+      const key = `${FOLDER}${id(day)}/${name}`;
+      assert.deepEqual(other.fake.objects.get(key)?.bytes, theirFiles.get(key), key);
+    }
+  }
+  assert.deepEqual(bytesOf(before.fake), there, 'nothing was changed in the bucket of before');
+  await mine.use(before.endpoint);
+  await mine.run('pull', '--all', MAC);
+  assert.deepEqual(await mine.bench.archive.backupIds(MAC), ALL);
+  await mine.run('verify');
+});
