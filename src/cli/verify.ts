@@ -94,7 +94,7 @@ async function verifyArchive(
   const work = archive.verify({ ...(mac && { mac }), ...(sample && { sample }), signal, onProgress });
   const report = await work.finally(() => out.status(''));
   const { checked, of, damaged, unreadable, foreign } = report;
-  const error = verdictOf(report);
+  const error = verdictOf(report) ?? (await nothingHere(context, mac, report));
   for (const { file, problem } of damaged) out.line(`DAMAGED  ${printable(file)}: ${printable(problem)}`);
   for (const { file, problem } of unreadable) out.line(`NOT READ  ${printable(file)}: ${printable(problem)}`);
   const extent = of === undefined ? '' : ` of ${of}`;
@@ -113,6 +113,22 @@ async function verifyArchive(
     ...(error === undefined ? {} : { error }),
   });
   return error;
+}
+
+/** Nothing was verified of a board that is known: who asks whether its backups are sound must not take that for a yes. */
+async function nothingHere(
+  { archive, call }: CommandContext,
+  mac: Mac | undefined,
+  { checked, of }: VerifyReport,
+): Promise<EspdError | undefined> {
+  if (mac === undefined || checked > 0 || (of ?? 0) > 0) return undefined;
+  const stored = await archive.elsewhere.of(mac);
+  if (stored.length === 0) return undefined;
+  const ids = new Set(stored.map(({ id }) => id));
+  const what = ids.size === 1 ? 'its only one lies' : `its ${ids.size} backups lie`;
+  return new EspdError('archive-elsewhere', `No backup of ${mac} is here: ${what} in the object store alone`, {
+    hint: `To have them read back there: ${commandLine(call, 'verify', '--store', mac)}`,
+  });
 }
 
 /** Damage is said only where digests contradict; where something could not be read, nothing is known of it. */

@@ -12,6 +12,7 @@ import { hasCode } from '../../src/errors.ts';
 import { type PullPlan, planPull, pullBackup } from '../../src/replication/pull.ts';
 import type { ObjectStore } from '../../src/store/types.ts';
 import { FOLDER, MAC, OTHER_MAC, T0, backUp, temporaryFolder } from '../archive/support.ts';
+import { withZstd } from '../support/zstd.ts';
 import { type Station, image, never, station } from './support.ts';
 
 export const BLOCK = 65_536;
@@ -74,12 +75,14 @@ export function describePulls({ endpoint, store, prefix }: PullPlace): void {
   const fresh = () => `${prefix}pull-${++count}/`;
 
   for (const encryption of ['plain', 'encrypted'] as const) {
-    for (const compression of ['none', 'gzip'] as const) {
+    for (const compression of ['none', 'gzip', 'zstd'] as const) {
       test(`${encryption}, compression ${compression}: every file is that of the station that pushed it`, async (t) => {
         const config = { prefix: fresh(), ...(encryption === 'plain' ? {} : await keyFile(t)) };
-        const one = await stationIn(t, config, { compression });
+        // Not each Node can write zstd, and all read it.
+        const one = await stationIn(t, config, { compression: compression === 'zstd' ? 'none' : compression });
         const two = await stationIn(t, config);
-        const backup = await one.keep(mixedImage(1));
+        const kept = await one.keep(mixedImage(1));
+        const backup = compression === 'zstd' ? await withZstd(one.archive, kept) : kept;
         await one.pushAll();
         const stored = await storedOf(one, backup);
         assert.equal(await two.archive.elsewhere.note(stored), true);

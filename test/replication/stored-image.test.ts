@@ -15,6 +15,7 @@ import { openStoredFolder } from '../../src/replication/stored-folder.ts';
 import { openStoredImage } from '../../src/replication/stored-image.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, T0, sha256, temporaryFolder } from '../archive/support.ts';
 import { FakeS3, serveSuite } from '../store/fake-s3.ts';
+import { withZstd } from '../support/zstd.ts';
 import { type Station, image, never, station } from './support.ts';
 
 const BLOCK = 65_536;
@@ -163,11 +164,17 @@ describe('an image in a bucket', () => {
   });
 
   test('compressed: fetched as a whole, once, and unpacked only when its digest is right', async (t) => {
-    for (const config of [{}, await keyFile(t)]) {
+    const ways = [{}, await keyFile(t)].flatMap((config) => [
+      { config, packing: 'gzip' as const },
+      { config, packing: 'zstd' as const },
+    ]);
+    for (const { config, packing } of ways) {
       fake.objects.clear();
-      const one = await station(t, endpoint, config, { options: { compression: 'gzip' } });
+      const isZstd = packing === 'zstd';
+      const one = await station(t, endpoint, config, { options: { compression: isZstd ? 'none' : packing } });
       const bytes = Buffer.concat([image(2 * BLOCK), Buffer.alloc(3 * BLOCK, 0xff), image(777, 2)]);
-      const backup = await one.keep(bytes);
+      const kept = await one.keep(bytes);
+      const backup = isZstd ? await withZstd(one.archive, kept) : kept;
       await one.pushAll();
       const bucket = await one.fleet.openToRead();
       const reader = await openStoredImage(bucket, stored(backup));
@@ -176,7 +183,8 @@ describe('an image in a bucket', () => {
       assert.ok((await reader.read(4 * BLOCK + 3, 99)).equals(bytes.subarray(4 * BLOCK + 3, 4 * BLOCK + 102)));
       assert.equal(fake.seen.length, 0);
       await reader.close();
-      const name = fake.names.find((each) => each.includes('flash.bin.gz'))?.slice(PATH.length) ?? '';
+      const name =
+        fake.names.find((each) => each.includes(isZstd ? 'flash.bin.zst' : 'flash.bin.gz'))?.slice(PATH.length) ?? '';
       const sound = get(name);
       for (const at of [0, 20, 60, sound.length >> 1, sound.length - 1]) {
         const wrong = Buffer.from(sound);

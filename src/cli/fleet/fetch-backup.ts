@@ -19,6 +19,8 @@ export async function fetchMeant(context: CommandContext, meant: Meant): Promise
   const { archive, out, signal } = context;
   let fleet: Fleet | undefined;
   try {
+    // A store that does not answer is asked for two minutes.
+    out.status(`Asking the object store for backup ${meant.id}`);
     fleet = fleetOf(context, context.env);
     const bucket = await fleet.openToRead();
     const stored = await storedAs(context, bucket, meant);
