@@ -10,6 +10,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EspdError, systemCode } from '../errors.ts';
 import { hasNoInodes, noInodes } from './inodes.ts';
+import { giveToOwner } from './state-owner.ts';
 import type { ErrorCode } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { takingTurns } from './turns.ts';
@@ -87,6 +88,7 @@ export class Disk {
       stat: () => this.fs.stat(path),
       chmod: (mode) => this.fs.chmod(path, mode),
     });
+    await giveToOwner(path);
     return 'made';
   }
 
@@ -109,12 +111,16 @@ export class Disk {
    * opened, replaced or followed (`EEXIST`).
    */
   async createFile(path: string): Promise<FileHandle> {
-    return this.#withMode(await this.#creating(path, () => this.fs.open(path, NEW, this.#options.fileMode)));
+    const handle = await this.#creating(path, () => this.fs.open(path, NEW, this.#options.fileMode));
+    await giveToOwner(path);
+    return this.#withMode(handle);
   }
 
   /** Opens a file that was just made as a clone, for reading and writing, and gives it the archive's mode. */
   async openClone(path: string): Promise<FileHandle> {
-    return this.#withMode(await this.fs.open(path, constants.O_RDWR | SAFELY));
+    const handle = await this.fs.open(path, constants.O_RDWR | SAFELY);
+    await giveToOwner(path);
+    return this.#withMode(handle);
   }
 
   /** Opens a regular file to append to, and to read; makes it where it is missing. A symbolic link is refused. */
@@ -122,6 +128,7 @@ export class Disk {
     const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | SAFELY;
     const handle = await this.#creating(path, () => this.fs.open(path, flags, this.#options.fileMode));
     await closedOnFailure(handle, async () => refuseOtherThanFile(await handle.stat()));
+    await giveToOwner(path);
     return this.#withMode(handle);
   }
 

@@ -1,6 +1,6 @@
 /**
- * What root writes into the state folder of a service belongs to the service: `sudo espd push` while the daemon is stopped
- * must not leave files there that the daemon cannot read. Links are never followed: the service's user could make some.
+ * What root writes into the archive or the state folder of a service belongs to the service: `sudo espd backup` while the
+ * daemon is stopped must not leave files there that the daemon cannot read. Links are never followed: the service's user could make some.
  * A file system that knows no owners is none the worse for it, so nothing here rejects but for a folder that cannot be made.
  */
 
@@ -23,7 +23,7 @@ export async function giveToOwner(path: string): Promise<void> {
   if (!isRoot()) return;
   try {
     const { uid, gid } = await lstat(dirname(path));
-    await lchown(path, uid, gid);
+    if (uid !== 0) await lchown(path, uid, gid);
   } catch {
     // Root's, as it was made.
   }

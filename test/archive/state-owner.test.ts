@@ -1,7 +1,7 @@
 /** What root writes into a state folder that is not root's. */
 
 import assert from 'node:assert/strict';
-import { chown, lstat, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chown, lstat, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -11,6 +11,7 @@ import { silentLogger } from '../../src/log.ts';
 import { BlockLibrary } from '../../src/replication/blocks/block-library.ts';
 import { takeLock } from '../../src/replication/journal/lock.ts';
 import { appendLines, replaceFile } from '../../src/replication/state-file.ts';
+import { MAC, archiveAt, backUp, image } from './support.ts';
 
 const SERVICE = { uid: 4242, gid: 4243 };
 const isRoot = process.getuid?.() === 0;
@@ -51,6 +52,20 @@ test('queue, lock and library of a station are of the owner of the state, folder
     paths.map(() => SERVICE),
   );
   await lock?.release();
+});
+
+test('a backup, and what is noted of the board, are of the owner of the archive', { skip }, async (t) => {
+  const root = await stateFolder(t);
+  const archive = archiveAt(root);
+  await backUp(archive, image(100));
+  await archive.marks.describe(MAC, { label: 'kitchen' });
+  const all = (await readdir(root, { recursive: true })).filter((path) => !path.includes('draft'));
+  assert.ok(all.length > 5, all.join());
+  assert.deepEqual(
+    await ownersBelow(root, ...all),
+    all.map(() => SERVICE),
+    all.join(),
+  );
 });
 
 test('notes of restores, and the folders on their way', { skip }, async (t) => {
