@@ -204,6 +204,10 @@ export class StoreVerifier {
       await times.save();
     }
     signal.throwIfAborted();
+    // In whatever order they were found, of several that are read at once.
+    problems.sort((a, b) =>
+      a.folder === b.folder ? Number(a.file > b.file) - Number(a.file < b.file) : a.folder < b.folder ? -1 : 1,
+    );
     return { checked, readBytes: readBytes(), problems, fault };
   }
 
