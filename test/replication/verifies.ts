@@ -37,7 +37,8 @@ export async function verifyAt(
   return { checked, readBytes, problems: [...plan.missing, ...problems] };
 }
 
-async function repairAt(here: Station, { mac, id, folder, file }: StoreProblem): Promise<readonly string[]> {
+/** As `--repair` does it for one finding. @returns which objects were replaced */
+export async function repairAt(here: Station, { mac, id, folder, file }: StoreProblem): Promise<readonly string[]> {
   const parts = { bucket: await here.fleet.open(never), archive: here.archive, signal: never };
   const backup = await here.archive.resolveBackup(mac, id);
   const repair = await repairCopy(parts, backup, { mac, id, folder }, new Set([file]));
