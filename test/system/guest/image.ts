@@ -22,7 +22,7 @@ const SUITE = 'bookworm';
 const PACKAGES = [
   ...['systemd-sysv', 'dbus', 'udev', 'kmod', 'login', 'linux-image-amd64', 'initramfs-tools'],
   // Node's own libraries, and the tools that the tests look around with.
-  ...['libstdc++6', 'libudev1', 'procps', 'psmisc', 'usbutils', 'picocom', 'less'],
+  ...['libstdc++6', 'libudev1', 'iproute2', 'procps', 'psmisc', 'usbutils', 'picocom', 'less'],
 ];
 /** What the kernel needs to find its disk; everything else comes from the disk. */
 const INITRD_MODULES = ['virtio_pci', 'virtio_blk', 'ext4'];
