@@ -5,7 +5,7 @@ import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { judgeBackup, listBoard } from './board-folder.ts';
 import type { BoardFolder } from './board-folder.ts';
-import { readFault } from './disk.ts';
+import { readFault } from './disk-faults.ts';
 import type { Disk } from './disk.ts';
 import { NOWHERE_ELSE, placesOf } from './elsewhere/places.ts';
 import { ELSEWHERE } from './elsewhere/stored-lines.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { EspdError } from '../errors.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
-import type { Fault } from './disk.ts';
+import type { Fault } from './disk-faults.ts';
 import { printable } from '../printable.ts';
 import type { ArchiveProblem } from './types.ts';
 

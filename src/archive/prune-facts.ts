@@ -7,7 +7,7 @@ import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { forEachAtOnce } from './at-once.ts';
 import { type Judged, judgeBackup, listBoard } from './board-folder.ts';
-import { readFault } from './disk.ts';
+import { readFault } from './disk-faults.ts';
 import type { Disk } from './disk.ts';
 import { isUnexplained } from './foreign.ts';
 import { bytesOnDisk } from './free-space.ts';

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
-import { toWriteError } from './disk.ts';
+import { toWriteError } from './disk-faults.ts';
 import { type BoardFacts, type FactParts, factsOfBoards, knownOfBoards, refreshed } from './prune-facts.ts';
 import { type Holding, type RemovalParts, destroy, finishRemovals, putBack, takeAway } from './remove.ts';
 import { type LocalPolicy, planLocal } from './retention/local.ts';

@@ -10,7 +10,8 @@ import { EspdError, systemCode } from '../errors.ts';
 import { parseMac } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
-import { readFault, writeAll } from './disk.ts';
+import { writeAll } from './disk.ts';
+import { readFault } from './disk-faults.ts';
 import { isBackupId } from './ids.ts';
 import { escapeOf, printable, replaceUnprintable } from '../printable.ts';
 

@@ -5,7 +5,7 @@ import { systemCode } from '../errors.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { forEachAtOnce } from './at-once.ts';
-import { readFault } from './disk.ts';
+import { readFault } from './disk-faults.ts';
 import type { Disk } from './disk.ts';
 import { MANIFEST } from './folder.ts';
 import { bytesOnDisk, keptFree } from './free-space.ts';

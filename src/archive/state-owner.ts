@@ -4,6 +4,7 @@
  * A file system that knows no owners is none the worse for it, so nothing here rejects but for a folder that cannot be made.
  */
 
+import type { FileHandle } from 'node:fs/promises';
 import { lchown, lstat, mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
@@ -24,6 +25,20 @@ export async function giveToOwner(path: string): Promise<void> {
   try {
     const { uid, gid } = await lstat(dirname(path));
     if (uid !== 0) await lchown(path, uid, gid);
+  } catch {
+    // Root's, as it was made.
+  }
+}
+
+/**
+ * The same for a file that was opened without following a link. Only where it is root's and has no other name: what else that
+ * name has led to would be given away.
+ */
+export async function giveFileToOwner(handle: FileHandle, path: string): Promise<void> {
+  if (!isRoot()) return;
+  try {
+    const [folder, file] = [await lstat(dirname(path)), await handle.stat()];
+    if (folder.uid !== 0 && file.uid === 0 && file.nlink === 1) await handle.chown(folder.uid, folder.gid);
   } catch {
     // Root's, as it was made.
   }

@@ -6,7 +6,7 @@ import { hasCode } from '../errors.ts';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import { listBoard } from './board-folder.ts';
-import { readFault } from './disk.ts';
+import { readFault } from './disk-faults.ts';
 import type { Disk } from './disk.ts';
 import { BOARDS } from './index/glance-file.ts';
 import { VerifiedTimes } from './index/verified.ts';

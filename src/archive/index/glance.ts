@@ -7,7 +7,7 @@ import type { Mac } from '../../mac.ts';
 import { judgeBackup, listBoard } from '../board-folder.ts';
 import type { BoardFolder } from '../board-folder.ts';
 import { type ChipChangeSince, chipChanges, tellsOfChip } from '../chip-change.ts';
-import { readFault } from '../disk.ts';
+import { readFault } from '../disk-faults.ts';
 import type { Disk } from '../disk.ts';
 import { elsewhereGlance, glanceOf } from '../elsewhere/places.ts';
 import { ELSEWHERE } from '../elsewhere/stored-lines.ts';

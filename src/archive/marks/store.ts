@@ -5,7 +5,7 @@ import type { Clock } from '../../clock.ts';
 import { macToFolder } from '../../mac.ts';
 import type { Mac } from '../../mac.ts';
 import { forEachAtOnce } from '../at-once.ts';
-import { readFault, toWriteError } from '../disk.ts';
+import { readFault, toWriteError } from '../disk-faults.ts';
 import type { Disk } from '../disk.ts';
 import { toProblem } from '../problems.ts';
 import type { ArchiveMarks } from '../types.ts';

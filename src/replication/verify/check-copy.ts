@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { packingOf } from '../../archive/compression.ts';
 import { ImageDigester } from '../../archive/digest.ts';
-import { readFault } from '../../archive/disk.ts';
+import { readFault } from '../../archive/disk-faults.ts';
 import type { StoredBackup } from '../../archive/elsewhere/types.ts';
 import { judgeImage } from '../../archive/folder.ts';
 import { fromFailure, hashStored } from '../../archive/hash-stored.ts';
