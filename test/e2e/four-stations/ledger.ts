@@ -28,6 +28,11 @@ export class Ledger {
     this.#bucket = bucket;
   }
 
+  /** How many different backups there ever were. */
+  get made(): number {
+    return [...this.ever.values()].reduce((sum, manifests) => sum + manifests.size, 0);
+  }
+
   get firm(): readonly string[] {
     return [...this.#firm];
   }
