@@ -37,8 +37,10 @@ export async function giveToOwner(path: string): Promise<void> {
 export async function giveFileToOwner(handle: FileHandle, path: string): Promise<void> {
   if (!isRoot()) return;
   try {
-    const [folder, file] = [await lstat(dirname(path)), await handle.stat()];
-    if (folder.uid !== 0 && file.uid === 0 && file.nlink === 1) await handle.chown(folder.uid, folder.gid);
+    const { uid, gid } = await lstat(dirname(path));
+    if (uid === 0) return;
+    const file = await handle.stat();
+    if (file.uid === 0 && file.nlink === 1) await handle.chown(uid, gid);
   } catch {
     // Root's, as it was made.
   }

@@ -1,11 +1,11 @@
 /** What root writes into a state folder that is not root's. */
 
 import assert from 'node:assert/strict';
-import { chown, lstat, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { chown, link, lstat, mkdir, mkdtemp, open, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { giveAllToOwner, giveToOwner, makeStateFolder } from '../../src/archive/state-owner.ts';
+import { giveAllToOwner, giveFileToOwner, giveToOwner, makeStateFolder } from '../../src/archive/state-owner.ts';
 import { systemClock } from '../../src/clock.ts';
 import { silentLogger } from '../../src/log.ts';
 import { BlockLibrary } from '../../src/replication/blocks/block-library.ts';
@@ -102,3 +102,18 @@ test('a folder that is there is left as it is, what is missing is made closed', 
   await replaceFile(join(state, 'a/file'), 'x');
   assert.equal(await readFile(join(state, 'a/file'), 'utf8'), 'x');
 });
+
+test(
+  'a file of root with another name is given to nobody: what that name leads to would go with it',
+  { skip },
+  async (t) => {
+    const state = await stateFolder(t);
+    for (const name of ['alone', 'secret']) await writeFile(join(state, name), '');
+    await link(join(state, 'secret'), join(state, 'linked'));
+    for (const name of ['alone', 'linked']) {
+      const handle = await open(join(state, name));
+      await giveFileToOwner(handle, join(state, name)).finally(() => handle.close());
+    }
+    assert.deepEqual(await ownersBelow(state, 'alone', 'secret'), [SERVICE, { uid: 0, gid: 0 }]);
+  },
+);
