@@ -12,6 +12,7 @@ import { StoredDamage } from './damage.ts';
 import { HEADER_BYTES, decryptWhole, encryptedSize } from './encryption.ts';
 import { ENCRYPTED, boundName } from './layout.ts';
 import { CHECKSUMS, MANIFEST } from './local-backup.ts';
+import type { ByteRange } from '../store/types.ts';
 import { type ReadableStore, type StoredObject, openObject } from './stored-object.ts';
 
 export interface ReadableBucket extends ReadableStore {
@@ -52,7 +53,7 @@ export async function openStoredFolder(
   const { mac, id, folder } = place;
   const root = bucket.layout.prefix + folder;
   // Of a hostile object no more than that comes.
-  const range = { offset: 0, length: MAX_CHECKSUMS_BYTES + 1 };
+  const range = atMost(MAX_CHECKSUMS_BYTES);
   const sums = await bucket.store.get(root + CHECKSUMS, { range, signal });
   if (sums === undefined) throw goneBackup(place);
   const listed = sums.sizeBytes > MAX_CHECKSUMS_BYTES ? undefined : parseChecksums(sums.bytes.toString('utf8'));
@@ -74,7 +75,7 @@ export async function openStoredFolder(
     async manifest(how) {
       const name = MANIFEST + suffix;
       const most = isEncrypted ? encryptedSize(MAX_MANIFEST_BYTES) : MAX_MANIFEST_BYTES;
-      const object = await bucket.store.get(root + name, { range: { offset: 0, length: most + 1 }, signal: how });
+      const object = await bucket.store.get(root + name, { range: atMost(most), signal: how });
       if (object === undefined) throw damagedBackup(place, `${name} is missing`);
       if (object.sizeBytes > most || object.sizeBytes < (isEncrypted ? HEADER_BYTES : 1)) {
         throw damagedBackup(place, `${name} has ${object.sizeBytes} bytes`);
@@ -86,6 +87,11 @@ export async function openStoredFolder(
       return { bytes, manifest: judged(place, bytes, { imageFile, imageSha256: isEncrypted ? null : imageSha256 }) };
     },
   };
+}
+
+/** One byte more shows that it is longer. */
+function atMost(sizeBytes: number): ByteRange {
+  return { offset: 0, length: sizeBytes + 1, checksWhole: true };
 }
 
 function judged(

@@ -76,10 +76,13 @@ class S3Store implements ObjectStore {
     if (answer.status === 416 && range !== undefined) return this.#behindEnd(key, signal);
     this.#check(answer, 'the download of an object');
     const etag = etagOf(answer);
-    if (range === undefined) {
+    const checkWhole = async () => {
       if (isMd5(answer, etag) && (await md5Of(answer.body)) !== etag) {
         throw this.#damaged(`the bytes of ${key} are not those that its ETag stands for`);
       }
+    };
+    if (range === undefined) {
+      await checkWhole();
       return { key, etag, bytes: answer.body, sizeBytes: answer.body.length, ...ageOf(answer) };
     }
     const place = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(answer.headers['content-range'] ?? '');
@@ -93,6 +96,7 @@ class S3Store implements ObjectStore {
     if (answer.body.length !== expected || last !== range.offset + expected - 1) {
       throw this.#damaged(`another part of ${key} came than was asked for`);
     }
+    if (range.checksWhole === true && answer.body.length === sizeBytes) await checkWhole();
     return { key, etag, bytes: answer.body, sizeBytes, ...ageOf(answer) };
   }
 

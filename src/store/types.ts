@@ -60,6 +60,13 @@ export interface ListOptions extends Cancel {
   readonly limit?: number;
 }
 
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+  /** See {@link ObjectStore.get}: for what should be no longer than that. */
+  readonly checksWhole?: true;
+}
+
 /** Bytes of one call are in memory, so more than so many are put in parts and read by ranges. */
 export const MAX_PIECE_BYTES = 8 * 1024 * 1024;
 /** S3's own limit: only the last part may be smaller. */
@@ -86,12 +93,13 @@ export interface ObjectStore {
     options?: Cancel & { readonly condition?: Condition | undefined },
   ): Promise<PutAnswer | undefined>;
   /**
-   * An object, or `length` bytes of it from `offset` (fewer at its end). Undefined where there is none.
+   * An object, or `length` bytes of it from `offset` (fewer at its end). Undefined where there is none. All of an object is
+   * compared with its ETag where that tells its MD5; so is a range that `checksWhole`, if all of the object has come.
    * @throws EspdError `store-failed` where it has more than {@link MAX_PIECE_BYTES}
    */
   get(
     key: string,
-    options?: Cancel & { readonly range?: { readonly offset: number; readonly length: number } | undefined },
+    options?: Cancel & { readonly range?: ByteRange | undefined },
   ): Promise<(ObjectFacts & { readonly bytes: Buffer }) | undefined>;
   head(key: string, options?: Cancel): Promise<ObjectFacts | undefined>;
   /** One page of what begins with `prefix`, in the order of the keys' bytes. */

@@ -93,7 +93,7 @@ export const PACED = { latencyMs: 1 };
 export async function reading(shop: Workshop, { board }: BoardDevice): Promise<void> {
   const hasBegun = () => board.commands.some(({ opcode }) => opcode === OPCODE.readFlash);
   while (!hasBegun()) await shop.pass(10);
-  await shop.pass(100);
+  await shop.pass(200);
   assert.equal(board.mode, 'stub');
   assert.ok(shop.openLinks > 0);
 }

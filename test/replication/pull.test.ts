@@ -9,6 +9,7 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { Archive, Backup } from '../../src/archive/types.ts';
 import { EspdError, hasCode } from '../../src/errors.ts';
+import type { Mac } from '../../src/mac.ts';
 import { pullBackup } from '../../src/replication/pull.ts';
 import {
   ID0,
@@ -96,7 +97,7 @@ describe('a backup that lies in a store', () => {
               await fill(() => Promise.resolve());
               throw new EspdError('archive-damaged', 'the disk gives other bytes than it was given');
             };
-            return { adopt };
+            return { adopt, of: (mac: Mac) => target.elsewhere.of(mac) };
           }
           const member: unknown = Reflect.get(target, property, target);
           return typeof member === 'function' ? (member.bind(target) as unknown) : member;
