@@ -66,5 +66,10 @@ export function collectingLog() {
 
 /** Waits in real time until it is so; the test's own time limit ends what never comes. */
 export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
+  const end = performance.now() + 50_000;
+  while (!isSo()) {
+    // Also after its test has given up: what polls for ever keeps the whole file from ending.
+    if (performance.now() > end) throw new Error(`never: ${String(isSo)}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

@@ -1,6 +1,7 @@
 /** Debian's mosquitto on the loopback, where it is installed, and somebody who listens there. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect as connectTcp, createServer } from 'node:net';
@@ -17,14 +18,19 @@ const PROGRAM = ['mosquitto', '/usr/sbin/mosquitto'].find((name) => spawnSync(na
 export const noMosquitto = PROGRAM === undefined ? 'SKIPPED: mosquitto is not installed' : false;
 if (noMosquitto !== false) process.stderr.write(`tests with an MQTT broker ${noMosquitto}\n`);
 
+/** Nobody who lets the system choose gets such a port: it is still free when a broker is started there again. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
+  for (;;) {
+    const server = createServer().listen(randomInt(10_000, 30_000), '127.0.0.1');
+    const address = await once(server, 'listening').then(
+      () => server.address(),
+      () => null,
+    );
+    if (address === null || typeof address === 'string') continue;
+    server.close();
+    await once(server, 'close');
+    return address.port;
+  }
 }
 
 export interface MosquittoOptions {

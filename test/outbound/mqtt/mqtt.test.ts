@@ -109,6 +109,9 @@ describe('boards in Home Assistant', () => {
     bus.emit(keptEvent());
     mqtt.apply(config(broker.url));
     await until(() => mqtt.isConnected === true);
+    // A message that is under way when the broker dies is waited for by the clock.
+    const witness = await Listener.open(t, broker.url);
+    await until(() => witness.retained.has(STATE));
     await broker.stop();
     await until(() => warnings().length === 1);
     assert.equal(mqtt.isConnected, false);
