@@ -83,7 +83,7 @@ describe('the page of the ports', { skip }, () => {
     await station.hub.plugIn(board);
     const tile = page.locator('.tile.left-alone');
     await tile.waitFor({ timeout: PATIENCE_MS });
-    assert.match(await tile.innerText(), /LEFT ALONE\s[^]*younger than 60 min \(watch\.due\)/);
+    assert.match(await tile.innerText(), /LEFT ALONE\s[^]*younger than 1 h \(watch\.due\)/);
     await tile.getByRole('button', { name: /^Back up / }).click();
     await page
       .locator('.tile.done')
