@@ -4,9 +4,15 @@
  * A file system that knows no owners is none the worse for it, so nothing here rejects but for a folder that cannot be made.
  */
 
-import type { FileHandle } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
 import { lchown, lstat, mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+
+/** A file or folder, by its path or open. */
+interface Made {
+  stat(): Promise<Stats>;
+  chown(uid: number, gid: number): Promise<void>;
+}
 
 const isRoot = () => process.getuid?.() === 0;
 
@@ -20,27 +26,23 @@ export async function makeStateFolder(folder: string): Promise<void> {
 }
 
 /** What was just made gets the owner of the folder in which it lies. */
-export async function giveToOwner(path: string): Promise<void> {
-  if (!isRoot()) return;
-  try {
-    const { uid, gid } = await lstat(dirname(path));
-    if (uid !== 0) await lchown(path, uid, gid);
-  } catch {
-    // Root's, as it was made.
-  }
+export function giveToOwner(path: string): Promise<void> {
+  return give(path, { stat: () => lstat(path), chown: (uid, gid) => lchown(path, uid, gid) });
 }
 
-/**
- * The same for a file that was opened without following a link. Only where it is root's and has no other name: what else that
- * name has led to would be given away.
- */
-export async function giveFileToOwner(handle: FileHandle, path: string): Promise<void> {
+/** The same for a file that is open: by whatever name it is found now, no other one is given away. */
+export function giveFileToOwner(handle: Made, path: string): Promise<void> {
+  return give(path, handle);
+}
+
+/** Only what is root's, and a file only if it has no other name: what else that name has led to would go with it. */
+async function give(path: string, made: Made): Promise<void> {
   if (!isRoot()) return;
   try {
     const { uid, gid } = await lstat(dirname(path));
     if (uid === 0) return;
-    const file = await handle.stat();
-    if (file.uid === 0 && file.nlink === 1) await handle.chown(uid, gid);
+    const stats = await made.stat();
+    if (stats.uid === 0 && (stats.isDirectory() || stats.nlink === 1)) await made.chown(uid, gid);
   } catch {
     // Root's, as it was made.
   }

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { z } from 'zod';
-import { giveToOwner, makeStateFolder } from '../archive/state-owner.ts';
+import { giveFileToOwner, giveToOwner, makeStateFolder } from '../archive/state-owner.ts';
 import { EspdError, systemCode } from '../errors.ts';
 
 const MAX_STATE_BYTES = 1024 * 1024;
@@ -51,10 +51,10 @@ export async function appendLines(file: string, lines: readonly string[]): Promi
       // A line that a crash cut off ends here.
       await handle.write(`\n${lines.join('\n')}\n`);
       await handle.sync();
+      await giveFileToOwner(handle, file);
     } finally {
       await handle.close();
     }
-    await giveToOwner(file);
   });
 }
 

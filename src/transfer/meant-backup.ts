@@ -1,5 +1,6 @@
 /** Which backup of a board a person means, and which one the board should hold. Both only read the archive. */
 
+import { contendersFor } from '../archive/elsewhere/same-id.ts';
 import { ElsewhereError } from '../archive/elsewhere/types.ts';
 import { idToDate } from '../archive/ids.ts';
 import { latestMeant } from '../archive/meant.ts';
@@ -73,8 +74,7 @@ async function knownBackup(archive: Archive, mac: Mac, which: Which): Promise<Kn
     return { ...(await archive.resolveBackup(mac, which)), isHere: true };
   } catch (error) {
     if (!(error instanceof ElsewhereError)) throw error;
-    const copies = (await archive.elsewhere.of(error.mac)).filter(({ id }) => id === error.id);
-    const [stored] = copies.toSorted((a, b) => a.folder.length - b.folder.length);
+    const [stored] = contendersFor(error.id, await archive.elsewhere.of(error.mac));
     if (stored === undefined) throw error;
     return { mac: stored.mac, id: stored.id, manifest: stored.manifest, isHere: false };
   }

@@ -108,12 +108,13 @@ test(
   { skip },
   async (t) => {
     const state = await stateFolder(t);
-    for (const name of ['alone', 'secret']) await writeFile(join(state, name), '');
+    for (const name of ['alone', 'by-path', 'secret']) await writeFile(join(state, name), '');
     await link(join(state, 'secret'), join(state, 'linked'));
     for (const name of ['alone', 'linked']) {
       const handle = await open(join(state, name));
       await giveFileToOwner(handle, join(state, name)).finally(() => handle.close());
     }
-    assert.deepEqual(await ownersBelow(state, 'alone', 'secret'), [SERVICE, { uid: 0, gid: 0 }]);
+    for (const name of ['by-path', 'linked']) await giveToOwner(join(state, name));
+    assert.deepEqual(await ownersBelow(state, 'alone', 'by-path', 'secret'), [SERVICE, SERVICE, { uid: 0, gid: 0 }]);
   },
 );

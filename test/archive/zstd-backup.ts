@@ -1,10 +1,9 @@
 /** A backup whose image is a zstd stream, on any Node. */
 
-import assert from 'node:assert/strict';
-import { readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import type { Archive, Backup } from '../../src/archive/types.ts';
-import { MAC, T0, content, sha256 } from './support.ts';
+import { withZstd as packed } from '../support/zstd.ts';
+import { MAC, T0, content } from './support.ts';
 
 const FOLDER = new URL('fixtures/zstd/', import.meta.url);
 
@@ -25,17 +24,5 @@ export function plain(): Buffer {
 export async function withZstd(archive: Archive, mac = MAC): Promise<Backup> {
   const draft = await archive.begin(mac, 12_000);
   await draft.write(0, plain());
-  const { path } = await draft.commit(content(plain(), T0, mac));
-  const stored = await fixture('checked');
-  const text = (await readFile(join(path, 'manifest.json'), 'utf8'))
-    .replace('"formatVersion": 1', '"formatVersion": 2')
-    .replace('"flash.bin"', '"flash.bin.zst"');
-  await rm(join(path, 'flash.bin'));
-  await writeFile(join(path, 'flash.bin.zst'), stored);
-  await writeFile(join(path, 'manifest.json'), text);
-  const sums = `${sha256(stored)}  flash.bin.zst\n${sha256(Buffer.from(text))}  manifest.json\n`;
-  await writeFile(join(path, 'SHA256SUMS'), sums);
-  const { backup } = await archive.latest(mac);
-  assert.ok(backup);
-  return backup;
+  return packed(archive, await draft.commit(content(plain(), T0, mac)), await fixture('checked'));
 }

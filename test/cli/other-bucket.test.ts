@@ -41,12 +41,18 @@ const bytesOf = (fake: FakeS3, under = '') =>
   new Map([...fake.objects].filter(([name]) => name.startsWith(under)).map(([name, { bytes }]) => [name, bytes]));
 const FOLDER = `${MAC.replaceAll(':', '-')}/`;
 
-test('an empty bucket: no local copy is released for what lies in the bucket of before, and all of it is pushed anew', async (t) => {
+/** A station whose five backups lie in one of two buckets. */
+async function pushedToOne(t: TestContext) {
   const [before, other] = [await server(t), await server(t)];
   const { bench, use, run } = await stationOf(t);
   await use(before.endpoint);
   for (let day = 1; day <= 5; day++) await backUp(bench.archive, image(4000, day), at(day));
   await run('push');
+  return { before, other, bench, use, run };
+}
+
+test('an empty bucket: no local copy is released for what lies in the bucket of before, and all of it is pushed anew', async (t) => {
+  const { before, other, bench, use, run } = await pushedToOne(t);
   const there = bytesOf(before.fake);
 
   await use(other.endpoint);
@@ -61,11 +67,7 @@ test('an empty bucket: no local copy is released for what lies in the bucket of 
 });
 
 test('what was released is in the bucket of before: it is said so, and comes again when the config is right again', async (t) => {
-  const [before, other] = [await server(t), await server(t)];
-  const { bench, use, run } = await stationOf(t);
-  await use(before.endpoint);
-  for (let day = 1; day <= 5; day++) await backUp(bench.archive, image(4000, day), at(day));
-  await run('push');
+  const { before, other, bench, use, run } = await pushedToOne(t);
   assert.match(await run('prune', '--local', '--yes'), /4 local copies removed/);
   const there = bytesOf(before.fake);
 

@@ -25,9 +25,12 @@ export function zstdFrame(content: Buffer): Buffer {
   return Buffer.concat(parts);
 }
 
-/** The same backup as an espd leaves it on a Node that has zstd. */
-export async function withZstd(archive: Archive, { mac, id, path }: Backup): Promise<Backup> {
-  const image = zstdFrame(await readFile(join(path, 'flash.bin')));
+/**
+ * The same backup as an espd leaves it on a Node that has zstd.
+ * @param image its image as a zstd stream; absent = in frames that compress nothing
+ */
+export async function withZstd(archive: Archive, { mac, id, path }: Backup, image?: Buffer): Promise<Backup> {
+  image ??= zstdFrame(await readFile(join(path, 'flash.bin')));
   const manifest = (await readFile(join(path, 'manifest.json'), 'utf8'))
     .replace('"formatVersion": 1', '"formatVersion": 2')
     .replace('"flash.bin"', '"flash.bin.zst"');

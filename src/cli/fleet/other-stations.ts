@@ -3,6 +3,7 @@
 import { EspdError } from '../../errors.ts';
 import { type OtherStation, SILENT_DAYS, isAbout } from '../../replication/journal/freshness.ts';
 import type { Journal } from '../../replication/journal/journal.ts';
+import { countOf } from '../../replication/journal/unread.ts';
 import type { OpenedFleet } from '../../replication/open.ts';
 import { consentOf } from '../consent.ts';
 import type { CommandContext } from '../context.ts';
@@ -160,8 +161,6 @@ function journalText({ unread, gone, givenUp }: OtherStation): string {
   ];
   return parts.join('; ') || 'read';
 }
-
-const countOf = (segments: OtherStation['lost']) => segments.reduce((sum, { from, to }) => sum + to - from + 1, 0);
 
 function timeOf(at: string | null): string {
   return at === null ? 'never' : `${at.slice(0, 16).replace('T', ' ')} UTC`;

@@ -3,7 +3,7 @@
 import { type Trouble, troublesOf } from './news.ts';
 import { isGivenUp, lostSegments } from './gone.ts';
 import type { Heard, HeardGone, HeardStation } from './state.ts';
-import type { Numbers } from './unread.ts';
+import { type Numbers, countOf } from './unread.ts';
 
 const DAY_MS = 24 * 3_600_000;
 /** A station that is on says something each day. */
@@ -60,7 +60,6 @@ function daysSince(heardAt: string | null, now: Date): number {
 }
 
 export function otherStationsOf({ stations }: Heard, now: Date): OtherStation[] {
-  const countOf = (entries: readonly Numbers[]) => entries.reduce((sum, { from, to }) => sum + to - from + 1, 0);
   const all = Object.entries(stations).map(([name, station]): OtherStation => {
     const { unread, gone } = station;
     return {

@@ -7,7 +7,7 @@
 import { open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { currentOwner, draftName, draftOwner, ownerState, probeProcess } from '../../archive/owner.ts';
-import { giveToOwner, makeStateFolder } from '../../archive/state-owner.ts';
+import { giveFileToOwner, makeStateFolder } from '../../archive/state-owner.ts';
 import { type Clock, sleep } from '../../clock.ts';
 import { EspdError, systemCode } from '../../errors.ts';
 
@@ -40,10 +40,10 @@ async function create(path: string, name: string): Promise<boolean> {
     const file = await open(path, 'wx', 0o600);
     try {
       await file.write(name);
+      await giveFileToOwner(file, path);
     } finally {
       await file.close();
     }
-    await giveToOwner(path);
     return true;
   } catch (error) {
     if (systemCode(error) === 'EEXIST') return false;

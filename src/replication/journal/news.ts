@@ -4,6 +4,7 @@ import type { ErrorCode } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import { type MayHavePinned, isGivenUp, mayHavePinned } from './gone.ts';
 import type { Heard } from './state.ts';
+import { countOf } from './unread.ts';
 
 /** Of what is foreign so many names are told. */
 const MAX_NAMES = 10;
@@ -107,7 +108,7 @@ export function troublesOf({ stations }: Pick<Heard, 'stations'>): Trouble[] {
     const byCode = new Map<string, Trouble>();
     for (const { code, message, since, from, to } of heard.unread.filter((entry) => !isGivenUp(heard, entry))) {
       const before = byCode.get(code) ?? { station, code, message, segments: 0, since };
-      byCode.set(code, { ...before, segments: before.segments + to - from + 1 });
+      byCode.set(code, { ...before, segments: before.segments + countOf([{ from, to }]) });
     }
     return [...byCode.values()];
   });

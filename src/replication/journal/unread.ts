@@ -14,6 +14,11 @@ export interface Numbers {
   readonly to: number;
 }
 
+/** How many segments these are. */
+export function countOf(entries: readonly Numbers[]): number {
+  return entries.reduce((sum, { from, to }) => sum + to - from + 1, 0);
+}
+
 /** Why a segment is not read. */
 export interface Reason {
   readonly code: UnreadCode;

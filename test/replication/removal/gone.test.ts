@@ -4,13 +4,13 @@
  */
 
 import assert from 'node:assert/strict';
-import { type TestContext, after, before, describe, test } from 'node:test';
+import { type TestContext, describe, test } from 'node:test';
 import { encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { segmentName } from '../../../src/replication/journal/names.ts';
 import type { FleetJournal } from '../../../src/replication/removal/store-pruner.ts';
 import { MAC } from '../../archive/support.ts';
-import { type RealStore, startRealStore, whyNoRealStore } from '../../store/real-store.ts';
-import { clientOf } from '../../store/support.ts';
+import { realBucket } from '../../store/real-bucket.ts';
+import { whyNoRealStore } from '../../store/real-store.ts';
 import { type Station, image, never, station } from '../support.ts';
 import { GRACE_MS, NEWEST_ALONE, complete, fakeStore, later, prunerOf, pushed, rest, run } from './support.ts';
 
@@ -147,32 +147,22 @@ describe('a store in memory', () => {
 });
 
 describe('a real radosgw', { skip: skip ?? false }, () => {
-  let real: RealStore;
-  let client: ReturnType<typeof clientOf>;
-  before(async () => {
-    real = await startRealStore();
-    client = clientOf(real.endpoint);
-    assert.equal((await client.http.send({ method: 'PUT', key: '', signal: undefined })).status, 200);
-  });
-  after(async () => {
-    client.close();
-    await real.stop();
-  });
+  const bucket = realBucket();
 
   test('blocked; given up; later backups go, by its own clock', async (t) => {
-    const here = await station(t, real.endpoint, { prefix: 'gone' });
+    const here = await station(t, bucket.endpoint, { prefix: 'gone' });
     const ids = await pushed(here, 3);
-    await client.store.put(`gone/${segmentName(GONE, 2)}`, second(), {});
+    await bucket.client.store.put(`gone/${segmentName(GONE, 2)}`, second(), {});
     const journal = await journalOf(here);
     const { pruner } = await prunerOf(here, { journal, graceMs: 0 });
     assert.deepEqual((await run(pruner)).done, []);
     await sayGone(here, true);
     assert.deepEqual((await run(pruner)).done, []);
     // Its times have whole seconds: what is written in the same one may have lain there before.
-    const said = (await client.store.head('gone/journal/' + GONE + '/gone.json'))?.writtenMs ?? 0;
+    const said = (await bucket.client.store.head('gone/journal/' + GONE + '/gone.json'))?.writtenMs ?? 0;
     for (let now = 0; now <= said;) {
-      await client.store.put('gone/probes/time', Buffer.from('x'), {});
-      now = (await client.store.head('gone/probes/time'))?.writtenMs ?? 0;
+      await bucket.client.store.put('gone/probes/time', Buffer.from('x'), {});
+      now = (await bucket.client.store.head('gone/probes/time'))?.writtenMs ?? 0;
     }
     const newer: string[] = [];
     for (const day of [1, 2]) {
@@ -181,7 +171,7 @@ describe('a real radosgw', { skip: skip ?? false }, () => {
     await here.pushAll();
     assert.deepEqual((await run(pruner)).done, [`announce ${newer[0]}`]);
     assert.deepEqual((await run(pruner)).done, [`remove ${newer[0]}`]);
-    const page = await client.store.list({ prefix: 'gone/' });
+    const page = await bucket.client.store.list({ prefix: 'gone/' });
     const there = page.objects.flatMap(({ key }) => /^gone\/[^/]+\/([^/]+)\/SHA256SUMS$/.exec(key)?.[1] ?? []);
     assert.deepEqual(there, [...ids, newer[1]]);
     assert.deepEqual((await here.journal.scan(await here.fleet.open(never), { signal: never })).foreign, 0);

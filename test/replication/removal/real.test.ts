@@ -5,11 +5,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, after, before, describe, test } from 'node:test';
+import { type TestContext, describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FOLDER, MAC, temporaryFolder } from '../../archive/support.ts';
-import { type RealStore, startRealStore, whyNoRealStore } from '../../store/real-store.ts';
-import { clientOf } from '../../store/support.ts';
+import { realBucket } from '../../store/real-bucket.ts';
+import { whyNoRealStore } from '../../store/real-store.ts';
 import { bundle } from '../../support/bundle.ts';
 import { type Station, image, station } from '../support.ts';
 
@@ -17,17 +17,7 @@ const skip = whyNoRealStore();
 if (skip !== undefined) process.stderr.write(`test/replication/removal/real.test.ts ${skip}\n`);
 
 describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
-  let real: RealStore;
-  let client: ReturnType<typeof clientOf>;
-  before(async () => {
-    real = await startRealStore();
-    client = clientOf(real.endpoint);
-    assert.equal((await client.http.send({ method: 'PUT', key: '', signal: undefined })).status, 200);
-  });
-  after(async () => {
-    client.close();
-    await real.stop();
-  });
+  const bucket = realBucket();
 
   interface Bench {
     readonly here: Station;
@@ -46,7 +36,7 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
 
   async function bench(t: TestContext, prefix: string, count: number): Promise<Bench> {
     const [program = ''] = await bundle(await temporaryFolder(t), 'test/replication/removal/pruner.ts');
-    const here = await station(t, real.endpoint, { prefix });
+    const here = await station(t, bucket.endpoint, { prefix });
     const ids: string[] = [];
     for (let number = 0; number < count; number++) {
       const createdAt = new Date(Date.UTC(2020, 0, 1 + number)).toISOString();
@@ -56,7 +46,7 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
     const names = async () => {
       const found: string[] = [];
       for (let from: string | null = null; ;) {
-        const page = await client.store.list({ prefix: `${prefix}/`, from });
+        const page = await bucket.client.store.list({ prefix: `${prefix}/`, from });
         found.push(...page.objects.map(({ key }) => key.slice(prefix.length + 1)));
         from = page.next;
         if (from === null) return found;
@@ -73,7 +63,7 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
             program,
             JSON.stringify({
               ...{ archivePath: here.archive.root, statePath: join(here.folder, 'state'), leaseSeconds, signedForMs },
-              store: { endpoint: real.endpoint, bucket: 'boards', prefix, encryption: 'none' },
+              store: { endpoint: bucket.endpoint, bucket: 'boards', prefix, encryption: 'none' },
             }),
           ],
           { stdio: ['ignore', 'pipe', 'inherit'] },
@@ -89,9 +79,10 @@ describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
         for (const folder of folders) {
           const id = folder.split('/')[1] ?? '';
           for (const file of ['SHA256SUMS', 'manifest.json', 'flash.bin']) {
-            const there = await client.store.get(`${prefix}/${folder}${file}`);
+            const there = await bucket.client.store.get(`${prefix}/${folder}${file}`);
             // A pruner may be at work meanwhile: then SHA256SUMS goes before what it lists.
-            if (there === undefined && (await client.store.head(`${prefix}/${folder}SHA256SUMS`)) === undefined) break;
+            if (there === undefined && (await bucket.client.store.head(`${prefix}/${folder}SHA256SUMS`)) === undefined)
+              break;
             assert.deepEqual(there?.bytes, await readFile(join(here.archive.root, FOLDER, id, file)), `${id} ${file}`);
           }
         }
