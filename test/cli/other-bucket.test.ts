@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { stateName } from '../../src/replication/state.ts';
 import { MAC, OTHER_MAC, backUp, image } from '../archive/support.ts';
 import { FakeS3 } from '../store/fake-s3.ts';
 import { Bench } from '../support/cli.ts';
@@ -24,9 +25,9 @@ async function stationOf(t: TestContext) {
   const bench = await Bench.open(t);
   return {
     bench,
-    use: (endpoint: string) =>
+    use: (endpoint: string, prefix = '') =>
       bench.configure({
-        store: { endpoint, bucket: 'boards', encryption: 'none', retention: { keepLast: 1 }, grace: '2d' },
+        store: { endpoint, bucket: 'boards', prefix, encryption: 'none', retention: { keepLast: 1 }, grace: '2d' },
         archive: { statePath: `${bench.folder}/state`, local: 'newest 1' },
       }),
     run: async (...args: string[]) => {
@@ -129,4 +130,31 @@ test('the bucket of another fleet: what it pins there stays, nothing is released
   await mine.run('pull', '--all', MAC);
   assert.deepEqual(await mine.bench.archive.backupIds(MAC), ALL);
   await mine.run('verify');
+});
+
+test('released, and in two buckets: each gives them back alone, whichever id a bucket has; what another one has alone is left out', async (t) => {
+  for (const isFirst of [true, false]) {
+    const { before, other, bench, use, run } = await pushedToOne(t);
+    const idOf = (prefix: string) => stateName(other.endpoint, 'boards', prefix);
+    const idOfBefore = stateName(before.endpoint, 'boards', '');
+    const prefix = Array.from({ length: 64 }, (_, each) => `p${each}/`).find(
+      (each) => idOf(each) < idOfBefore === isFirst,
+    );
+    assert.ok(prefix !== undefined);
+    await use(other.endpoint, prefix);
+    await run('push');
+    await backUp(bench.archive, image(4000, 6), '2020-10-06T10:00:00.000Z');
+    await backUp(bench.archive, image(4000, 7), '2020-10-07T10:00:00.000Z');
+    await run('push');
+    assert.match(await run('prune', '--local', '--yes'), /6 local copies removed/);
+
+    await use(before.endpoint);
+    for (const dryRun of [['--dry-run'], []])
+      assert.match(await run('pull', '--all', ...dryRun), /1 backup left out: in another object store/);
+    assert.deepEqual(await bench.archive.backupIds(MAC), [...ALL, '2020-10-07T10-00-00Z']);
+    await use(other.endpoint, prefix);
+    assert.doesNotMatch(await run('pull', '--all', MAC), /left out/);
+    assert.deepEqual(await bench.archive.backupIds(MAC), [...ALL, ...[6, 7].map(id)]);
+    await run('verify');
+  }
 });

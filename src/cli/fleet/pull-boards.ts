@@ -1,14 +1,15 @@
 /** `espd pull BOARD[@WHICH]...`: makes backups that lie in the object store alone backups of this archive. */
 
+import { placesOf } from '../../archive/elsewhere/places.ts';
 import { contendersFor, parseCopyName } from '../../archive/elsewhere/same-id.ts';
-import { ElsewhereError, type StoredBackup } from '../../archive/elsewhere/types.ts';
+import { ElsewhereError } from '../../archive/elsewhere/types.ts';
 import type { Archive } from '../../archive/types.ts';
 import { EspdError, hasCode, toEspdError } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import type { Readable } from '../../replication/open.ts';
 import { type PullPlan, planPull } from '../../replication/pull.ts';
 import { isOfOneBackup } from '../../replication/replicator.ts';
-import { knownIds, meantId } from '../../transfer/meant-backup.ts';
+import { meantId } from '../../transfer/meant-backup.ts';
 import type { CommandContext } from '../context.ts';
 import { split } from '../diff-sides.ts';
 import { formatSize, plural, printable } from '../text.ts';
@@ -49,7 +50,7 @@ export async function pullBoards(
   const fleet = fleetOf(context, env);
   try {
     await archive.checkReadable();
-    const meant = await findMeant(context, options);
+    const meant = await findMeant(context, fleet.id, options);
     const bucket = await fleet.openToRead();
     return await (options.dryRun ? tell : fetchAll)(context, bucket, meant, fleet.place);
   } finally {
@@ -58,13 +59,29 @@ export async function pullBoards(
   }
 }
 
-async function findMeant({ archive }: CommandContext, { backups, all }: PullBoardsOptions): Promise<Meant> {
+async function findMeant(
+  { archive, out }: CommandContext,
+  store: string,
+  { backups, all }: PullBoardsOptions,
+): Promise<Meant> {
   const names = new Map<string, Name>();
   const add = (mac: Mac, id: string, folder: string | null = null) =>
     names.set(`${mac} ${id} ${folder ?? ''}`, { mac, id, folder });
+  let inOthers = 0;
   const addAll = async (mac: Mac) => {
-    for (const id of await knownIds(archive, mac)) add(mac, id);
-    for (const { id, folder } of await besides(archive, mac)) add(mac, id, folder);
+    const here = await archive.backupIds(mac);
+    for (const id of here) add(mac, id);
+    const stored = await archive.elsewhere.of(mac);
+    if (stored.length === 0) return;
+    const ofStore = stored.filter((each) => each.store === store);
+    const { elsewhere } = placesOf((await archive.history(mac)).backups, ofStore);
+    for (const { id, folder } of elsewhere) {
+      // Others have had the same second as one that is here, or that the id means.
+      const isMeant = !here.includes(id) && contendersFor(id, ofStore)[0]?.folder === folder;
+      add(mac, id, isMeant ? null : folder);
+    }
+    const known = new Set([...here, ...ofStore.map(({ id }) => id)]);
+    inOthers += new Set(stored.flatMap(({ id }) => (known.has(id) ? [] : [id]))).size;
   };
   for (const text of backups) {
     const { board, which } = split(text);
@@ -86,6 +103,7 @@ async function findMeant({ archive }: CommandContext, { backups, all }: PullBoar
       await addAll(mac).catch(() => undefined);
     }
   }
+  if (inOthers > 0) out.note(`${plural(inOthers, 'backup')} left out: in another object store than that of the config`);
   const away: Name[] = [];
   const here: Name[] = [];
   for (const name of [...names.values()].sort((a, b) => (a.id < b.id ? -1 : 1))) {
@@ -93,15 +111,6 @@ async function findMeant({ archive }: CommandContext, { backups, all }: PullBoar
     (isHere ? here : away).push(name);
   }
   return { away, here };
-}
-
-/** What lies there and is not here though its id is: others have had the same second. */
-async function besides(archive: Archive, mac: Mac): Promise<readonly StoredBackup[]> {
-  const stored = await archive.elsewhere.of(mac);
-  if (stored.length === 0) return [];
-  const here = new Set(await archive.backupIds(mac));
-  const { elsewhere } = await archive.history(mac);
-  return elsewhere.filter((each) => here.has(each.id) || contendersFor(each.id, stored)[0]?.folder !== each.folder);
 }
 
 /** Of `ID@STATION`. `folder`: null where it is here, or has an id of its own. */

@@ -16,6 +16,7 @@ import { mendJournal } from './mend.ts';
 import { type Scan, type ScanOptions, scanStore } from './scan.ts';
 import { encodeLine } from './segment.ts';
 import { JournalState } from './state.ts';
+import { whenGone } from './when-noted.ts';
 import { type WriterParts, type Written, writeJournal } from './writer.ts';
 
 export interface JournalParts {
@@ -99,9 +100,14 @@ export class Journal {
   }
 
   /** Backups that were removed from the bucket: surely said, now or at a later {@link write}, when it resolves. */
-  async add(removed: readonly Removed[]): Promise<void> {
-    const at = this.#parts.clock.date().toISOString();
-    await this.#state.addToOutbox(removed.map((each) => encodeLine({ kind: 'removed', ...each, at })));
+  async add({ id, store }: Pick<Bucket, 'id' | 'store'>, removed: readonly Removed[]): Promise<void> {
+    const { elsewhere } = this.#parts.archive;
+    const lines: string[] = [];
+    for (const each of removed) {
+      const at = await whenGone(elsewhere, { ...each, store: id }, store.now());
+      lines.push(encodeLine({ kind: 'removed', ...each, at }));
+    }
+    await this.#state.addToOutbox(lines);
   }
 
   /** What has become known until then is found from then on, also if the rest cannot be had. */

@@ -21,7 +21,7 @@ import { removalKey } from '../removal/format.ts';
 import { type Done, doneOf } from '../state.ts';
 import { JOURNAL } from './names.ts';
 import type { JournalArchive } from './own-lines.ts';
-import { whenNoted } from './when-noted.ts';
+import { whenGone, whenNoted } from './when-noted.ts';
 
 /** What else espd keeps in a bucket. */
 const OTHERS = [JOURNAL, PROBES, 'leases/', 'removals/'];
@@ -92,8 +92,8 @@ type Files = Map<string, ObjectFacts>;
 
 /** What should lie in the store, and was in no list. */
 interface Suspect extends Found {
-  /** When it was noted as complete; null = it was not. */
-  readonly notedAt: string | null;
+  /** That it is complete there. */
+  readonly isNoted: boolean;
   /** Null: another station has put it there. */
   readonly done: Done | null;
 }
@@ -179,7 +179,7 @@ class Scanning {
   async #compare({ mac, home }: Pick<FolderName, 'mac' | 'home'>, folders: ReadonlyMap<string, Files>): Promise<void> {
     this.#seen.add(`${home} ${mac}`);
     const expected = (await this.#expected(mac)).filter(({ folder }) => parseFolder(folder)?.home === home);
-    const known = new Set(expected.flatMap(({ id, notedAt }) => (notedAt === null ? [] : [id])));
+    const known = new Set(expected.flatMap(({ id, isNoted }) => (isNoted ? [id] : [])));
     for (const [id, files] of folders) {
       this.#options.signal.throwIfAborted();
       if (!files.has(CHECKSUMS)) this.#counts.incomplete++;
@@ -196,13 +196,13 @@ class Scanning {
     const { id: store, layout } = this.#bucket;
     const expected = new Map<string, Suspect>();
     for (const noted of await this.#archive.elsewhere.of(mac)) {
-      const { id, folder, at: notedAt } = noted;
-      if (noted.store === store) expected.set(folder, { mac, id, folder, notedAt, done: null });
+      const { id, folder } = noted;
+      if (noted.store === store) expected.set(folder, { mac, id, folder, isNoted: true, done: null });
     }
     for (const done of this.#done.get(mac) ?? []) {
       const { id, place } = done;
       const folder = folderOf({ mac, id, home: place === 'shared' ? '' : layout.station });
-      expected.set(folder, { mac, id, folder, notedAt: expected.get(folder)?.notedAt ?? null, done });
+      expected.set(folder, { mac, id, folder, isNoted: expected.has(folder), done });
     }
     return [...expected.values()];
   }
@@ -278,17 +278,15 @@ class Scanning {
     for (const suspect of missing) await this.#noteMissing(suspect);
   }
 
-  async #noteMissing({ mac, id, folder, notedAt, done }: Suspect): Promise<void> {
+  async #noteMissing({ mac, id, folder, done }: Suspect): Promise<void> {
     const { elsewhere } = this.#archive;
     const { id: store, state } = this.#bucket;
     const isThis = (each: StoredBackup | NotedGone) => each.store === store && each.folder === folder;
     const gone = (await elsewhere.gone(mac)).find(isThis);
     // Who has removed it has told of it, and then it should not come back by itself.
     if (gone !== undefined && gone.isMissing !== true) return;
-    const nowMs = Math.max(this.#clock.date().getTime(), notedAt === null ? 0 : Date.parse(notedAt) + 1);
-    const isNews = await elsewhere.forget({
-      ...{ mac, id, store, folder, at: new Date(nowMs).toISOString(), isMissing: true },
-    });
+    const at = await whenGone(elsewhere, { mac, store, folder }, this.#clock.date().getTime());
+    const isNews = await elsewhere.forget({ mac, id, store, folder, at, isMissing: true });
     if (done !== null) await state.addGone([done]);
     if (isNews || done !== null) this.#lost.push({ mac, id, folder, isOwn: done !== null });
   }

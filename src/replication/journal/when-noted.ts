@@ -1,4 +1,4 @@
-/** When a backup counts as complete in the store. */
+/** When a backup counts as complete in the store, and when as gone. */
 
 import type { ArchiveElsewhere, StoredBackup } from '../../archive/elsewhere/types.ts';
 
@@ -15,4 +15,19 @@ export async function whenNoted(
 ): Promise<string> {
   const gone = (await elsewhere.gone(mac)).find((each) => each.store === store && each.folder === folder);
   return new Date(Math.max(writtenMs, gone === undefined ? 0 : Date.parse(gone.at) + 1)).toISOString();
+}
+
+/**
+ * The later note of a place counts, and that it was there has the time of the store. So that it is gone must be later than
+ * that, whatever a clock says: a slow one would have its removal believed by nobody, this station included.
+ * @param nowMs ms since 1970
+ * @returns ISO 8601 UTC
+ */
+export async function whenGone(
+  elsewhere: Pick<ArchiveElsewhere, 'of'>,
+  { mac, store, folder }: Pick<StoredBackup, 'mac' | 'store' | 'folder'>,
+  nowMs: number,
+): Promise<string> {
+  const noted = (await elsewhere.of(mac)).find((each) => each.store === store && each.folder === folder);
+  return new Date(Math.max(nowMs, noted === undefined ? 0 : Date.parse(noted.at) + 1)).toISOString();
 }

@@ -9,6 +9,7 @@ import type { Archive } from '../../../src/archive/types.ts';
 import type { StoreConfig } from '../../../src/config/store.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { journalFolder, segmentName } from '../../../src/replication/journal/names.ts';
+import { whenGone } from '../../../src/replication/journal/when-noted.ts';
 import { type JournalLine, encodeLine, encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { type Mac, macToFolder } from '../../../src/mac.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, archiveAt, temporaryFolder } from '../../archive/support.ts';
@@ -121,8 +122,9 @@ describe('journals', () => {
       await one.pushAll();
       await one.write();
       await other.look();
+      const bucket = await one.fleet.open(never);
       fake.fault = () => ({ status: 503, code: 'SlowDown' });
-      await one.journal.add([{ mac: MAC, id: ID0, folder: `${FOLDER}/${ID0}/` }]);
+      await one.journal.add(bucket, [{ mac: MAC, id: ID0, folder: `${FOLDER}/${ID0}/` }]);
       await assert.rejects(one.write(), (error) => hasCode(error, 'store-busy'));
       fake.fault = () => undefined;
       await one.write();
@@ -149,6 +151,30 @@ describe('journals', () => {
         await third.look();
         assert.equal((await right.archive.marks.about(MAC)).label, 'later');
         assert.equal((await third.archive.marks.about(MAC)).label, 'later');
+      }
+    });
+
+    test('what a station with a slow clock has removed is gone for all, for itself as well', async (t) => {
+      // Of the first one the store takes no notice: it is within what may be wrong of a request.
+      for (const wrongMs of [-600_000, -3_600_000, -20 * 365 * DAY_MS, 3_600_000]) {
+        fake.objects.clear();
+        const clock = { ...hurriedClock, date: () => new Date(Date.now() + wrongMs) };
+        const wrong = await station(t, endpoint, {}, { clock, options: { clock } });
+        const right = await station(t, endpoint);
+        await right.keep(image(1000));
+        await right.pushAll();
+        await right.write();
+        await wrong.look();
+        assert.equal((await wrong.archive.elsewhere.of(MAC)).length, 1);
+        const bucket = await wrong.fleet.open(never);
+        await wrong.journal.add(bucket, [{ mac: MAC, id: ID0, folder: `${FOLDER}/${ID0}/` }]);
+        await wrong.write();
+        assert.equal((await right.look()).removed, 1, `${wrongMs} ms`);
+        assert.deepEqual(await right.archive.elsewhere.of(MAC), [], `${wrongMs} ms`);
+        const place = { mac: MAC, store: bucket.id, folder: `${FOLDER}/${ID0}/` };
+        const at = await whenGone(wrong.archive.elsewhere, place, bucket.store.now());
+        await wrong.archive.elsewhere.forget({ ...place, id: ID0, at });
+        assert.deepEqual(await wrong.archive.elsewhere.of(MAC), [], `${wrongMs} ms`);
       }
     });
 

@@ -122,7 +122,7 @@ describe('a scan of all that lies there', () => {
       await two.look(true);
       for (const { id, folder } of await two.archive.elsewhere.of(MAC)) {
         wipe((name) => name.startsWith(folder));
-        await two.journal.add([{ mac: MAC, id, folder }]);
+        await two.journal.add(await two.fleet.open(never), [{ mac: MAC, id, folder }]);
       }
       await two.write();
       assert.deepEqual((await scan(one)).lost, [], 'the journals were heard before it was judged');
