@@ -7,7 +7,7 @@ import type { ElsewhereGlance, ManifestGlance } from './elsewhere/places.ts';
 import type { ArchiveElsewhere, StoredBackup } from './elsewhere/types.ts';
 import type { ManifestContent } from './manifest.ts';
 import type { Confirmation } from './marks/events.ts';
-import type { AboutChange, BoardAbout, BoardMarks } from './marks/marks.ts';
+import type { AboutChange, BoardAbout, BoardMarks, Pin } from './marks/marks.ts';
 import type { HalfRestored, RestoreRecordContent } from './restore-record.ts';
 import type { CompletedRestore } from './restores.ts';
 import type { ArchiveProblem, ForeignEntry } from './reported.ts';
@@ -199,6 +199,8 @@ export interface ArchiveCache {
 export interface ArchiveMarks {
   of(mac: Mac): Promise<BoardMarks>;
   about(mac: Mac): Promise<BoardAbout>;
+  /** Of most boards none: this asks for one file alone. */
+  pins(mac: Mac): Promise<readonly Pin[]>;
   /** Of all boards that have one; those that cannot be read are left out. */
   labels(): Promise<ReadonlyMap<Mac, string>>;
   /** @param change texts as {@link checkLabel} gives them */

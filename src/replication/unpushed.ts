@@ -3,9 +3,10 @@
 import { createHash } from 'node:crypto';
 import type { Archive } from '../archive/types.ts';
 import type { Mac } from '../mac.ts';
+import { folderOf } from './layout.ts';
 import { openLocalBackup } from './local-backup.ts';
 import type { Fleet } from './open.ts';
-import { doneName, doneOf } from './state.ts';
+import { type Done, doneName, doneOf } from './state.ts';
 
 export interface Waiting {
   readonly mac: Mac;
@@ -22,6 +23,7 @@ export interface Unpushed {
 /** What the archive has and the bucket not, as far as this station knows. */
 export async function findUnpushed(archive: Archive, fleet: Fleet, only?: Mac): Promise<Unpushed> {
   const done = doneOf(await fleet.state.done());
+  const station = await fleet.state.station();
   const waiting: Waiting[] = [];
   const removed: Waiting[] = [];
   const macs = only === undefined ? (await archive.boards()).macs : [only];
@@ -29,6 +31,8 @@ export async function findUnpushed(archive: Archive, fleet: Fleet, only?: Mac): 
     // A board that cannot be read now is looked at again later.
     const ids = await archive.backupIds(mac).catch(() => []);
     const left = ids.filter((id) => !done.has(doneName({ mac, id })));
+    const pushed = ids.flatMap((id) => done.get(doneName({ mac, id })) ?? []);
+    for (const id of await wantedAgain(archive, fleet, station, pushed)) waiting.push({ mac, id });
     if (left.length === 0) continue;
     const gone = await removedThere(archive, fleet, mac, left);
     for (const id of left) (gone.has(id) ? removed : waiting).push({ mac, id });
@@ -48,13 +52,43 @@ async function removedThere(
   );
   const removed = new Set<string>();
   if (gone.length === 0) return removed;
-  const { pins } = await archive.marks.of(mac);
+  const pins = await archive.marks.pins(mac);
   for (const { id, manifestSha256 } of gone) {
     if (pins.some((pin) => pin.id === id)) continue;
     // Of two stations that made a backup in the same second, it may have been that of the other.
     if (manifestSha256 === (await manifestDigest(archive, mac, id))) removed.add(id);
   }
   return removed;
+}
+
+/**
+ * Of what was pushed from here: it is pinned, and was removed there before anybody knew. Its folder may hold what another
+ * station has made in the same second. Once it is there again, the journal notes so.
+ */
+async function wantedAgain(
+  archive: Archive,
+  fleet: Fleet,
+  station: string,
+  pushed: readonly Done[],
+): Promise<string[]> {
+  const [first] = pushed;
+  if (first === undefined) return [];
+  const { mac } = first;
+  // One that cannot be read now is looked for again later.
+  const pinned = new Set((await archive.marks.pins(mac).catch(() => [])).map(({ id }) => id));
+  const wanted = pushed.filter(({ id }) => pinned.has(id));
+  if (wanted.length === 0) return [];
+  const gone = (await archive.elsewhere.gone(mac)).filter(({ store }) => store === fleet.id);
+  const stored = (await archive.elsewhere.of(mac)).filter(({ store }) => store === fleet.id);
+  const again: string[] = [];
+  for (const { id, place } of wanted) {
+    const folder = folderOf({ mac, id, home: place === 'shared' ? '' : station });
+    const isGone = gone.some((each) => each.folder === folder);
+    const byAnother = stored.find((each) => each.folder === folder && each.station !== station);
+    const isOther = byAnother !== undefined && byAnother.manifestSha256 !== (await manifestDigest(archive, mac, id));
+    if (isGone || isOther) again.push(id);
+  }
+  return again;
 }
 
 async function manifestDigest(archive: Archive, mac: Mac, id: string): Promise<string | undefined> {

@@ -13,7 +13,7 @@ import { unknownBoard } from '../which.ts';
 import { CONFIRMATIONS, LABELS, PINS, REMOVALS, appendEvent, readEvents } from './events.ts';
 import type { Confirmation, EventFile, Events, Removal } from './events.ts';
 import type { Line } from './merge.ts';
-import { type AboutChange, type BoardAbout, type BoardMarks, aboutOf, foldMarks } from './marks.ts';
+import { type AboutChange, type BoardAbout, type BoardMarks, type Pin, aboutOf, foldMarks, pinsOf } from './marks.ts';
 
 /** Boards whose labels are read in one go. */
 const AT_ONCE = 16;
@@ -46,6 +46,10 @@ export class MarkStore implements ArchiveMarks {
 
   async about(mac: Mac): Promise<BoardAbout> {
     return aboutOf((await this.#read(mac, LABELS)).events);
+  }
+
+  async pins(mac: Mac): Promise<readonly Pin[]> {
+    return pinsOf((await this.#read(mac, PINS)).events);
   }
 
   async labels(): Promise<ReadonlyMap<Mac, string>> {

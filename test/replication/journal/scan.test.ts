@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import { FOLDER, ID0, MAC, OTHER_MAC, temporaryFolder } from '../../archive/support.ts';
 import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
 import { removalKey } from '../../../src/replication/removal/format.ts';
+import { whenGone } from '../../../src/replication/journal/when-noted.ts';
 import { findUnpushed } from '../../../src/replication/unpushed.ts';
 import { type Station, hurriedClock, image, never, station } from '../support.ts';
 
@@ -50,6 +51,17 @@ describe('a scan of all that lies there', () => {
       for (const name of fake.names) if (!name.startsWith('probes/') && is(name)) fake.objects.delete(name);
     };
     const backups = () => fake.names.filter((name) => name.endsWith('/SHA256SUMS'));
+    /** As the pruner of a station does. */
+    const removeBy = async (one: Station, id: string, folder: string) => {
+      const { archive, fleet, journal } = one;
+      wipe((name) => name.startsWith(folder));
+      const bucket = await fleet.open(never);
+      await journal.add(bucket, [{ mac: MAC, id, folder }]);
+      await one.write();
+      const place = { mac: MAC, store: bucket.id, folder };
+      const at = await whenGone(archive.elsewhere, place, bucket.store.now());
+      await archive.elsewhere.forget({ ...place, id, at });
+    };
 
     test('is put there again by the station that had put it there, once it is still here', async (t) => {
       const one = await station(t, endpoint);
@@ -120,11 +132,7 @@ describe('a scan of all that lies there', () => {
       await one.pushAll();
       await one.write();
       await two.look(true);
-      for (const { id, folder } of await two.archive.elsewhere.of(MAC)) {
-        wipe((name) => name.startsWith(folder));
-        await two.journal.add(await two.fleet.open(never), [{ mac: MAC, id, folder }]);
-      }
-      await two.write();
+      for (const { id, folder } of await two.archive.elsewhere.of(MAC)) await removeBy(two, id, folder);
       assert.deepEqual((await scan(one)).lost, [], 'the journals were heard before it was judged');
       assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] });
       // All that a lost state leaves is what the archive has noted.
@@ -135,6 +143,65 @@ describe('a scan of all that lies there', () => {
       await one.archive.marks.pin(MAC, ID0, { pinned: true, note: null });
       const pinned = await findUnpushed(one.archive, fleet);
       assert.deepEqual([pinned.waiting.map(({ id }) => id), pinned.removed.map(({ id }) => id)], [[ID0], [later.id]]);
+    });
+
+    test('was removed, and is pinned afterwards: the station that had put it there does so again, once', async (t) => {
+      for (const isShared of [true, false]) {
+        fake.objects.clear();
+        const [one, two] = [await station(t, endpoint), await other(t)];
+        if (!isShared) {
+          // A backup of another station has the name that all share.
+          await two.keep(image(1000, 7));
+          await two.pushAll();
+          await two.write();
+        }
+        await one.keep(image(1000));
+        await one.pushAll();
+        await one.write();
+        await two.look(true);
+        await one.look(true);
+        const own = backups().filter((name) => name.startsWith('stations/') !== isShared);
+        assert.equal(own.length, 1);
+        const folder = String(own[0]).slice(0, -'SHA256SUMS'.length);
+        await removeBy(two, ID0, folder);
+        await one.look(true);
+        assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] });
+
+        await two.archive.marks.pin(MAC, ID0, { pinned: true, note: null });
+        await two.write();
+        await one.look(true);
+        assert.deepEqual((await findUnpushed(one.archive, one.fleet)).waiting, [{ mac: MAC, id: ID0 }], folder);
+        await one.pushAll();
+        assert.ok(fake.names.includes(`${folder}SHA256SUMS`));
+        await one.write();
+        assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] });
+        await one.archive.marks.pin(MAC, ID0, { pinned: false, note: null });
+        assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] });
+      }
+    });
+
+    test('was removed and is pinned, and its place was taken meanwhile: it goes beside it, once', async (t) => {
+      const [one, two] = [await station(t, endpoint), await other(t)];
+      await one.keep(image(1000));
+      await one.pushAll();
+      await one.write();
+      await two.look(true);
+      const folder = `${FOLDER}/${ID0}/`;
+      await removeBy(two, ID0, folder);
+      await two.keep(image(1000, 7));
+      await two.pushAll();
+      await two.write();
+      await one.look(true);
+      assert.deepEqual(backups(), [`${folder}SHA256SUMS`]);
+      assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] });
+      for (const each of [one, two]) await each.archive.marks.pin(MAC, ID0, { pinned: true, note: null });
+      assert.deepEqual((await findUnpushed(two.archive, two.fleet)).waiting, [], 'its own is there');
+      assert.deepEqual((await findUnpushed(one.archive, one.fleet)).waiting, [{ mac: MAC, id: ID0 }]);
+      await one.pushAll();
+      await one.write();
+      const name = await one.fleet.state.station();
+      assert.deepEqual(backups(), [`${folder}SHA256SUMS`, `stations/${name}/${folder}SHA256SUMS`]);
+      assert.deepEqual(await findUnpushed(one.archive, one.fleet), { waiting: [], removed: [] });
     });
 
     test('is not that which is being removed now', async (t) => {
