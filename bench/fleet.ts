@@ -1,6 +1,6 @@
 /**
  * `npm run bench:fleet [BOARDS...]`: what a station pays for a fleet whose boards are all elsewhere: the first reading of
- * all journals, a look without news, one with ten backups, and `espd list` behind it. Each size in a process of its own.
+ * all journals, a look without news, one of a process that begins, one with ten backups, and `espd list` behind it. Each size in a process of its own.
  * The store is one in memory that makes each segment when it is asked for, so its network costs nothing; images are none.
  * Linux only: it reads /proc.
  */
@@ -12,6 +12,8 @@ import { readFileSync } from 'node:fs';
 import { lstat, mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openArchive } from '../src/archive/archive.ts';
 import { ImageDigester } from '../src/archive/digest.ts';
@@ -38,6 +40,8 @@ const NEW_BACKUPS = 10;
 const FLASH_BYTES = 4 * 1024 * 1024;
 const FIRST_MS = Date.UTC(2026, 0, 1);
 const PEAK_EVERY_MS = 20;
+/** A second of a processor, as /proc counts. */
+const TICKS = 100;
 
 /** Journals of other stations with a backup of each board. */
 class FleetStore {
@@ -71,19 +75,22 @@ class FleetStore {
     } as unknown as ObjectStore;
   }
 
-  #get(key: string) {
+  async #get(key: string) {
     this.requests++;
     const [, station = '', name = ''] = key.split('/');
     const seq = Number(name.slice(0, 10));
     const lines = this.#lines.get(station)?.slice((seq - 1) * LINES, seq * LINES) ?? [];
-    if (lines.length === 0) return Promise.resolve(undefined);
+    if (lines.length === 0) return undefined;
     const head = { station, seq, at: new Date(FIRST_MS).toISOString() };
-    const bytes = encodeSegment(
-      head,
-      lines.map((line) => line()),
-    );
+    const texts: string[] = [];
+    for (const line of lines) {
+      texts.push(line());
+      // What the store takes is none of espd's hold on the event loop.
+      await setImmediate();
+    }
+    const bytes = encodeSegment(head, texts);
     this.bytes += bytes.length;
-    return Promise.resolve({ key, sizeBytes: bytes.length, etag: '', ageMs: 0, writtenMs: Date.now(), bytes });
+    return { key, sizeBytes: bytes.length, etag: '', ageMs: 0, writtenMs: Date.now(), bytes };
   }
 
   #list({ prefix, folders }: ListOptions): Promise<ListedPage> {
@@ -145,11 +152,16 @@ async function list(root: string, what: string): Promise<void> {
   const child = spawn(process.execPath, [MAIN, '--archive', root, 'list', '--json'], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
-  let peakKb = 0;
+  let [peakKb, ticks] = [0, 0];
   const look = setInterval(() => {
     try {
       const status = readFileSync(`/proc/${String(child.pid)}/status`, 'utf8');
       peakKb = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? peakKb);
+      const times =
+        readFileSync(`/proc/${String(child.pid)}/stat`, 'utf8')
+          .split(') ')[1]
+          ?.split(' ') ?? [];
+      ticks = Number(times[11]) + Number(times[12]) || ticks;
     } catch {
       // it has ended
     }
@@ -157,7 +169,11 @@ async function list(root: string, what: string): Promise<void> {
   const [status] = (await once(child, 'exit')) as [number];
   clearInterval(look);
   if (status !== 0) throw new Error(`espd list: status ${status}`);
-  say(`list --json, ${what}`, `${seconds(performance.now() - startMs)}, ${mb(peakKb * 1024)} of memory at most`);
+  const ms = performance.now() - startMs;
+  say(
+    `list --json, ${what}`,
+    `${seconds(ms)}, ${seconds((ticks * 1000) / TICKS)} of a processor, ${mb(peakKb * 1024)} of memory at most`,
+  );
 }
 
 function say(what: string, text: string): void {
@@ -175,20 +191,25 @@ async function measure(boards: number): Promise<void> {
       compression: 'none',
       createdBy: 'espd bench',
     });
-    const journal = new Journal({
-      ...{ archive, folder: state, clock: systemClock, version: '0.0.0', minFreeBytes: null },
-      library: new BlockLibrary(join(state, 'blocks'), silentLogger),
-      freeBytes: async () => {
-        const { bavail, bsize } = await statfs(folder);
-        return bavail * bsize;
-      },
-    });
+    // Each is that of a process which begins.
+    const newJournal = () =>
+      new Journal({
+        ...{ archive, folder: state, clock: systemClock, version: '0.0.0', minFreeBytes: null },
+        library: new BlockLibrary(join(state, 'blocks'), silentLogger),
+        freeBytes: async () => {
+          const { bavail, bsize } = await statfs(folder);
+          return bavail * bsize;
+        },
+      });
+    let journal = newJournal();
     const bucket = {
       ...{ store: store.asStore(), layout: { prefix: '', station: 'here' }, hasConditions: true },
       ...{ key: null, keys: [], id: '0123456789abcdef' },
     } as unknown as Bucket;
     const look = async (what: string) => {
       store.requests = store.bytes = 0;
+      const delay = monitorEventLoopDelay({ resolution: 5 });
+      delay.enable();
       const [startMs, cpu] = [performance.now(), process.cpuUsage()];
       const signal = new AbortController().signal;
       while ((await journal.look(bucket, { signal, isThorough: false })).isMore);
@@ -196,7 +217,7 @@ async function measure(boards: number): Promise<void> {
       say(
         what,
         `${seconds(performance.now() - startMs)}, ${seconds((user + system) / 1000)} of a processor, ` +
-          `${store.requests} requests, ${mb(store.bytes)}`,
+          `${store.requests} requests, ${mb(store.bytes)}, event loop held up ${(delay.max / 1e6).toFixed(0)} ms at most`,
       );
     };
     const before = process.memoryUsage().rss;
@@ -207,6 +228,8 @@ async function measure(boards: number): Promise<void> {
     await look('first look');
     say('memory of it', `${mb(process.resourceUsage().maxRSS * 1024 - before)} more at most`);
     await look('a look without news');
+    journal = newJournal();
+    await look('the same, of a process that begins');
     store.endSegments();
     for (let number = 0; number < NEW_BACKUPS; number++) store.add(number, 1);
     await look(`a look with ${NEW_BACKUPS} backups`);

@@ -9,6 +9,7 @@ import type { Stats } from 'node:fs';
 import * as nodeFs from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { sharedExtents } from './fiemap.ts';
+import { takingTurns } from './turns.ts';
 import type { FileSystem, ReadFile } from './turns.ts';
 
 const closeDescriptor = promisify(callbacks.close);
@@ -24,6 +25,9 @@ export const nodeFileSystem: FileSystem = {
   openToRead: async (path, flags) => new Descriptor(await openDescriptor(path, flags)),
   sharedExtents,
 };
+
+/** The same for whoever looks at files of an archive beside it: all of them wait in one row for the threads of the process. */
+export const sharedFileSystem = takingTurns(nodeFileSystem);
 
 /**
  * Once it is given back, its number may be that of another file. So no call is made after `close` has been called, and

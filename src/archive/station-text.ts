@@ -12,3 +12,9 @@ export function stationText(station: string, all: Iterable<string> = []): string
   for (const other of all) if (other !== station && other.replace(DIGITS, '') === short) return station;
   return short;
 }
+
+/** The same of each of them, once, however often it is named: a hundred thousand boards were seen by a few stations. */
+export function stationTexts(stations: Iterable<string>): ReadonlyMap<string, string> {
+  const all = new Set(stations);
+  return new Map(Array.from(all, (station) => [station, stationText(station, all)] as const));
+}

@@ -3,7 +3,7 @@
 import { chipChangeText } from '../archive/chip-change.ts';
 import type { ArchiveProblem, BoardOverview } from '../archive/types.ts';
 import type { ArchiveSizes } from '../archive/size-types.ts';
-import { stationText } from '../archive/station-text.ts';
+import { stationTexts } from '../archive/station-text.ts';
 import { EspdError } from '../errors.ts';
 import { halfRestoredText } from '../transfer/half-restored.ts';
 import { type Told, type boardJson, newestOf, overviewJson } from '../documents/board.ts';
@@ -144,12 +144,12 @@ function printTable(
     if (shared !== null) out.note(shared);
     return;
   }
-  const stations = rows.flatMap(({ json }) => json.lastSeenBy ?? []);
+  const stationNames = stationTexts(rows.flatMap(({ json }) => json.lastSeenBy ?? []));
   const boards = rows.map(({ json }) => ({
     ...json,
     label: json.label === null ? null : printable(json.label),
     group: json.group === null ? null : printable(json.group),
-    seenBy: json.lastSeenBy === null ? null : stationText(json.lastSeenBy, stations),
+    seenBy: json.lastSeenBy === null ? null : (stationNames.get(json.lastSeenBy) ?? null),
     about: json.chip === null && json.firmware === null ? reasonFor(json) : (json.firmware ?? '-'),
   }));
   const table = listTable(boards, out.columns);

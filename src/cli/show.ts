@@ -35,7 +35,7 @@ export async function show(
   const { strangePinLines } = history.marks;
   out.document(historyJson(gathered));
   printBoard(context, mac, summary.chip, history);
-  const stations = [...history.elsewhere, ...history.stored.values()].map(({ station }) => station);
+  const stations = new Set([...history.elsewhere, ...history.stored.values()].map(({ station }) => station));
   for (const backup of backups) {
     const change = changes.get(backup.id);
     printBackup(context, backup, history, stations);
@@ -73,7 +73,7 @@ function printElsewhere(
   { out, call }: CommandContext,
   stored: StoredBackup,
   history: BoardHistory,
-  stations: readonly string[],
+  stations: ReadonlySet<string>,
 ): void {
   const { mac, id, manifest, station } = stored;
   out.line('  ', bold(id), `  ${formatSize(manifest.image.sizeBytes)}  ${firmwareText(stored) ?? ''}`.trimEnd());
@@ -90,7 +90,7 @@ function printBackup(
   { out }: CommandContext,
   backup: Backup,
   { sightings, marks, stored }: BoardHistory,
-  stations: readonly string[],
+  stations: ReadonlySet<string>,
 ): void {
   const { manifest } = backup;
   const copy = stored.get(backup.id);

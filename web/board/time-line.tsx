@@ -88,7 +88,7 @@ export function TimeLine({ document, sizes, chosen, compared, onChoose, onCompar
 }
 
 function Elsewhere({ mac, rows }: { readonly mac: string; readonly rows: readonly ElsewhereRow[] }) {
-  const stations = rows.map(({ station }) => station);
+  const stations = new Set(rows.map(({ station }) => station));
   const pull = view.value.jobs.findLast((job) => job.kind === 'pull' && job.mac === mac);
   const isFetching = pull?.state === 'waiting' || pull?.state === 'running';
   const fetch = (id: string) =>

@@ -173,8 +173,12 @@ export class Elsewhere implements ArchiveElsewhere {
         const stats = await disk.lstat(folder);
         if (stats !== undefined && !stats.isDirectory())
           throw Object.assign(new Error(`${folder} is no folder`), { code: 'ENOTDIR' });
-        if (stats === undefined) await disk.makeFolder(folder);
-        return await work();
+        const parents = stats === undefined ? await disk.makeFolderUnsynced(folder) : [];
+        const done = await work();
+        // Behind the work's own fsync, with which the file system has most likely put these names on the disk as well: a first
+        // look makes a folder for every board of a fleet.
+        for (const parent of parents) await disk.syncFolder(parent);
+        return done;
       } catch (error) {
         throw toWriteError(error, root);
       }

@@ -2,27 +2,34 @@
  * What the files of the archive held when it was noted what this station has heard. Both are in the archive's cache, which is
  * no part of a copy: whoever copies older files over the archive leaves it as it is, and then the archive lacks what was heard.
  * Files of marks only grow, so one that is shorter than it was, or another, has gone back.
+ *
+ * A line for each board, its folder in front: of 100,000 boards a look has news of a few, and the lines of the others are
+ * kept as they are, unread.
  */
 
-import { lstat, open } from 'node:fs/promises';
+import { constants } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { forEachAtOnce } from '../../archive/at-once.ts';
+import { readFully } from '../../archive/disk.ts';
 import { ELSEWHERE } from '../../archive/elsewhere/stored-lines.ts';
 import { TAIL_BYTES, tailOf } from '../../archive/elsewhere/tail.ts';
 import { REPLICATED_MARKS } from '../../archive/elsewhere/types.ts';
+import { sharedFileSystem as fs } from '../../archive/node-fs.ts';
 import type { ArchiveCache } from '../../archive/types.ts';
 import { type Mac, macToFolder } from '../../mac.ts';
 import { parseJson } from '../state-file.ts';
 
-const FILES = [...REPLICATED_MARKS, ELSEWHERE] as const;
-const AT_ONCE = 16;
+const FILES: readonly string[] = [...REPLICATED_MARKS, ELSEWHERE];
+const AT_ONCE = 8;
 
-/** Length, when it was changed last (by the file system, whatever its dates were set to), and its tail. */
-const heldSchema = z.record(z.string(), z.record(z.string(), z.tuple([z.int().nonnegative(), z.number(), z.string()])));
+/** Of a file: length, when it was changed last (by the file system, whatever its dates were set to), and its tail. */
+const filesSchema = z.record(z.string(), z.tuple([z.int().nonnegative(), z.number(), z.string()]));
 
-type Held = z.output<typeof heldSchema>;
-type HeldFile = Held[string][string];
+type Files = z.output<typeof filesSchema>;
+type HeldFile = Files[string];
+/** By the boards' folders, each {@link Files} as JSON. */
+type Held = Map<string, string>;
 
 export interface HeldParts {
   readonly root: string;
@@ -42,78 +49,100 @@ export class HeldFiles {
     this.#parts = parts;
   }
 
-  /** Whether the archive holds all that it held. Never rejects. */
-  async areThere(): Promise<boolean> {
+  /** Whether the archive holds all that it held; then it is noted what the files of these boards hold now. Never rejects. */
+  async areThere(macs: readonly Mac[]): Promise<boolean> {
     this.wereLookedAt = true;
     const held = await this.#read();
-    let areThere = true;
-    await forEachAtOnce(Object.entries(held), AT_ONCE, async ([folder, files]) => {
-      for (const [file, before] of Object.entries(files)) {
-        if (areThere && !(await isThere(join(this.#parts.root, folder, file), before))) areThere = false;
-      }
-    });
-    return areThere;
+    const folders = new Set([...held.keys(), ...macs.map(macToFolder)]);
+    return (await this.#compare(held, [...folders], true)) === 0;
   }
 
   /** Nothing that was noted counts any more. Never rejects. */
   async forget(): Promise<void> {
-    this.#anew = {};
-    await this.#parts.cache.write(this.#parts.name, '{}');
+    this.#anew = new Map();
+    await this.#parts.cache.write(this.#parts.name, '');
   }
 
-  /** Of these boards, beside what is noted of others. Never rejects. */
+  /** Of these boards, beside what is noted of others. What has gone back stays noted as it was, to be found. Never rejects. */
   async note(macs: readonly Mac[]): Promise<void> {
-    if (macs.length === 0) return;
-    const held = await this.#read();
-    const news: { readonly folder: string; readonly files: Held[string] }[] = [];
-    await forEachAtOnce(macs, AT_ONCE, async (mac) => {
-      const folder = macToFolder(mac);
-      const before = held[folder] ?? {};
-      const files: Held[string] = {};
-      for (const file of FILES) {
-        const now = await holds(join(this.#parts.root, folder, file), before[file]);
-        if (now !== undefined) files[file] = now;
-      }
-      const isSame = FILES.every((file) => files[file] === before[file]);
-      if (!isSame) news.push({ folder, files });
+    if (macs.length > 0) await this.#compare(await this.#read(), macs.map(macToFolder), false);
+  }
+
+  /** @returns of how many boards something has gone back; where `isAll` is asked for, nothing is noted then */
+  async #compare(held: Held, folders: readonly string[], isAll: boolean): Promise<number> {
+    const news: Held = new Map();
+    let gone = 0;
+    await forEachAtOnce(folders, AT_ONCE, async (folder) => {
+      if (isAll && gone > 0) return;
+      const text = held.get(folder);
+      const before = (text === undefined ? undefined : parseJson(text, filesSchema)) ?? {};
+      const files = await holds(join(this.#parts.root, folder), before);
+      if (files === undefined) gone++;
+      else if (files !== before) news.set(folder, JSON.stringify(files));
     });
-    for (const { folder, files } of news) held[folder] = files;
-    if (news.length > 0) await this.#parts.cache.write(this.#parts.name, JSON.stringify(held));
+    if ((isAll && gone > 0) || news.size === 0) return gone;
+    for (const [folder, text] of news) held.set(folder, text);
+    await this.#parts.cache.write(
+      this.#parts.name,
+      Array.from(held, ([folder, text]) => `${folder} ${text}\n`).join(''),
+    );
+    return gone;
   }
 
   async #read(): Promise<Held> {
     if (this.#anew !== undefined) return this.#anew;
-    const text = (await this.#parts.cache.read(this.#parts.name))?.toString('utf8');
-    return (text === undefined ? undefined : parseJson(text, heldSchema)) ?? {};
+    const held: Held = new Map();
+    const text = (await this.#parts.cache.read(this.#parts.name))?.toString('utf8') ?? '';
+    for (const line of text.split('\n')) {
+      const at = line.indexOf(' ');
+      if (at > 0) held.set(line.slice(0, at), line.slice(at + 1));
+    }
+    return held;
   }
 }
 
-async function isThere(path: string, [sizeBytes, changedMs, tail]: HeldFile): Promise<boolean> {
-  const stats = await lstat(path).catch(() => undefined);
-  if (stats === undefined || stats.size < sizeBytes) return false;
-  return (stats.size === sizeBytes && stats.ctimeMs === changedMs) || (await tailAt(path, sizeBytes)) === tail;
+/** What the files of a board hold: `before` where that is still so, undefined where one has gone back. */
+async function holds(folder: string, before: Files): Promise<Files | undefined> {
+  const names = new Set(await fs.readdir(folder).catch(() => []));
+  const files: Files = {};
+  let isSame = true;
+  for (const file of FILES) {
+    const known = before[file];
+    if (known === undefined && !names.has(file)) continue;
+    const now = await holdsNow(join(folder, file), known);
+    if (now === 'gone back') return undefined;
+    if (now !== undefined) files[file] = now;
+    isSame &&= now === known;
+  }
+  return isSame ? before : files;
 }
 
-/** `before` where that is still so; undefined where there is none, or it cannot be read. */
-async function holds(path: string, before: HeldFile | undefined): Promise<HeldFile | undefined> {
-  const stats = await lstat(path).catch(() => undefined);
-  if (stats === undefined || !stats.isFile()) return undefined;
-  if (before?.[0] === stats.size && before[1] === stats.ctimeMs) return before;
-  const tail = await tailAt(path, stats.size);
-  return tail === undefined ? undefined : [stats.size, stats.ctimeMs, tail];
+/** `before` where that is still so; undefined where there was none, and there is none that can be read. */
+async function holdsNow(path: string, before: HeldFile | undefined): Promise<HeldFile | 'gone back' | undefined> {
+  const stats = await fs.lstat(path).catch(() => undefined);
+  const sizeBytes = stats?.isFile() === true ? stats.size : 0;
+  if (stats === undefined || sizeBytes < (before?.[0] ?? 0)) return before === undefined ? undefined : 'gone back';
+  if (sizeBytes === before?.[0] && stats.ctimeMs === before[1]) return before;
+  const [then, now] = await tailsAt(path, before?.[0] ?? 0, sizeBytes);
+  if (before !== undefined && then !== before[2]) return 'gone back';
+  return now === undefined ? before : [sizeBytes, stats.ctimeMs, now];
 }
 
-async function tailAt(path: string, end: number): Promise<string | undefined> {
+/** Of what stands before each of these places; undefined where it cannot be read. */
+async function tailsAt(path: string, ...ends: readonly number[]): Promise<readonly (string | undefined)[]> {
   try {
-    const handle = await open(path, 'r');
+    const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
-      const bytes = Buffer.alloc(Math.min(end, TAIL_BYTES));
-      const { bytesRead } = await handle.read(bytes, 0, bytes.length, end - bytes.length);
-      return tailOf(bytes.subarray(0, bytesRead));
+      const tails: string[] = [];
+      for (const end of ends) {
+        const bytes = Buffer.alloc(Math.min(end, TAIL_BYTES));
+        tails.push(tailOf(bytes.subarray(0, await readFully(handle, bytes, end - bytes.length))));
+      }
+      return tails;
     } finally {
       await handle.close();
     }
   } catch {
-    return undefined;
+    return [];
   }
 }

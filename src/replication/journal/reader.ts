@@ -88,15 +88,13 @@ class Look {
     const { state, held, archive } = this.#parts;
     const heard = await state.heard();
     // Now and then is enough: by each process, and before anything is removed.
-    const isFirst = !held.wereLookedAt;
-    if (!isFirst && !this.#options.isThorough) return heard;
-    const areThere = await held.areThere();
-    if (!areThere) {
-      await state.forgetHeard();
-      await held.forget();
-    }
-    if (isFirst || !areThere) await held.note((await archive.boards().catch(() => ({ macs: [] }))).macs);
-    return areThere ? heard : state.heard();
+    if (held.wereLookedAt && !this.#options.isThorough) return heard;
+    const { macs } = await archive.boards().catch(() => ({ macs: [] }));
+    if (await held.areThere(macs)) return heard;
+    await state.forgetHeard();
+    await held.forget();
+    await held.note(macs);
+    return state.heard();
   }
 
   async #findStations(heard: Heard): Promise<void> {

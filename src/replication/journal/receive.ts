@@ -1,9 +1,9 @@
 /** Takes what others have said into the archive, within bounds: no journal can fill the disk, or a board's folder. */
 
-import { lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { forEachAtOnce } from '../../archive/at-once.ts';
 import type { MarkFile } from '../../archive/elsewhere/types.ts';
+import { sharedFileSystem as fs } from '../../archive/node-fs.ts';
 import { EspdError, hasCode } from '../../errors.ts';
 import { type Mac, macToFolder } from '../../mac.ts';
 import type { NewsBook } from './news.ts';
@@ -125,7 +125,7 @@ export class Receiver {
     const path = join(this.#parts.archive.root, macToFolder(mac), file);
     const bytes =
       this.#bytes.get(path) ??
-      (await lstat(path).then(
+      (await fs.lstat(path).then(
         ({ size }) => size,
         () => 0,
       ));

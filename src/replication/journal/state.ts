@@ -165,7 +165,7 @@ export class JournalState {
 
   /** Of what the archive held then: see `held-files.ts`. */
   get heldName(): string {
-    return `held-${basename(this.#folder)}.json`;
+    return `held-${basename(this.#folder)}.lines`;
   }
 
   /** When all that lies in the store was compared last; null = never. */

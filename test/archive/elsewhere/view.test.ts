@@ -8,7 +8,7 @@ import { describe, test } from 'node:test';
 import type { StoredBackup } from '../../../src/archive/elsewhere/types.ts';
 import { ElsewhereError } from '../../../src/archive/elsewhere/types.ts';
 import { KEEP_EVERYTHING } from '../../../src/archive/retention/policy.ts';
-import { stationText } from '../../../src/archive/station-text.ts';
+import { stationText, stationTexts } from '../../../src/archive/station-text.ts';
 import type { Archive, Backup } from '../../../src/archive/types.ts';
 import { FOLDER, ID0, MAC, T0, allSound, backUp, image, newArchive } from '../support.ts';
 import { OTHER_STATION, STATION, stored } from './support.ts';
@@ -138,5 +138,10 @@ test('a station is called without its digits, unless another one is called the s
   assert.equal(stationText(STATION), 'bench7');
   assert.equal(stationText(STATION, [STATION, OTHER_STATION]), 'bench7');
   assert.equal(stationText(STATION, ['bench7-ffffffffffff']), STATION);
+  const [left, right] = ['hall-0123456789ab', 'hall-ffffffffffff'];
+  assert.deepEqual(
+    [...stationTexts([left, STATION, right, STATION, left])],
+    [left, STATION, right].map((name) => [name, name === STATION ? 'bench7' : name]),
+  );
   for (const odd of ['bench', '-0123456789ab', 'a-0123456789', '']) assert.equal(stationText(odd), odd);
 });

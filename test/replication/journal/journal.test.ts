@@ -9,6 +9,7 @@ import type { Archive } from '../../../src/archive/types.ts';
 import type { StoreConfig } from '../../../src/config/store.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { journalFolder, segmentName } from '../../../src/replication/journal/names.ts';
+import type { Heard } from '../../../src/replication/journal/state.ts';
 import { whenGone } from '../../../src/replication/journal/when-noted.ts';
 import { type JournalLine, encodeLine, encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { type Mac, macToFolder } from '../../../src/mac.ts';
@@ -265,6 +266,8 @@ describe('journals', () => {
         await one.archive.marks.describe(MAC, { note: `note ${count}` });
         await one.write();
       }
+      const from = await one.fleet.state.station();
+      const nexts = new Set<number>();
       for (let kill = 1; kill <= 6; kill++) {
         const other = await station(t, endpoint);
         const bucket = await other.fleet.open(never);
@@ -277,11 +280,21 @@ describe('journals', () => {
         };
         await other.journal.look(bucket, { signal: killed.signal, isThorough: true }).catch(() => undefined);
         fake.fault = () => undefined;
+        const heard = JSON.parse(await readFile(heardOf(other), 'utf8').catch(() => '{}')) as Partial<Heard>;
+        const next = heard.stations?.[from]?.next ?? 1;
+        fake.seen.length = 0;
         await journalAt(other.archive, other.again()).look(bucket, { signal: never, isThorough: true });
+        const asked = fake.seen.flatMap(({ method, key }) =>
+          method === 'GET' && segments().includes(key) ? [key] : [],
+        );
+        const rest = [1, 2, 3, 4].filter((seq) => seq >= next).map((seq) => segmentName(from, seq));
+        assert.deepEqual(asked, rest, 'what was heard is not asked for again');
+        nexts.add(next);
         const text = await readFile(join(other.archive.root, FOLDER, 'labels.jsonl'), 'utf8');
         assert.equal(text.trim().split('\n').length, 4, `killed at request ${kill}`);
         assert.equal((await other.archive.marks.about(MAC)).note, 'note 3');
       }
+      assert.deepEqual([...nexts].sort(), [1, 2, 3, 4], 'ended at each of them');
     });
   });
 
