@@ -13,13 +13,14 @@ import { lstat, mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openArchive } from '../src/archive/archive.ts';
 import { ImageDigester } from '../src/archive/digest.ts';
 import { idFromDate } from '../src/archive/ids.ts';
 import { formatManifest } from '../src/archive/manifest.ts';
 import { completeManifest } from '../src/archive/new-manifest.ts';
+import type { Archive } from '../src/archive/types.ts';
 import { systemClock } from '../src/clock.ts';
 import { silentLogger } from '../src/log.ts';
 import { BlockLibrary } from '../src/replication/blocks/block-library.ts';
@@ -39,6 +40,9 @@ const LINES = 120;
 const NEW_BACKUPS = 10;
 const FLASH_BYTES = 4 * 1024 * 1024;
 const FIRST_MS = Date.UTC(2026, 0, 1);
+const BACKUP_BYTES = 1024 * 1024;
+const BACKUP_EVERY_MS = 100;
+const ALONE_MS = 5000;
 const PEAK_EVERY_MS = 20;
 /** A second of a processor, as /proc counts. */
 const TICKS = 100;
@@ -147,6 +151,22 @@ async function diskBytes(folder: string): Promise<number> {
   return bytes;
 }
 
+/** How long the disk's part of a backup takes, again and again until it is told to stop. */
+async function backUps(archive: Archive, signal: AbortSignal): Promise<readonly number[]> {
+  const mac = boardMac(0xffffff);
+  const took: number[] = [];
+  for (let index = 0; !signal.aborted; index++) {
+    const createdAt = new Date(FIRST_MS + index * 1000).toISOString();
+    const startMs = performance.now();
+    const draft = await archive.begin(mac, BACKUP_BYTES);
+    await draft.write(0, image.subarray(0, BACKUP_BYTES));
+    await draft.commit(content(image.subarray(0, BACKUP_BYTES), createdAt, mac));
+    took.push(performance.now() - startMs);
+    await sleep(BACKUP_EVERY_MS);
+  }
+  return took.sort((a, b) => a - b);
+}
+
 async function list(root: string, what: string): Promise<void> {
   const startMs = performance.now();
   const child = spawn(process.execPath, [MAIN, '--archive', root, 'list', '--json'], {
@@ -185,12 +205,10 @@ async function measure(boards: number): Promise<void> {
   try {
     const [root, state] = [join(folder, 'archive'), join(folder, 'state')];
     const store = new FleetStore(boards);
-    const archive = openArchive(root, {
-      log: silentLogger,
-      clock: systemClock,
-      compression: 'none',
-      createdBy: 'espd bench',
-    });
+    const options = { log: silentLogger, clock: systemClock, compression: 'none', createdBy: 'espd bench' } as const;
+    const archive = openArchive(root, options);
+    // All archives of a process share its threads.
+    const own = openArchive(join(folder, 'own'), options);
     // Each is that of a process which begins.
     const newJournal = () =>
       new Journal({
@@ -220,13 +238,22 @@ async function measure(boards: number): Promise<void> {
           `${store.requests} requests, ${mb(store.bytes)}, event loop held up ${(delay.max / 1e6).toFixed(0)} ms at most`,
       );
     };
-    const before = process.memoryUsage().rss;
+    const rss = process.memoryUsage().rss;
     say(
       'fleet',
       `${boards} boards with a backup of 4 MB at ${OTHERS} other stations, load ${loadavg()[0]?.toFixed(1)}`,
     );
+    const alone = new AbortController();
+    setTimeout(() => alone.abort(), ALONE_MS);
+    const before = await backUps(own, alone.signal);
+    const beside = new AbortController();
+    const meanwhile = backUps(own, beside.signal);
     await look('first look');
-    say('memory of it', `${mb(process.resourceUsage().maxRSS * 1024 - before)} more at most`);
+    beside.abort();
+    const after = await meanwhile;
+    const told = (ms: readonly number[]) => `${ms[ms.length >> 1]?.toFixed(0)} ms, ${ms.at(-1)?.toFixed(0)} ms at most`;
+    say('a backup of 1 MiB beside it', `${told(after)}; alone ${told(before)}`);
+    say('memory of it', `${mb(process.resourceUsage().maxRSS * 1024 - rss)} more at most`);
     await look('a look without news');
     journal = newJournal();
     await look('the same, of a process that begins');

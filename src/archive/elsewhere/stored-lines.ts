@@ -24,20 +24,13 @@ const place = {
   folder: z.string().max(200),
 };
 const goneSchema = z.object({ ...place, removed: z.literal(true), missing: z.literal(true).exactOptional() });
-const storedSchema = z.object({
-  ...place,
-  station: z.string().refine(isStationName),
-  manifestSha256: hex(64),
-  manifest: z.looseObject({}),
-});
+const headSchema = z.object({ ...place, station: z.string().refine(isStationName), manifestSha256: hex(64) });
+const storedSchema = headSchema.extend({ manifest: z.looseObject({}) });
 
 /** What a line says; undefined where it is none of this board, or says what this espd does not understand. */
 export function readStoredLine(mac: Mac, json: unknown): StoredLine | undefined {
-  const gone = goneSchema.safeParse(json).data;
-  if (gone !== undefined) {
-    const { missing, ...about } = gone;
-    return isFolderOf(gone.folder, mac, gone.id) ? { mac, ...about, isMissing: missing === true } : undefined;
-  }
+  const gone = readGone(mac, json);
+  if (gone !== undefined) return gone;
   const stored = storedSchema.safeParse(json).data;
   if (stored === undefined || !isFolderOf(stored.folder, mac, stored.id)) return undefined;
   const reading = readManifest(stored.manifest);
@@ -45,6 +38,56 @@ export function readStoredLine(mac: Mac, json: unknown): StoredLine | undefined 
   const { manifest } = reading;
   if (manifest.mac !== mac || manifest.id !== stored.id || contradictions(manifest).length > 0) return undefined;
   return { mac, removed: false, ...stored, manifest };
+}
+
+function readGone(mac: Mac, json: unknown): StoredLine | undefined {
+  const gone = goneSchema.safeParse(json).data;
+  if (gone === undefined || !isFolderOf(gone.folder, mac, gone.id)) return undefined;
+  const { missing, ...about } = gone;
+  return { mac, ...about, isMissing: missing === true };
+}
+
+/** What a line says beside its manifest, which is nearly all of it, and is of no use where a later line counts. */
+export interface StoredClaim {
+  /** As {@link keyOf} and {@link latestOf} have it. */
+  readonly key: string;
+  readonly latest: Latest;
+  /** Null where it says that the backup is gone. */
+  readonly manifestSha256: string | null;
+  /** The line as a whole; undefined as {@link readStoredLine}. */
+  readonly check: () => StoredLine | undefined;
+}
+
+/** Of what espd writes the manifest stands last. Inside of a text the quotes would be escaped. */
+const MANIFEST_KEY = ',"manifest":{';
+
+/** @param bytes of the line. Undefined where it surely is none of {@link readStoredLine} */
+export function readStoredClaim(mac: Mac, bytes: Buffer): StoredClaim | undefined {
+  const at = bytes.indexOf(MANIFEST_KEY);
+  const head = at === -1 ? undefined : headSchema.safeParse(parsed(`${bytes.toString('utf8', 0, at)}}`)).data;
+  if (head !== undefined && isFolderOf(head.folder, mac, head.id)) {
+    const latest = latestOf({ removed: false, ...head });
+    // The line lies in memory that is read into again.
+    const own = Buffer.from(bytes);
+    const check = () => {
+      const line = readStoredLine(mac, parsed(own.toString('utf8')));
+      // Keys twice, the other ones behind the manifest: no espd writes that.
+      return line === undefined || line.removed || keyOf(line) !== keyOf(head) ? undefined : line;
+    };
+    return { key: keyOf(head), latest, manifestSha256: head.manifestSha256, check };
+  }
+  const line = readStoredLine(mac, parsed(bytes.toString('utf8')));
+  if (line === undefined) return undefined;
+  const manifestSha256 = line.removed ? null : line.manifestSha256;
+  return { key: keyOf(line), latest: latestOf(line), manifestSha256, check: () => line };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A line for {@link readStoredLine}. */
@@ -76,7 +119,11 @@ export function keyOf({ store, folder }: Pick<StoredLine, 'store' | 'folder'>): 
   return `${store} ${folder}`;
 }
 
-export function latestOf(line: StoredLine): Latest {
+export function latestOf(
+  line:
+    | Pick<Extract<StoredLine, { removed: true }>, 'removed' | 'at' | 'isMissing'>
+    | Pick<Extract<StoredLine, { removed: false }>, 'removed' | 'at' | 'manifestSha256' | 'station'>,
+): Latest {
   const how = line.removed && line.isMissing !== true ? 'removed' : '';
   const what = line.removed ? how : `${line.manifestSha256} ${line.station}`;
   return { atMs: Date.parse(line.at), removed: line.removed, what };

@@ -7,8 +7,9 @@ import type { Mac } from '../../mac.ts';
 import { readFully } from '../disk.ts';
 import type { Disk } from '../disk.ts';
 import { appendLine } from '../line-log.ts';
-import { ELSEWHERE, type Latest, MAX_LINE_BYTES, type StoredLine } from './stored-lines.ts';
-import { keyOf, latestOf, outdates, readStoredLine, toStoredLine } from './stored-lines.ts';
+import { type LatestLine, LatestLines } from './latest-lines.ts';
+import { ELSEWHERE, type Latest, MAX_LINE_BYTES, type StoredClaim, type StoredLine } from './stored-lines.ts';
+import { keyOf, latestOf, outdates, readStoredClaim, toStoredLine } from './stored-lines.ts';
 import type { NotedGone, StoredBackup } from './types.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -31,23 +32,10 @@ export async function readGone(disk: Disk, boardFolder: string, mac: Mac): Promi
   return sorted(lines.flatMap(({ line, manifestSha256 }) => (line.removed ? [{ ...line, manifestSha256 }] : [])));
 }
 
-interface LatestLine {
-  readonly line: StoredLine;
-  readonly latest: Latest;
-  /** Of the last line that was read and says that it is there; null = none does. */
-  readonly manifestSha256: string | null;
-}
-
 async function readLatest(disk: Disk, boardFolder: string, mac: Mac): Promise<LatestLine[]> {
-  const lines = new Map<string, LatestLine>();
-  await readLines(disk, boardFolder, mac, 0, (line) => {
-    const latest = latestOf(line);
-    const known = lines.get(keyOf(line));
-    const manifestSha256 = line.removed ? (known?.manifestSha256 ?? null) : line.manifestSha256;
-    if (outdates(latest, known?.latest)) lines.set(keyOf(line), { line, latest, manifestSha256 });
-    else if (known !== undefined) lines.set(keyOf(line), { ...known, manifestSha256 });
-  });
-  return [...lines.values()];
+  const lines = new LatestLines();
+  await readLines(disk, boardFolder, mac, 0, (claim) => lines.take(claim));
+  return [...lines.lines()];
 }
 
 function sorted<T extends Pick<StoredBackup, 'id' | 'store' | 'folder'>>(backups: readonly T[]): T[] {
@@ -108,9 +96,13 @@ export class StoredLog {
     }
     const { latest } = known;
     if (known.nextByte < (stats?.size ?? 0)) {
-      known.nextByte = await readLines(this.#disk, this.#folder(mac), mac, known.nextByte, (line) => {
+      const lines = new LatestLines();
+      known.nextByte = await readLines(this.#disk, this.#folder(mac), mac, known.nextByte, (claim) =>
+        lines.take(claim),
+      );
+      for (const { line } of lines.lines()) {
         if (outdates(latestOf(line), latest.get(keyOf(line)))) latest.set(keyOf(line), latestOf(line));
-      });
+      }
     }
     this.#remembered.delete(mac);
     this.#remembered.set(mac, known);
@@ -126,17 +118,6 @@ export class StoredLog {
   }
 }
 
-function takeLine(mac: Mac, bytes: Buffer, take: (line: StoredLine) => void): void {
-  let json: unknown;
-  try {
-    json = JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return;
-  }
-  const line = readStoredLine(mac, json);
-  if (line !== undefined) take(line);
-}
-
 function toStored(line: Extract<StoredLine, { readonly removed: false }>): StoredBackup {
   const { mac, id, store, folder, station, manifestSha256, manifest, at } = line;
   return { mac, id, store, folder, station, manifestSha256, manifest, at };
@@ -148,7 +129,7 @@ async function readLines(
   folder: string,
   mac: Mac,
   fromByte: number,
-  take: (line: StoredLine) => void,
+  take: (claim: StoredClaim) => void,
 ): Promise<number> {
   if ((await disk.lstat(folder))?.isSymbolicLink() === true)
     throw Object.assign(new Error(`${folder} is a link`), { code: 'ELOOP' });
@@ -170,7 +151,8 @@ async function readLines(
       const bytes = Buffer.concat([rest, chunk.subarray(0, got)]);
       let start = 0;
       for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, start)) {
-        if (end - start <= MAX_LINE_BYTES) takeLine(mac, bytes.subarray(start, end), take);
+        const claim = end - start > MAX_LINE_BYTES ? undefined : readStoredClaim(mac, bytes.subarray(start, end));
+        if (claim !== undefined) take(claim);
         start = end + 1;
       }
       at += got;
