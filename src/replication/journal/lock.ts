@@ -4,8 +4,8 @@
  * no harm even so.
  */
 
-import { open, readFile, rename, rm, stat, utimes } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { link, open, readFile, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { currentOwner, draftName, draftOwner, ownerState, probeProcess } from '../../archive/owner.ts';
 import { giveFileToOwner, makeStateFolder } from '../../archive/state-owner.ts';
 import { type Clock, sleep } from '../../clock.ts';
@@ -15,6 +15,8 @@ const WAIT_MS = 500;
 const TRIES = 20;
 /** Its owner cannot be seen from here (another container), and has not touched it for so long. */
 const ABANDONED_MS = 15 * 60_000;
+/** How link(2) fails where a file system has no second names (FAT, some network shares). */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 export interface Lock {
   /** To be called now and then by whoever works for long. */
@@ -27,7 +29,10 @@ export async function takeLock(path: string, clock: Clock, signal: AbortSignal):
   const name = draftName(await currentOwner());
   await makeStateFolder(dirname(path)).catch(() => undefined);
   for (let left = TRIES; ; left--) {
-    if (await create(path, name)) return lockOf(path, name);
+    if (await create(path, name)) {
+      await clearAside(path);
+      return lockOf(path, name);
+    }
     if (await isAbandoned(path)) await takeAway(path);
     else if (left <= 1) return undefined;
     else await sleep(clock, WAIT_MS, signal);
@@ -35,14 +40,16 @@ export async function takeLock(path: string, clock: Clock, signal: AbortSignal):
   }
 }
 
+/** Its content is there when the name appears: whoever is killed in the middle of it leaves no lock that names nobody. */
 async function create(path: string, name: string): Promise<boolean> {
+  const aside = `${path}.${name}`;
   try {
-    const file = await open(path, 'wx', 0o600);
+    await write(aside, name);
     try {
-      await file.write(name);
-      await giveFileToOwner(file, path);
-    } finally {
-      await file.close();
+      await link(aside, path);
+    } catch (error) {
+      if (!NO_LINKS.has(systemCode(error) ?? '')) throw error;
+      await write(path, name);
     }
     return true;
   } catch (error) {
@@ -51,6 +58,28 @@ async function create(path: string, name: string): Promise<boolean> {
       hint: 'What espd knows of the object store is kept there (archive.statePath)',
       cause: error,
     });
+  } finally {
+    await rm(aside, { force: true }).catch(() => undefined);
+  }
+}
+
+async function write(path: string, name: string): Promise<void> {
+  const made = await open(path, 'wx', 0o600);
+  try {
+    await made.write(name);
+    await giveFileToOwner(made, path);
+  } finally {
+    await made.close();
+  }
+}
+
+/** What those that were killed meanwhile have left. Never rejects. */
+async function clearAside(path: string): Promise<void> {
+  const self = await currentOwner();
+  for (const file of await readdir(dirname(path)).catch(() => [])) {
+    const owner = file.startsWith(`${basename(path)}.`) ? draftOwner(file.slice(basename(path).length + 1)) : undefined;
+    if (owner === undefined || (await ownerState(owner, self, probeProcess)) !== 'gone') continue;
+    await rm(join(dirname(path), file), { force: true }).catch(() => undefined);
   }
 }
 
@@ -59,7 +88,7 @@ async function isAbandoned(path: string): Promise<boolean> {
     const owner = draftOwner(await readFile(path, 'utf8'));
     const { mtimeMs } = await stat(path);
     const state = owner === undefined ? 'unknown' : await ownerState(owner, await currentOwner(), probeProcess);
-    // A process that was killed between making and writing it leaves an empty one.
+    // Where a file system has no second names, a process that was killed between making and writing it leaves an empty one.
     return state === 'gone' || (state === 'unknown' && Date.now() - mtimeMs > ABANDONED_MS);
   } catch {
     return false;
