@@ -15,6 +15,7 @@ import { CatchUp } from '../daemon/catch-up.ts';
 import { Daemon, type DaemonSettings } from '../daemon/daemon.ts';
 import { DiskWatch } from '../daemon/disk-watch.ts';
 import { EventBus } from '../daemon/events.ts';
+import { giveBackFreedMemory } from '../daemon/freed-memory.ts';
 import { FleetView } from '../daemon/fleet-view.ts';
 import { LineBook } from '../daemon/line-book.ts';
 import { JobNumbers } from '../daemon/job-numbers.ts';
@@ -37,6 +38,7 @@ import type { Host } from './host.ts';
 
 /** Runs until the signal is aborted. @throws EspdError `archive-unwritable` at the start */
 export async function daemon(context: CommandContext, host: Host): Promise<undefined> {
+  await giveBackFreedMemory();
   const { archive, call, clock, log, signal } = context;
   // A service that could keep nothing must say so at its start, not at the first board.
   await archive.checkWritable();
