@@ -1,11 +1,15 @@
 /** One segment out of the bucket, as far as its bytes go: bounded, decrypted, and of its own place. */
 
+import { setImmediate } from 'node:timers/promises';
 import { EspdError, hasCode } from '../../errors.ts';
 import { decryptWhole, encryptedSize } from '../encryption.ts';
 import { ENCRYPTED } from '../layout.ts';
 import type { Bucket } from '../push-backup.ts';
 import { segmentName } from './names.ts';
-import { MAX_READ_BYTES, type SegmentReading, readSegment } from './segment.ts';
+import { MAX_READ_BYTES, type SegmentContext, type SegmentReading, segmentSteps } from './segment.ts';
+
+/** Lines between two turns of the event loop. */
+const LINES_AT_ONCE = 8;
 
 export interface Fetched {
   readonly reading: SegmentReading;
@@ -40,7 +44,16 @@ export async function fetchSegment(
   const bytes = isEncrypted ? decryptWhole(keys, bound, object.bytes) : object.bytes;
   const heardMs = now.getTime() - (object.ageMs ?? 0);
   return {
-    reading: readSegment(bytes, { station: name, seq, writtenMs: object.writtenMs ?? now.getTime() }),
+    reading: await readInTurns(bytes, { station: name, seq, writtenMs: object.writtenMs ?? now.getTime() }),
     heardMs,
   };
+}
+
+async function readInTurns(bytes: Uint8Array, context: SegmentContext): Promise<SegmentReading> {
+  const steps = segmentSteps(bytes, context);
+  for (let count = 1; ; count++) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+    if (count % LINES_AT_ONCE === 0) await setImmediate();
+  }
 }

@@ -5,7 +5,7 @@
 
 import { z } from 'zod';
 import { isBackupId } from '../../archive/ids.ts';
-import { MAX_MANIFEST_BYTES, type Manifest, contradictions, parseManifest } from '../../archive/manifest.ts';
+import { MAX_MANIFEST_BYTES, type Manifest, contradictions, readManifest } from '../../archive/manifest.ts';
 import { type MarkFile, REPLICATED_MARKS } from '../../archive/elsewhere/types.ts';
 import { type Mac, parseMac } from '../../mac.ts';
 import { homeOf } from '../layout.ts';
@@ -102,6 +102,15 @@ const KINDS: ReadonlySet<string> = new Set(['backup', 'removed', 'mark']);
 
 /** Never throws. */
 export function readSegment(bytes: Uint8Array, context: SegmentContext): SegmentReading {
+  const steps = segmentSteps(bytes, context);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/** The same with a step for each line: 120 manifests take a fast processor 20 ms, and a packet of a board waits no longer than some. */
+export function* segmentSteps(bytes: Uint8Array, context: SegmentContext): Generator<void, SegmentReading, undefined> {
   const texts = Buffer.from(bytes).toString('utf8').split('\n');
   const head = headSchema.safeParse(parsed(texts.shift() ?? '')).data;
   if (head === undefined) return { kind: 'damaged', problem: 'it does not begin as a segment' };
@@ -118,6 +127,7 @@ export function readSegment(bytes: Uint8Array, context: SegmentContext): Segment
     const line = readLine(text, context);
     if (typeof line === 'string') counts[line]++;
     else lines.push(clamped(line, context.writtenMs, index));
+    yield;
   }
   return { kind: 'read', lines, ...counts };
 }
@@ -137,7 +147,7 @@ function readLine(text: string, { station }: SegmentContext): JournalLine | 'new
   // In the folder of another station none but that one puts a backup.
   const home = homeOf(backup);
   if (home !== '' && home !== station) return 'strange';
-  const reading = parseManifest(JSON.stringify(backup.manifest));
+  const reading = readManifest(backup.manifest);
   if (reading.kind !== 'read') return reading.kind === 'newer' ? 'newer' : 'strange';
   const { manifest } = reading;
   const isOfIt = manifest.mac === backup.mac && manifest.id === backup.id && contradictions(manifest).length === 0;

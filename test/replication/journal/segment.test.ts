@@ -4,9 +4,11 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { Manifest } from '../../../src/archive/manifest.ts';
+import { fetchSegment } from '../../../src/replication/journal/fetch.ts';
 import { behindSegment, parseSegmentName, segmentName, stationOf } from '../../../src/replication/journal/names.ts';
 import { folderOf, parseFolder } from '../../../src/replication/layout.ts';
 import { encodeSegment, readSegment } from '../../../src/replication/journal/segment.ts';
+import type { Bucket } from '../../../src/replication/push-backup.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, backUp, image, newArchive } from '../../archive/support.ts';
 
 const STATION = 'bench9-0123456789ab';
@@ -93,6 +95,32 @@ describe('a line of a journal', () => {
 });
 
 describe('a segment', () => {
+  test('that is fetched is read in turns with all else that waits', async () => {
+    const lines = Array.from({ length: 400 }, (_, index) =>
+      JSON.stringify({ kind: 'mark', mac: MAC, file: 'labels.jsonl', line: { at: WRITTEN, label: `${index}` } }),
+    );
+    const bytes = encodeSegment(head, lines);
+    const object = { key: '', sizeBytes: bytes.length, etag: '', ageMs: 0, writtenMs: context.writtenMs, bytes };
+    const bucket = { store: { get: () => Promise.resolve(object) }, layout: { prefix: '' }, keys: [] };
+    let turns = 0;
+    let isOver = false;
+    const turn = () => {
+      turns++;
+      if (!isOver) setImmediate(turn);
+    };
+    setImmediate(turn);
+    const fetched = await fetchSegment(
+      bucket as unknown as Bucket,
+      { name: STATION, seq: 7, isEncrypted: false },
+      new Date(WRITTEN),
+      new AbortController().signal,
+    );
+    isOver = true;
+    assert.deepEqual(fetched?.reading, readSegment(bytes, context));
+    assert.equal(fetched.reading.kind === 'read' && fetched.reading.lines.length, 400);
+    assert.ok(turns >= 40, `${turns} turns`);
+  });
+
   test('that was cut at any byte gives the lines before, and never throws', () => {
     const mark = { kind: 'mark', mac: MAC, file: 'labels.jsonl', line: { at: WRITTEN, label: 'kitchen' } };
     const whole = encodeSegment(head, [JSON.stringify(mark), JSON.stringify(mark)]);
