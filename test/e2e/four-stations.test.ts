@@ -16,14 +16,7 @@ import { Fleet } from './four-stations/fleet.ts';
 const KILLS = 100;
 const PREFIX = 'fleet';
 
-/**
- * Not in every run of the suite: after some seeds a station goes on fetching a backup that retention has removed, and has not
- * heard so, until its next scan. Nothing is lost by it, but the stations do not come to rest.
- */
-const skip = process.env['ESPD_TEST_FOUR_STATIONS'] === '1' ? false : 'SKIPPED: ESPD_TEST_FOUR_STATIONS=1 runs it';
-if (skip !== false) process.stderr.write(`test/e2e/four-stations.test.ts ${skip}\n`);
-
-describe('four stations, one bucket', { skip, timeout: 840_000 }, () => {
+describe('four stations, one bucket', { timeout: 840_000 }, () => {
   const why = whyNoRealStore();
   let real: RealStore | undefined;
   let fake: FakeS3 | undefined;
