@@ -146,6 +146,10 @@ export const ERROR_CODES = {
     meaning: 'The backup is being removed from the object store, so it cannot be put there now',
   },
   'store-held': { exit: EXIT.failed, meaning: 'Another station, or another process, is pruning the object store' },
+  'store-policy': {
+    exit: EXIT.failed,
+    meaning: 'The object store is pruned by another policy than the config says, or by none yet',
+  },
   'store-full': { exit: EXIT.failed, meaning: 'The object store has no room left, or its quota is used up' },
   'store-failed': { exit: EXIT.failed, meaning: 'The object store answers something that espd cannot use' },
   'demo-failed': { exit: EXIT.failed, meaning: 'A step of the demo gave a wrong result' },

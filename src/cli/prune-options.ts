@@ -28,6 +28,8 @@ export interface PruneCommandOptions extends KeepOptions {
   readonly all: boolean;
   /** Of the object store, by `store.retention`. */
   readonly store: boolean;
+  /** That of the config takes the place of the policy that the object store has. */
+  readonly setPolicy: boolean;
   /** Local copies of what is in the object store, by `archive.local`. */
   readonly local: boolean;
 }
@@ -44,7 +46,8 @@ there before, damaged or unreadable ones, and imported ones that no chip has
 confirmed. While the clock is behind the newest backup nothing is removed.
 
 With --store the backups of all stations in the object store are meant. What
-goes is announced there for store.grace first, so that any station can pin it.`;
+goes is announced there for store.grace first, so that any station can pin it.
+The first yes sets the policy there; a station with another one is refused.`;
 
 function count(text: string): number | string {
   if (text === UNLIMITED) return text;
@@ -76,6 +79,7 @@ export function addPrune(command: Command): Command {
     .option('--keep-per-firmware <n>', 'keep the newest n of each firmware, by name and version', count)
     .option('--max-bytes <size>', 'remove what no rule keeps only as far as the archive is larger: 50G', size)
     .option('--store', 'of all stations in the object store, by store.retention; announced first', false)
+    .option('--set-policy', 'with --store: prune it by this policy from now on, not by the one set there', false)
     .option('--local', 'local copies of what is safe in the object store, by archive.local', false)
     .option('--dry-run', 'show what would go, remove nothing', false)
     .option('--yes', 'do not ask', false)

@@ -26,6 +26,11 @@ export async function prune(
       hint: 'One command after the other does both',
     });
   }
+  if (options.setPolicy && (!options.store || options.boards.length > 0)) {
+    throw new EspdError('usage', '--set-policy is about the whole object store', {
+      hint: 'Give it with --store, and no boards',
+    });
+  }
   if (options.store || options.local) checkNoRules(options);
   if (options.store) return (await import('./fleet/prune-store.ts')).pruneStore(context, options, env);
   if (options.local) return (await import('./fleet/prune-local.ts')).pruneLocal(context, options, env);

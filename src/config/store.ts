@@ -102,7 +102,8 @@ export const storeSchema = z.strictObject({
     .default(null)
     .describe(
       'Which backups of all stations are kept in the bucket, with the keys of `retention`; the same at every station ' +
-        'that has it. null: this station removes nothing there.',
+        'that has it, and nothing goes before a person has said yes to it with `espd prune --store`. null: this station ' +
+        'removes nothing there.',
     ),
   lock: z
     .enum(['none', 'pins'])

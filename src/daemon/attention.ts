@@ -14,6 +14,8 @@ export interface Attention {
 
 /** So many are kept. */
 const MOST_ATTENTION = 50;
+/** Another matter than what is missing there: each is over by its own event. */
+const POLICY = 'store-policy';
 
 export class AttentionList {
   #list: readonly Attention[];
@@ -38,7 +40,11 @@ export class AttentionList {
         this.#attend({ at, about: 'archive', port: null, mac: null, error: event.error });
         return;
       case 'store-compared':
-        this.#list = this.#list.filter(({ about, mac }) => about !== 'store' || mac !== null);
+        this.#leaveStore(({ code }) => code !== POLICY);
+        if (event.error !== null) this.#attend({ at, about: 'store', port: null, mac: null, error: event.error });
+        return;
+      case 'store-pruned':
+        this.#leaveStore(({ code }) => code === POLICY);
         if (event.error !== null) this.#attend({ at, about: 'store', port: null, mac: null, error: event.error });
         return;
       case 'store-damaged':
@@ -91,6 +97,11 @@ export class AttentionList {
       other.port === one.port &&
       other.error.message === one.error.message;
     this.#list = [...this.#list.filter((other) => !isSame(other)), one].slice(-MOST_ATTENTION);
+  }
+
+  /** What was said of the store as a whole, and is judged anew. */
+  #leaveStore(isOver: (error: EventError) => boolean): void {
+    this.#list = this.#list.filter(({ about, mac, error }) => about !== 'store' || mac !== null || !isOver(error));
   }
 
   #leaveLine(port: string): void {

@@ -308,12 +308,16 @@ interface EventFacts {
     readonly missing: number;
     readonly unreadable: number;
   };
-  /** Retention of the object store has run. `blocked`: why nothing was announced or removed at all. */
+  /**
+   * Retention of the object store has run. `blocked`: why nothing was announced or removed at all. `error`: it was refused, for
+   * the store is pruned by another policy; told once.
+   */
   'store-pruned': {
     readonly announced: number;
     readonly removed: number;
     readonly withdrawn: number;
     readonly blocked: readonly string[];
+    readonly error: EventError | null;
   };
 
   'config-reloaded': { readonly needsRestart: boolean };

@@ -222,7 +222,11 @@ function linesOf(event: ServiceEvent): Line[] {
     case 'store-removed':
       return [line('info', 'Removed from the object store', { mac: event.mac, id: event.id, why: event.why })];
     case 'store-pruned': {
-      const { announced, removed, withdrawn, blocked } = event;
+      const { announced, removed, withdrawn, blocked, error } = event;
+      if (error !== null) {
+        const { code, message, hint } = error;
+        return [line('error', 'The object store is not pruned', { code, reason: message, hint: hint || undefined })];
+      }
       if (blocked.length > 0) return [line('warn', 'Nothing is pruned in the object store now', { reasons: blocked })];
       return [line('info', 'Object store pruned', { announced, removed, withdrawn })];
     }

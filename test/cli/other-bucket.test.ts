@@ -137,7 +137,7 @@ test('released, and in two buckets: each gives them back alone, whichever id a b
     const { before, other, bench, use, run } = await pushedToOne(t);
     const idOf = (prefix: string) => stateName(other.endpoint, 'boards', prefix);
     const idOfBefore = stateName(before.endpoint, 'boards', '');
-    const prefix = Array.from({ length: 64 }, (_, each) => `p${each}/`).find(
+    const prefix = Array.from({ length: 10_000 }, (_, each) => `p${each}/`).find(
       (each) => idOf(each) < idOfBefore === isFirst,
     );
     assert.ok(prefix !== undefined);
@@ -157,4 +157,70 @@ test('released, and in two buckets: each gives them back alone, whichever id a b
     assert.deepEqual(await bench.archive.backupIds(MAC), [...ALL, ...[6, 7].map(id)]);
     await run('verify');
   }
+});
+
+test('the bucket of another fleet, and another policy: nothing is announced there, until a person has said that this one counts', async (t) => {
+  const other = await server(t);
+  const [mine, theirs] = [await stationOf(t), await stationOf(t)];
+  await theirs.use(other.endpoint);
+  for (let day = 1; day <= 5; day++) await backUp(theirs.bench.archive, image(5000, 100 + day), at(day), OTHER_MAC);
+  await theirs.run('push');
+  const policyOf = ({ bench }: typeof mine, retention: object) =>
+    bench.configure({
+      store: { endpoint: other.endpoint, bucket: 'boards', encryption: 'none', retention, grace: '2d' },
+      archive: { statePath: `${bench.folder}/state` },
+    });
+  const refused = async (...args: string[]) => {
+    const { status, stdout, stderr } = await mine.bench.run(args, { env: ENV });
+    assert.equal(status, 1, stdout + stderr);
+    const said = stderr.replaceAll(/\s+/g, ' ');
+    assert.match(said, /\(store-policy\)/);
+    return { stdout, said };
+  };
+  await policyOf(theirs, { keepLast: 4 });
+  const first = await theirs.run('prune', '--store', '--yes');
+  assert.match(first, /This becomes the policy of the object store \(.+\): keepLast 4 .*0 removals announced/);
+  assert.doesNotMatch(await theirs.run('prune', '--store', '--yes'), /This becomes/);
+
+  await backUp(mine.bench.archive, image(4000, 1), at(1));
+  await policyOf(mine, { keepLast: 1 });
+  await mine.run('push');
+  const there = bytesOf(other.fake, 'leases/');
+  for (const args of [['--dry-run'], ['--yes'], ['--yes', MAC], []]) {
+    const { stdout, said } = await refused('prune', '--store', ...args);
+    assert.match(said, /another policy: keepLast 4 \(set at .+\)\. This config says keepLast 1/);
+    assert.match(stdout, /goes|all stay/, 'the plan is shown');
+  }
+  const { status, stdout } = await mine.bench.run(['prune', '--store', '--yes', '--json'], { env: ENV });
+  assert.equal(status, 1);
+  const json = JSON.parse(stdout) as { readonly error: { readonly code: string }; readonly done: readonly unknown[] };
+  assert.deepEqual([json.error.code, json.done], ['store-policy', []]);
+  assert.deepEqual(bytesOf(other.fake, 'leases/'), there);
+  assert.deepEqual([...bytesOf(other.fake, 'removals/').keys()], []);
+  await mine.run('verify', '--store');
+  assert.doesNotMatch(await mine.run('pull', '--scan'), /policy\.json/);
+
+  // The same in other words is the same.
+  await policyOf(mine, { keepLast: 4, keepDaily: 0, boards: {} });
+  await mine.run('prune', '--store', '--yes');
+
+  await policyOf(mine, { keepLast: 1 });
+  for (const args of [
+    ['prune', '--set-policy'],
+    ['prune', '--store', '--set-policy', MAC],
+  ]) {
+    assert.match((await mine.bench.run(args, { env: ENV })).stderr, /\(usage\)/);
+  }
+  await mine.run('prune', '--store', '--set-policy', '--dry-run');
+  const declined = await mine.bench.run(['prune', '--store', '--set-policy'], { env: ENV });
+  assert.match(declined.stderr, /\(declined\)/);
+  assert.deepEqual([...bytesOf(other.fake, 'removals/').keys()], []);
+  assert.match(
+    await mine.run('prune', '--store', '--set-policy', '--yes'),
+    /This becomes the policy of the object store \(.+\): keepLast 1 .*3 removals announced/,
+  );
+  const now = await theirs.bench.run(['prune', '--store', '--yes'], { env: ENV });
+  assert.match(now.stderr, /\(store-policy\)/);
+  other.fake.objects.set('leases/policy.json', { bytes: Buffer.from('{"formatVersion":2}'), etag: 'x', atMs: 0 });
+  assert.match((await refused('prune', '--store', '--set-policy', '--yes')).said, /is not understood/);
 });

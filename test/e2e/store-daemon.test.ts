@@ -85,9 +85,14 @@ interface StationOptions {
   readonly key: string;
   readonly archive?: object;
   readonly store?: object;
+  /** Whether the daemon can be asked. */
+  readonly hasApi?: boolean;
 }
 
-async function stationOf(t: TestContext, { endpoint, prefix, key, archive, store }: StationOptions): Promise<Bench> {
+async function stationOf(
+  t: TestContext,
+  { endpoint, prefix, key, archive, store, hasApi = false }: StationOptions,
+): Promise<Bench> {
   const bench = await Bench.open(t);
   const file = join(bench.folder, 'fleet-key');
   await writeFile(file, `${key}\n`, { mode: 0o600 });
@@ -95,6 +100,7 @@ async function stationOf(t: TestContext, { endpoint, prefix, key, archive, store
     log: { format: 'json', level: 'debug' },
     archive: { statePath: join(bench.folder, 'state'), ...archive },
     schedule: { prune: '* * * * *' },
+    ...(hasApi ? { api: { socket: join(bench.folder, 'espd.sock') } } : {}),
     store: { endpoint, bucket: 'boards', prefix, encryption: { file }, look: '10s', ...store },
   });
   return bench;
@@ -108,9 +114,10 @@ async function run(bench: Bench, ...args: string[]): Promise<string> {
 
 const daemonOf = (t: TestContext, bench: Bench) => startDaemon(t, bench, { env: ENV });
 
-/** Backups of five days, all in the store: the second one is pinned, and the third one goes from there by `keepLast: 2`. */
+/** A person has said yes to the policy. Backups of five days, all in the store: the second one is pinned, and the third one goes from there by `keepLast: 2`. */
 async function fill(bench: Bench): Promise<void> {
   await mkdir(bench.archivePath, { recursive: true });
+  await run(bench, 'prune', '--store', '--yes');
   for (let day = 1; day <= 5; day++) await backUp(bench.archive, image(SIZES, day), `2020-10-0${day}T10:00:00.000Z`);
   await run(bench, 'pin', `${MAC}@${id(2)}`);
   await run(bench, 'push');
@@ -285,6 +292,39 @@ describe('the daemon and its store', { concurrency: 4, timeout: 900_000 }, () =>
     assert.equal(await again.status(), 0);
     assert.deepEqual(await here(bench), [1, 2, 3, 4, 5].map(id), 'archive.local is "all"');
     await assertWhole(bench);
+  });
+
+  test('another policy than that of the bucket: nothing goes, it is told once and needs attention, until a person has said which one counts', async (t) => {
+    const fake = new FakeS3();
+    const endpoint = await fake.start();
+    t.after(() => fake.stop());
+    const common = { endpoint, prefix: '', key: '6f'.repeat(32) };
+    const owner = await stationOf(t, { ...common, store: { retention: { keepLast: 20 } } });
+    await fill(owner);
+    const bench = await stationOf(t, { ...common, hasApi: true, store: { retention: { keepLast: 2 } } });
+    await mkdir(bench.archivePath, { recursive: true });
+    const daemon = await daemonOf(t, bench);
+    const looks = () => fake.seen.filter(({ method, key }) => method === 'GET' && key === 'leases/policy.json').length;
+    const attention = async () => {
+      const told = JSON.parse(await run(bench, 'status', '--json')) as {
+        readonly attention: readonly { readonly error: { readonly code: string } }[];
+      };
+      return told.attention.map(({ error }) => error.code);
+    };
+    const refused = (line: LogLine) => line.code === 'store-policy';
+    await logged(daemon, 'The object store is not pruned', refused);
+    const before = looks();
+    await until(() => looks() > before + 1, 'it looks again at the next times', LIMIT_MS);
+    assert.equal(linesOf(daemon).filter(refused).length, 1, 'it is told once');
+    assert.deepEqual(await attention(), ['store-policy']);
+    assert.ok(!fake.names.some((name) => name.startsWith('removals/')), fake.names.join('\n'));
+
+    await run(bench, 'prune', '--store', '--set-policy', '--yes');
+    await logged(daemon, 'Object store pruned');
+    assert.deepEqual(await attention(), []);
+    assert.ok(fake.names.some((name) => name.startsWith('removals/') && name.includes(id(3))));
+    daemon.kill('SIGTERM');
+    assert.equal(await daemon.status(), 0);
   });
 
   const moments: Readonly<Record<string, (seen: Seen) => boolean>> = {

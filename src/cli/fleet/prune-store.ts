@@ -1,5 +1,6 @@
 /** `espd prune --store`: what goes out of the object store, of all stations; announced first, removed after its time. */
 
+import { policyText } from '../../archive/retention/policy-identity.ts';
 import { removesNothing } from '../../archive/retention/policy.ts';
 import type { Decision } from '../../archive/retention/types.ts';
 import { retentionPolicy } from '../../config/retention.ts';
@@ -53,8 +54,15 @@ export async function pruneStore(
     printSteps(context, shown.steps, parseGrace(config.store?.grace ?? '') ?? 0);
     for (const line of await waysOut(context, fleet, plan)) out.note(line);
     const work = shown.steps.filter(({ kind }) => kind !== 'wait');
-    if (options.dryRun || work.length === 0) {
-      if (options.dryRun && work.length > 0) out.note('Nothing was changed: this was a dry run');
+    const sets = setsPolicy(plan, options);
+    if (plan.refusal !== null && !sets) {
+      out.document({ ...jsonOf(shown, options.dryRun, []), error: plan.refusal });
+      return plan.refusal;
+    }
+    if (sets)
+      out.paragraph(`This becomes the policy of the object store (${fleet.place}): ${policyText(policy)}`, '  ');
+    if (options.dryRun || (work.length === 0 && !sets)) {
+      if (options.dryRun && (work.length > 0 || sets)) out.note('Nothing was changed: this was a dry run');
       out.document(jsonOf(shown, options.dryRun, []));
       return undefined;
     }
@@ -64,7 +72,7 @@ export async function pruneStore(
       return refusal;
     }
     const consent = consentOf(out, options, DEED);
-    if (!(await consent(questionOf(work), [summaryOf(shown.retention)]))) {
+    if (!(await consent(questionOf(work, sets), [summaryOf(shown.retention)]))) {
       throw new EspdError('declined', 'Nothing was removed', { hint: 'Answer yes, or pass --yes in a script' });
     }
     const results: Result[] = [];
@@ -72,7 +80,9 @@ export async function pruneStore(
       results.push({ step, outcome });
       out.status(`In the object store: ${results.length} of ${work.length}`);
     };
-    await pruner.carryOut(policy, { ...only, signal, shown, onStep }).finally(() => out.status(''));
+    await pruner
+      .carryOut(policy, { ...only, signal, shown, replaces: sets ? plan.policy : null, onStep })
+      .finally(() => out.status(''));
     printResults(context, results);
     out.document(jsonOf(shown, false, results));
     return undefined;
@@ -131,7 +141,18 @@ function printSteps({ out }: CommandContext, steps: readonly Step[], graceMs: nu
   said(left, '1 removal that has begun is finished', `${left} removals that have begun are finished`);
 }
 
-function questionOf(work: readonly Step[]): string {
+/** The first one, or another one by the person's word; not what nobody understands, and not on the look at some boards. */
+function setsPolicy({ policy }: StorePlan, { setPolicy, boards }: PruneCommandOptions): boolean {
+  return boards.length === 0 && (policy.kind === 'none' || (policy.kind === 'other' && setPolicy));
+}
+
+function questionOf(work: readonly Step[], sets: boolean): string {
+  if (sets && work.length === 0) return 'Make it the policy of the object store?';
+  if (sets) return `Make it the policy of the object store, and ${uncapital(deedsOf(work))}`;
+  return deedsOf(work);
+}
+
+function deedsOf(work: readonly Step[]): string {
   const [announced, due] = [countOf(work, 'announce'), countOf(work, 'remove')];
   const removal = `remove ${plural(due, 'backup')} of the object store for good`;
   const announcement = `announce the removal of ${plural(announced, 'backup')}`;
@@ -140,6 +161,7 @@ function questionOf(work: readonly Step[]): string {
 }
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+const uncapital = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
 
 function printResults({ out }: CommandContext, results: readonly Result[]): void {
   const done = (...kinds: StepKind[]) =>
@@ -152,7 +174,11 @@ function printResults({ out }: CommandContext, results: readonly Result[]): void
   }
 }
 
-function jsonOf({ retention, steps }: StorePlan, dryRun: boolean, results: readonly Result[]): object {
+function jsonOf(
+  { retention, steps }: Pick<StorePlan, 'retention' | 'steps'>,
+  dryRun: boolean,
+  results: readonly Result[],
+): object {
   const nameOf = ({ mac, id, folder }: Step) => ({ mac, id, folder });
   return {
     ...documentOf(retention, dryRun, { removed: [], spared: [] }),

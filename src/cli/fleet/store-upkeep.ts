@@ -57,6 +57,8 @@ export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet
     return releasing;
   };
 
+  /** It is told once, not every night. */
+  let refused: string | null = null;
   const pinLocks = locks ? makePinLocks(context, events, fleet, inTurn) : undefined;
   let cancel: (() => void) | undefined;
   if (local.kind !== 'all') {
@@ -80,7 +82,7 @@ export function makeStoreUpkeep(context: CommandContext, events: EventBus, fleet
       const pruning = inTurn(async () => {
         // Before anything goes.
         await pinLocks?.run();
-        if (policy !== null && prunes) await pruneBucket(context, events, fleet, policy);
+        if (policy !== null && prunes) refused = await pruneBucket(context, events, fleet, policy, refused);
       });
       await pruning.catch(() => undefined);
       await release();
@@ -117,12 +119,17 @@ async function releaseCopies(
   );
 }
 
+/**
+ * @param refused with what the last run was refused
+ * @returns with what this one was: the bucket has another policy, and only a person sets one
+ */
 async function pruneBucket(
   context: CommandContext,
   events: EventBus,
   fleet: Fleet,
   policy: RetentionPolicy,
-): Promise<void> {
+  refused: string | null,
+): Promise<string | null> {
   const { log, signal } = context;
   const counts = new Map<StepKind, number>();
   const onStep = ({ mac, id, folder, reasons }: Step, outcome: Outcome) => {
@@ -137,17 +144,25 @@ async function pruneBucket(
   };
   try {
     const pruner = await openStorePruner(context, fleet);
-    const { retention } = await pruner.carryOut(policy, { shown: null, signal, onStep });
+    const { retention } = await pruner.carryOut(policy, { shown: null, replaces: null, signal, onStep });
     const countOf = (...kinds: readonly StepKind[]) => kinds.reduce((sum, kind) => sum + (counts.get(kind) ?? 0), 0);
     events.emit({
       ...{ type: 'store-pruned', announced: countOf('announce'), removed: countOf('remove', 'finish') },
       withdrawn: countOf('withdraw', 'revive'),
       blocked: retention.blocked.slice(0, MAX_TOLD).map(({ text }) => text),
+      error: null,
     });
+    return null;
   } catch (error) {
+    if (hasCode(error, 'store-policy')) {
+      const nothing = { announced: 0, removed: 0, withdrawn: 0, blocked: [error.message] };
+      if (error.message !== refused) events.emit({ type: 'store-pruned', ...nothing, error: error.toJSON() });
+      return error.message;
+    }
     // All stations may begin at the same minute: one of them does it for all.
     if (!hasCode(error, 'store-held')) throw error;
     log.info(error.message, { hint: error.hint });
+    return refused;
   }
 }
 

@@ -4,6 +4,8 @@ import { z } from 'zod';
 
 export const LEASES = 'leases/';
 export const PRUNE_LEASE = `${LEASES}prune.json`;
+/** Beside the lease, because every espd passes over what is there. */
+export const BUCKET_POLICY = `${LEASES}policy.json`;
 export const REMOVALS = 'removals/';
 /** Longer ones are none of ours. */
 export const MAX_NOTE_BYTES = 64 * 1024;
@@ -43,11 +45,26 @@ const removalSchema = z.object({
 
 export type Removal = z.output<typeof removalSchema>;
 
+const policySchema = z.object({
+  formatVersion: z.literal(1),
+  /** Digest of what is kept: policies that mean the same have the same one. Names of boards and groups are not told by it. */
+  policy: z.string().regex(/^[0-9a-f]{64}$/),
+  /** The rules in words; for persons. */
+  says: text(1024),
+  /** Where a person has said yes to it, with which program, and when by the clock there; for persons. */
+  station: text(128),
+  createdBy: text(256),
+  at: text(64),
+});
+
+export type StoredPolicy = z.output<typeof policySchema>;
+
 /** Undefined for what is none, of a newer format too. */
 export const parseLease = (bytes: Uint8Array) => parsed(leaseSchema, bytes);
 export const parseRemoval = (bytes: Uint8Array) => parsed(removalSchema, bytes);
+export const parsePolicy = (bytes: Uint8Array) => parsed(policySchema, bytes);
 
-export function formatObject(object: Lease | Removal): Buffer {
+export function formatObject(object: Lease | Removal | StoredPolicy): Buffer {
   return Buffer.from(`${JSON.stringify(object, null, 2)}\n`);
 }
 

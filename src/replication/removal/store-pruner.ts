@@ -13,6 +13,7 @@ import type { Mac } from '../../mac.ts';
 import type { ObjectStore } from '../../store/types.ts';
 import type { MayHavePinned } from '../journal/gone.ts';
 import { CHECKSUMS } from '../local-backup.ts';
+import { BucketPolicy, type PolicyThere } from './bucket-policy.ts';
 import { REMOVALS, type Removal, formatObject, parseRemoval, removalKey } from './format.ts';
 import { inGroups } from './in-groups.ts';
 import { type Inventory, type NotedRemoval, takeInventory } from './inventory.ts';
@@ -71,6 +72,10 @@ export interface StorePrunerParts {
 export interface StorePlan {
   readonly retention: RetentionPlan;
   readonly steps: readonly Step[];
+  /** By which policy the bucket is pruned. */
+  readonly policy: PolicyThere;
+  /** Why this one may not; null where it is that of the bucket. */
+  readonly refusal: EspdError | null;
 }
 
 export interface StorePlanOptions {
@@ -83,7 +88,7 @@ export interface StorePlanOptions {
 /** What came of a step; `spared` tells why it was not done after all. */
 export type Outcome = { readonly done: StepKind } | { readonly spared: readonly Reason[] };
 
-interface Looked extends StorePlan {
+interface Looked extends Pick<StorePlan, 'retention' | 'steps'> {
   readonly union: Union;
   readonly inventory: Inventory;
   readonly notes: ReadonlyMap<string, NotedRemoval & { readonly removal: Removal | undefined }>;
@@ -98,6 +103,13 @@ interface Round {
   readonly signal: AbortSignal;
 }
 
+interface Removing {
+  readonly lease: PruneLease | null;
+  readonly agreed: BucketPolicy;
+  readonly signal: AbortSignal;
+  readonly onStep: (step: Step, outcome: Outcome) => void;
+}
+
 export class StorePruner {
   readonly #parts: StorePrunerParts;
 
@@ -107,26 +119,33 @@ export class StorePruner {
 
   /** Changes nothing. @throws EspdError `store-...`; the signal's reason */
   async plan(policy: RetentionPolicy, options: StorePlanOptions): Promise<StorePlan> {
+    const agreed = new BucketPolicy(this.#parts, policy);
+    const there = await agreed.look(options.signal);
     const { retention, steps } = await this.#look(policy, options);
-    return { retention, steps };
+    return { retention, steps, policy: there, refusal: agreed.refusal(there) };
   }
 
   /**
    * Does what there is to do now; of removals and announcements only what `shown` has. If it ends in the middle, the next
    * run, of whichever station, goes on.
-   * @throws EspdError `store-held` where another one prunes; `store-denied` where these credentials may not remove, before
+   * @throws EspdError `store-policy` where the bucket has another policy, before anything is done; `store-held` where another one prunes; `store-denied` where these credentials may not remove, before
    *   anything is done; other `store-...`; the signal's reason
    */
   async carryOut(
     policy: RetentionPolicy,
     options: StorePlanOptions & {
       /** Null: all. */
-      readonly shown: StorePlan | null;
+      readonly shown: Pick<StorePlan, 'steps'> | null;
+      /** What of the bucket's policy a person has seen and gives up for this one; null: this one must be the bucket's. */
+      readonly replaces: PolicyThere | null;
       readonly onStep: (step: Step, outcome: Outcome) => void;
     },
-  ): Promise<StorePlan> {
-    const { shown, signal, onStep } = options;
+  ): Promise<Pick<StorePlan, 'retention' | 'steps'>> {
+    const { shown, replaces, signal, onStep } = options;
     const { store, prefix, station, holder, hasConditions, leaseSeconds } = this.#parts;
+    const agreed = new BucketPolicy(this.#parts, policy);
+    // A lease in the bucket of others would hold them up.
+    await agreed.check(replaces, signal);
     await this.#checkRights(signal);
     const leaseParts = { store, prefix, station, holder };
     const lease = hasConditions
@@ -136,6 +155,7 @@ export class StorePruner {
         )
       : null;
     try {
+      await agreed.settle(replaces, signal);
       const looked = await this.#look(policy, options);
       const wanted = new Set((shown ?? looked).steps.map(({ kind, folder }) => `${kind} ${folder}`));
       const ofKind = (...kinds: StepKind[]) => looked.steps.filter(({ kind }) => kinds.includes(kind));
@@ -148,7 +168,8 @@ export class StorePruner {
       await inGroups(ofKind('announce').filter(isWanted), async (step) => {
         onStep(step, await this.#announce(step, signal));
       });
-      await this.#removeAll(looked, ofKind('remove').filter(isWanted), policy, lease, { signal, onStep });
+      const due = ofKind('remove').filter(isWanted);
+      await this.#removeAll(looked, due, policy, { lease, agreed, signal, onStep });
       return { retention: looked.retention, steps: looked.steps };
     } finally {
       await lease?.release(AbortSignal.timeout(RELEASE_LIMIT_MS));
@@ -259,8 +280,7 @@ export class StorePruner {
     looked: Looked,
     steps: readonly Step[],
     policy: RetentionPolicy,
-    lease: PruneLease | null,
-    { signal, onStep }: { signal: AbortSignal; onStep: (step: Step, outcome: Outcome) => void },
+    { lease, agreed, signal, onStep }: Removing,
   ): Promise<void> {
     const { clock, store, prefix } = this.#parts;
     const queue = [...steps];
@@ -270,6 +290,8 @@ export class StorePruner {
       const asOf = store.now();
       const startMs = clock.now();
       await lease?.renew(signal);
+      // Without a lease another station may have set its own meanwhile.
+      await agreed.check(null, signal);
       const union = withMarks(looked.union, await this.#told(looked.inventory, signal));
       const verdicts = new Map(planRetention(union.facts, policy).decisions.map((each) => [nameKey(each), each]));
       const board = new KeptOnes(store, prefix, union, verdicts);

@@ -12,7 +12,7 @@ const none = Buffer.alloc(0);
 export async function checkFinalState(fleet: Fleet): Promise<void> {
   const { folders, others } = await fleet.bucket.everything();
   assert.deepEqual(
-    others.filter((name) => !/^(?:journal|probes)\/|^leases\/prune\.json$/.test(name)),
+    others.filter((name) => !/^(?:journal|probes)\/|^leases\/(?:prune|policy)\.json$/.test(name)),
     [],
     'nothing is half there, and nothing waits to be removed',
   );

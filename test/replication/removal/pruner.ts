@@ -52,7 +52,7 @@ for (let left = Number.POSITIVE_INFINITY; left > 0;) {
   try {
     ({
       steps: { length: left },
-    } = await pruner.carryOut(policy, { shown: null, signal, onStep: () => undefined }));
+    } = await pruner.carryOut(policy, { shown: null, replaces: { kind: 'none' }, signal, onStep: () => undefined }));
   } catch (error) {
     if (!hasCode(error, 'store-held')) throw error;
     await delay(100);

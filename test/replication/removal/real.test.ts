@@ -11,13 +11,34 @@ import { FOLDER, MAC, temporaryFolder } from '../../archive/support.ts';
 import { realBucket } from '../../store/real-bucket.ts';
 import { whyNoRealStore } from '../../store/real-store.ts';
 import { bundle } from '../../support/bundle.ts';
-import { type Station, image, station } from '../support.ts';
+import { hasCode } from '../../../src/errors.ts';
+import { type Station, image, never, station } from '../support.ts';
+import { NEWEST_ALONE, policyOf, prunerOf, pushed, run } from './support.ts';
 
 const skip = whyNoRealStore();
 if (skip !== undefined) process.stderr.write(`test/replication/removal/real.test.ts ${skip}\n`);
 
 describe('pruners at a real radosgw', { skip: skip ?? false }, () => {
   const bucket = realBucket();
+
+  test('two stations with two policies: that of the first counts, and is replaced by a word alone', async (t) => {
+    const here = await station(t, bucket.endpoint, { prefix: 'policies' });
+    const ids = await pushed(here, 5);
+    const [strict, mild] = [NEWEST_ALONE, policyOf({ last: 9 })];
+    const [one, two] = [await prunerOf(here), await prunerOf(here)];
+    const runs = await Promise.allSettled([run(one.pruner, strict), run(two.pruner, mild)]);
+    assert.ok(runs.some(({ status }) => status === 'fulfilled'));
+    const counts = (await one.pruner.plan(strict, { signal: never })).refusal === null ? strict : mild;
+    const other = counts === strict ? mild : strict;
+    const { pruner } = await prunerOf(here);
+    await assert.rejects(run(pruner, other), (error) => hasCode(error, 'store-policy'));
+    const { policy } = await pruner.plan(other, { signal: never });
+    assert.equal(policy.kind, 'other');
+    await run(pruner, other, never, policy);
+    await assert.rejects(run(pruner, counts), (error) => hasCode(error, 'store-policy'));
+    const { steps } = await run(pruner, other);
+    assert.equal(steps.filter(({ kind }) => kind === 'wait').length, other === strict ? ids.length - 2 : 0);
+  });
 
   interface Bench {
     readonly here: Station;

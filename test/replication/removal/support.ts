@@ -6,6 +6,7 @@ import { type KeepRules, NO_RULES, type RetentionPolicy } from '../../../src/arc
 import type { Clock } from '../../../src/clock.ts';
 import type { MayHavePinned } from '../../../src/replication/journal/gone.ts';
 import { manifestReader } from '../../../src/replication/removal/read-manifest.ts';
+import type { PolicyThere } from '../../../src/replication/removal/bucket-policy.ts';
 import type { Step } from '../../../src/replication/removal/steps.ts';
 import {
   type Gone,
@@ -91,11 +92,12 @@ export async function prunerOf(
   return { pruner, told };
 }
 
-/** One run as the daemon does it, and what came of each step. */
+/** One run of all that there is to do, by whoever may set the first policy, and what came of each step. */
 export async function run(
   pruner: StorePruner,
   policy: RetentionPolicy = NEWEST_ALONE,
   signal: AbortSignal = never,
+  replaces: PolicyThere | null = { kind: 'none' },
 ): Promise<{ readonly done: string[]; readonly steps: readonly Step[] }> {
   const done: string[] = [];
   const onStep = (step: Step, outcome: Outcome) => {
@@ -105,7 +107,7 @@ export async function run(
         : `spared ${step.id}: ${outcome.spared.map(({ text }) => text).join()}`,
     );
   };
-  const { steps } = await pruner.carryOut(policy, { shown: null, onStep, signal });
+  const { steps } = await pruner.carryOut(policy, { shown: null, replaces, onStep, signal });
   return { done: done.sort(), steps };
 }
 
