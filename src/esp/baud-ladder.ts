@@ -10,10 +10,15 @@ export const BAUD_RATES: readonly number[] = [115200, 230400, 460800, 921600, 1_
 /** Every line holds it: boards are connected at it. */
 const LOWEST = 115200;
 /**
+ * No rung where nothing speaks for it: who holds it mostly holds the next rate too, and each change costs a fifth of a
+ * second. Where the next rate has failed, it is tried in the session after that: one failed trial a job is enough.
+ */
+const LEAPT_OVER = 1_500_000;
+/**
  * Where nothing is known of a line: what flashing tools have used for years with every common bridge; the trial of it
  * costs no more than that of a lower one.
  */
-const FIRST_TRIAL = 921600;
+export const FIRST_TRIAL = 921600;
 /** What the trial of a rate may cost when it fails (two lost answers and a reconnect), times how often it does. */
 const RISK_MS = 500;
 /** Errors at a rate that had been proven, before it is left... */
@@ -74,6 +79,8 @@ export class BaudLadder {
   readonly #remembered: number | null;
   /** Highest rate that may be used at all. */
   readonly #limit: number;
+  /** The rates that are gone to, upwards and downwards. */
+  #rungs: readonly number[] = BAUD_RATES;
   readonly #spells = new Map<number, Spell>();
   /** Rates at which errors are no reason any more to leave them: lower ones have as many. */
   readonly #acquitted = new Set<number>();
@@ -86,14 +93,18 @@ export class BaudLadder {
 
   /** @param maxBaudRate by config, chip and bridge */
   constructor(maxBaudRate: number, facts: LineFacts | null, now: Date) {
-    let limit = BAUD_RATES.findLast((rate) => rate <= maxBaudRate) ?? LOWEST;
+    let limit = rungAt(maxBaudRate);
     const failed = facts?.failedBaudRate ?? null;
-    if (facts !== null && failed !== null && !isRetryDue(facts, now)) limit = Math.min(limit, rungBelow(failed));
+    if (facts !== null && failed !== null && !isRetryDue(facts, now)) limit = Math.min(limit, rateBelow(failed));
     this.#limit = limit;
     // A hostile or outdated memory names rates that are none.
     const best = facts?.bestBaudRate ?? 0;
     this.#remembered = best > LOWEST ? best : null;
-    this.#start = BAUD_RATES.findLast((rate) => rate <= (this.#remembered ?? FIRST_TRIAL)) ?? LOWEST;
+    this.#start = rungAt(this.#remembered ?? FIRST_TRIAL);
+    // The best of this line, its limit, or what is tried first where it failed long ago: else it is no rung.
+    if (![limit, this.#start, failed].includes(LEAPT_OVER)) {
+      this.#rungs = BAUD_RATES.filter((rate) => rate !== LEAPT_OVER);
+    }
   }
 
   /** The rate that a large read will run at, as far as is known now. */
@@ -103,7 +114,7 @@ export class BaudLadder {
 
   /** The rate that a large read may get to, if the line holds whatever is tried. */
   get ceiling(): number {
-    return Math.min(this.#limit, ...this.#fallen.map(({ rate }) => rungBelow(rate)));
+    return Math.min(this.#limit, ...this.#fallen.map(({ rate }) => this.#rungBelow(rate)));
   }
 
   /** Highest rate that this line is known to hold: see {@link isTrusted}. */
@@ -114,7 +125,7 @@ export class BaudLadder {
   /** Highest rate above the lowest that a read has proven in this session and that is not to blame; null where none is. */
   get proven(): number | null {
     const failed = this.failed;
-    const best = failed === null ? this.#top : Math.min(this.#top, rungBelow(failed));
+    const best = failed === null ? this.#top : Math.min(this.#top, this.#rungBelow(failed));
     return best > LOWEST ? best : null;
   }
 
@@ -157,7 +168,16 @@ export class BaudLadder {
     const best = this.#usable;
     if (best === LOWEST) return Math.max(current, Math.min(this.#start, this.ceiling));
     if (current < best) return best;
-    return mayClimb ? Math.min(rungAbove(current), this.ceiling) : current;
+    return mayClimb ? Math.min(this.#rungs.find((rate) => rate > current) ?? current, this.ceiling) : current;
+  }
+
+  #rungBelow(baudRate: number): number {
+    return this.#rungs.findLast((rate) => rate < baudRate) ?? LOWEST;
+  }
+
+  /** So many bytes save as much time, against the next lower rung, as an error costs. */
+  #bytesWorthAnError(baudRate: number): number {
+    return ERROR_MS / (10_000 * (1 / this.#rungBelow(baudRate) - 1 / baudRate));
   }
 
   /** A read of so many bytes was right. */
@@ -170,7 +190,7 @@ export class BaudLadder {
   carried(baudRate: number, sizeBytes: number): void {
     const spell = this.#spells.get(baudRate);
     if (spell !== undefined) {
-      const level = spell.level - sizeBytes / bytesWorthAnError(baudRate);
+      const level = spell.level - sizeBytes / this.#bytesWorthAnError(baudRate);
       if (level > 0) this.#spells.set(baudRate, { ...spell, level, bytes: spell.bytes + sizeBytes });
       else this.#spells.delete(baudRate);
     }
@@ -198,6 +218,12 @@ export class BaudLadder {
   /** The rate has failed at once, and is not tried again in this session unless lower ones fail as often. */
   fail(baudRate: number, evidence = BEYOND_DOUBT): void {
     if (baudRate > LOWEST) this.#leave(baudRate, evidence, true);
+  }
+
+  /** The host's own port cannot do the rate. Nothing was sent, so the one below may be tried at once. */
+  exclude(baudRate: number): void {
+    if (rateBelow(baudRate) === LEAPT_OVER) this.#rungs = BAUD_RATES;
+    this.fail(baudRate);
   }
 
   save(): LadderState {
@@ -236,19 +262,10 @@ export class BaudLadder {
   }
 }
 
-/** So many bytes save as much time, against the next lower rate, as an error costs. */
-function bytesWorthAnError(baudRate: number): number {
-  return ERROR_MS / (10_000 * (1 / rungBelow(baudRate) - 1 / baudRate));
-}
-
 function rungAt(baudRate: number): number {
   return BAUD_RATES.findLast((rate) => rate <= baudRate) ?? LOWEST;
 }
 
-function rungBelow(baudRate: number): number {
+function rateBelow(baudRate: number): number {
   return BAUD_RATES.findLast((rate) => rate < baudRate) ?? LOWEST;
-}
-
-function rungAbove(baudRate: number): number {
-  return BAUD_RATES.find((rate) => rate > baudRate) ?? baudRate;
 }

@@ -10,7 +10,9 @@ import { BaudLadder } from './baud-ladder.ts';
 import { CostModel, type Costs } from './costs.ts';
 import { type LineMemory, NOTHING_KNOWN, factsAfter, isRetryDue } from './line-memory.ts';
 import type { EspContext } from './loader.ts';
+import { Blame, type Verdict } from './reader/blame.ts';
 import { ReaderCosts, type StreamFacts, type WayToRead } from './reader/costs.ts';
+import type { Damage } from './reader/fault.ts';
 import { windowFor } from './reader/stream.ts';
 import type { TrialLimits } from './rate-trial.ts';
 
@@ -68,6 +70,10 @@ export class Line {
   /** Whether early acknowledgement has worked in this session; null where it was not tried. */
   acknowledgedEarly: boolean | null = null;
   #falls = 0;
+  /** What came right at the rate in force since its last error, or since it was changed. */
+  #carried = { baudRate: 0, bytes: 0 };
+  /** A stream of the reader came damaged, and nobody knows why yet. */
+  #open: { readonly blame: Blame; readonly condemnReader: () => void } | undefined;
   #hasRead = false;
   #isRemembered = false;
 
@@ -144,6 +150,10 @@ export class Line {
   erred(): void {
     if (!this.hasBaudRate) return;
     const { baudRate } = this;
+    this.#carried = { baudRate, bytes: 0 };
+    this.#judge(baudRate, (blame) => {
+      blame.erred();
+    });
     this.#watched(() => {
       if (!this.#ladder.erred(baudRate)) return;
       this.#falls++;
@@ -156,14 +166,51 @@ export class Line {
    * @param errors reads that failed in a row at it; left out where nothing else can be to blame
    */
   giveUp(baudRate: number, reason: string, errors?: number): void {
-    this.#ladder.fail(baudRate, errors === undefined ? undefined : { errors, bytes: errors * FAILED_READ_BYTES });
+    this.#fall(baudRate, reason, errors === undefined ? undefined : { errors, bytes: errors * FAILED_READ_BYTES });
+  }
+
+  #fall(
+    baudRate: number,
+    reason: string,
+    evidence: { readonly errors: number; readonly bytes: number } | undefined,
+  ): void {
+    // The reader has nothing to do with it then.
+    if (this.#open?.blame.baudRate === baudRate) this.#open = undefined;
+    this.#ladder.fail(baudRate, evidence);
     this.#falls++;
     this.#context.log.warn('The line does not hold the baud rate', { baudRate, reason });
   }
 
+  /**
+   * The reader has failed at the rate in force. Where the line may have done it, what the stub reads from here on tells.
+   * @param condemnReader is called if it was the reader, at the end of the session at the latest
+   */
+  readerFailed(damage: Damage, condemnReader: () => void): void {
+    const { baudRate } = this;
+    const bytesBefore = this.#carried.baudRate === baudRate ? this.#carried.bytes : 0;
+    this.#open = { blame: new Blame(baudRate, bytesBefore, damage), condemnReader };
+    this.#judge(baudRate, () => undefined);
+  }
+
+  /** Something was seen at a rate that is under suspicion, or the session ends. */
+  #judge(
+    baudRate: number,
+    see: (blame: Blame) => void,
+    verdictOf: (blame: Blame) => Verdict | null = ({ verdict }) => verdict,
+  ): void {
+    if (this.#open?.blame.baudRate !== baudRate) return;
+    const { blame, condemnReader } = this.#open;
+    see(blame);
+    const verdict = verdictOf(blame);
+    if (verdict === null) return;
+    this.#open = undefined;
+    if (verdict === 'reader') condemnReader();
+    if (verdict === 'rate') this.#fall(baudRate, 'what the reader on the chip sent or got was damaged', blame.evidence);
+  }
+
   /** The host's own port cannot do the rate: it is not even tried. */
   exclude(baudRate: number): void {
-    this.#ladder.fail(baudRate);
+    this.#ladder.exclude(baudRate);
     this.#context.log.debug('the port does not do this baud rate', { baudRate });
   }
 
@@ -198,13 +245,21 @@ export class Line {
 
   /** So many bytes were read in `ms` (where that was measured) and proven, which proves the rate in force, too. */
   hasProven(sizeBytes: number, ms?: number): void {
+    const { baudRate } = this;
     this.#hasRead = true;
-    this.#watched(() => this.#ladder.proved(this.baudRate, sizeBytes));
+    this.#carried = { baudRate, bytes: sizeBytes + (this.#carried.baudRate === baudRate ? this.#carried.bytes : 0) };
+    this.#judge(baudRate, (blame) => {
+      blame.carried(sizeBytes);
+    });
+    this.#watched(() => this.#ladder.proved(baudRate, sizeBytes));
     if (ms !== undefined) this.#costs.read(sizeBytes, ms, this.#bytesPerMs(this.baudRate));
   }
 
   /** So many bytes of a read that failed at that rate were right all the same. */
   carried(sizeBytes: number, baudRate: number): void {
+    this.#judge(baudRate, (blame) => {
+      blame.salvaged(sizeBytes);
+    });
     this.#watched(() => this.#ladder.carried(baudRate, sizeBytes));
   }
 
@@ -215,9 +270,17 @@ export class Line {
 
   /** Once, when the board is let go, also after an error: what this session has shown of the line. */
   remember(): void {
-    const memory = this.#memory;
-    if (memory === undefined || this.#isRemembered) return;
+    if (this.#isRemembered) return;
     this.#isRemembered = true;
+    const memory = this.#memory;
+    if (this.#open !== undefined) {
+      this.#judge(
+        this.#open.blame.baudRate,
+        () => undefined,
+        ({ lastVerdict }) => lastVerdict,
+      );
+    }
+    if (memory === undefined) return;
     const session = {
       hasRead: this.#hasRead,
       provenBaudRate: this.#ladder.proven,

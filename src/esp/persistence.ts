@@ -70,6 +70,7 @@ export class Persistence {
     const line = this.#line;
     const tried: RecoveryStep[] = [];
     const acquitRates = line.checkpoint();
+    let hasErred = false;
     let giveUpAt = Infinity;
     for (;;) {
       try {
@@ -84,7 +85,11 @@ export class Persistence {
           acquitRates();
           throw failure(task.what, tried.length + 1, error, task.isRead && this.#flasher.isBeyondRom);
         }
-        if (tried.length === 0 && !(error instanceof ReaderFault)) line.erred();
+        // Once a task. What the reader does is another matter: the stub that reads on is a new witness.
+        if (!hasErred && !(error instanceof ReaderFault)) {
+          hasErred = true;
+          line.erred();
+        }
         tried.push(step);
         this.#note(step, task.what, error, tried.length);
         task.failed?.(error);

@@ -28,6 +28,8 @@ import { digestRegion } from './spi-flash.ts';
  */
 const MAX_PIECE_BYTES = 256 * 1024;
 const MIN_PIECE_BYTES = 16 * 1024;
+/** The read that a rate is tried with: two packets. What errs more seldom lowers the rate while it reads on. */
+const TRIAL_PIECE_BYTES = 8192;
 /** What a stub that was not loaded here has to show that it can be acknowledged early: two packets. */
 const FOREIGN_PIECE_BYTES = 8192;
 /**
@@ -180,7 +182,8 @@ export class RegionReader {
     const flasher = this.#flasher;
     const { packetBytes, pieceBytes } = packetsAfter(tried);
     let sizeBytes = Math.min(limitBytes, this.#pieceBytes);
-    if (this.#line.isTrial || tried.length > 0) sizeBytes = Math.min(sizeBytes, pieceBytes);
+    if (tried.length > 0) sizeBytes = Math.min(sizeBytes, pieceBytes);
+    if (this.#line.isTrial) sizeBytes = Math.min(sizeBytes, TRIAL_PIECE_BYTES);
     if (loader.kind === 'rom') {
       const held = kept.hold(sink, sizeBytes);
       await this.#measured(loader, sizeBytes, () => readThroughRom(loader, offset, sizeBytes, held, ROM_LIMIT_MS));

@@ -29,14 +29,43 @@ function climb(of: BaudLadder, holds: number, remainingBytes = 4 * MIB): number[
 }
 
 describe('the way to a baud rate', () => {
-  it('begins at 921600 on a line that nobody knows, and goes up by one', () => {
-    assert.deepEqual(climb(ladder(), HIGHEST), [115200, 921600, 1_500_000, 2_000_000, 3_000_000]);
+  it('begins at 921600 on a line that nobody knows, and goes up by one, past 1500000', () => {
+    assert.deepEqual(climb(ladder(), HIGHEST), [115200, 921600, 2_000_000, 3_000_000]);
   });
 
   it('leads down by one rung after a failure, and never back', () => {
-    assert.deepEqual(climb(ladder(), 1_000_000), [115200, 921600, 1_500_000, 921600]);
+    assert.deepEqual(climb(ladder(), 1_000_000), [115200, 921600, 2_000_000, 921600]);
     assert.deepEqual(climb(ladder(), 500_000), [115200, 921600, 460800]);
     assert.deepEqual(climb(ladder(), 115200), [115200, 921600, 460800, 230400, 115200]);
+  });
+
+  it('tries 1500000 in the session after 2000000 has failed, and knows it from then on', () => {
+    const failed = { failedBaudRate: 2_000_000, failedAt: daysAgo(1) };
+    assert.deepEqual(climb(ladder({ ...failed, bestBaudRate: 921600 }), HIGHEST), [115200, 921600, 1_500_000]);
+    assert.deepEqual(climb(ladder({ ...failed, bestBaudRate: 1_500_000 }), HIGHEST), [115200, 1_500_000]);
+    assert.deepEqual(climb(ladder({ bestBaudRate: 1_500_000 }), 1_600_000), [115200, 1_500_000, 2_000_000, 1_500_000]);
+  });
+
+  it('tries 1500000 where it is the limit, or where it was what failed, so that a lasting fault costs one trial', () => {
+    assert.deepEqual(climb(ladder(null, 1_900_000), HIGHEST), [115200, 921600, 1_500_000]);
+    const failed = { bestBaudRate: 921600, failedBaudRate: 1_500_000, failedAt: daysAgo(8) };
+    assert.deepEqual(climb(ladder(failed), 1_000_000), [115200, 921600, 1_500_000, 921600]);
+    assert.deepEqual(climb(ladder(failed), HIGHEST), [115200, 921600, 1_500_000, 2_000_000, 3_000_000]);
+  });
+
+  it('tries 1500000 at once where the port itself cannot do 2000000: nothing was sent for that', () => {
+    const of = ladder();
+    of.proved(921600, 16384);
+    of.exclude(2_000_000);
+    assert.equal(of.next({ current: 921600, remainingBytes: 4 * MIB, stepMs: 100, mayClimb: true }), 1_500_000);
+    assert.deepEqual([of.failed, of.ceiling], [2_000_000, 1_500_000]);
+  });
+
+  it('leads from 2000000 down to 921600: nothing has shown that the line holds what lies between', () => {
+    const of = ladder();
+    for (const rate of [921600, 2_000_000]) of.proved(rate, 16384);
+    of.fail(2_000_000);
+    assert.deepEqual([of.ceiling, of.trusted, of.proven, of.failed], [921600, 921600, 921600, 2_000_000]);
   });
 
   it('begins at the best of earlier sessions, and goes on from there', () => {

@@ -73,7 +73,7 @@ async function session(options: BenchOptions, memory?: Memory, bytes = MIB): Pro
 describe('the baud rate of a read', () => {
   it('goes up step by step, and no byte is read twice for it', async () => {
     const { on, board } = await session({});
-    assert.deepEqual(ratesOf(on).slice(0, 4), [921600, 1_500_000, 2_000_000, 3_000_000]);
+    assert.deepEqual(ratesOf(on).slice(0, 3), [921600, 2_000_000, 3_000_000]);
     assert.equal(bytesRead(on), MIB);
     assert.deepEqual([board.retries, on.board.resets], [0, 2]);
   });
@@ -103,10 +103,11 @@ describe('the baud rate of a read', () => {
   ] as const) {
     it(`comes down again where the bridge ${what}, by one reset at most`, async () => {
       const { on, board } = await session({ faults: [...faults] });
-      assert.deepEqual(ratesOf(on).slice(0, 2), [921600, 1_500_000]);
+      assert.deepEqual(ratesOf(on).slice(0, 2), [921600, 2_000_000]);
       assert.equal(board.baudRate === 74880 ? 0 : Math.max(...ratesOf(on).slice(2)), 921600);
       assert.ok(on.board.resets <= 3, `${on.board.resets} resets`);
-      assert.equal(on.board.baudRates.filter((rate) => rate === 1_500_000).length, 1, 'tried once');
+      assert.equal(on.board.baudRates.filter((rate) => rate === 2_000_000).length, 1, 'tried once');
+      assert.ok(!on.board.baudRates.includes(1_500_000), 'one failed trial is enough');
     });
   }
 
@@ -139,7 +140,7 @@ describe('the baud rate of a read', () => {
     const memory = new Memory();
     const { on } = await session({ maxBaudRate: 1_000_000, through }, memory);
     assert.equal(on.board.resets, 3);
-    assert.deepEqual([memory.facts?.bestBaudRate, memory.facts?.failedBaudRate], [921600, 1_500_000]);
+    assert.deepEqual([memory.facts?.bestBaudRate, memory.facts?.failedBaudRate], [921600, 2_000_000]);
   });
 
   it('is proven by a small read before anything is written at it', async () => {
@@ -217,7 +218,7 @@ describe('a rate that the line does not hold', () => {
       assert.ok(ms - straight.ms < 400, `${(ms - straight.ms).toFixed()} ms`);
       assert.ok(shareOf(921600) >= 0.95, `${shareOf(921600)} of the line`);
       assert.deepEqual([baudRate, on.board.resets, board.recovery.lowerBaudRate], [921600, 2, 1]);
-      assert.equal(memory.facts?.failedBaudRate, 1_500_000);
+      assert.equal(memory.facts?.failedBaudRate, 2_000_000);
       assert.equal(log.filter((message) => /does not hold the baud rate/.test(message)).length, 1);
     });
   }
@@ -264,10 +265,20 @@ describe('noise', () => {
   }
 
   it('of a line that always errs is no reason to read it slower and slower', async () => {
-    const faults = [{ kind: 'flip', direction: 'to-host', byte: 1000, every: 50_000 }] as const;
     const clean = await timed({ maxBaudRate: 1_500_000 });
-    const noisy = await timed({ faults, maxBaudRate: 1_500_000 });
-    assert.ok(noisy.ms < 1.6 * clean.ms, `${noisy.ms / clean.ms} times as long`);
+    let ms = 0;
+    // A bit that flips in the end of a frame costs a wait, others a packet: some places say nothing of the others.
+    for (let seed = 1; seed <= 8; seed++) {
+      const random = seededRandom(seed);
+      const faults: Fault[] = [];
+      for (let byte = random.below(100_000); byte < 3 * MIB; byte += 1 + random.below(100_000)) {
+        faults.push({ kind: 'flip', direction: 'to-host', byte });
+      }
+      const noisy = await timed({ faults, maxBaudRate: 1_500_000 });
+      assert.equal(noisy.baudRate, 1_500_000);
+      ms += noisy.ms / 8;
+    }
+    assert.ok(ms < 1.6 * clean.ms, `${ms / clean.ms} times as long`);
   });
 
   it('that lets a rate fall is counted and told of, and told of again when the rate comes back', async () => {
@@ -360,10 +371,13 @@ describe('what is remembered', () => {
   it('keeps the next sessions from what has failed, for a week', async () => {
     const memory = new Memory();
     const faults = [{ kind: 'loses-above', baudRate: 1_000_000, every: 5 }] as const;
-    await session({ faults: [...faults] }, memory);
+    const tried = async () => (await session({ faults: [...faults] }, memory)).on.board.baudRates;
+    assert.ok(!(await tried()).includes(1_500_000), 'one failed trial is enough');
+    const second = await tried();
+    assert.ok(second.includes(1_500_000) && !second.includes(2_000_000), 'the one below is tried in the next session');
     for (let next = 0; next < 3; next++) {
       const { on, board } = await session({ faults: [...faults] }, memory);
-      assert.ok(!on.board.baudRates.includes(1_500_000));
+      assert.ok(!on.board.baudRates.some((rate) => rate > 921600));
       assert.equal(board.retries, 0);
     }
     assert.equal(memory.facts?.sessionsSince, 3);

@@ -181,7 +181,7 @@ describe('a session with a memory of lines', () => {
       else await running;
       rates.push(on.board.baudRates.slice(1, 4));
     }
-    assert.deepEqual(rates[0], [921600, 1_500_000, 2_000_000]);
+    assert.deepEqual(rates[0]?.slice(0, 2), [921600, 2_000_000]);
     // The stub goes up at no more than 921600.
     assert.deepEqual(rates[1]?.slice(0, 2), [921600, 2_000_000]);
     assert.equal(store.writes, 2);

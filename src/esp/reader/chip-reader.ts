@@ -255,7 +255,9 @@ export class ChipReader {
     log.warn('The reader on the chip failed: going on with the flasher stub', { mac, reason: fault.message });
     const build = this.#program?.build;
     const { memory } = this.#options;
-    if (build !== undefined) memory?.remember(mac, build, factsAfterFault(memory.recall(mac, build), clock.date()));
+    this.#line.readerFailed(fault.damage, () => {
+      if (build !== undefined) memory?.remember(mac, build, factsAfterFault(memory.recall(mac, build), clock.date()));
+    });
     // A chip that goes on sending would talk into the reset that follows.
     await endStream(stub);
   }

@@ -81,5 +81,5 @@ export class FrameSequence {
 }
 
 function fault(frame: number, what: string): ReaderFault {
-  return new ReaderFault(`Frame ${frame} of the reader ${what}`);
+  return new ReaderFault(`Frame ${frame} of the reader ${what}`, { damage: 'to-host' });
 }

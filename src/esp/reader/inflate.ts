@@ -12,7 +12,7 @@ export function inflateWhole(stream: Buffer, sizeBytes: number): Buffer {
   try {
     bytes = inflateRawSync(stream, { maxOutputLength: Math.max(1, sizeBytes) });
   } catch (error) {
-    throw new ReaderFault('What the reader sent does not inflate', error);
+    throw new ReaderFault('What the reader sent does not inflate', { cause: error });
   }
   if (bytes.length !== sizeBytes) {
     throw new ReaderFault(`What the reader sent is ${bytes.length} bytes long, not ${sizeBytes}`);

@@ -46,7 +46,7 @@ export async function loadReader(
   try {
     return await load(stub, program, blockBytes);
   } catch (error) {
-    throw asReaderFault(error);
+    throw asReaderFault(error, 'to-chip');
   }
 }
 
@@ -56,7 +56,7 @@ async function load(stub: Loader, program: ReaderProgram, blockBytes: number): P
   if (slot !== program.unusedSlot && slot !== info?.value) return undefined;
   let infoMs = slot === info?.value ? await askInfo(stub, program) : undefined;
   for (let upload = 1; infoMs === undefined; upload++) {
-    if (upload > UPLOADS) throw new ReaderFault('The reader does not arrive whole on the chip');
+    if (upload > UPLOADS) throw new ReaderFault('The reader does not arrive whole on the chip', { damage: 'to-chip' });
     await uploadToRam(stub, program.segments, blockBytes);
     await stub.writeRegisters(program.slots.map(({ address, value }) => [address, value] as const));
     infoMs = await askInfo(stub, program);

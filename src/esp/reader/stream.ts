@@ -103,7 +103,9 @@ export async function runStream(
     await stub.command(opcode, payload, { timeoutMs: frameLimitMs });
     for (;;) {
       const frame = await channel.receive(frameLimitMs, context.signal);
-      if (frame === null) throw new ReaderFault(`Frame ${sequence.frames} of the reader did not come`);
+      if (frame === null) {
+        throw new ReaderFault(`Frame ${sequence.frames} of the reader did not come`, { damage: 'to-host' });
+      }
       const taken = sequence.take(frame);
       if (!Buffer.isBuffer(taken)) {
         if (taken.bytesSent !== sequence.bytes) {
@@ -116,7 +118,7 @@ export async function runStream(
       if (sequence.frames % acknowledgeEvery === 0) await channel.sendBare(Buffer.of(sequence.frames % 128));
     }
   } catch (error) {
-    throw asReaderFault(error);
+    throw asReaderFault(error, 'to-host');
   }
 }
 
