@@ -13,6 +13,7 @@ import { ENCRYPTED, type Layout, type Place, boundName, folderKey } from './layo
 import { CHECKSUMS, type LocalBackup, MANIFEST, openLocalBackup } from './local-backup.ts';
 import { removalKey } from './removal/format.ts';
 import { type Digests, type Source, digest, gather, putImage } from './put-image.ts';
+import { getSmall } from './small-object.ts';
 import type { ReplicationState } from './state.ts';
 
 export interface Bucket {
@@ -92,7 +93,7 @@ async function putInto(put: PutInto, place: Place): Promise<number | undefined> 
   const { store, state } = bucket;
   const text = await gather(manifest.source());
   const manifestKey = folder + manifest.name;
-  const known = await store.get(manifestKey, { signal });
+  const known = await getSmall(store, manifestKey, text.length, signal);
   if (known === undefined) {
     const condition = place === 'shared' ? 'if-absent' : undefined;
     const claimed = await store.put(manifestKey, text, { condition, signal });
@@ -102,7 +103,7 @@ async function putInto(put: PutInto, place: Place): Promise<number | undefined> 
     throw otherContent(manifestKey);
   }
   const sumsKey = folder + CHECKSUMS;
-  const sums = await store.get(sumsKey, { signal });
+  const sums = await getSmall(store, sumsKey, checksums.length, signal);
   if (sums !== undefined && !sums.bytes.equals(checksums)) throw otherContent(sumsKey);
   const key = folder + image.name;
   const sentBytes = await putImage({ store, state, key, signal, ...image });
@@ -114,7 +115,7 @@ async function putInto(put: PutInto, place: Place): Promise<number | undefined> 
 }
 
 async function isThere(store: ObjectStore, key: string, bytes: Buffer, signal: AbortSignal): Promise<boolean> {
-  return (await store.get(key, { signal }))?.bytes.equals(bytes) === true;
+  return (await getSmall(store, key, bytes.length, signal))?.bytes.equals(bytes) === true;
 }
 
 /** Of a name that is this backup's alone: somebody has written there who is no espd, or the store has lost bytes. */

@@ -5,14 +5,14 @@
 
 import { createHash } from 'node:crypto';
 import { parseChecksums } from '../archive/checksums.ts';
-import { MAX_MANIFEST_BYTES, type Manifest, contradictions, parseManifest } from '../archive/manifest.ts';
+import { type Manifest, contradictions, parseManifest } from '../archive/manifest.ts';
 import { EspdError, hasCode } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { StoredDamage } from './damage.ts';
-import { HEADER_BYTES, decryptWhole, encryptedSize } from './encryption.ts';
+import { HEADER_BYTES, decryptWhole } from './encryption.ts';
 import { ENCRYPTED, boundName } from './layout.ts';
 import { CHECKSUMS, MANIFEST } from './local-backup.ts';
-import type { ByteRange } from '../store/types.ts';
+import { MAX_CHECKSUMS_BYTES, getSmall, maxManifestBytes } from './small-object.ts';
 import { type ReadableStore, type StoredObject, openObject } from './stored-object.ts';
 
 export interface ReadableBucket extends ReadableStore {
@@ -40,8 +40,6 @@ export interface StoredFolder {
   openImage(signal?: AbortSignal): Promise<StoredObject>;
 }
 
-/** So much at most; two lines have 180 bytes. */
-const MAX_CHECKSUMS_BYTES = 4096;
 const IMAGES = ['flash.bin', 'flash.bin.gz', 'flash.bin.zst'];
 
 /** @throws EspdError `store-unknown-backup` where it is not (or not yet, or no longer) complete; `store-damaged` */
@@ -52,11 +50,9 @@ export async function openStoredFolder(
 ): Promise<StoredFolder> {
   const { mac, id, folder } = place;
   const root = bucket.layout.prefix + folder;
-  // Of a hostile object no more than that comes.
-  const range = atMost(MAX_CHECKSUMS_BYTES);
-  const sums = await bucket.store.get(root + CHECKSUMS, { range, signal });
+  const sums = await getSmall(bucket.store, root + CHECKSUMS, MAX_CHECKSUMS_BYTES, signal);
   if (sums === undefined) throw goneBackup(place);
-  const listed = sums.sizeBytes > MAX_CHECKSUMS_BYTES ? undefined : parseChecksums(sums.bytes.toString('utf8'));
+  const listed = parseChecksums(sums.bytes.toString('utf8'));
   const isEncrypted = listed?.has(MANIFEST + ENCRYPTED) === true;
   const suffix = isEncrypted ? ENCRYPTED : '';
   const imageFile = IMAGES.find((file) => listed?.has(file + suffix));
@@ -74,8 +70,8 @@ export async function openStoredFolder(
     },
     async manifest(how) {
       const name = MANIFEST + suffix;
-      const most = isEncrypted ? encryptedSize(MAX_MANIFEST_BYTES) : MAX_MANIFEST_BYTES;
-      const object = await bucket.store.get(root + name, { range: atMost(most), signal: how });
+      const most = maxManifestBytes(isEncrypted);
+      const object = await getSmall(bucket.store, root + name, most, how);
       if (object === undefined) throw damagedBackup(place, `${name} is missing`);
       if (object.sizeBytes > most || object.sizeBytes < (isEncrypted ? HEADER_BYTES : 1)) {
         throw damagedBackup(place, `${name} has ${object.sizeBytes} bytes`);
@@ -87,11 +83,6 @@ export async function openStoredFolder(
       return { bytes, manifest: judged(place, bytes, { imageFile, imageSha256: isEncrypted ? null : imageSha256 }) };
     },
   };
-}
-
-/** One byte more shows that it is longer. */
-function atMost(sizeBytes: number): ByteRange {
-  return { offset: 0, length: sizeBytes + 1, checksWhole: true };
 }
 
 function judged(

@@ -129,6 +129,7 @@ describe('the release of local copies', () => {
       fake.objects.set(key, { bytes: bytes.subarray(0, -1), etag });
     },
     'has an empty one in its place': (key) => fake.replace(key, Buffer.alloc(0)),
+    'has nine megabytes in its place': (key) => fake.replace(key, Buffer.alloc(9 * MIB, 0x20)),
   };
 
   for (const kind of ['plain', 'compressed', 'encrypted', 'in parts'] as const) {

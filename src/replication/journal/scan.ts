@@ -18,6 +18,7 @@ import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
 import type { Bucket } from '../push-backup.ts';
 import { type FolderName, folderOf, parseFolder } from '../layout.ts';
 import { removalKey } from '../removal/format.ts';
+import { MAX_CHECKSUMS_BYTES, getSmall, maxManifestBytes } from '../small-object.ts';
 import { type Done, doneOf } from '../state.ts';
 import { JOURNAL } from './names.ts';
 import type { JournalArchive } from './own-lines.ts';
@@ -241,8 +242,8 @@ class Scanning {
       });
     const isEncrypted = files.has(MANIFEST + ENCRYPTED);
     const file = isEncrypted ? MANIFEST + ENCRYPTED : MANIFEST;
-    const sums = await store.get(`${layout.prefix}${folder}${CHECKSUMS}`, { signal });
-    const object = await store.get(`${layout.prefix}${folder}${file}`, { signal });
+    const sums = await getSmall(store, `${layout.prefix}${folder}${CHECKSUMS}`, MAX_CHECKSUMS_BYTES, signal);
+    const object = await getSmall(store, `${layout.prefix}${folder}${file}`, maxManifestBytes(isEncrypted), signal);
     if (sums === undefined || object === undefined) throw damaged(`${file} is missing`);
     const told = parseChecksums(sums.bytes.toString('utf8'))?.get(file);
     if (told !== sha256(object.bytes)) throw damaged(`${file} differs from its digest`);

@@ -14,6 +14,7 @@ import { CHECKSUMS, MANIFEST, openLocalBackup } from '../local-backup.ts';
 import type { Bucket } from '../push-backup.ts';
 import { prepareImage, prepareSmall, sumsOf } from '../push-backup.ts';
 import { removalKey } from '../removal/format.ts';
+import { MAX_CHECKSUMS_BYTES, getSmall, maxManifestBytes } from '../small-object.ts';
 import { type Finding, MEND_HINT, checkCopy } from '../verify/check-copy.ts';
 
 /** What of a bucket it takes. */
@@ -69,16 +70,19 @@ async function problemIn(
 ): Promise<Problem> {
   const { store, layout, keys } = bucket;
   const { mac, id } = backup;
-  const sums = await store.get(root + CHECKSUMS, { signal });
+  const sums = await getSmall(store, root + CHECKSUMS, MAX_CHECKSUMS_BYTES, signal);
   if (sums === undefined) return 'missing';
   if ((await store.head(removalKey(layout.prefix, folder), { signal })) !== undefined) {
     return 'its removal from the object store is announced';
   }
+  if (sums.sizeBytes > MAX_CHECKSUMS_BYTES) return [found(backup, CHECKSUMS, `has ${sums.sizeBytes} bytes`)];
   const text = sums.bytes.toString('utf8');
   const isEncrypted = text.includes(`  ${MANIFEST}${ENCRYPTED}\n`);
   const name = isEncrypted ? MANIFEST + ENCRYPTED : MANIFEST;
-  const stored = await store.get(root + name, { signal });
+  const most = maxManifestBytes(isEncrypted);
+  const stored = await getSmall(store, root + name, most, signal);
   if (stored === undefined) return [found(backup, name, 'is missing')];
+  if (stored.sizeBytes > most) return [found(backup, name, `has ${stored.sizeBytes} bytes`)];
   const key = isEncrypted ? keys.find((each) => each.id === keyIdOf(stored.bytes.subarray(0, HEADER_BYTES))) : null;
   if (key === undefined) return 'it is encrypted there with a key that is not here';
   const local = await openLocalBackup(backup);

@@ -8,7 +8,8 @@ import type { RetentionPolicy } from '../../archive/retention/policy.ts';
 import { EspdError } from '../../errors.ts';
 import { printable } from '../../printable.ts';
 import type { ObjectStore } from '../../store/types.ts';
-import { BUCKET_POLICY, type StoredPolicy, formatObject, parsePolicy } from './format.ts';
+import { getSmall } from '../small-object.ts';
+import { BUCKET_POLICY, MAX_NOTE_BYTES, type StoredPolicy, formatObject, parsePolicy } from './format.ts';
 
 /** What stands in the bucket, compared with the config. */
 export type PolicyThere =
@@ -38,7 +39,7 @@ export class BucketPolicy {
   }
 
   async look(signal: AbortSignal): Promise<PolicyThere> {
-    const there = await this.#parts.store.get(this.#key, { signal });
+    const there = await getSmall(this.#parts.store, this.#key, MAX_NOTE_BYTES, signal);
     if (there === undefined) return { kind: 'none' };
     const stored = parsePolicy(there.bytes);
     if (stored === undefined) return { kind: 'not-understood' };

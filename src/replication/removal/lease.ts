@@ -10,7 +10,8 @@
 import { EspdError } from '../../errors.ts';
 import { printable } from '../../printable.ts';
 import type { ObjectStore } from '../../store/types.ts';
-import { type Lease, PRUNE_LEASE, formatObject, parseLease } from './format.ts';
+import { getSmall } from '../small-object.ts';
+import { type Lease, MAX_NOTE_BYTES, PRUNE_LEASE, formatObject, parseLease } from './format.ts';
 
 /** More than a removal's signature lives, as its holder's clock may be off. */
 export const LEASE_SECONDS = 45 * 60;
@@ -39,7 +40,7 @@ export class PruneLease {
   static async take(parts: LeaseParts, signal: AbortSignal): Promise<PruneLease> {
     const { store, prefix, station, holder, seconds = LEASE_SECONDS } = parts;
     const key = prefix + PRUNE_LEASE;
-    const there = await store.get(key, { signal });
+    const there = await getSmall(store, key, MAX_NOTE_BYTES, signal);
     const before = there === undefined ? undefined : parseLease(there.bytes);
     if (there !== undefined) {
       if (before === undefined) throw notUnderstood(key);

@@ -13,8 +13,9 @@ import type { Mac } from '../../mac.ts';
 import type { ObjectStore } from '../../store/types.ts';
 import type { MayHavePinned } from '../journal/gone.ts';
 import { CHECKSUMS } from '../local-backup.ts';
+import { MAX_CHECKSUMS_BYTES, getSmall } from '../small-object.ts';
 import { BucketPolicy, type PolicyThere } from './bucket-policy.ts';
-import { REMOVALS, type Removal, formatObject, parseRemoval, removalKey } from './format.ts';
+import { MAX_NOTE_BYTES, REMOVALS, type Removal, formatObject, parseRemoval, removalKey } from './format.ts';
 import { inGroups } from './in-groups.ts';
 import { type Inventory, type NotedRemoval, takeInventory } from './inventory.ts';
 import { KeptOnes } from './kept-ones.ts';
@@ -202,7 +203,7 @@ export class StorePruner {
     const { store } = this.#parts;
     const notes = new Map<string, NotedRemoval & { readonly removal: Removal | undefined }>();
     await inGroups([...inventory.notes], async ([folder, { key }]) => {
-      const object = await store.get(key, { signal });
+      const object = await getSmall(store, key, MAX_NOTE_BYTES, signal);
       if (object === undefined) return; // withdrawn since it was listed
       if (object.ageMs === undefined) throw ageless(store);
       const parsed = parseRemoval(object.bytes);
@@ -236,7 +237,7 @@ export class StorePruner {
 
   async #announce(step: Step, signal: AbortSignal): Promise<Outcome> {
     const { store, prefix, station, hasConditions, graceMs, createdBy } = this.#parts;
-    const sums = await store.get(prefix + step.folder + CHECKSUMS, { signal });
+    const sums = await getSmall(store, prefix + step.folder + CHECKSUMS, MAX_CHECKSUMS_BYTES, signal);
     if (sums === undefined) return spared('the list of the object store named it, and it is not there');
     const checksums = sums.bytes.toString('utf8');
     if (filesOf(checksums).length === 0) return spared(`its ${CHECKSUMS} is not understood: a person decides`);
@@ -320,7 +321,7 @@ export class StorePruner {
 
   async #remove(step: Step, board: KeptOnes, asOf: number, signal: AbortSignal): Promise<Outcome> {
     const { store, prefix, graceMs } = this.#parts;
-    const note = await store.get(removalKey(prefix, step.folder), { signal });
+    const note = await getSmall(store, removalKey(prefix, step.folder), MAX_NOTE_BYTES, signal);
     const removal = note === undefined ? undefined : parseRemoval(note.bytes);
     if (removal === undefined) return spared('its removal was withdrawn');
     const about = { ageMs: note?.ageMs ?? null, graceMs: removal.graceSeconds * 1000 };

@@ -6,6 +6,7 @@
 import { parseChecksums } from '../../archive/checksums.ts';
 import type { ObjectStore } from '../../store/types.ts';
 import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
+import { MAX_CHECKSUMS_BYTES, getSmall } from '../small-object.ts';
 
 export interface TakeAway {
   readonly store: ObjectStore;
@@ -26,7 +27,7 @@ export interface TakeAway {
  */
 export async function takeAway(parts: TakeAway): Promise<'gone' | 'another' | 'returned'> {
   const { store, folder, checksums, mayBeWhole, asOf, signal } = parts;
-  const sums = await store.get(folder + CHECKSUMS, { signal });
+  const sums = await getSmall(store, folder + CHECKSUMS, MAX_CHECKSUMS_BYTES, signal);
   if (sums !== undefined && !mayBeWhole) return 'returned';
   if (sums !== undefined && sums.bytes.toString('utf8') !== checksums) return 'another';
   if (sums !== undefined) await store.remove(folder + CHECKSUMS, { asOf, signal });

@@ -15,6 +15,7 @@ import { CHECKSUMS, MANIFEST, openLocalBackup } from '../local-backup.ts';
 import { type Bucket, type Prepared, prepareImage, prepareSmall, sumsOf } from '../push-backup.ts';
 import { gather, putImage } from '../put-image.ts';
 import { removalKey } from '../removal/format.ts';
+import { getSmall, maxManifestBytes } from '../small-object.ts';
 import type { StoredPlace } from '../stored-folder.ts';
 import { checkCopy } from './check-copy.ts';
 
@@ -76,14 +77,14 @@ export async function repairCopy(
   return { why: `neither its manifest nor its ${CHECKSUMS} there is that of the copy here` };
 }
 
-/** Bytes that their own ETag contradicts count for nothing. */
+/** Bytes that their own ETag contradicts count for nothing, nor what is too long for either. */
 async function lookAt(
   store: ObjectStore,
   key: string,
   signal: AbortSignal,
 ): Promise<(ObjectFacts & { readonly bytes: Buffer }) | undefined> {
   try {
-    return await store.get(key, { signal });
+    return await getSmall(store, key, maxManifestBytes(true), signal);
   } catch (error) {
     if (!hasCode(error, 'store-damaged')) throw error;
     const facts = await store.head(key, { signal });
