@@ -249,6 +249,13 @@ export function hasCode(error: unknown, ...codes: ErrorCode[]): error is EspdErr
   return error instanceof EspdError && codes.includes(error.code);
 }
 
+/** How link(2) fails where a file system has no second names (FAT, some network shares). */
+const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+export function hasNoLinks(error: unknown): boolean {
+  return NO_LINKS.has(systemCode(error) ?? '');
+}
+
 /** The `code` that Node gives to errors of the operating system (`ENOENT`, `EACCES`, ...), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined;

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { type Stats } from 'node:fs';
 import { type FileHandle, access, constants, link, lstat, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { EspdError, systemCode } from '../errors.ts';
+import { EspdError, hasNoLinks, systemCode } from '../errors.ts';
 import { printable } from '../printable.ts';
 import type { FileFacts, FolderEntry, OpenFile, PersonFiles } from './files.ts';
 
@@ -59,13 +59,13 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
-/** link(2) replaces nothing. Where a file system has no second names (FAT), it is looked for before the rename. */
+/** link(2) replaces nothing. Where a file system has no second names, it is looked for before the rename. */
 async function giveName(temporary: string, path: string): Promise<void> {
   try {
     await link(temporary, path);
   } catch (error) {
     if (systemCode(error) === 'EEXIST') throw existing(path);
-    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(systemCode(error) ?? '')) throw error;
+    if (!hasNoLinks(error)) throw error;
     if (await exists(path)) throw existing(path);
     await rename(temporary, path);
   }

@@ -151,9 +151,8 @@ export class Line {
     if (!this.hasBaudRate) return;
     const { baudRate } = this;
     this.#carried = { baudRate, bytes: 0 };
-    this.#judge(baudRate, (blame) => {
-      blame.erred();
-    });
+    this.#suspicionOf(baudRate)?.erred();
+    this.#settle();
     this.#watched(() => {
       if (!this.#ladder.erred(baudRate)) return;
       this.#falls++;
@@ -175,7 +174,7 @@ export class Line {
     evidence: { readonly errors: number; readonly bytes: number } | undefined,
   ): void {
     // The reader has nothing to do with it then.
-    if (this.#open?.blame.baudRate === baudRate) this.#open = undefined;
+    if (this.#suspicionOf(baudRate) !== undefined) this.#open = undefined;
     this.#ladder.fail(baudRate, evidence);
     this.#falls++;
     this.#context.log.warn('The line does not hold the baud rate', { baudRate, reason });
@@ -189,23 +188,23 @@ export class Line {
     const { baudRate } = this;
     const bytesBefore = this.#carried.baudRate === baudRate ? this.#carried.bytes : 0;
     this.#open = { blame: new Blame(baudRate, bytesBefore, damage), condemnReader };
-    this.#judge(baudRate, () => undefined);
+    this.#settle();
   }
 
-  /** Something was seen at a rate that is under suspicion, or the session ends. */
-  #judge(
-    baudRate: number,
-    see: (blame: Blame) => void,
-    verdictOf: (blame: Blame) => Verdict | null = ({ verdict }) => verdict,
-  ): void {
-    if (this.#open?.blame.baudRate !== baudRate) return;
+  /** Undefined where nothing is under suspicion at that rate. */
+  #suspicionOf(baudRate: number): Blame | undefined {
+    return this.#open?.blame.baudRate === baudRate ? this.#open.blame : undefined;
+  }
+
+  /** Nothing happens while the verdict is open. */
+  #settle(verdict: Verdict | null = this.#open?.blame.verdict ?? null): void {
+    if (this.#open === undefined || verdict === null) return;
     const { blame, condemnReader } = this.#open;
-    see(blame);
-    const verdict = verdictOf(blame);
-    if (verdict === null) return;
     this.#open = undefined;
     if (verdict === 'reader') condemnReader();
-    if (verdict === 'rate') this.#fall(baudRate, 'what the reader on the chip sent or got was damaged', blame.evidence);
+    if (verdict === 'rate') {
+      this.#fall(blame.baudRate, 'what the reader on the chip sent or got was damaged', blame.evidence);
+    }
   }
 
   /** The host's own port cannot do the rate: it is not even tried. */
@@ -248,18 +247,16 @@ export class Line {
     const { baudRate } = this;
     this.#hasRead = true;
     this.#carried = { baudRate, bytes: sizeBytes + (this.#carried.baudRate === baudRate ? this.#carried.bytes : 0) };
-    this.#judge(baudRate, (blame) => {
-      blame.carried(sizeBytes);
-    });
+    this.#suspicionOf(baudRate)?.carried(sizeBytes);
+    this.#settle();
     this.#watched(() => this.#ladder.proved(baudRate, sizeBytes));
     if (ms !== undefined) this.#costs.read(sizeBytes, ms, this.#bytesPerMs(this.baudRate));
   }
 
   /** So many bytes of a read that failed at that rate were right all the same. */
   carried(sizeBytes: number, baudRate: number): void {
-    this.#judge(baudRate, (blame) => {
-      blame.salvaged(sizeBytes);
-    });
+    this.#suspicionOf(baudRate)?.salvaged(sizeBytes);
+    this.#settle();
     this.#watched(() => this.#ladder.carried(baudRate, sizeBytes));
   }
 
@@ -273,13 +270,7 @@ export class Line {
     if (this.#isRemembered) return;
     this.#isRemembered = true;
     const memory = this.#memory;
-    if (this.#open !== undefined) {
-      this.#judge(
-        this.#open.blame.baudRate,
-        () => undefined,
-        ({ lastVerdict }) => lastVerdict,
-      );
-    }
+    this.#settle(this.#open?.blame.lastVerdict);
     if (memory === undefined) return;
     const session = {
       hasRead: this.#hasRead,

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Archive } from '../archive/types.ts';
 import type { Mac } from '../mac.ts';
-import { folderOf } from './layout.ts';
+import { folderKey } from './layout.ts';
 import { openLocalBackup } from './local-backup.ts';
 import type { Fleet } from './open.ts';
 import { type Done, doneName, doneOf } from './state.ts';
@@ -82,7 +82,7 @@ async function wantedAgain(
   const stored = (await archive.elsewhere.of(mac)).filter(({ store }) => store === fleet.id);
   const again: string[] = [];
   for (const { id, place } of wanted) {
-    const folder = folderOf({ mac, id, home: place === 'shared' ? '' : station });
+    const folder = folderKey({ prefix: '', station }, place, mac, id);
     const isGone = gone.some((each) => each.folder === folder);
     const byAnother = stored.find((each) => each.folder === folder && each.station !== station);
     const isOther = byAnother !== undefined && byAnother.manifestSha256 !== (await manifestDigest(archive, mac, id));

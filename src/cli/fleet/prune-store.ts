@@ -147,21 +147,19 @@ function setsPolicy({ policy }: StorePlan, { setPolicy, boards }: PruneCommandOp
 }
 
 function questionOf(work: readonly Step[], sets: boolean): string {
-  if (sets && work.length === 0) return 'Make it the policy of the object store?';
-  if (sets) return `Make it the policy of the object store, and ${uncapital(deedsOf(work))}`;
-  return deedsOf(work);
+  const deeds = [...(sets ? ['make it the policy of the object store'] : []), ...deedsOf(work)];
+  return `${capital(deeds.join(', and '))}?`;
 }
 
-function deedsOf(work: readonly Step[]): string {
+function deedsOf(work: readonly Step[]): string[] {
+  if (work.length === 0) return [];
   const [announced, due] = [countOf(work, 'announce'), countOf(work, 'remove')];
-  const removal = `remove ${plural(due, 'backup')} of the object store for good`;
-  const announcement = `announce the removal of ${plural(announced, 'backup')}`;
-  if (due > 0) return `${announced > 0 ? `${capital(announcement)}, and ${removal}` : capital(removal)}?`;
-  return announced > 0 ? `${capital(announcement)}?` : 'Clear what earlier removals have left?';
+  const announcement = announced > 0 ? [`announce the removal of ${plural(announced, 'backup')}`] : [];
+  const removal = due > 0 ? [`remove ${plural(due, 'backup')} of the object store for good`] : [];
+  return announced + due > 0 ? [...announcement, ...removal] : ['clear what earlier removals have left'];
 }
 
 const capital = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
-const uncapital = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);
 
 function printResults({ out }: CommandContext, results: readonly Result[]): void {
   const done = (...kinds: StepKind[]) =>

@@ -3,7 +3,6 @@
 import { randomBytes } from 'node:crypto';
 import { parseGrace } from '../../config/store.ts';
 import type { Journal } from '../../replication/journal/journal.ts';
-import { whenGone } from '../../replication/journal/when-noted.ts';
 import type { Fleet, OpenedFleet } from '../../replication/open.ts';
 import { manifestReader } from '../../replication/removal/read-manifest.ts';
 import { type FleetJournal, StorePruner } from '../../replication/removal/store-pruner.ts';
@@ -33,10 +32,6 @@ export async function openStorePruner(context: CommandContext, fleet: Fleet): Pr
         return found && { kind: 'read', manifest: found.manifest };
       },
     }),
-    forget: async ({ mac, id: gone, folder }) => {
-      const at = await whenGone(archive.elsewhere, { mac, store: id, folder }, store.now());
-      await archive.elsewhere.forget({ mac, id: gone, folder, store: id, at });
-    },
     createdBy: `espd ${VERSION}`,
   });
 }
@@ -61,7 +56,7 @@ function toPort(journal: Journal, bucket: OpenedFleet): FleetJournal {
       }
     },
     async addRemoved(gone, signal) {
-      await journal.add(bucket, [gone]);
+      await journal.addRemoved(bucket, gone);
       // Undefined where the daemon of this station is at it: it says it then.
       await journal.write(bucket, signal);
     },

@@ -1,10 +1,11 @@
 /** One segment out of the bucket, as far as its bytes go: bounded, decrypted, and of its own place. */
 
 import { setImmediate } from 'node:timers/promises';
-import { EspdError, hasCode } from '../../errors.ts';
+import { EspdError } from '../../errors.ts';
 import { decryptWhole, encryptedSize } from '../encryption.ts';
 import { ENCRYPTED } from '../layout.ts';
 import type { Bucket } from '../push-backup.ts';
+import { getSmall } from '../small-object.ts';
 import { segmentName } from './names.ts';
 import { MAX_READ_BYTES, type SegmentContext, type SegmentReading, segmentSteps } from './segment.ts';
 
@@ -29,18 +30,14 @@ export async function fetchSegment(
 ): Promise<Fetched | undefined> {
   const bound = segmentName(name, seq);
   const key = `${layout.prefix}${bound}${isEncrypted ? ENCRYPTED : ''}`;
-  const tooLarge = () =>
-    new EspdError('store-damaged', `${key} in the object store is larger than a segment of a journal can be`, {
+  const mostBytes = encryptedSize(MAX_READ_BYTES);
+  const object = await getSmall(store, key, mostBytes, signal);
+  if (object === undefined) return undefined;
+  if (object.sizeBytes > mostBytes) {
+    throw new EspdError('store-damaged', `${key} in the object store is larger than a segment of a journal can be`, {
       hint: 'It is not used: no espd has written it',
     });
-  const object = await store.get(key, { signal }).catch(async (error: unknown) => {
-    // A store gives nothing that is longer than memory is meant to take; only its size tells that from other faults.
-    if (!hasCode(error, 'store-failed')) throw error;
-    const facts = await store.head(key, { signal });
-    throw facts !== undefined && facts.sizeBytes > encryptedSize(MAX_READ_BYTES) ? tooLarge() : error;
-  });
-  if (object === undefined) return undefined;
-  if (object.bytes.length > encryptedSize(MAX_READ_BYTES)) throw tooLarge();
+  }
   const bytes = isEncrypted ? decryptWhole(keys, bound, object.bytes) : object.bytes;
   const heardMs = now.getTime() - (object.ageMs ?? 0);
   return {

@@ -6,6 +6,7 @@
 
 import { z } from 'zod';
 import type { Bucket } from '../push-backup.ts';
+import { getSmall } from '../small-object.ts';
 import { MAX_STATEMENT_BYTES, goneName } from './names.ts';
 import type { Heard, HeardGone, HeardStation, Unread } from './state.ts';
 import type { Numbers } from './unread.ts';
@@ -41,9 +42,7 @@ export async function readGone(
   signal: AbortSignal,
 ): Promise<HeardGone | undefined> {
   const key = layout.prefix + goneName(station);
-  const facts = await store.head(key, { signal });
-  if (facts === undefined || facts.sizeBytes > MAX_STATEMENT_BYTES) return undefined;
-  const object = await store.get(key, { signal });
+  const object = await getSmall(store, key, MAX_STATEMENT_BYTES, signal);
   if (object === undefined) return undefined;
   const statement = parsed(object.bytes);
   if (statement?.station !== station || statement.segments.length === 0) return undefined;

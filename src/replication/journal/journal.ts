@@ -99,15 +99,12 @@ export class Journal {
     return this.#state.scannedAt();
   }
 
-  /** Backups that were removed from the bucket: surely said, now or at a later {@link write}, when it resolves. */
-  async add({ id, store }: Pick<Bucket, 'id' | 'store'>, removed: readonly Removed[]): Promise<void> {
+  /** A backup that was removed from the bucket: noted here, and surely said, now or at a later {@link write}, when it resolves. */
+  async addRemoved({ id: store, store: objects }: Pick<Bucket, 'id' | 'store'>, removed: Removed): Promise<void> {
     const { elsewhere } = this.#parts.archive;
-    const lines: string[] = [];
-    for (const each of removed) {
-      const at = await whenGone(elsewhere, { ...each, store: id }, store.now());
-      lines.push(encodeLine({ kind: 'removed', ...each, at }));
-    }
-    await this.#state.addToOutbox(lines);
+    const at = await whenGone(elsewhere, { ...removed, store }, objects.now());
+    await this.#state.addToOutbox([encodeLine({ kind: 'removed', ...removed, at })]);
+    await elsewhere.forget({ ...removed, store, at });
   }
 
   /** What has become known until then is found from then on, also if the rest cannot be had. */

@@ -6,17 +6,15 @@
 
 import { link, open, readFile, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { currentOwner, draftName, draftOwner, ownerState, probeProcess } from '../../archive/owner.ts';
+import { type Owner, currentOwner, draftName, draftOwner, ownerState, probeProcess } from '../../archive/owner.ts';
 import { giveFileToOwner, makeStateFolder } from '../../archive/state-owner.ts';
 import { type Clock, sleep } from '../../clock.ts';
-import { EspdError, systemCode } from '../../errors.ts';
+import { EspdError, hasNoLinks, systemCode } from '../../errors.ts';
 
 const WAIT_MS = 500;
 const TRIES = 20;
 /** Its owner cannot be seen from here (another container), and has not touched it for so long. */
 const ABANDONED_MS = 15 * 60_000;
-/** How link(2) fails where a file system has no second names (FAT, some network shares). */
-const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 
 export interface Lock {
   /** To be called now and then by whoever works for long. */
@@ -26,14 +24,15 @@ export interface Lock {
 
 /** @returns undefined: another process has it, and goes on having it */
 export async function takeLock(path: string, clock: Clock, signal: AbortSignal): Promise<Lock | undefined> {
-  const name = draftName(await currentOwner());
+  const self = await currentOwner();
+  const name = draftName(self);
   await makeStateFolder(dirname(path)).catch(() => undefined);
   for (let left = TRIES; ; left--) {
     if (await create(path, name)) {
-      await clearAside(path);
+      await clearAside(path, self);
       return lockOf(path, name);
     }
-    if (await isAbandoned(path)) await takeAway(path);
+    if (await isAbandoned(path, self)) await takeAway(path);
     else if (left <= 1) return undefined;
     else await sleep(clock, WAIT_MS, signal);
     signal.throwIfAborted();
@@ -48,7 +47,7 @@ async function create(path: string, name: string): Promise<boolean> {
     try {
       await link(aside, path);
     } catch (error) {
-      if (!NO_LINKS.has(systemCode(error) ?? '')) throw error;
+      if (!hasNoLinks(error)) throw error;
       await write(path, name);
     }
     return true;
@@ -74,20 +73,20 @@ async function write(path: string, name: string): Promise<void> {
 }
 
 /** What those that were killed meanwhile have left. Never rejects. */
-async function clearAside(path: string): Promise<void> {
-  const self = await currentOwner();
+async function clearAside(path: string, self: Owner): Promise<void> {
+  const prefix = `${basename(path)}.`;
   for (const file of await readdir(dirname(path)).catch(() => [])) {
-    const owner = file.startsWith(`${basename(path)}.`) ? draftOwner(file.slice(basename(path).length + 1)) : undefined;
+    const owner = file.startsWith(prefix) ? draftOwner(file.slice(prefix.length)) : undefined;
     if (owner === undefined || (await ownerState(owner, self, probeProcess)) !== 'gone') continue;
     await rm(join(dirname(path), file), { force: true }).catch(() => undefined);
   }
 }
 
-async function isAbandoned(path: string): Promise<boolean> {
+async function isAbandoned(path: string, self: Owner): Promise<boolean> {
   try {
     const owner = draftOwner(await readFile(path, 'utf8'));
     const { mtimeMs } = await stat(path);
-    const state = owner === undefined ? 'unknown' : await ownerState(owner, await currentOwner(), probeProcess);
+    const state = owner === undefined ? 'unknown' : await ownerState(owner, self, probeProcess);
     // Where a file system has no second names, a process that was killed between making and writing it leaves an empty one.
     return state === 'gone' || (state === 'unknown' && Date.now() - mtimeMs > ABANDONED_MS);
   } catch {

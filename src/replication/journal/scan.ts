@@ -16,7 +16,7 @@ import { decryptWhole } from '../encryption.ts';
 import { ENCRYPTED, PROBES, boundName } from '../layout.ts';
 import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
 import type { Bucket } from '../push-backup.ts';
-import { type FolderName, folderOf, parseFolder } from '../layout.ts';
+import { type FolderName, folderKey, folderOf, parseFolder } from '../layout.ts';
 import { removalKey } from '../removal/format.ts';
 import { MAX_CHECKSUMS_BYTES, getSmall, maxManifestBytes } from '../small-object.ts';
 import { type Done, doneOf } from '../state.ts';
@@ -202,7 +202,7 @@ class Scanning {
     }
     for (const done of this.#done.get(mac) ?? []) {
       const { id, place } = done;
-      const folder = folderOf({ mac, id, home: place === 'shared' ? '' : layout.station });
+      const folder = folderKey({ ...layout, prefix: '' }, place, mac, id);
       expected.set(folder, { mac, id, folder, isNoted: expected.has(folder), done });
     }
     return [...expected.values()];

@@ -14,7 +14,7 @@ export async function whenNoted(
   writtenMs: number,
 ): Promise<string> {
   const gone = (await elsewhere.gone(mac)).find((each) => each.store === store && each.folder === folder);
-  return new Date(Math.max(writtenMs, gone === undefined ? 0 : Date.parse(gone.at) + 1)).toISOString();
+  return behind(gone, writtenMs);
 }
 
 /**
@@ -29,5 +29,10 @@ export async function whenGone(
   nowMs: number,
 ): Promise<string> {
   const noted = (await elsewhere.of(mac)).find((each) => each.store === store && each.folder === folder);
-  return new Date(Math.max(nowMs, noted === undefined ? 0 : Date.parse(noted.at) + 1)).toISOString();
+  return behind(noted, nowMs);
+}
+
+/** That time, or the next one behind a note that was made before, by whatever clock. */
+function behind(note: Pick<StoredBackup, 'at'> | undefined, atMs: number): string {
+  return new Date(Math.max(atMs, note === undefined ? 0 : Date.parse(note.at) + 1)).toISOString();
 }

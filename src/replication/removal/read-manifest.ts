@@ -7,8 +7,12 @@ import type { ObjectStore } from '../../store/types.ts';
 import { type FleetKey, decryptWhole } from '../encryption.ts';
 import { ENCRYPTED, boundName } from '../layout.ts';
 import { MANIFEST } from '../local-backup.ts';
+import { getSmall } from '../small-object.ts';
 import type { StoredCopy } from './stored-copy.ts';
 import type { ReadManifest } from './union.ts';
+
+/** A longer one is none, encrypted or not. */
+const MAX_OBJECT_BYTES = 2 * MAX_MANIFEST_BYTES;
 
 export interface ManifestParts {
   readonly store: ObjectStore;
@@ -26,9 +30,9 @@ export function manifestReader({ store, prefix, keys, noted }: ManifestParts): R
     const name = files.has(MANIFEST) ? MANIFEST : MANIFEST + ENCRYPTED;
     const sizeBytes = files.get(name)?.sizeBytes;
     if (sizeBytes === undefined) return { kind: 'damaged', problem: `of ${macToFolder(mac)}/${id} is not there` };
-    if (sizeBytes > 2 * MAX_MANIFEST_BYTES) return { kind: 'damaged', problem: 'is too long' };
+    if (sizeBytes > MAX_OBJECT_BYTES) return { kind: 'damaged', problem: 'is too long' };
     try {
-      const object = await store.get(prefix + folder + name, { signal });
+      const object = await getSmall(store, prefix + folder + name, MAX_OBJECT_BYTES, signal);
       if (object === undefined) return null;
       const isPlain = name === MANIFEST;
       const bytes = isPlain ? object.bytes : decryptWhole(keys, boundName(mac, id, MANIFEST), object.bytes);

@@ -39,7 +39,7 @@ export interface FleetJournal {
    * which stations are gone for ever that may have told of pins in what could not be read
    */
   read(signal: AbortSignal): Promise<{ readonly problems: readonly string[]; readonly gone: readonly MayHavePinned[] }>;
-  /** The others will hear of it, also if this process ends now. */
+  /** It is noted here, and the others will hear of it, also if this process ends now. */
   addRemoved(gone: Gone, signal: AbortSignal): Promise<void>;
 }
 
@@ -64,8 +64,6 @@ export interface StorePrunerParts {
   readonly archive: Pick<Archive, 'boards' | 'retention'>;
   readonly journal: FleetJournal;
   readonly readManifest: ReadManifest;
-  /** It is gone: here it is noted, too. */
-  readonly forget: (gone: Gone) => Promise<void>;
   readonly clock: Clock;
   readonly createdBy: string;
 }
@@ -129,8 +127,8 @@ export class StorePruner {
   /**
    * Does what there is to do now; of removals and announcements only what `shown` has. If it ends in the middle, the next
    * run, of whichever station, goes on.
-   * @throws EspdError `store-policy` where the bucket has another policy, before anything is done; `store-held` where another one prunes; `store-denied` where these credentials may not remove, before
-   *   anything is done; other `store-...`; the signal's reason
+   * @throws EspdError before anything is done: `store-policy` where the bucket has another policy, `store-denied` where these
+   *   credentials may not remove; `store-held` where another one prunes; other `store-...`; the signal's reason
    */
   async carryOut(
     policy: RetentionPolicy,
@@ -339,7 +337,7 @@ export class StorePruner {
   }
 
   async #clear(step: Step, removal: Removal, mayBeWhole: boolean, asOf: number, signal: AbortSignal): Promise<Outcome> {
-    const { store, prefix, journal, forget } = this.#parts;
+    const { store, prefix, journal } = this.#parts;
     const { checksums } = removal;
     const { mac, id, folder } = step;
     const noteKey = removalKey(prefix, folder);
@@ -350,7 +348,6 @@ export class StorePruner {
     }
     if (outcome === 'returned') return spared('a station has put it there again');
     await journal.addRemoved({ mac, id, folder }, signal);
-    await forget({ mac, id, folder });
     await store.remove(noteKey, { asOf, signal });
     return { done: mayBeWhole ? 'remove' : 'finish' };
   }

@@ -7,7 +7,6 @@ import { describe, test } from 'node:test';
 import { FOLDER, ID0, MAC, OTHER_MAC, temporaryFolder } from '../../archive/support.ts';
 import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
 import { removalKey } from '../../../src/replication/removal/format.ts';
-import { whenGone } from '../../../src/replication/journal/when-noted.ts';
 import { findUnpushed } from '../../../src/replication/unpushed.ts';
 import { type Station, hurriedClock, image, never, station } from '../support.ts';
 
@@ -53,14 +52,9 @@ describe('a scan of all that lies there', () => {
     const backups = () => fake.names.filter((name) => name.endsWith('/SHA256SUMS'));
     /** As the pruner of a station does. */
     const removeBy = async (one: Station, id: string, folder: string) => {
-      const { archive, fleet, journal } = one;
       wipe((name) => name.startsWith(folder));
-      const bucket = await fleet.open(never);
-      await journal.add(bucket, [{ mac: MAC, id, folder }]);
+      await one.journal.addRemoved(await one.fleet.open(never), { mac: MAC, id, folder });
       await one.write();
-      const place = { mac: MAC, store: bucket.id, folder };
-      const at = await whenGone(archive.elsewhere, place, bucket.store.now());
-      await archive.elsewhere.forget({ ...place, id, at });
     };
 
     test('is put there again by the station that had put it there, once it is still here', async (t) => {

@@ -44,7 +44,6 @@ const pruner = new StorePruner({
   readManifest: manifestReader({
     ...{ store: bucket.store, keys, prefix: layout.prefix, noted: () => Promise.resolve(undefined) },
   }),
-  forget: () => Promise.resolve(),
 });
 process.stdout.write('started\n');
 const policy = { rules: { ...NO_RULES, last: 1 }, boards: new Map(), groups: new Map(), maxBytes: null };

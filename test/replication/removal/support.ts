@@ -84,7 +84,6 @@ export async function prunerOf(
       keys,
       noted: () => Promise.resolve(undefined),
     }),
-    forget: () => Promise.resolve(),
     clock: hurriedClock,
     createdBy: 'espd 0.0.0-test',
     ...change,
