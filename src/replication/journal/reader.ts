@@ -146,7 +146,8 @@ class Look {
         const segment = parseSegmentName(key.slice(prefix.length));
         if (segment === undefined || segment.seq <= own) continue;
         const reading = await readOwn(this.#bucket, segment, clock.date(), signal);
-        if (reading?.kind === 'read')
+        // Of a damaged one what it still says: nobody else will say again what this station has lost.
+        if (reading !== undefined && reading.kind !== 'newer')
           await receiver.take({ station: layout.station, store: this.#bucket.id }, reading.lines, this.#news, signal);
         own = segment.seq;
       }
@@ -215,6 +216,7 @@ class Look {
         await receiver.take({ station: name, store: this.#bucket.id }, reading.lines, this.#news, this.#options.signal);
         if (reading.strange > 0) this.#news.strange(name, seq, reading.strange);
       }
+      // Nothing of it is believed: of a changed line that takes back a pin nothing would tell that it is wrong. It is said again.
       if (reading.kind === 'damaged') this.#setAside(station, seq, damaged(name, seq, reading.problem));
       else if (reading.kind === 'newer' || reading.newer > 0) this.#setAside(station, seq, newer(name, seq), version);
       else settleUnread(station, seq);

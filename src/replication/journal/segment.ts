@@ -3,6 +3,8 @@
  * hostile until it was looked at here line by line. Pure.
  */
 
+import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { isBackupId } from '../../archive/ids.ts';
 import { MAX_MANIFEST_BYTES, type Manifest, contradictions, readManifest } from '../../archive/manifest.ts';
@@ -19,6 +21,7 @@ export const MAX_READ_BYTES = 2 * MAX_MANIFEST_BYTES;
 const MAX_MARK_CHARACTERS = 128 * 1024;
 /** Raised when a reader of before could misunderstand a segment. */
 const FORMAT = 1;
+const LINE_FEED = 0x0a;
 /** A time further ahead than this of when its segment was written counts as of then. */
 export const MAX_AHEAD_MS = 24 * 3_600_000;
 
@@ -50,11 +53,17 @@ export type SegmentReading =
       readonly lines: readonly JournalLine[];
       /** How many are of a later espd. */
       readonly newer: number;
-      /** How many are none, or say what their station may not say. */
+      /** How many say what their station may not say. */
       readonly strange: number;
     }
   | { readonly kind: 'newer' }
-  | { readonly kind: 'damaged'; readonly problem: string };
+  | {
+      /** Not as its station has written it: it may have told more, a pin perhaps. */
+      readonly kind: 'damaged';
+      readonly problem: string;
+      /** What can be read of it all the same; any of it may be wrong. */
+      readonly lines: readonly JournalLine[];
+    };
 
 export interface SegmentContext {
   readonly station: string;
@@ -65,8 +74,9 @@ export interface SegmentContext {
 
 /** @param lines each as {@link encodeLine} gives it */
 export function encodeSegment(head: SegmentHead, lines: readonly string[]): Buffer {
-  const first = JSON.stringify({ kind: 'segment', format: FORMAT, ...head });
-  return Buffer.from([first, ...lines, ''].join('\n'));
+  const body = Buffer.from(lines.map((line) => `${line}\n`).join(''));
+  const first = JSON.stringify({ kind: 'segment', format: FORMAT, ...head, sha256: sha256(body) });
+  return Buffer.concat([Buffer.from(`${first}\n`), body]);
 }
 
 export function encodeLine(line: JournalLine): string {
@@ -79,6 +89,11 @@ const headSchema = z.object({
   station: z.string(),
   seq: z.int(),
   at: z.iso.datetime(),
+  /** Of all behind this line; segments of before have none. */
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
 });
 const mac = z.string().transform((text, context) => {
   const parsed = parseMac(text);
@@ -111,31 +126,46 @@ export function readSegment(bytes: Uint8Array, context: SegmentContext): Segment
 
 /** The same with a step for each line: 120 manifests take a fast processor 20 ms, and a packet of a board waits no longer than some. */
 export function* segmentSteps(bytes: Uint8Array, context: SegmentContext): Generator<void, SegmentReading, undefined> {
-  const texts = Buffer.from(bytes).toString('utf8').split('\n');
-  const head = headSchema.safeParse(parsed(texts.shift() ?? '')).data;
-  if (head === undefined) return { kind: 'damaged', problem: 'it does not begin as a segment' };
+  const end = bytes.indexOf(LINE_FEED);
+  const head = headSchema.safeParse(parsed(textOf(end === -1 ? bytes : bytes.subarray(0, end)))).data;
+  const none = (problem: string): SegmentReading => ({ kind: 'damaged', problem, lines: [] });
+  if (head === undefined) return none('it does not begin as a segment');
   if (head.format > FORMAT) return { kind: 'newer' };
-  if (head.station !== context.station || head.seq !== context.seq) {
-    return { kind: 'damaged', problem: 'it belongs elsewhere' };
-  }
-  const isCut = texts.at(-1) !== '';
-  if (!isCut) texts.pop();
-  if (texts.length > MAX_LINES) return { kind: 'damaged', problem: `it has more than ${MAX_LINES} lines` };
+  if (head.station !== context.station || head.seq !== context.seq) return none('it belongs elsewhere');
+  if (end === -1) return none('its end is missing');
+  const body = bytes.subarray(end + 1);
+  const texts = textOf(body).split('\n');
+  // Behind the last line feed is nothing.
+  if (texts.at(-1) === '') texts.pop();
+  if (texts.length > MAX_LINES) return none(`it has more than ${MAX_LINES} lines`);
   const lines: JournalLine[] = [];
-  const counts = { newer: 0, strange: 0 };
+  const counts = { newer: 0, strange: 0, broken: 0 };
   for (const [index, text] of texts.entries()) {
     const line = readLine(text, context);
     if (typeof line === 'string') counts[line]++;
     else lines.push(clamped(line, context.writtenMs, index));
     yield;
   }
-  return { kind: 'read', lines, ...counts };
+  const { broken, ...others } = counts;
+  const problem = problemOf(body, head.sha256, broken);
+  return problem === undefined ? { kind: 'read', lines, ...others } : { kind: 'damaged', problem, lines };
 }
 
-function readLine(text: string, { station }: SegmentContext): JournalLine | 'newer' | 'strange' {
+/**
+ * What shows that it is not as its station has written it. A line that is lost may have been a pin, so it is not enough to
+ * pass over what cannot be read.
+ */
+function problemOf(body: Uint8Array, told: string | undefined, broken: number): string | undefined {
+  if (body.length > 0 && body.at(-1) !== LINE_FEED) return 'its end is missing';
+  if (broken > 0 || !isUtf8(body)) return 'a line of it cannot be read';
+  if (told !== undefined && told !== sha256(body)) return 'its lines differ from their digest';
+  return undefined;
+}
+
+function readLine(text: string, { station }: SegmentContext): JournalLine | 'newer' | 'strange' | 'broken' {
   const json = parsed(text);
   const kind = kindSchema.safeParse(json).data?.kind;
-  if (kind === undefined) return 'strange';
+  if (kind === undefined) return 'broken';
   if (!KINDS.has(kind)) return 'newer';
   if (kind === 'mark') return readMark(text, json);
   if (kind === 'removed') {
@@ -175,6 +205,9 @@ function clamped(line: JournalLine, writtenMs: number, index: number): JournalLi
   const instead = new Date(writtenMs + index).toISOString();
   return line.kind === 'mark' ? { ...line, line: { ...line.line, at: instead } } : { ...line, at: instead };
 }
+
+const textOf = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 function parsed(text: string): unknown {
   try {

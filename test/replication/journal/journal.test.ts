@@ -528,6 +528,11 @@ describe('journals', () => {
             Array.from({ length: 501 }, () => label('many')),
           ),
       ],
+      ['cut', () => put(segmentName(STRANGER, 2), fake.text(segmentName(STRANGER, 2)).slice(0, -20))],
+      [
+        'without its line',
+        () => put(segmentName(STRANGER, 2), fake.text(segmentName(STRANGER, 2)).replace(/\n.*\n$/, '\n')),
+      ],
       ['missing', () => fake.objects.delete(segmentName(STRANGER, 2))],
     ] as const) {
       test(`${what}: what is behind it is heard, it is told, and asked for again`, async (t) => {

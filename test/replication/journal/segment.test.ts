@@ -121,30 +121,90 @@ describe('a segment', () => {
     assert.ok(turns >= 40, `${turns} turns`);
   });
 
-  test('that was cut at any byte gives the lines before, and never throws', () => {
-    const mark = { kind: 'mark', mac: MAC, file: 'labels.jsonl', line: { at: WRITTEN, label: 'kitchen' } };
-    const whole = encodeSegment(head, [JSON.stringify(mark), JSON.stringify(mark)]);
-    const first = whole.indexOf(10) + 1;
-    const second = whole.indexOf(10, first) + 1;
+  const mark = { kind: 'mark', mac: MAC, file: 'labels.jsonl', line: { at: WRITTEN, label: 'kitchen' } };
+  const two = [JSON.stringify(mark), JSON.stringify({ ...mark, line: { ...mark.line, label: 'küche' } })];
+  const whole = encodeSegment(head, two);
+  const first = whole.indexOf(10) + 1;
+  const second = whole.indexOf(10, first) + 1;
+  /** As espd wrote them before they had a digest. */
+  const older = Buffer.concat([
+    Buffer.from(`${JSON.stringify({ kind: 'segment', format: 1, ...head })}\n`),
+    whole.subarray(first),
+  ]);
+
+  test('with a digest or without one is read', () => {
+    for (const bytes of [whole, older]) {
+      const reading = readSegment(bytes, context);
+      assert.ok(reading.kind === 'read' && reading.lines.length === 2 && reading.strange === 0);
+    }
+    assert.equal(readSegment(encodeSegment(head, []), context).kind, 'read');
+  });
+
+  test('that was cut at any byte is damaged, gives the lines before, and never throws', () => {
     for (let length = 0; length < whole.length; length++) {
       const reading = readSegment(whole.subarray(0, length), context);
-      if (length < first - 1) assert.equal(reading.kind, 'damaged');
-      else if (reading.kind !== 'read') assert.fail(String(length));
-      else assert.ok(reading.lines.length === (length < second - 1 ? 0 : 1) || length === whole.length - 1);
+      if (reading.kind !== 'damaged') assert.fail(`${length}: ${reading.kind}`);
+      const ended = length < second - 1 ? 0 : length < whole.length - 1 ? 1 : 2;
+      assert.equal(reading.lines.length, ended, String(length));
     }
   });
 
-  test('law: bytes of any kind are read, or are damaged', () => {
+  test('without a digest that was cut is damaged but for a cut between two lines, which nothing tells', () => {
+    const shift = whole.length - older.length;
+    for (let length = 0; length < older.length; length++) {
+      const { kind } = readSegment(older.subarray(0, length), context);
+      assert.equal(kind, [first - shift, second - shift].includes(length) ? 'read' : 'damaged', String(length));
+    }
+  });
+
+  test('of which any byte behind the first line was changed is damaged', () => {
+    for (let at = first; at < whole.length; at++) {
+      for (const bit of [0x01, 0x20, 0x80]) {
+        const bytes = Buffer.from(whole);
+        bytes[at] = (bytes[at] ?? 0) ^ bit;
+        assert.equal(readSegment(bytes, context).kind, 'damaged', `byte ${at}, bit ${bit}`);
+      }
+    }
+  });
+
+  test('that has lost or gained whole lines is damaged', () => {
+    const [head0 = '', one = '', other = ''] = whole.toString('utf8').split('\n');
+    for (const lines of [[head0, other], [head0, one, one, other], [head0, other, one], [head0]]) {
+      assert.equal(readSegment(Buffer.from(`${lines.join('\n')}\n`), context).kind, 'damaged', lines.join('\n'));
+    }
+    assert.equal(readSegment(Buffer.from(whole.toString('utf8').replaceAll('\n', '\r\n')), context).kind, 'damaged');
+  });
+
+  test('without a digest of which a line is none is damaged; one of a kind that is refused, or of a later espd, is none', () => {
+    const behindHead = (text: string | Uint8Array) => {
+      const bytes = Buffer.concat([older.subarray(0, older.indexOf(10) + 1), Buffer.from(text), whole.subarray(first)]);
+      return readSegment(bytes, context);
+    };
+    for (const text of ['\n', 'x\n', '[]\n', '{}\n', '{"kind":1}\n', 'null\n', `${two[0]?.slice(9)}\n`]) {
+      const reading = behindHead(text);
+      assert.ok(reading.kind === 'damaged' && reading.lines.length === 2, text);
+    }
+    assert.equal(behindHead(Buffer.from('{"kind":"mark\xff"}\n', 'latin1')).kind, 'damaged');
+    assert.deepEqual(
+      { ...behindHead('{"kind":"mark"}\n'), lines: 0 },
+      { kind: 'read', lines: 0, newer: 0, strange: 1 },
+    );
+    assert.deepEqual(
+      { ...behindHead('{"kind":"poem"}\n'), lines: 0 },
+      { kind: 'read', lines: 0, newer: 1, strange: 0 },
+    );
+  });
+
+  test('law: bytes of any kind are read or are damaged, and say nothing that was not said', () => {
     const anything = fc.oneof(
-      fc.uint8Array({ maxLength: 300 }),
+      fc.uint8Array({ minLength: 1, maxLength: 300 }),
       fc.json().map((text) => Buffer.from(text)),
     );
     fc.assert(
-      fc.property(anything, fc.boolean(), (bytes, isBehindHead) => {
-        const start = isBehindHead ? encodeSegment(head, []) : Buffer.alloc(0);
+      fc.property(anything, fc.constantFrom(Buffer.alloc(0), encodeSegment(head, []), older), (bytes, start) => {
         const reading = readSegment(Buffer.concat([start, bytes]), context);
-        if (reading.kind === 'read') assert.deepEqual(reading.lines, []);
-        if (isBehindHead) assert.equal(reading.kind, 'read');
+        if (reading.kind !== 'damaged') assert.fail(reading.kind);
+        assert.equal(reading.lines.length, start === older ? 2 : 0);
       }),
     );
   });
