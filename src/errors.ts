@@ -138,6 +138,10 @@ export const ERROR_CODES = {
     meaning: 'The credentials for the object store are missing, unreadable, wrong or expired',
   },
   'store-denied': { exit: EXIT.failed, meaning: 'The credentials do not allow this at the object store' },
+  'store-archived': {
+    exit: EXIT.failed,
+    meaning: 'The object store has moved an object to an archive class, from which it cannot be read at once',
+  },
   'store-missing': { exit: EXIT.failed, meaning: 'The object store has no such bucket' },
   'store-region': { exit: EXIT.failed, meaning: 'The bucket is in another region, or at another endpoint' },
   'store-clock': { exit: EXIT.failed, meaning: 'The clock of this machine is too wrong for the object store' },

@@ -11,11 +11,12 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { StoredBackup } from '../archive/elsewhere/types.ts';
 import type { Archive } from '../archive/types.ts';
-import { EspdError, hasCode } from '../errors.ts';
+import { EspdError, hasCode, toEspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { ENCRYPTED } from './layout.ts';
 import { CHECKSUMS, MANIFEST } from './local-backup.ts';
 import type { Bucket } from './push-backup.ts';
+import { Refusals } from './refusals.ts';
 import { appendLines, parseJson, replaceFile } from './state-file.ts';
 
 const NOTES = 'holds.jsonl';
@@ -63,6 +64,8 @@ export async function lockPins(
   const done: Held[] = [];
   const unread: Mac[] = [];
   const waiting = new Set<Mac>();
+  const refusals = new Refusals();
+  let fault: EspdError | undefined;
   for (const mac of only ?? (await archive.boards()).macs) {
     signal.throwIfAborted();
     const marks = await archive.marks.of(mac).catch((error: unknown) => {
@@ -80,12 +83,21 @@ export async function lockPins(
       const { id, folder, at } = stored;
       const isHeld = pinned.has(id);
       if ((!isHeld && !unpinned.has(id)) || notes.of(folder, at) === isHeld) continue;
-      if (await holdAll(bucket, stored, isHeld, signal)) {
+      const isDone = await holdAll(bucket, stored, isHeld, signal).catch((error: unknown) => {
+        signal.throwIfAborted();
+        fault ??= toEspdError(error);
+        if (!refusals.isOfOne(toEspdError(error))) throw error;
+        return false;
+      });
+      if (isDone) {
+        refusals.served();
         await notes.add({ folder, at, held: isHeld });
         done.push({ mac, id, folder, isHeld });
       } else if (isHeld) waiting.add(mac);
     }
   }
+  // By now all others had their turn.
+  if (fault !== undefined) throw fault;
   return { done, unread, waiting: [...waiting] };
 }
 

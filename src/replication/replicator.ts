@@ -13,6 +13,7 @@ import type { News, Trouble } from './journal/news.ts';
 import type { Scan } from './journal/scan.ts';
 import type { Fleet } from './open.ts';
 import { type Bucket, type Pushed, pushBackup } from './push-backup.ts';
+import { Refusals, isRefusal } from './refusals.ts';
 import { doneName } from './state.ts';
 import { type Waiting, findUnpushed } from './unpushed.ts';
 
@@ -43,6 +44,15 @@ export interface ReplicatorParts {
   readonly onTrouble: (trouble: Trouble) => void;
 }
 
+/** One time through all that waits. */
+interface Pass {
+  readonly refusals: Refusals;
+  /** Set aside until the next one. */
+  readonly later: Waiting[];
+  /** Of those what is told when others have gone well, or none is left: else the store is the matter. */
+  readonly untold: [Waiting, EspdError][];
+}
+
 /** One backup, and the note that it is done. */
 export async function pushOne(
   archive: Archive,
@@ -57,23 +67,14 @@ export async function pushOne(
   return pushed;
 }
 
-/** Whether an error speaks of one backup; the others may go well. */
-export function isOfOneBackup(error: EspdError): boolean {
-  const { code } = error;
-  return (
-    (code.startsWith('archive-') && code !== 'archive-unwritable') ||
-    code === 'store-damaged' ||
-    code === 'store-removing' ||
-    code === 'internal'
-  );
-}
-
 export class Replicator {
   readonly #parts: ReplicatorParts;
   readonly #stop = new AbortController();
   #waiting: Waiting[] = [];
-  /** Left alone until the next look, with why. */
+  /** What went wrong with single ones, and is told; with why. */
   readonly #failed = new Map<string, string>();
+  /** Those that the store has refused come last the next time, so that they keep no others from it; the last one last. */
+  readonly #refused = new Set<string>();
   #outage: string | undefined;
   /** Of {@link Clock.now}: at once, at the start. */
   #lookAtMs = Number.NEGATIVE_INFINITY;
@@ -131,18 +132,20 @@ export class Replicator {
       // What is added from here on ends the rest.
       this.#wake = new AbortController();
       try {
-        this.#waiting = [...(await findUnpushed(archive, fleet)).waiting];
+        this.#waiting = this.#inOrder((await findUnpushed(archive, fleet)).waiting);
+        let isSoonAgain = false;
         if (this.#waiting.length > 0 || this.#isLookDue()) {
           const bucket = await fleet.open(signal);
-          await this.#pushAll(bucket);
+          isSoonAgain = await this.#pushAll(bucket);
           await this.#say(bucket);
           await this.#hear(bucket);
           // What was missing there waits now.
           if (await this.#compare(bucket)) continue;
         }
-        retryMs = 0;
         this.#outage = undefined;
-        await this.#rest(Math.max(0, this.#lookAtMs - this.#parts.clock.now()), true);
+        retryMs = isSoonAgain ? longer(retryMs) : 0;
+        const untilLookMs = Math.max(0, this.#lookAtMs - this.#parts.clock.now());
+        await this.#rest(isSoonAgain ? Math.min(untilLookMs, this.#spread(retryMs)) : untilLookMs, true);
       } catch (error) {
         if (this.#isStopped()) return;
         const fault = toEspdError(error);
@@ -150,42 +153,86 @@ export class Replicator {
         this.#outage = fault.code;
         // The next try asks the store anew: one that asks nothing would take it for mended.
         this.#lookAtMs = Number.NEGATIVE_INFINITY;
-        retryMs = Math.min(MAX_RETRY_MS, retryMs === 0 ? FIRST_RETRY_MS : retryMs * 2);
-        // Not all stations of a store that is back at the same moment.
-        await this.#rest(retryMs * (0.5 + this.#parts.random() / 2), false);
+        retryMs = longer(retryMs);
+        await this.#rest(this.#spread(retryMs), false);
       }
     }
   }
 
-  async #pushAll(bucket: Bucket): Promise<void> {
-    const { archive, fleet, onPushed, onFailed } = this.#parts;
-    const { signal } = this.#stop;
-    const later: Waiting[] = [];
-    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      try {
+  #inOrder(waiting: readonly Waiting[]): Waiting[] {
+    const names = new Set(waiting.map(doneName));
+    for (const name of this.#refused) if (!names.has(name)) this.#refused.delete(name);
+    const refused = new Map(Array.from(this.#refused, (name, index) => [name, index]));
+    const rank = (backup: Waiting) => refused.get(doneName(backup)) ?? -1;
+    return [...waiting].sort((a, b) => rank(a) - rank(b));
+  }
+
+  /** @returns whether the store has refused some, which may go well soon */
+  async #pushAll(bucket: Bucket): Promise<boolean> {
+    const pass: Pass = { refusals: new Refusals(), later: [], untold: [] };
+    let isRefused = false;
+    try {
+      while (this.#waiting.length > 0) {
         // Two thousand backups of a new station are on their way for hours.
         if (this.#isLookDue()) {
           await this.#say(bucket);
           await this.#hear(bucket);
         }
-        const pushed = await pushOne(archive, fleet, bucket, next, signal);
-        this.#failed.delete(doneName(next));
-        this.#outage = undefined;
-        onPushed(next, pushed, this.#waiting.length + later.length);
-      } catch (error) {
-        const fault = toEspdError(error);
-        // Removed meanwhile: there is nothing to be done.
-        if (['archive-unknown-backup', 'archive-unknown-board'].includes(fault.code)) continue;
-        if (signal.aborted || !isOfOneBackup(fault)) {
-          this.#waiting.unshift(next);
-          throw error;
+        const next = this.#waiting.shift();
+        if (next === undefined) break;
+        try {
+          await this.#push(bucket, next, pass);
+        } catch (error) {
+          this.#setAside(next, error, pass);
+          isRefused ||= isRefusal(error);
         }
-        later.push(next);
-        if (this.#failed.get(doneName(next)) !== fault.code) onFailed(next, fault, this.#waiting.length + later.length);
-        this.#failed.set(doneName(next), fault.code);
       }
+      this.#tellRefused(pass);
+    } finally {
+      this.#waiting.push(...pass.later);
     }
-    this.#waiting.push(...later);
+    return isRefused;
+  }
+
+  async #push(bucket: Bucket, next: Waiting, pass: Pass): Promise<void> {
+    const { archive, fleet, onPushed } = this.#parts;
+    const pushed = await pushOne(archive, fleet, bucket, next, this.#stop.signal);
+    this.#failed.delete(doneName(next));
+    this.#refused.delete(doneName(next));
+    this.#outage = undefined;
+    pass.refusals.served();
+    this.#tellRefused(pass);
+    onPushed(next, pushed, this.#waiting.length + pass.later.length);
+  }
+
+  /** @throws what ends the pass, since those behind it would fail as well */
+  #setAside(next: Waiting, error: unknown, pass: Pass): void {
+    const fault = toEspdError(error);
+    // Removed meanwhile: there is nothing to be done.
+    if (['archive-unknown-backup', 'archive-unknown-board'].includes(fault.code)) return;
+    const isRefused = isRefusal(fault);
+    if (isRefused) {
+      this.#refused.delete(doneName(next));
+      this.#refused.add(doneName(next));
+    }
+    if (this.#isStopped() || !pass.refusals.isOfOne(fault)) {
+      this.#waiting.unshift(next);
+      throw fault;
+    }
+    pass.later.push(next);
+    if (isRefused) pass.untold.push([next, fault]);
+    else this.#tellFailed(next, fault, pass);
+  }
+
+  /** By now it is not the store that is the matter. */
+  #tellRefused(pass: Pass): void {
+    for (const [backup, fault] of pass.untold.splice(0)) this.#tellFailed(backup, fault, pass);
+  }
+
+  #tellFailed(backup: Waiting, fault: EspdError, { later }: Pass): void {
+    const name = doneName(backup);
+    if (this.#failed.get(name) !== fault.code) this.#parts.onFailed(backup, fault, this.#waiting.length + later.length);
+    this.#failed.set(name, fault.code);
   }
 
   #isLookDue(): boolean {
@@ -247,10 +294,19 @@ export class Replicator {
     }
   }
 
+  /** Not all stations of a store that is back at the same moment. */
+  #spread(retryMs: number): number {
+    return retryMs * (0.5 + this.#parts.random() / 2);
+  }
+
   /** @param endsEarly by a new backup */
   async #rest(ms: number, endsEarly: boolean): Promise<void> {
     const { signal } = this.#stop;
     const either = endsEarly ? AbortSignal.any([signal, this.#wake.signal]) : signal;
     await sleep(this.#parts.clock, ms, either).catch(() => undefined);
   }
+}
+
+function longer(retryMs: number): number {
+  return Math.min(MAX_RETRY_MS, retryMs === 0 ? FIRST_RETRY_MS : retryMs * 2);
 }

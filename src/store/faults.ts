@@ -13,6 +13,8 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   AllAccessDisabled: 'store-denied',
   AccountProblem: 'store-denied',
   UserSuspended: 'store-denied',
+  // Of S3 Glacier, until it was restored there: https://docs.aws.amazon.com/AmazonS3/latest/userguide/restoring-objects.html
+  InvalidObjectState: 'store-archived',
   MethodNotAllowed: 'store-denied',
   InvalidAccessKeyId: 'store-credentials',
   SignatureDoesNotMatch: 'store-credentials',
@@ -57,6 +59,7 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
 const SENTENCES: Partial<Record<ErrorCode, string>> = {
   'store-missing': 'has no bucket of this name',
   'store-denied': 'does not allow this to these credentials',
+  'store-archived': 'has moved this object to an archive class',
   'store-credentials': 'does not accept the credentials',
   'store-clock': 'finds the clock of this machine too wrong',
   'store-region': 'has this bucket in another region or at another endpoint',
@@ -69,6 +72,8 @@ const SENTENCES: Partial<Record<ErrorCode, string>> = {
 const HINTS: Partial<Record<ErrorCode, string>> = {
   'store-missing': 'Make the bucket, or correct store.bucket: espd makes none',
   'store-denied': 'It needs the rights to list, read and put; docs/fleet.md has the least rights',
+  'store-archived':
+    'Restore it there (aws s3api restore-object), and take the prefix of espd out of that lifecycle rule',
   'store-credentials': 'Correct or renew them (store.credentials); they are read again at the next try',
   'store-clock': 'Set the clock: timedatectl',
   'store-region': 'Correct store.region and store.endpoint',

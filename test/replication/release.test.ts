@@ -51,6 +51,8 @@ interface Released {
   /** Why others stay, by their ids. */
   readonly stay: ReadonlyMap<string, string>;
   readonly damages: readonly CopyDamage[];
+  /** Code of what the store has refused. */
+  readonly refusal: string | undefined;
 }
 
 async function release(
@@ -70,6 +72,7 @@ async function release(
     gone: report.released.map((each) => each.id),
     stay: new Map(report.spared.map((each) => [each.id, each.reasons.map(({ text }) => text).join()])),
     damages,
+    refusal: report.refusal?.code,
   };
 }
 
@@ -295,7 +298,7 @@ describe('the release of local copies', () => {
     assert.deepEqual(damages, []);
   });
 
-  test('it ends at any request, by a refusal or a signal: the copy is here, or the backup is there and noted', async (t) => {
+  test('any request is refused, or it ends there by a signal: the copy is here, or the backup is there and noted', async (t) => {
     const here = await filled(t, endpoint, { sizeBytes: 5 * MIB });
     const before = await filesOf(here, 1);
     let requests = 0;
@@ -310,8 +313,8 @@ describe('the release of local copies', () => {
           return 'hang';
         };
         const outcome = await release(here, { signal: ending.signal }).then(
-          ({ gone }) => gone,
-          () => 'ended' as const,
+          ({ gone, refusal }) => (refusal === undefined ? gone : 'refused'),
+          () => 'signalled' as const,
         );
         fake.fault = () => undefined;
         if (count < last) {
@@ -320,11 +323,35 @@ describe('the release of local copies', () => {
           await assertComesBack(here, 1, before);
           break;
         }
-        assert.equal(outcome, 'ended', `${how} at request ${last}`);
+        assert.equal(outcome, how, `at request ${last}`);
         assert.deepEqual(await filesOf(here, 1), before, `${how} at request ${last}`);
       }
     }
     assert.equal(requests, COST.small + COST.pieces(5 * MIB + 1), 'what docs/fleet.md says it costs');
+  });
+
+  test('what the store does not give out stays, and keeps no other here; three in a row are the store itself', async (t) => {
+    const here = await filled(t, endpoint, {});
+    for (let day = 3; day <= 7; day++) {
+      await here.keep(image(1000, day), { createdAt: `2020-10-0${day}T10:00:00.000Z` });
+    }
+    await here.pushAll();
+    const refuse = (days: readonly number[], code: string) => {
+      fake.fault = ({ key }) => (days.some((day) => key.includes(`/${id(day)}/`)) ? { status: 403, code } : undefined);
+    };
+    refuse([1, 2, 3], 'AccessDenied');
+    await assert.rejects(release(here), { code: 'store-denied' });
+    assert.equal((await here.archive.backupIds(MAC)).length, 7);
+    refuse([1, 3], 'AccessDenied');
+    const first = await release(here);
+    assert.deepEqual([first.gone, first.refusal, first.damages], [[2, 4, 5, 6].map(id), 'store-denied', []]);
+    assert.match(first.stay.get(id(1)) ?? '', /does not allow this/);
+    refuse([1, 3], 'InvalidObjectState');
+    const second = await release(here);
+    assert.deepEqual([second.gone, second.refusal, second.damages], [[], 'store-archived', []]);
+    assert.match(second.stay.get(id(3)) ?? '', /archive class/);
+    fake.fault = () => undefined;
+    assert.deepEqual((await release(here)).gone, [1, 3].map(id));
   });
 
   test('no faster than store.bandwidth', async (t) => {

@@ -13,7 +13,7 @@ import { formatSize, plural } from '../text.ts';
 import { bandwidthOf, fleetOf } from './open.ts';
 
 const DEED = { infinitive: 'remove local copies', participle: 'removed' };
-const NOTHING: ReleaseReport = { released: [], spared: [] };
+const NOTHING: ReleaseReport = { released: [], spared: [], refusal: undefined };
 
 export async function pruneLocal(
   context: CommandContext,
@@ -82,7 +82,7 @@ export async function pruneLocal(
     for (const spared of report.spared) {
       out.behind(`  ${spared.mac} ${spared.id} `, `stays here: ${reasonsOf(spared)}`);
     }
-    const error = verdictOf(damages);
+    const error = verdictOf(damages) ?? report.refusal;
     out.document({ ...json(report, false), ...(error === undefined ? {} : { error }) });
     return error;
   } finally {

@@ -8,7 +8,7 @@ import { EspdError, hasCode, toEspdError } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import type { Readable } from '../../replication/open.ts';
 import { type PullPlan, planPull } from '../../replication/pull.ts';
-import { isOfOneBackup } from '../../replication/replicator.ts';
+import { Refusals } from '../../replication/refusals.ts';
 import { meantId } from '../../transfer/meant-backup.ts';
 import type { CommandContext } from '../context.ts';
 import { split } from '../diff-sides.ts';
@@ -164,16 +164,18 @@ async function fetchAll(
   const pulled: (Told & { readonly fetchedBytes: number; readonly reusedBytes: number })[] = [];
   const failures: (Told & { readonly error: EspdError })[] = [];
   let fault: EspdError | undefined;
+  const refusals = new Refusals();
   for (const name of away) {
     try {
       const stored = await storedAs(context, bucket, name);
       const isNoted = away.length === 1;
       const { backup, fetchedBytes, reusedBytes } = await fetchBackup(context, bucket, stored, { isNoted });
       pulled.push({ ...told(backup), fetchedBytes, reusedBytes });
+      refusals.served();
     } catch (error) {
       signal.throwIfAborted();
       const failure = toEspdError(error);
-      if (!isOfOneBackup(failure) && !hasCode(failure, 'store-unknown-backup', 'store-key')) {
+      if (!refusals.isOfOne(failure) && !hasCode(failure, 'store-unknown-backup', 'store-key')) {
         fault = failure;
         break;
       }

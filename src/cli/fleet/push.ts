@@ -3,7 +3,8 @@
 import { type EspdError, toEspdError } from '../../errors.ts';
 import { type Fleet, judge } from '../../replication/open.ts';
 import type { Bucket } from '../../replication/push-backup.ts';
-import { isOfOneBackup, pushOne } from '../../replication/replicator.ts';
+import { Refusals } from '../../replication/refusals.ts';
+import { pushOne } from '../../replication/replicator.ts';
 import type { KeptFacts } from '../../replication/state.ts';
 import { type Unpushed, type Waiting, findUnpushed } from '../../replication/unpushed.ts';
 import type { CommandContext } from '../context.ts';
@@ -94,14 +95,16 @@ async function pushAll(
   try {
     bucket = await fleet.open(signal);
     noteFacts(out, bucket.facts);
+    const refusals = new Refusals();
     for (const [index, backup] of waiting.entries()) {
       out.status(`Pushing ${backup.mac} ${backup.id} (${index + 1} of ${waiting.length})`);
       try {
         pushed.push({ ...backup, ...(await pushOne(archive, fleet, bucket, backup, signal)) });
+        refusals.served();
       } catch (error) {
         signal.throwIfAborted();
         const failure = toEspdError(error);
-        if (!isOfOneBackup(failure)) throw failure;
+        if (!refusals.isOfOne(failure)) throw failure;
         failures.push({ ...backup, error: failure });
       }
     }

@@ -4,7 +4,8 @@ import { parseSample } from '../../archive/sample.ts';
 import { EspdError, hasCode, toEspdError } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import type { Fleet, OpenedFleet } from '../../replication/open.ts';
-import { isOfOneBackup, pushOne } from '../../replication/replicator.ts';
+import { Refusals } from '../../replication/refusals.ts';
+import { pushOne } from '../../replication/replicator.ts';
 import { repairCopy } from '../../replication/verify/repair.ts';
 import { type StoreProblem, type VerifyOutcome, type VerifyPlan } from '../../replication/verify/verify-store.ts';
 import type { CommandContext } from '../context.ts';
@@ -110,15 +111,17 @@ async function repairAll(
   if (folders.size === 0) return [];
   const bucket = await fleet.open(signal);
   const mendings: Mending[] = [];
+  const refusals = new Refusals();
   for (const ofFolder of folders.values()) {
     const [{ mac, id, folder }] = ofFolder as [StoreProblem];
     out.status(`Repairing ${mac} ${id} in the store`);
     try {
       mendings.push({ mac, id, folder, ...(await repairOne(context, fleet, bucket, ofFolder)) });
+      refusals.served();
     } catch (error) {
       signal.throwIfAborted();
       const fault = toEspdError(error);
-      if (!isOfOneBackup(fault)) throw fault;
+      if (!refusals.isOfOne(fault)) throw fault;
       mendings.push({ mac, id, folder, why: fault.message });
     }
   }

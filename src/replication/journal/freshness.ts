@@ -33,7 +33,7 @@ export interface OtherStation extends HeardOf {
   readonly unread: number;
   /** What is wrong with the first of them; null where all was read. */
   readonly problem: string | null;
-  /** Of the unread ones those that only the station itself could mend. */
+  /** Of the unread ones those that may never be read. */
   readonly lost: readonly Numbers[];
   /** What a person has said of them: see gone.ts. Null = nothing. */
   readonly gone: Omit<HeardGone, 'writtenMs'> | null;
@@ -80,9 +80,12 @@ export function isAbout({ heardAt }: HeardOf, now: Date): boolean {
   return heardAt !== null && daysSince(heardAt, now) < SILENT_DAYS;
 }
 
-/** What ends a trouble that only its own station can mend; undefined for what a newer espd or the disk here ends. */
+/** What ends a trouble with segments; undefined for what a newer espd or the disk here ends. */
 export function wayOutOf({ station, code, segments }: Trouble): string | undefined {
-  if (segments === 0 || (code !== 'store-damaged' && code !== 'store-key')) return undefined;
+  if (segments === 0 || code === 'archive-newer') return undefined;
+  if (code !== 'store-damaged' && code !== 'store-key') {
+    return `It is asked for again. If ${station} is gone and the store never gives it out: espd stations --gone ${station}`;
+  }
   return `${station} says it again by itself (now: espd pull --scan there). If it is gone for ever: espd stations --gone ${station}`;
 }
 

@@ -60,7 +60,7 @@ export async function sayGone(
   await store.put(layout.prefix + goneName(statement.station), bytes, { signal });
 }
 
-/** Of a station's segments those that only it could mend; what is of a newer espd wants a newer one here. */
+/** Of a station's segments those that may never be read; what is of a newer espd wants a newer one here. */
 export function lostSegments({ unread }: HeardStation): Numbers[] {
   return unread.filter(isLost).map(({ from, to }) => ({ from, to }));
 }
@@ -77,7 +77,8 @@ export function mayHavePinned({ stations }: Pick<Heard, 'stations'>): MayHavePin
   });
 }
 
-const isLost = ({ code }: Unread) => code === 'store-damaged' || code === 'store-key';
+/** Also what the store does not give out, perhaps never again. */
+const isLost = ({ code }: Unread) => code !== 'archive-newer';
 
 function parsed(bytes: Uint8Array): Statement | undefined {
   try {

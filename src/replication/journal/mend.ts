@@ -4,9 +4,10 @@
  * read. Ended in between, it begins anew at the next look: what is said twice counts once.
  */
 
-import { hasCode } from '../../errors.ts';
+import { hasCode, toEspdError } from '../../errors.ts';
 import { ENCRYPTED } from '../layout.ts';
 import type { Bucket } from '../push-backup.ts';
+import { Refusals, isRefusal } from '../refusals.ts';
 import { fetchSegment } from './fetch.ts';
 import { journalFolder, parseSegmentName, segmentName } from './names.ts';
 import { nothingSaid } from './state.ts';
@@ -49,10 +50,12 @@ async function findBroken(
   let last = said;
   for (const seq of there.keys()) if (seq <= said + MAX_AHEAD) last = Math.max(last, seq);
   const broken: Broken[] = [];
+  const refusals = new Refusals();
   for (let seq = 1; seq <= last; seq++) {
     const forms = there.get(seq) ?? (await headOwn(bucket, seq, signal));
     if (forms.length === 0) broken.push({ seq, isThere: false });
-    else if (!(await isReadable(bucket, seq, forms, clock.date(), signal))) broken.push({ seq, isThere: true });
+    else if (!(await isReadable(bucket, { seq, forms, now: clock.date() }, refusals, signal)))
+      broken.push({ seq, isThere: true });
   }
   return { broken, last };
 }
@@ -83,22 +86,25 @@ async function headOwn({ store, layout }: Bucket, seq: number, signal: AbortSign
   return forms;
 }
 
+/** Also where the store does not give it out: it would hardly take another in its place, and may change its mind. */
 async function isReadable(
   bucket: Bucket,
-  seq: number,
-  forms: readonly boolean[],
-  now: Date,
+  { seq, forms, now }: { readonly seq: number; readonly forms: readonly boolean[]; readonly now: Date },
+  refusals: Refusals,
   signal: AbortSignal,
 ): Promise<boolean> {
   for (const isEncrypted of forms) {
     try {
       const found = await fetchSegment(bucket, { name: bucket.layout.station, seq, isEncrypted }, now, signal);
+      refusals.served();
       // Of a newer espd, which this station had: it is sound.
       if (found !== undefined && found.reading.kind !== 'damaged') return true;
     } catch (error) {
       // With a key that is not here any more: other stations may have it.
       if (hasCode(error, 'store-key')) return true;
-      if (!hasCode(error, 'store-damaged')) throw error;
+      signal.throwIfAborted();
+      if (!refusals.isOfOne(toEspdError(error))) throw error;
+      if (isRefusal(error)) return true;
     }
   }
   return false;

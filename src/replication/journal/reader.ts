@@ -10,6 +10,7 @@ import { hasCode, toEspdError } from '../../errors.ts';
 import type { HeldFiles } from './held-files.ts';
 import type { JournalArchive } from './own-lines.ts';
 import type { Bucket } from '../push-backup.ts';
+import { Refusals, isRefusal } from '../refusals.ts';
 import { fetchSegment } from './fetch.ts';
 import { readGone } from './gone.ts';
 import { GONE, JOURNAL, behindSegment, journalFolder, parseSegmentName, stationOf } from './names.ts';
@@ -17,7 +18,7 @@ import type { SegmentName } from './names.ts';
 import { type News, NewsBook } from './news.ts';
 import type { Receiver } from './receive.ts';
 import type { SegmentReading } from './segment.ts';
-import type { Heard, HeardStation, JournalState } from './state.ts';
+import { type Heard, type HeardStation, type JournalState, isUnreadCode } from './state.ts';
 import { type Reason, addUnread, dueNumbers, settleUnread } from './unread.ts';
 
 /** New stations are found so often. */
@@ -59,6 +60,8 @@ class Look {
   readonly #bucket: Bucket;
   readonly #options: LookOptions;
   readonly #news = new NewsBook();
+  /** Stations one after the other of which the store gives nothing out. */
+  readonly #refusals = new Refusals();
 
   constructor(parts: ReaderParts, bucket: Bucket, options: LookOptions) {
     this.#parts = parts;
@@ -161,13 +164,27 @@ class Look {
 
   async #readStation(name: string, station: HeardStation, heard: Heard): Promise<void> {
     const { state, version } = this.#parts;
-    const { signal, isThorough } = this.#options;
+    const { isThorough } = this.#options;
     const wasWhole = station.unread.length === 0;
     const due = dueNumbers(station, this.#now(), isThorough ? null : version);
-    for (const seq of due) {
-      const isRead = await this.#readOne(name, station, seq);
-      if (isRead === 'absent') this.#setAside(station, seq, missing(name, seq));
+    try {
+      await this.#readAll(name, station, due, heard);
+      this.#refusals.served();
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      // Of this station no more at this look, and the others have their turn.
+      if (!isRefusal(error) || !this.#refusals.isOfOne(toEspdError(error))) throw error;
     }
+    if (station.unread.length === 0) delete station.gone;
+    else if (isThorough || wasWhole || due.length > 0) await this.#hearGone(name, station);
+    await state.keepHeard(heard);
+  }
+
+  async #readAll(name: string, station: HeardStation, due: readonly number[], heard: Heard): Promise<void> {
+    const { state } = this.#parts;
+    const { signal, isThorough } = this.#options;
+    await this.#readAgain(name, station, due);
+    const refusals = new Refusals();
     let isListed = false;
     for (let count = 0; ; count++) {
       signal.throwIfAborted();
@@ -175,7 +192,7 @@ class Look {
         this.#news.isMore = true;
         break;
       }
-      if ((await this.#readOne(name, station, station.next)) === 'read') {
+      if ((await this.#readOne(name, station, station.next, refusals)) === 'read') {
         station.next++;
         await state.keepHeard(heard);
         this.#options.onProgress?.(name, count + 1);
@@ -186,34 +203,49 @@ class Look {
       isListed = true;
       if (!(await this.#skipTo(name, station))) break;
     }
-    if (station.unread.length === 0) delete station.gone;
-    else if (isThorough || wasWhole || due.length > 0) await this.#hearGone(name, station);
-    await state.keepHeard(heard);
   }
 
-  /** Somebody may have said that nobody will mend it. */
+  /** What could not be read before. That the store still gives none of it out keeps nobody from what is new. */
+  async #readAgain(name: string, station: HeardStation, due: readonly number[]): Promise<void> {
+    const refusals = new Refusals();
+    try {
+      for (const seq of due) {
+        const isRead = await this.#readOne(name, station, seq, refusals);
+        if (isRead === 'absent') this.#setAside(station, seq, missing(name, seq));
+      }
+    } catch (error) {
+      this.#options.signal.throwIfAborted();
+      if (!isRefusal(error)) throw error;
+    }
+  }
+
+  /** Somebody may have said that nobody will mend it. What the store does not give out is not said. */
   async #hearGone(name: string, station: HeardStation): Promise<void> {
-    const gone = await readGone(this.#bucket, name, this.#options.signal);
-    if (gone === undefined) delete station.gone;
-    else station.gone = gone;
+    const { signal } = this.#options;
+    delete station.gone;
+    try {
+      const gone = await readGone(this.#bucket, name, signal);
+      if (gone !== undefined) station.gone = gone;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isRefusal(error) || !this.#refusals.isOfOne(toEspdError(error))) throw error;
+    }
   }
 
   /** `read` also where it could not be, and is noted for later. */
-  async #readOne(name: string, station: HeardStation, seq: number): Promise<'read' | 'absent'> {
+  async #readOne(name: string, station: HeardStation, seq: number, refusals: Refusals): Promise<'read' | 'absent'> {
     const { version, receiver } = this.#parts;
+    const { signal } = this.#options;
     try {
-      const found = await fetchSegment(
-        this.#bucket,
-        { name, seq, isEncrypted: station.isEncrypted },
-        this.#now(),
-        this.#options.signal,
-      );
+      const segment = { name, seq, isEncrypted: station.isEncrypted };
+      const found = await fetchSegment(this.#bucket, segment, this.#now(), signal);
+      refusals.served();
       if (found === undefined) return 'absent';
       const { reading, heardMs } = found;
       const heardAt = new Date(heardMs).toISOString();
       if (station.heardAt === null || heardAt > station.heardAt) station.heardAt = heardAt;
       if (reading.kind === 'read') {
-        await receiver.take({ station: name, store: this.#bucket.id }, reading.lines, this.#news, this.#options.signal);
+        await receiver.take({ station: name, store: this.#bucket.id }, reading.lines, this.#news, signal);
         if (reading.strange > 0) this.#news.strange(name, seq, reading.strange);
       }
       // Nothing of it is believed: of a changed line that takes back a pin nothing would tell that it is wrong. It is said again.
@@ -221,13 +253,31 @@ class Look {
       else if (reading.kind === 'newer' || reading.newer > 0) this.#setAside(station, seq, newer(name, seq), version);
       else settleUnread(station, seq);
     } catch (error) {
-      this.#options.signal.throwIfAborted();
-      const { code, message } = toEspdError(error);
-      // Of these the segment is the matter, and not the store.
-      if (code !== 'store-damaged' && code !== 'store-key') throw error;
-      this.#setAside(station, seq, { code, message });
+      signal.throwIfAborted();
+      const fault = toEspdError(error);
+      const { code, message } = fault;
+      if (!isUnreadCode(code)) throw error;
+      if (isRefusal(fault)) {
+        // A store may answer so for what is not there, too.
+        if (!(await this.#isThere(name, station, seq))) return 'absent';
+        if (!refusals.isOfOne(fault)) throw error;
+      }
+      const isNotGiven = isRefusal(fault) || code === 'store-archived';
+      this.#setAside(station, seq, { code, message: isNotGiven ? notGiven(name, seq, message) : message });
     }
     return 'read';
+  }
+
+  /** By a list. */
+  async #isThere(name: string, { isEncrypted }: HeardStation, seq: number): Promise<boolean> {
+    const { store, layout } = this.#bucket;
+    const prefix = layout.prefix + journalFolder(name);
+    const after = layout.prefix + behindSegment(name, seq - 1);
+    const { objects } = await store.list({ prefix, after, from: null, signal: this.#options.signal });
+    return objects.some(({ key }) => {
+      const segment = parseSegmentName(key.slice(prefix.length));
+      return segment?.seq === seq && segment.isEncrypted === isEncrypted;
+    });
   }
 
   /** Whether there is anything to go on with: another form of the next segment, or one behind a gap. */
@@ -288,6 +338,10 @@ async function readOwn(
 
 function damaged(station: string, seq: number, problem: string): Reason {
   return { code: 'store-damaged', message: `Segment ${seq} of the journal of ${station} is damaged: ${problem}` };
+}
+
+function notGiven(station: string, seq: number, why: string): string {
+  return `Segment ${seq} of the journal of ${station} cannot be read: ${why}`.slice(0, 1000);
 }
 
 function missing(station: string, seq: number): Reason {

@@ -17,6 +17,7 @@ import { ENCRYPTED, PROBES, boundName } from '../layout.ts';
 import { CHECKSUMS, MANIFEST } from '../local-backup.ts';
 import type { Bucket } from '../push-backup.ts';
 import { type FolderName, folderKey, folderOf, parseFolder } from '../layout.ts';
+import { Refusals } from '../refusals.ts';
 import { removalKey } from '../removal/format.ts';
 import { MAX_CHECKSUMS_BYTES, getSmall, maxManifestBytes } from '../small-object.ts';
 import { type Done, doneOf } from '../state.ts';
@@ -110,6 +111,7 @@ class Scanning {
   readonly #suspects: Suspect[] = [];
   /** Backups that this station has put there, by board. */
   readonly #done = new Map<Mac, Done[]>();
+  readonly #refusals = new Refusals();
   readonly #unreadable: (Found & { readonly error: EspdError })[] = [];
   readonly #foreignNames: string[] = [];
   readonly #counts = { backups: 0, incomplete: 0, foreign: 0 };
@@ -221,10 +223,11 @@ class Scanning {
       const at = await whenNoted(elsewhere, place, writtenMs - 1);
       if (await elsewhere.note({ ...place, at, station, manifestSha256, manifest }))
         this.#found.push({ mac, id, folder });
+      this.#refusals.served();
     } catch (error) {
       this.#options.signal.throwIfAborted();
       const fault = toEspdError(error);
-      if (!hasCode(fault, 'store-damaged', 'store-key', 'archive-newer', 'usage')) throw error;
+      if (!hasCode(fault, 'store-key', 'usage') && !this.#refusals.isOfOne(fault)) throw error;
       this.#unreadable.push({ mac, id, folder, error: fault });
     }
   }
@@ -271,9 +274,19 @@ class Scanning {
     const { signal } = this.#options;
     const missing: Suspect[] = [];
     for (const suspect of this.#suspects) {
-      if ((await store.head(layout.prefix + suspect.folder + CHECKSUMS, { signal })) !== undefined) continue;
-      if ((await store.head(removalKey(layout.prefix, suspect.folder), { signal })) === undefined)
-        missing.push(suspect);
+      try {
+        const isThere = (await store.head(layout.prefix + suspect.folder + CHECKSUMS, { signal })) !== undefined;
+        const isGoing =
+          !isThere && (await store.head(removalKey(layout.prefix, suspect.folder), { signal })) !== undefined;
+        this.#refusals.served();
+        if (!isThere && !isGoing) missing.push(suspect);
+      } catch (error) {
+        signal.throwIfAborted();
+        const fault = toEspdError(error);
+        if (!this.#refusals.isOfOne(fault)) throw error;
+        const { mac, id, folder } = suspect;
+        this.#unreadable.push({ mac, id, folder, error: fault });
+      }
     }
     if (missing.length > 0) await this.#hear();
     for (const suspect of missing) await this.#noteMissing(suspect);

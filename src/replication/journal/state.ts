@@ -16,8 +16,17 @@ const MAX_CURSOR_BYTES = 64 * 1024 * 1024;
 const MAX_OUTBOX_BYTES = 64 * 1024 * 1024;
 
 /** Why a segment is not read. */
-const UNREAD_CODES = ['store-damaged', 'store-key', 'archive-newer'] as const;
+const UNREAD_CODES = [
+  ...(['store-damaged', 'store-key', 'archive-newer'] as const),
+  // It is there, and the store does not give it out.
+  ...(['store-archived', 'store-denied', 'store-busy', 'store-failed'] as const),
+] as const;
 export type UnreadCode = (typeof UNREAD_CODES)[number];
+
+/** Whether a segment may be the matter of such a fault, and not the store or this machine. */
+export function isUnreadCode(code: string): code is UnreadCode {
+  return UNREAD_CODES.some((each) => each === code);
+}
 
 const count = z.int().nonnegative();
 const toldSchema = z.object({

@@ -3,6 +3,8 @@
 import type { HeardStation, Unread, UnreadCode } from './state.ts';
 
 const FIRST_RETRY_MS = 3_600_000;
+/** Of what a store that is busy may give out soon. */
+const SOON_MS = 60_000;
 const MAX_RETRY_MS = 24 * 3_600_000;
 /** Numbers of one entry that are asked for at one look. */
 const MAX_AT_ONCE = 50;
@@ -39,7 +41,7 @@ export function addUnread(
   remove(station, { from, to });
   const entry: Unread = {
     ...{ from, to, code: reason.code, message: reason.message, since: now.toISOString(), tries: 0 },
-    retryAt: new Date(now.getTime() + FIRST_RETRY_MS).toISOString(),
+    retryAt: new Date(now.getTime() + firstRetryMs(reason.code)).toISOString(),
     ...(version === undefined ? {} : { version }),
   };
   station.unread = merged([...station.unread, entry]);
@@ -65,10 +67,14 @@ export function dueNumbers(station: HeardStation, now: Date, version: string | n
     // Of a long one others each time.
     const start = (entry.tries * MAX_AT_ONCE) % count;
     for (let step = 0; step < Math.min(MAX_AT_ONCE, count); step++) due.push(entry.from + ((start + step) % count));
-    const waitMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(10, entry.tries + 1));
+    const waitMs = Math.min(MAX_RETRY_MS, firstRetryMs(entry.code) * 2 ** Math.min(11, entry.tries + 1));
     return { ...entry, tries: entry.tries + 1, retryAt: new Date(nowMs + waitMs).toISOString() };
   });
   return due;
+}
+
+function firstRetryMs(code: UnreadCode): number {
+  return code === 'store-busy' ? SOON_MS : FIRST_RETRY_MS;
 }
 
 function remove(station: HeardStation, { from, to }: Numbers): void {

@@ -13,7 +13,7 @@ import { paceTo } from '../../store/pace.ts';
 import { openLocalBackup } from '../local-backup.ts';
 import type { Readable } from '../open.ts';
 import { homeOf } from '../layout.ts';
-import { isOfOneBackup } from '../replicator.ts';
+import { Refusals, isRefusal } from '../refusals.ts';
 import { metered } from '../verify/metered.ts';
 import { type StoredFinding, checkStored } from './check-stored.ts';
 
@@ -41,6 +41,8 @@ export interface ReleaseReport {
   readonly released: readonly Decision[];
   /** Those that stay after all, with the reason. */
   readonly spared: readonly Decision[];
+  /** Of those the first that the store has refused to read back; undefined: none. */
+  readonly refusal: EspdError | undefined;
 }
 
 /** @throws EspdError `store-...` where the store is the matter; `archive-unwritable`; the signal's reason */
@@ -54,14 +56,23 @@ export async function releaseByPlan(
   const paced = { ...parts, bucket: { ...bucket, store } };
   const released: Decision[] = [];
   const spared: Decision[] = [];
+  const refusals = new Refusals();
+  let refusal: EspdError | undefined;
   const releaseOne = async (decision: Decision) => {
     signal.throwIfAborted();
     onReading?.(decision);
-    const why = await whyNot(paced, decision).catch((error: unknown) => {
-      const fault: EspdError = toEspdError(error);
-      if (signal.aborted || !isOfOneBackup(fault)) throw error;
-      return fault.message;
-    });
+    const why = await whyNot(paced, decision).then(
+      (reason) => {
+        refusals.served();
+        return reason;
+      },
+      (error: unknown) => {
+        const fault: EspdError = toEspdError(error);
+        if (signal.aborted || !refusals.isOfOne(fault)) throw error;
+        if (isRefusal(fault) || fault.code === 'store-archived') refusal ??= fault;
+        return fault.message;
+      },
+    );
     const isGone = why === undefined && (await archive.elsewhere.release(decision.mac, decision.id));
     if (isGone) {
       released.push(decision);
@@ -72,7 +83,7 @@ export async function releaseByPlan(
     }
   };
   for (const decision of plan.decisions.filter(({ stays }) => !stays)) await inTurn(() => releaseOne(decision));
-  return { released, spared };
+  return { released, spared, refusal };
 }
 
 /** What is not safe in the store, in words; undefined = it is, and is noted so, so that it is listed from now on as there. */
@@ -109,7 +120,7 @@ async function manifestSha256Of(backup: Backup): Promise<string> {
 
 /** What `archive.local` lets go, and all that could be. */
 export async function releaseLocal(parts: ReleaseParts, policy: LocalPolicy): Promise<ReleaseReport> {
-  if (policy.kind === 'all') return { released: [], spared: [] };
+  if (policy.kind === 'all') return { released: [], spared: [], refusal: undefined };
   const plan = await parts.archive.retention.planLocal(policy, { signal: parts.signal });
   return releaseByPlan(parts, plan);
 }

@@ -38,7 +38,7 @@ export function manifestReader({ store, prefix, keys, noted }: ManifestParts): R
       const bytes = isPlain ? object.bytes : decryptWhole(keys, boundName(mac, id, MANIFEST), object.bytes);
       return parseManifest(bytes.toString('utf8'));
     } catch (error) {
-      if (hasCode(error, 'store-key')) return null;
+      if (hasCode(error, 'store-key', 'store-archived')) return null;
       if (hasCode(error, 'store-damaged')) return { kind: 'damaged', problem: 'is damaged' };
       throw error;
     }

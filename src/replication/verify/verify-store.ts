@@ -12,12 +12,13 @@ import { VerifiedTimes } from '../../archive/index/verified.ts';
 import { type Sample, chooseSample, sortOldest } from '../../archive/sample.ts';
 import type { Archive } from '../../archive/types.ts';
 import type { Clock } from '../../clock.ts';
-import { EspdError } from '../../errors.ts';
+import { EspdError, toEspdError } from '../../errors.ts';
 import { type Mac, macToFolder } from '../../mac.ts';
 import { paceTo } from '../../store/pace.ts';
 import { STATIONS } from '../layout.ts';
 import { CHECKSUMS } from '../local-backup.ts';
 import type { Readable } from '../open.ts';
+import { Refusals } from '../refusals.ts';
 import { removalKey } from '../removal/format.ts';
 import { inGroups } from '../removal/in-groups.ts';
 import { type Inventory, takeInventory } from '../removal/inventory.ts';
@@ -168,6 +169,9 @@ export class StoreVerifier {
     const times = await this.#verifiedTimes();
     if (passMs !== null) await times.save(passMs);
     const problems: StoreProblem[] = [];
+    /** What the store has not given out: of no account if the store is the matter. */
+    const refused: StoreProblem[] = [];
+    const refusals = new Refusals();
     let checked = 0;
     let fault: unknown;
     // What fails ends the others as well.
@@ -177,13 +181,25 @@ export class StoreVerifier {
       const work = async ({ mac, id, copies }: StoredName) => {
         onProgress?.({ mac, id }, checked, readBytes());
         const found: StoreProblem[] = [];
-        for (const copy of copies) found.push(...(await this.#check({ ...bucket, store }, copy, either)));
+        const notRead: StoreProblem[] = [];
+        for (const copy of copies) {
+          try {
+            found.push(...(await this.#check({ ...bucket, store }, copy, either)));
+            refusals.served();
+          } catch (error) {
+            const refusal = toEspdError(error);
+            if (either.aborted || !refusals.isOfOne(refusal)) throw error;
+            notRead.push(await this.#notRead(copy, refusal));
+          }
+        }
         problems.push(...found);
         found.forEach((problem) => onProblem?.(problem));
-        checked++;
+        refused.push(...notRead);
+        if (notRead.length === 0) checked++;
         const nowMs = clock.date().getTime();
         // What is not sound is read again by a run that goes on: that one must not end well.
-        const soundMs = found.length === 0 ? nowMs : Math.min(nowMs, (times.passMs ?? Number.POSITIVE_INFINITY) - 1);
+        const soundMs =
+          found.length + notRead.length === 0 ? nowMs : Math.min(nowMs, (times.passMs ?? Number.POSITIVE_INFINITY) - 1);
         await times.note(mac, id, soundMs);
       };
       await forEachAtOnce(
@@ -197,13 +213,18 @@ export class StoreVerifier {
           }),
         signal,
       );
-      if (passMs !== null) await times.save(null);
+      // What was not given out is left for a run that goes on.
+      if (passMs !== null && refused.length === 0) await times.save(null);
     } catch (error) {
       fault ??= error;
     } finally {
       await times.save();
     }
     signal.throwIfAborted();
+    if (fault === undefined) {
+      problems.push(...refused);
+      refused.forEach((problem) => onProblem?.(problem));
+    }
     // In whatever order they were found, of several that are read at once.
     problems.sort((a, b) =>
       a.folder === b.folder ? Number(a.file > b.file) - Number(a.file < b.file) : a.folder < b.folder ? -1 : 1,
@@ -219,6 +240,12 @@ export class StoreVerifier {
     if (findings !== undefined) return findings.map((each) => ({ ...about, ...each }));
     // It was there a moment ago.
     return this.#missing([mac], (each) => each.folder !== folder, signal);
+  }
+
+  async #notRead({ mac, id, folder }: StoredCopy, error: EspdError): Promise<StoreProblem> {
+    const told = (await this.#told(mac)).find((each) => each.folder === folder);
+    const problem = `cannot be read: ${error.message}`;
+    return { mac, id, folder, station: told?.station ?? null, file: '', problem, error };
   }
 
   async #told(mac: Mac): Promise<readonly StoredBackup[]> {

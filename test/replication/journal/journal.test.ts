@@ -556,6 +556,79 @@ describe('journals', () => {
       });
     }
 
+    for (const [status, code, expected] of [
+      [403, 'AccessDenied', 'store-denied'],
+      [500, 'InternalError', 'store-busy'],
+      [403, 'InvalidObjectState', 'store-archived'],
+    ] as const) {
+      test(`not given out (${code}): what is behind it and what others say is heard; it is told, and read when it can be`, async (t) => {
+        const other = await station(t, endpoint);
+        for (const seq of [1, 2, 3]) good(seq);
+        const third = await station(t, endpoint);
+        await third.archive.checkWritable();
+        await third.write();
+        const mute = (keys: readonly string[]) => {
+          fake.fault = ({ key }) => (keys.includes(key) ? { status, code } : undefined);
+        };
+        mute([segmentName(STRANGER, 2)]);
+        const news = await other.look(true);
+        assert.equal(await labelAt(other), 'of 3');
+        assert.deepEqual(
+          news.troubles.map((each) => [each.station, each.code, each.segments]),
+          [[STRANGER, expected, 1]],
+        );
+        assert.match(news.troubles[0]?.message ?? '', /Segment 2 of the journal/);
+        assert.equal((await other.journal.freshness()).stations.length, 2);
+        // A second process, with what the first one has kept.
+        assert.equal((await other.look()).troubles.length, 1);
+        say(2, [label('mended', '2026-11-25T10:00:00.000Z')]);
+        fake.fault = () => undefined;
+        assert.deepEqual([(await other.look(true)).troubles, await labelAt(other)], [[], 'mended']);
+      });
+    }
+
+    test('who may not read answers so for the next one too, which is not there: that is no trouble', async (t) => {
+      const other = await station(t, endpoint);
+      good(1);
+      fake.fault = ({ key, method }) =>
+        method !== 'PUT' && key > segmentName(STRANGER, 1) && key.startsWith(journalFolder(STRANGER))
+          ? { status: 403, code: 'AccessDenied' }
+          : undefined;
+      assert.deepEqual([(await other.look(true)).troubles, await labelAt(other)], [[], 'of 1']);
+      good(2);
+      assert.equal((await other.look(true)).troubles.length, 1);
+      fake.fault = () => undefined;
+      assert.deepEqual([(await other.look(true)).troubles, await labelAt(other)], [[], 'of 2']);
+    });
+
+    test('a station of which nothing is given out keeps no other from being heard; three such ones are the store itself', async (t) => {
+      const other = await station(t, endpoint);
+      const names = ['aa-0123456789ab', 'ab-0123456789ab', 'ac-0123456789ab', STRANGER];
+      for (const name of names) {
+        for (let seq = 1; seq <= 5; seq++) {
+          const head = { station: name, seq, at: new Date().toISOString() };
+          put(segmentName(name, seq), encodeSegment(head, [encodeLine(label(name, `2026-11-24T10:00:0${seq}.000Z`))]));
+        }
+      }
+      const refuse = (some: readonly string[]) => {
+        fake.fault = ({ key }) =>
+          some.some((name) => key.startsWith(journalFolder(name)) && key.endsWith('.jsonl'))
+            ? { status: 403, code: 'AccessDenied' }
+            : undefined;
+      };
+      refuse(names.slice(0, 3));
+      await assert.rejects(other.look(true), { code: 'store-denied' });
+      refuse(names.slice(0, 2));
+      const { troubles } = await other.look(true);
+      assert.equal(await labelAt(other), STRANGER);
+      assert.deepEqual(
+        troubles.map(({ station: name, code }) => [name, code]),
+        names.slice(0, 2).map((name) => [name, 'store-denied']),
+      );
+      fake.fault = () => undefined;
+      assert.deepEqual((await other.look(true)).troubles, []);
+    });
+
     test('it is asked for again by the clock, later and later', async (t) => {
       let nowMs = Date.now();
       const clock = { ...hurriedClock, date: () => new Date(nowMs) };

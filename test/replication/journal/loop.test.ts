@@ -12,7 +12,7 @@ import type { News, Trouble } from '../../../src/replication/journal/news.ts';
 import { segmentName } from '../../../src/replication/journal/names.ts';
 import { encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { Replicator } from '../../../src/replication/replicator.ts';
-import { ID0, MAC } from '../../archive/support.ts';
+import { ID0, MAC, OTHER_MAC } from '../../archive/support.ts';
 import { FakeS3, serveSuite } from '../../store/fake-s3.ts';
 import { type JournalOptions, type Station, hurriedClock, image, journalAt, never, station } from '../support.ts';
 
@@ -69,7 +69,7 @@ describe('the loop', () => {
       ...{ archive: one.archive, fleet, clock, random: () => 0.5, lookMs: LOOK_MS, scanMs: options.scanMs ?? null },
       journal: journalAt(one.archive, fleet, { ...options, clock }),
       onPushed: ({ id }) => tell(`pushed ${id}`),
-      onFailed: (_, error: EspdError) => tell(`failed ${error.code}`),
+      onFailed: (backup, error: EspdError) => tell(`failed ${error.code}${backup === null ? '' : ` ${backup.id}`}`),
       onNews: ({ backups, marks }: News) => tell(`news ${backups} ${marks}`),
       onScanned: ({ lost, mended }: Scan) => tell(`scanned ${lost.length} ${mended}`),
       onTrouble: ({ station: name, code }: Trouble) => tell(`trouble ${name} ${code}`),
@@ -228,6 +228,83 @@ describe('the loop', () => {
     const backup = await one.keep(image(1000));
     replicator.add({ mac: MAC, id: backup.id });
     await until((line) => line === `pushed ${backup.id}`);
+    await replicator.stop();
     await rm(join(one.archive.root), { recursive: true });
+  });
+
+  const idOf = (day: number) => `2020-10-0${day}T10-00-00Z`;
+  const keepDays = async (one: Station, days: number) => {
+    for (let day = 1; day <= days; day++) {
+      await one.keep(image(1000, day), { createdAt: `2020-10-0${day}T10:00:00.000Z` });
+    }
+  };
+  /** The store refuses every request for backups of these days. */
+  const refuse = (days: readonly number[], status = 403, code = 'AccessDenied') => {
+    fake.fault = ({ key }) => (days.some((day) => key.includes(`/${idOf(day)}/`)) ? { status, code } : undefined);
+  };
+  const ofTold = (told: readonly string[], what: string) => told.filter((line) => line.startsWith(what)).sort();
+
+  for (const [status, code, expected] of [
+    [403, 'AccessDenied', 'store-denied'],
+    [500, 'InternalError', 'store-busy'],
+    [403, 'InvalidObjectState', 'store-archived'],
+  ] as const) {
+    loopTest(
+      `the oldest is refused for ever (${code}): told once, and keeps nothing else from being done`,
+      async (t) => {
+        const [one, other] = [await station(t, endpoint), await station(t, endpoint)];
+        await keepDays(one, 4);
+        // Known from the first look on: a new station is found by the hour.
+        await other.keep(image(1000), { mac: OTHER_MAC });
+        await other.write();
+        refuse([1], status, code);
+        const { told, until, replicator } = run(one, { scanMs: 3_600_000 });
+        for (const day of [2, 3, 4]) await until((line) => line === `pushed ${idOf(day)}`);
+        await other.archive.marks.describe(OTHER_MAC, { label: 'kitchen' });
+        await other.write();
+        await until((line) => line === 'news 0 1');
+        await until((line) => line.startsWith('scanned'));
+        await one.keep(image(1000, 5), { createdAt: '2020-10-05T10:00:00.000Z' });
+        replicator.add({ mac: MAC, id: idOf(5) });
+        await until((line) => line === `pushed ${idOf(5)}`);
+        assert.deepEqual(ofTold(told, 'failed'), [`failed ${expected} ${idOf(1)}`]);
+        fake.fault = () => undefined;
+        await until((line) => line === `pushed ${idOf(1)}`);
+        assert.equal(replicator.waiting, 0);
+      },
+    );
+  }
+
+  loopTest(
+    'as many in a row as a store that is away would refuse: the others have their turn at the next try',
+    async (t) => {
+      const one = await station(t, endpoint);
+      await keepDays(one, 8);
+      refuse([1, 2, 3, 4, 5]);
+      const { told, until } = run(one);
+      for (const day of [6, 7, 8]) await until((line) => line === `pushed ${idOf(day)}`);
+      fake.fault = () => undefined;
+      for (const day of [1, 2, 3, 4, 5]) await until((line) => line === `pushed ${idOf(day)}`);
+      assert.equal(ofTold(told, 'pushed').length, 8);
+    },
+  );
+
+  loopTest('all are refused: that is the store, told once, and no backup is named', async (t) => {
+    const one = await station(t, endpoint);
+    await keepDays(one, 6);
+    refuse([1, 2, 3, 4, 5, 6]);
+    const clock = leapingClock();
+    const tries = new Promise<void>((resolve) => {
+      clock.onSleep = () => {
+        if (clock.sleeps.length >= 8) resolve();
+      };
+    });
+    const { told, until, replicator } = run(one, { clock });
+    await tries;
+    assert.deepEqual(told, ['failed store-denied']);
+    assert.equal(replicator.waiting, 6);
+    fake.fault = () => undefined;
+    for (const day of [1, 2, 3, 4, 5, 6]) await until((line) => line === `pushed ${idOf(day)}`);
+    assert.deepEqual(ofTold(told, 'failed'), ['failed store-denied']);
   });
 });
