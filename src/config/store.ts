@@ -48,7 +48,11 @@ export const storeSchema = z.strictObject({
   prefix: z
     .string()
     .max(256)
-    .regex(/^(?:[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*)?\/?$/, 'wants a folder such as espd/berlin')
+    // A URL folds dots away: . and .. would be another folder, or another bucket.
+    .regex(
+      /^(?!(?:.*\/)?\.{1,2}(?:\/|$))(?:[A-Za-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*)?\/?$/,
+      'wants a folder such as espd/berlin',
+    )
     .default('')
     .describe('Folder in the bucket; empty: the bucket is for espd alone.'),
   region: text(64)

@@ -13,8 +13,9 @@ import { ENCRYPTED, type Layout, type Place, boundName, folderKey } from './layo
 import { CHECKSUMS, type LocalBackup, MANIFEST, openLocalBackup } from './local-backup.ts';
 import { removalKey } from './removal/format.ts';
 import { type Digests, type Source, digest, gather, putImage } from './put-image.ts';
-import { getSmall } from './small-object.ts';
+import { MAX_CHECKSUMS_BYTES, getSmall } from './small-object.ts';
 import type { ReplicationState } from './state.ts';
+import { liesOtherwise } from './stored-otherwise.ts';
 
 export interface Bucket {
   readonly store: ObjectStore;
@@ -47,14 +48,13 @@ export interface Prepared {
 export async function pushBackup(bucket: Bucket, backup: Backup, signal: AbortSignal): Promise<Pushed> {
   const local = await openLocalBackup(backup);
   try {
-    const image = await prepareImage(bucket, backup, local);
-    const manifest = await prepareSmall(bucket, backup, MANIFEST, local.manifest);
-    const checksums = bucket.key === null ? local.checksums : Buffer.from(formatChecksums(sumsOf([image, manifest])));
+    const prepare = (key: FleetKey | null) => prepareBackup(key, backup, local);
+    const prepared = await prepare(bucket.key);
     const places: readonly Place[] = bucket.hasConditions ? ['shared', 'station'] : ['station'];
     for (const place of places) {
       const folder = folderKey(bucket.layout, place, backup.mac, backup.id);
       await checkNotRemoved(bucket, folder, backup, signal);
-      const put = { bucket, folder, manifest, image, checksums, signal };
+      const put = { bucket, folder, ...prepared, prepare, signal };
       const sentBytes = await putInto(put, place);
       if (sentBytes !== undefined) return { place, sentBytes };
     }
@@ -84,17 +84,27 @@ interface PutInto {
   readonly manifest: Prepared;
   readonly image: Prepared;
   readonly checksums: Buffer;
+  readonly prepare: (key: FleetKey | null) => ReturnType<typeof prepareBackup>;
   readonly signal: AbortSignal;
 }
 
 /** Undefined: another station has this name. */
 async function putInto(put: PutInto, place: Place): Promise<number | undefined> {
-  const { bucket, folder, manifest, image, checksums, signal } = put;
-  const { store, state } = bucket;
+  const { bucket, folder, manifest, image, checksums, prepare, signal } = put;
+  const { store, state, key: keyNow, keys } = bucket;
+  const sumsKey = folder + CHECKSUMS;
+  const sums = await getSmall(store, sumsKey, MAX_CHECKSUMS_BYTES, signal);
+  const isOther = sums !== undefined && !sums.bytes.equals(checksums);
+  if (isOther) {
+    const there = { store, key: keyNow, keys, folder, sums: sums.bytes.toString('utf8'), prepare, signal };
+    if (await liesOtherwise(there)) return 0;
+  }
   const text = await gather(manifest.source());
   const manifestKey = folder + manifest.name;
   const known = await getSmall(store, manifestKey, text.length, signal);
   if (known === undefined) {
+    if (isOther && place === 'shared' && isOfOtherForm(manifest, sums.bytes.toString('utf8'))) return undefined;
+    if (isOther) throw otherContent(sumsKey);
     const condition = place === 'shared' ? 'if-absent' : undefined;
     const claimed = await store.put(manifestKey, text, { condition, signal });
     if (claimed === undefined && !(await isThere(store, manifestKey, text, signal))) return undefined;
@@ -102,9 +112,7 @@ async function putInto(put: PutInto, place: Place): Promise<number | undefined> 
     if (place === 'shared') return undefined;
     throw otherContent(manifestKey);
   }
-  const sumsKey = folder + CHECKSUMS;
-  const sums = await getSmall(store, sumsKey, checksums.length, signal);
-  if (sums !== undefined && !sums.bytes.equals(checksums)) throw otherContent(sumsKey);
+  if (isOther) throw otherContent(sumsKey);
   const key = folder + image.name;
   const sentBytes = await putImage({ store, state, key, signal, ...image });
   if (sums === undefined) {
@@ -112,6 +120,12 @@ async function putInto(put: PutInto, place: Place): Promise<number | undefined> 
     if (!(await isThere(store, sumsKey, checksums, signal))) throw otherContent(sumsKey);
   }
   return sentBytes;
+}
+
+/** A backup that is encrypted, where this one is not, or the other way round. */
+function isOfOtherForm({ name }: Prepared, sums: string): boolean {
+  const other = name === MANIFEST ? MANIFEST + ENCRYPTED : MANIFEST;
+  return sums.includes(`  ${other}\n`);
 }
 
 async function isThere(store: ObjectStore, key: string, bytes: Buffer, signal: AbortSignal): Promise<boolean> {
@@ -123,6 +137,14 @@ function otherContent(key: string): EspdError {
   return new EspdError('store-damaged', `${key} in the object store is another than it should be`, {
     hint: 'Nothing is overwritten: look at it, and remove it there if it is of no use',
   });
+}
+
+async function prepareBackup(key: FleetKey | null, backup: Backup, local: LocalBackup) {
+  const image = await prepareImage({ key }, backup, local);
+  const manifest = await prepareSmall({ key }, backup, MANIFEST, local.manifest);
+  const objects = [image, manifest];
+  const checksums = key === null ? local.checksums : Buffer.from(formatChecksums(sumsOf(objects)));
+  return { image, manifest, objects, checksums };
 }
 
 export async function prepareImage(

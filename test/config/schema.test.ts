@@ -292,3 +292,27 @@ test('remotes: a name and a server each, and none twice', () => {
     ['watch.remotes.1.url', 'wants a server and port that no other remote has: number 1 of the list has it'],
   ]);
 });
+
+test('store.prefix is a folder of the bucket: no dots that a URL folds away', () => {
+  const { prefix } = storeSchema.shape;
+  for (const good of ['', 'berlin', 'espd/berlin', 'berlin/', '.hidden', '...', 'a..b', 'a/..b/c..', 'v1.2/x.']) {
+    assert.ok(prefix.safeParse(good).success, good);
+  }
+  for (const bad of [
+    '.',
+    '..',
+    './x',
+    '../other',
+    'a/..',
+    'a/../b',
+    'a/./b',
+    'a/.',
+    '../',
+    './',
+    'a/../',
+    'a//b',
+    '/a',
+  ]) {
+    assert.ok(!prefix.safeParse(bad).success, bad);
+  }
+});

@@ -126,10 +126,18 @@ describe('encrypted objects', () => {
     try {
       const bytes = image(2 * CHUNK_BYTES + 777);
       await writeFile(join(folder, 'decrypt.sh'), script);
-      await writeFile(join(folder, 'flash.bin.enc'), await seal(bytes));
-      await writeFile(join(folder, 'key'), `${key.bytes.toString('hex')}\n`);
-      execFileSync('bash', ['decrypt.sh', 'key', 'flash.bin.enc', 'flash.bin'], { cwd: folder, stdio: 'pipe' });
-      assert.ok((await readFile(join(folder, 'flash.bin'))).equals(bytes));
+      // Bytes that printf takes for something else, and a newer key in front.
+      const odd = makeKey(Buffer.from('25005c2573640a0d7f80ff00255c30270a'.padEnd(64, '25'), 'hex'));
+      for (const each of [key, odd]) {
+        await writeFile(join(folder, 'flash.bin.enc'), await gather(encrypt(each, plainOf(bytes), [bytes])));
+        await writeFile(join(folder, 'key'), `${'ab'.repeat(32)}\n${each.bytes.toString('hex')}\n`);
+        // sh: on Debian one whose printf knows no \x.
+        for (const shell of ['bash', 'sh']) {
+          await rm(join(folder, 'flash.bin'), { force: true });
+          execFileSync(shell, ['decrypt.sh', 'key', 'flash.bin.enc', 'flash.bin'], { cwd: folder, stdio: 'pipe' });
+          assert.ok((await readFile(join(folder, 'flash.bin'))).equals(bytes), shell);
+        }
+      }
     } finally {
       await rm(folder, { recursive: true });
     }
