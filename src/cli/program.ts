@@ -1,7 +1,7 @@
 /** The command line: options, help and errors of all commands; each command is a file of its own beside this one. */
 
 import { Argument, Command, CommanderError, Help, Option } from 'commander';
-import { EXIT, EspdError, toEspdError } from '../errors.ts';
+import { EXIT, EspdError } from '../errors.ts';
 import { VERSION } from '../version.ts';
 import { FLASH_SIZE_HELP, NOW_HELP, PORT_HELP, boardArgument, flashSizeArgument, macOf } from './arguments.ts';
 import type { BackupCommandOptions } from './backup.ts';
@@ -11,6 +11,7 @@ import type { CommandContext } from './context.ts';
 import { addDiff } from './diff-options.ts';
 import type { DiffCommandOptions } from './diff.ts';
 import { type DoctorCommandOptions, addDoctor } from './doctor-options.ts';
+import { endedBy } from './ended-by.ts';
 import type { ExportCommandOptions } from './export/export.ts';
 import { addExport } from './export/options.ts';
 import { addFleetCommands } from './fleet/commands.ts';
@@ -330,8 +331,7 @@ async function runCommand(
     if (error?.code === 'internal') context.log.debug(error.message, { stack: stackOf(error) });
     return error?.exitStatus ?? EXIT.done;
   } catch (error) {
-    const interrupted = () => new EspdError('interrupted', 'Interrupted');
-    const failure = host.signal.aborted ? (faultOf(host.signal) ?? interrupted()) : toEspdError(error);
+    const failure = endedBy(host.signal, error);
     if (failure.code === 'internal') context?.log.debug(failure.message, { stack: stackOf(failure) });
     report(failure, out);
     return failure.exitStatus;
@@ -352,8 +352,7 @@ async function runWithoutContext(
     if (error !== undefined && !out.json) out.error(error);
     return error;
   } catch (error) {
-    const interrupted = () => new EspdError('interrupted', 'Interrupted');
-    const failure = host.signal.aborted ? (faultOf(host.signal) ?? interrupted()) : toEspdError(error);
+    const failure = endedBy(host.signal, error);
     report(failure, out);
     return failure;
   }

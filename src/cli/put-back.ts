@@ -1,7 +1,7 @@
 /** An archived image is put back on one board, by whatever command: found, shown what is going to happen, asked, told. */
 
 import type { Backup } from '../archive/types.ts';
-import { EspdError, toEspdError } from '../errors.ts';
+import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { hexAddress } from '../esp/flash-read.ts';
 import { finishCommand } from '../transfer/finish-command.ts';
@@ -19,6 +19,7 @@ import { halfRestoredMark, restoredMarks } from './board-marks.ts';
 import { findBoard, finderOf, selectPorts } from './boards.ts';
 import type { Consent } from './consent.ts';
 import { type CommandContext, sessionOptions } from './context.ts';
+import { endedBy } from './ended-by.ts';
 import { planLines } from './restore-text.ts';
 import { dim, formatSize, plural } from './text.ts';
 import { waitForBoard } from './wait-for-board.ts';
@@ -166,7 +167,7 @@ async function reportFailure(
   thrown: unknown,
 ): Promise<EspdError> {
   const { archive, call, out, signal } = context;
-  const error = signal.aborted ? new EspdError('interrupted', 'Interrupted') : toEspdError(thrown);
+  const error = endedBy(signal, thrown);
   if (error.code === 'internal') throw thrown;
   const half = await archive.halfRestored(targetMac).catch(() => null);
   if (half !== null) context.onMark(halfRestoredMark(port, targetMac, half, call));

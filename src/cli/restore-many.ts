@@ -1,7 +1,7 @@
 /** `espd restore --many`: one image on each board that is plugged in from now on. */
 
 import type { Backup } from '../archive/types.ts';
-import { ERROR_CODES, EXIT, EspdError, toEspdError } from '../errors.ts';
+import { ERROR_CODES, EXIT, EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { finishCommand } from '../transfer/finish-command.ts';
 import type { PlugIn } from '../plugs/job.ts';
@@ -18,6 +18,7 @@ import type { CommandContext } from './context.ts';
 import { formatSize, plural } from './text.ts';
 import { plugInsOf, workFor } from './wait-for-board.ts';
 import { claim } from './boards.ts';
+import { endedBy } from './ended-by.ts';
 
 export interface ManyOptions {
   readonly yes: boolean;
@@ -136,7 +137,7 @@ async function clone(
     if (found.mac !== null) for (const mark of restoredMarks(plugIn.port, found.mac, backup, result)) onMark(mark);
     return { verdict: error === undefined ? 'pass' : 'fail', port, ...found, result, ...(error && { error }) };
   } catch (thrown) {
-    const error = signal.aborted ? new EspdError('interrupted', 'Interrupted') : toEspdError(thrown);
+    const error = endedBy(signal, thrown);
     const half = found.mac === null ? null : await archive.halfRestored(found.mac).catch(() => null);
     const record = half?.record ?? null;
     if (half !== null && found.mac !== null) onMark(halfRestoredMark(plugIn.port, found.mac, half, call));

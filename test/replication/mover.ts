@@ -32,7 +32,11 @@ const bucket = await fleet.openToRead();
 const station = await fleet.state.station();
 process.stdout.write('started\n');
 for (let round = 0; round < rounds; round++) {
-  await releaseLocal({ archive, bucket, station, clock, signal, bandwidth: null }, { kind: 'newest', count: 1 });
+  const { fault } = await releaseLocal(
+    { archive, bucket, station, clock, signal, bandwidth: null },
+    { kind: 'newest', count: 1 },
+  );
+  if (fault !== undefined) throw fault as Error;
   const here = new Set(await archive.backupIds(mac));
   for (const stored of await archive.elsewhere.of(mac)) {
     if (!here.has(stored.id)) await pullBackup(bucket, archive, stored);

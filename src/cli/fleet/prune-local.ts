@@ -7,13 +7,14 @@ import type { Mac } from '../../mac.ts';
 import { type CopyDamage, type ReleaseReport, releaseByPlan } from '../../replication/local/release.ts';
 import { consentOf, consentRefusal } from '../consent.ts';
 import type { CommandContext } from '../context.ts';
+import { endedBy } from '../ended-by.ts';
 import type { PruneCommandOptions } from '../prune-options.ts';
 import { documentOf, printPlan, reasonsOf, summaryOf } from '../retention-text.ts';
 import { formatSize, plural } from '../text.ts';
 import { bandwidthOf, fleetOf } from './open.ts';
 
 const DEED = { infinitive: 'remove local copies', participle: 'removed' };
-const NOTHING: ReleaseReport = { released: [], spared: [], refusal: undefined };
+const NOTHING: ReleaseReport = { released: [], spared: [], fault: undefined };
 
 export async function pruneLocal(
   context: CommandContext,
@@ -82,7 +83,8 @@ export async function pruneLocal(
     for (const spared of report.spared) {
       out.behind(`  ${spared.mac} ${spared.id} `, `stays here: ${reasonsOf(spared)}`);
     }
-    const error = verdictOf(damages) ?? report.refusal;
+    const ended = report.fault === undefined ? undefined : endedBy(signal, report.fault);
+    const error = signal.aborted ? ended : (verdictOf(damages) ?? ended);
     out.document({ ...json(report, false), ...(error === undefined ? {} : { error }) });
     return error;
   } finally {

@@ -13,6 +13,7 @@ import type { Step, StepKind } from '../../replication/removal/steps.ts';
 import type { Outcome, StorePlan } from '../../replication/removal/store-pruner.ts';
 import { consentOf, consentRefusal } from '../consent.ts';
 import type { CommandContext } from '../context.ts';
+import { endedBy } from '../ended-by.ts';
 import type { PruneCommandOptions } from '../prune-options.ts';
 import { documentOf, printPlan, summaryOf } from '../retention-text.ts';
 import { formatSpan, plural, printable } from '../text.ts';
@@ -80,12 +81,16 @@ export async function pruneStore(
       results.push({ step, outcome });
       out.status(`In the object store: ${results.length} of ${work.length}`);
     };
-    await pruner
+    const error = await pruner
       .carryOut(policy, { ...only, signal, shown, replaces: sets ? plan.policy : null, onStep })
-      .finally(() => out.status(''));
-    printResults(context, results);
-    out.document(jsonOf(shown, false, results));
-    return undefined;
+      .then(
+        () => undefined,
+        (thrown: unknown) => endedBy(signal, thrown),
+      );
+    out.status('');
+    if (error === undefined || results.length > 0) printResults(context, results);
+    out.document({ ...jsonOf(shown, false, results), ...(error === undefined ? {} : { error }) });
+    return error;
   } finally {
     fleet.close();
   }

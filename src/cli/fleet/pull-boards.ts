@@ -4,13 +4,14 @@ import { placesOf } from '../../archive/elsewhere/places.ts';
 import { contendersFor, parseCopyName } from '../../archive/elsewhere/same-id.ts';
 import { ElsewhereError } from '../../archive/elsewhere/types.ts';
 import type { Archive } from '../../archive/types.ts';
-import { EspdError, hasCode, toEspdError } from '../../errors.ts';
+import { EspdError, hasCode } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import type { Readable } from '../../replication/open.ts';
 import { type PullPlan, planPull } from '../../replication/pull.ts';
 import { Refusals } from '../../replication/refusals.ts';
 import { meantId } from '../../transfer/meant-backup.ts';
 import type { CommandContext } from '../context.ts';
+import { endedBy } from '../ended-by.ts';
 import { split } from '../diff-sides.ts';
 import { formatSize, plural, printable } from '../text.ts';
 import { type Meant as Name, fetchBackup, planText, storedAs } from './fetch-backup.ts';
@@ -173,9 +174,8 @@ async function fetchAll(
       pulled.push({ ...told(backup), fetchedBytes, reusedBytes });
       refusals.served();
     } catch (error) {
-      signal.throwIfAborted();
-      const failure = toEspdError(error);
-      if (!refusals.isOfOne(failure) && !hasCode(failure, 'store-unknown-backup', 'store-key')) {
+      const failure = endedBy(signal, error);
+      if (signal.aborted || !(hasCode(failure, 'store-unknown-backup', 'store-key') || refusals.isOfOne(failure))) {
         fault = failure;
         break;
       }

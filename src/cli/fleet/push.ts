@@ -8,6 +8,7 @@ import { pushOne } from '../../replication/replicator.ts';
 import type { KeptFacts } from '../../replication/state.ts';
 import { type Unpushed, type Waiting, findUnpushed } from '../../replication/unpushed.ts';
 import type { CommandContext } from '../context.ts';
+import { endedBy } from '../ended-by.ts';
 import { plural, printable } from '../text.ts';
 import { fleetOf, journalOf } from './open.ts';
 import { holdPins } from './pin-locks.ts';
@@ -115,8 +116,7 @@ async function pushAll(
     const holds = await holdPins(context, fleet);
     if (holds !== undefined) out.note(holds);
   } catch (error) {
-    signal.throwIfAborted();
-    fault = toEspdError(error);
+    fault = endedBy(signal, error);
   }
   out.status('');
   for (const { mac, id, error } of failures) out.line(`FAILED  ${mac} ${id}: ${printable(error.message)}`);

@@ -108,7 +108,7 @@ async function releaseCopies(
   const bucket = await fleet.openToRead();
   const station = await fleet.state.station();
   const parts = { archive, bucket, station, clock, signal, inTurn, bandwidth: bandwidthOf(config) };
-  const { refusal } = await releaseLocal(
+  const { fault } = await releaseLocal(
     {
       ...parts,
       onReleased: ({ mac, id, sizeOnDiskBytes: sizeBytes }) =>
@@ -118,7 +118,7 @@ async function releaseCopies(
     policy,
   );
   // By now all others had their turn.
-  if (refusal !== undefined) throw refusal;
+  if (fault !== undefined) throw fault as Error;
 }
 
 /**

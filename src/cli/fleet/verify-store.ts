@@ -9,6 +9,7 @@ import { pushOne } from '../../replication/replicator.ts';
 import { repairCopy } from '../../replication/verify/repair.ts';
 import { type StoreProblem, type VerifyOutcome, type VerifyPlan } from '../../replication/verify/verify-store.ts';
 import type { CommandContext } from '../context.ts';
+import { endedBy } from '../ended-by.ts';
 import { formatSize, plural, printable } from '../text.ts';
 import { fleetOf, storeVerifierOf } from './open.ts';
 
@@ -63,10 +64,13 @@ export async function verifyStore(
       );
     const outcome = await verifier.run(plan, { signal, onProgress }).finally(() => out.status(''));
     const problems = [...plan.missing, ...outcome.problems];
-    const mended = options.repair ? await repairAll(context, fleet, problems) : [];
+    const mended: Mending[] = [];
+    const ended = options.repair ? await repairAll(context, fleet, problems, mended) : undefined;
     const isMended = new Set(mended.flatMap((each) => ('mended' in each ? [nameOf(each)] : [])));
     const left = problems.filter((problem) => !isMended.has(nameOf(problem)));
-    const error = tell(context, plan, left, outcome, options.repair);
+    const verdict = tell(context, plan, left, outcome, options.repair);
+    const error = signal.aborted ? ended : (verdict ?? ended);
+    if (ended !== undefined && error !== ended) out.note(`The repair ended early: ${printable(ended.message)}`);
     await tellRepairs(context, options.repair, left, mended);
     out.document(jsonOf(fleet, plan, left, outcome, mended, error));
     return error;
@@ -97,36 +101,42 @@ type Mending = Named & ({ readonly mended: readonly string[] } | { readonly why:
 
 const nameOf = ({ folder }: Named) => folder;
 
+/** @returns what has ended it before all had their turn */
 async function repairAll(
   context: CommandContext,
   fleet: Fleet,
   problems: readonly StoreProblem[],
-): Promise<readonly Mending[]> {
+  mendings: Mending[],
+): Promise<EspdError | undefined> {
   const { out, signal } = context;
   const folders = new Map<string, StoreProblem[]>();
   for (const problem of problems) {
     if (problem.error.code === 'store-damaged')
       folders.set(nameOf(problem), [...(folders.get(nameOf(problem)) ?? []), problem]);
   }
-  if (folders.size === 0) return [];
-  const bucket = await fleet.open(signal);
-  const mendings: Mending[] = [];
+  if (folders.size === 0) return undefined;
   const refusals = new Refusals();
-  for (const ofFolder of folders.values()) {
-    const [{ mac, id, folder }] = ofFolder as [StoreProblem];
-    out.status(`Repairing ${mac} ${id} in the store`);
-    try {
-      mendings.push({ mac, id, folder, ...(await repairOne(context, fleet, bucket, ofFolder)) });
-      refusals.served();
-    } catch (error) {
-      signal.throwIfAborted();
-      const fault = toEspdError(error);
-      if (!refusals.isOfOne(fault)) throw fault;
-      mendings.push({ mac, id, folder, why: fault.message });
+  try {
+    const bucket = await fleet.open(signal);
+    for (const ofFolder of folders.values()) {
+      const [{ mac, id, folder }] = ofFolder as [StoreProblem];
+      out.status(`Repairing ${mac} ${id} in the store`);
+      try {
+        mendings.push({ mac, id, folder, ...(await repairOne(context, fleet, bucket, ofFolder)) });
+        refusals.served();
+      } catch (error) {
+        signal.throwIfAborted();
+        const fault = toEspdError(error);
+        if (!refusals.isOfOne(fault)) throw fault;
+        mendings.push({ mac, id, folder, why: fault.message });
+      }
     }
+    return undefined;
+  } catch (error) {
+    return endedBy(signal, error);
+  } finally {
+    out.status('');
   }
-  out.status('');
-  return mendings;
 }
 
 async function repairOne(

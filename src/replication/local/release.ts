@@ -41,11 +41,11 @@ export interface ReleaseReport {
   readonly released: readonly Decision[];
   /** Those that stay after all, with the reason. */
   readonly spared: readonly Decision[];
-  /** Of those the first that the store has refused to read back; undefined: none. */
-  readonly refusal: EspdError | undefined;
+  /** What has ended it early, or the first that the store has refused to read back; undefined: each was judged. */
+  readonly fault: unknown;
 }
 
-/** @throws EspdError `store-...` where the store is the matter; `archive-unwritable`; the signal's reason */
+/** @returns as far as it came, with the `fault` that ended it: `store-...` where the store is the matter, `archive-unwritable`, the signal's reason */
 export async function releaseByPlan(
   parts: ReleaseParts,
   plan: Pick<RetentionPlan, 'decisions'>,
@@ -82,8 +82,12 @@ export async function releaseByPlan(
       spared.push({ ...decision, stays: true, reasons: [{ code: 'not-stored', text }] });
     }
   };
-  for (const decision of plan.decisions.filter(({ stays }) => !stays)) await inTurn(() => releaseOne(decision));
-  return { released, spared, refusal };
+  try {
+    for (const decision of plan.decisions.filter(({ stays }) => !stays)) await inTurn(() => releaseOne(decision));
+    return { released, spared, fault: refusal };
+  } catch (fault) {
+    return { released, spared, fault };
+  }
 }
 
 /** What is not safe in the store, in words; undefined = it is, and is noted so, so that it is listed from now on as there. */
@@ -120,7 +124,7 @@ async function manifestSha256Of(backup: Backup): Promise<string> {
 
 /** What `archive.local` lets go, and all that could be. */
 export async function releaseLocal(parts: ReleaseParts, policy: LocalPolicy): Promise<ReleaseReport> {
-  if (policy.kind === 'all') return { released: [], spared: [], refusal: undefined };
+  if (policy.kind === 'all') return { released: [], spared: [], fault: undefined };
   const plan = await parts.archive.retention.planLocal(policy, { signal: parts.signal });
   return releaseByPlan(parts, plan);
 }

@@ -1,0 +1,135 @@
+/** Commands of the fleet that end in the middle, by the store or by Ctrl-C, tell before that what they have done. */
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { MAC, OTHER_MAC, T0, backUp, image } from '../archive/support.ts';
+import { FakeS3 } from '../store/fake-s3.ts';
+import { Bench } from '../support/cli.ts';
+
+const at = (day: number) => `2020-10-0${day}T10:00:00.000Z`;
+const id = (day: number) => `2020-10-0${day}T10-00-00Z`;
+const folderOf = (day: number) => `50-02-91-c3-37-a5/${id(day)}/`;
+const DAYS = [1, 2, 3, 4, 5, 6];
+
+interface Report {
+  readonly removed: readonly { readonly id: string }[];
+  readonly pushed: readonly { readonly id: string }[];
+  readonly pulled: readonly { readonly id: string }[];
+  readonly done: readonly { readonly id: string }[];
+  readonly repaired: readonly { readonly id: string }[];
+  readonly error: { readonly code: string };
+}
+
+async function station(t: TestContext, endpoint: string) {
+  const bench = await Bench.open(t);
+  await bench.configure({
+    store: { endpoint, bucket: 'boards', encryption: 'none', retention: { keepLast: 1 }, grace: '2d' },
+    archive: { statePath: `${bench.folder}/state`, local: 'newest 1' },
+  });
+  const env = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
+  const run = (args: readonly string[], signal?: AbortSignal) =>
+    bench.run([...args], { env, ...(signal === undefined ? {} : { signal }) });
+  return {
+    archive: bench.archive,
+    run,
+    well: async (...args: string[]) => {
+      const { status, stderr } = await run(args);
+      assert.equal(status, 0, stderr);
+    },
+  };
+}
+
+async function scene(t: TestContext) {
+  const fake = new FakeS3();
+  const endpoint = await fake.start();
+  t.after(() => fake.stop());
+  const one = await station(t, endpoint);
+  for (const day of DAYS) await backUp(one.archive, image(4000, day), at(day));
+  return { fake, ...one, second: () => station(t, endpoint) };
+}
+
+/** From the first request that `isMeant` on, all are cut; or the command gets Ctrl-C there. */
+function ending(fake: FakeS3, how: 'cut' | 'ctrl-c', isMeant: (key: string, method: string) => boolean): AbortSignal {
+  const stop = new AbortController();
+  let isOver = false;
+  fake.fault = ({ key, method }) => {
+    isOver ||= isMeant(key, method);
+    if (!isOver) return undefined;
+    if (how === 'cut') return 'cut-before';
+    stop.abort();
+    return 'hang';
+  };
+  return stop.signal;
+}
+
+for (const how of ['cut', 'ctrl-c'] as const) {
+  const ended = how === 'cut' ? 'store-unreachable' : 'interrupted';
+  const status = how === 'cut' ? 1 : 130;
+
+  test(`push (${how})`, { timeout: 120_000 }, async (t) => {
+    const { fake, run } = await scene(t);
+    const signal = ending(fake, how, (key) => key.startsWith(folderOf(3)));
+    const result = await run(['push', '--json'], signal);
+    const { pushed, error } = JSON.parse(result.stdout) as Report;
+    assert.deepEqual([result.status, pushed.map((each) => each.id), error.code], [status, [1, 2].map(id), ended]);
+  });
+
+  test(`prune --local (${how})`, { timeout: 120_000 }, async (t) => {
+    const { fake, archive, run, well } = await scene(t);
+    await well('push');
+    const end = () => ending(fake, how, (key) => key.startsWith(folderOf(3)));
+    const result = await run(['prune', '--local', '--yes', '--json'], end());
+    const { removed, error } = JSON.parse(result.stdout) as Report;
+    assert.deepEqual([result.status, removed.map((each) => each.id), error.code], [status, [1, 2].map(id), ended]);
+    assert.deepEqual(await archive.backupIds(MAC), [3, 4, 5, 6].map(id));
+    const text = await run(['prune', '--local', '--yes'], end());
+    assert.match(text.stdout, /^0 local copies removed/m);
+    assert.match(text.stderr, new RegExp(`\\(${ended}\\)`));
+  });
+
+  test(`pull --all (${how})`, { timeout: 120_000 }, async (t) => {
+    const { fake, well, second } = await scene(t);
+    await well('push');
+    const other = await second();
+    await backUp(other.archive, image(1000, 30), T0, OTHER_MAC);
+    await other.well('pull');
+    const result = await other.run(
+      ['pull', '--all', '--json'],
+      ending(fake, how, (key) => key.startsWith(folderOf(3))),
+    );
+    const { pulled, error } = JSON.parse(result.stdout) as Report;
+    assert.deepEqual([result.status, pulled.map((each) => each.id), error.code], [status, [1, 2].map(id), ended]);
+    assert.deepEqual(await other.archive.backupIds(MAC), [1, 2].map(id));
+  });
+
+  test(`prune --store (${how})`, { timeout: 120_000 }, async (t) => {
+    const { fake, archive, run, well } = await scene(t);
+    await well('push');
+    await well('prune', '--store', '--yes');
+    await backUp(archive, image(4000, 7), at(7));
+    await well('push');
+    fake.quirks.aheadMs = 3 * 86_400_000;
+    // That of day 6 is announced before those of before are removed.
+    const signal = ending(fake, how, (key, method) => method === 'DELETE' && key.endsWith('/SHA256SUMS'));
+    const result = await run(['prune', '--store', '--yes', '--json'], signal);
+    const { done, error } = JSON.parse(result.stdout) as Report;
+    assert.deepEqual([result.status, done.map((each) => each.id), error.code], [status, [id(6)], ended]);
+  });
+
+  test(`verify --store --repair (${how})`, { timeout: 120_000 }, async (t) => {
+    const { fake, run, well } = await scene(t);
+    await well('push');
+    for (const day of [2, 4]) {
+      const key = `${folderOf(day)}flash.bin`;
+      const there = fake.objects.get(key) ?? assert.fail();
+      fake.objects.set(key, { ...there, bytes: Buffer.alloc(there.bytes.length) });
+    }
+    const isSecond = (key: string, method: string) => method === 'PUT' && key.startsWith(folderOf(4));
+    const result = await run(['verify', '--store', '--repair', '--json'], ending(fake, how, isSecond));
+    const { repaired, error } = JSON.parse(result.stdout) as Report;
+    assert.deepEqual(
+      [result.status, repaired.map((each) => each.id), error.code],
+      how === 'cut' ? [4, [id(2)], 'store-damaged'] : [status, [id(2)], ended],
+    );
+  });
+}
