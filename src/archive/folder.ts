@@ -22,6 +22,10 @@ import { printable } from '../printable.ts';
 export const MANIFEST = 'manifest.json';
 export const CHECKSUMS = 'SHA256SUMS';
 const MAX_CHECKSUMS_BYTES = 64 * 1024;
+/** In a bucket, where there is a key: FORMAT.md (Encrypted objects). */
+const ENCRYPTED_MANIFEST = `${MANIFEST}.enc`;
+const ENCRYPTED_HINT =
+  'With the bucket and the key in the config, "espd pull" fetches it. FORMAT.md (Encrypted objects) opens it without espd';
 /** Where no manifest tells: the largest flash that any of the chips can address, several times over. */
 const MAX_IMAGE_BYTES = 1024 ** 3;
 
@@ -82,6 +86,12 @@ export async function inspectFolder(
     names = await disk.fs.readdir(path);
   } catch (error) {
     caught('', error);
+    return result();
+  }
+
+  if (names.includes(ENCRYPTED_MANIFEST) && !names.includes(MANIFEST)) {
+    // A copy of such a bucket: nothing is known of its content, and nothing need be wrong with it.
+    found('', 'is encrypted, as in a bucket', 'archive-unreadable', ENCRYPTED_HINT);
     return result();
   }
 
