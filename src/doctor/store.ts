@@ -1,6 +1,8 @@
 /** The object store: whether it can be used with this config, and does what it should. Small objects are put and removed. */
 
-import { hasCode, systemCode, toEspdError } from '../errors.ts';
+import { isLoopback } from '../config/listen.ts';
+import type { StoreConfig } from '../config/store.ts';
+import { EspdError, hasCode, systemCode, toEspdError } from '../errors.ts';
 import type { Facts } from './facts.ts';
 import type { StoreCheck } from './subject.ts';
 import { type Finding, cannotCheck, note, ok, problem } from './types.ts';
@@ -9,9 +11,16 @@ import { type Finding, cannotCheck, note, ok, problem } from './types.ts';
 const LIMIT_MS = 12_000;
 const ID = 'store';
 
+type StoreCheckOf = NonNullable<Facts['checkStore']>;
+
 /** Nothing where the config names no store. */
-export async function checkStore({ clock, checkStore: check }: Facts): Promise<Finding[]> {
+export async function checkStore({ clock, checkStore: check, loaded }: Facts): Promise<Finding[]> {
   if (check === null) return [];
+  const config = loaded instanceof EspdError ? null : loaded.config.store;
+  return [...(await examine(clock, check)), ...(config === null ? [] : judgeTransport(config))];
+}
+
+async function examine(clock: Facts['clock'], check: StoreCheckOf): Promise<Finding[]> {
   const limit = new AbortController();
   const cancel = clock.schedule(LIMIT_MS, () => limit.abort());
   try {
@@ -25,6 +34,18 @@ export async function checkStore({ clock, checkStore: check }: Facts): Promise<F
   } finally {
     cancel();
   }
+}
+
+/** What goes over a network in the clear, somebody there can read and change. */
+export function judgeTransport({ endpoint, encryption }: Pick<StoreConfig, 'endpoint' | 'encryption'>): Finding[] {
+  const { protocol, hostname } = new URL(endpoint);
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  if (protocol !== 'http:' || host === 'localhost' || isLoopback(host)) return [];
+  const detail =
+    encryption === 'none'
+      ? 'Images go with it, and the Wi-Fi passwords in them. https, or a key in store.encryption'
+      : 'Images are encrypted; names, times and sizes are not. https hides these as well';
+  return [note(ID, `The network can read what goes to the object store: ${endpoint} is http`, { detail })];
 }
 
 const LOCK_DETAIL = 'docs/fleet.md (Pins that the store holds) says what it needs. store.lock: none does without';

@@ -73,6 +73,8 @@ class S3Store implements ObjectStore {
     if (range !== undefined) headers['range'] = `bytes=${range.offset}-${range.offset + range.length - 1}`;
     const answer = await this.#http.send({ method: 'GET', key, headers, signal, maxAnswerBytes: MAX_PIECE_BYTES });
     if (answer.status === 404 && s3Code(answer) === 'NoSuchKey') return undefined;
+    // The page of a proxy, or of a network that wants a login: no espd has put one.
+    if (/html/i.test(answer.headers['content-type'] ?? '')) throw this.#unusable('with a page for a browser');
     if (answer.status === 416 && range !== undefined) return this.#behindEnd(key, signal);
     this.#check(answer, 'the download of an object');
     const etag = etagOf(answer);

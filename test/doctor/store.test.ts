@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, test } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
-import { checkStore } from '../../src/doctor/store.ts';
+import { checkStore, judgeTransport } from '../../src/doctor/store.ts';
 import type { Subject } from '../../src/doctor/subject.ts';
 import { EspdError } from '../../src/errors.ts';
 import { FakeS3 } from '../store/fake-s3.ts';
@@ -45,6 +47,38 @@ describe('the object store', () => {
     const hangs = (signal: AbortSignal) =>
       new Promise<never>((_, reject) => signal.addEventListener('abort', () => reject(new Error('late'))));
     assert.match((await find(hangs, at))[0] ?? '', /^note store: .*more than 12 s/);
+  });
+
+  test('http is for this machine alone; what goes over a network is told, with what is in it', () => {
+    for (const endpoint of ['https://s3.example', 'http://localhost:9000', 'http://127.0.0.2:1', 'http://[::1]:9000']) {
+      assert.deepEqual(judgeTransport({ endpoint, encryption: 'none' }), [], endpoint);
+    }
+    for (const endpoint of [
+      'http://s3.example',
+      'http://10.0.0.2:9000',
+      'http://[fd00::1]',
+      'http://localhost.example',
+    ]) {
+      const [finding, ...more] = judgeTransport({ endpoint, encryption: 'none' });
+      assert.deepEqual([finding?.status, more], ['note', []], endpoint);
+      assert.match(finding?.detail ?? '', /Wi-Fi passwords/);
+    }
+    const [encrypted] = judgeTransport({ endpoint: 'http://s3.example', encryption: { file: '/k' } });
+    assert.match(encrypted?.detail ?? '', /Images are encrypted/);
+  });
+
+  test('a page for a browser in the place of the store: that is said, and not what S3 it lacks', async (t) => {
+    const server = createServer((_, response) => {
+      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end('<html>Log in</html>');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => server.close());
+    const bench = await Bench.open(t);
+    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await bench.configure({ store: { endpoint, bucket: 'boards', encryption: 'none' } });
+    const env = { AWS_ACCESS_KEY_ID: 'writer', AWS_SECRET_ACCESS_KEY: 'writer-secret' };
+    const { stdout } = await bench.run(['doctor'], { env });
+    assert.match(stdout.replaceAll(/\s+/g, ' '), /answers with a page for a browser/);
   });
 
   test('espd doctor tests a real one, leaves nothing there and writes no state', async (t) => {
