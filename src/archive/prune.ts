@@ -130,7 +130,7 @@ export class Pruner implements ArchiveRetention {
 
   async #remove(
     going: readonly Decision[],
-    { signal, onRemoved }: NonNullable<Parameters<ArchiveRetention['remove']>[1]>,
+    { signal, onRemoved, onSpared }: NonNullable<Parameters<ArchiveRetention['remove']>[1]>,
   ): Promise<PruneReport> {
     const removed: Decision[] = [];
     const spared: Decision[] = [];
@@ -142,6 +142,7 @@ export class Pruner implements ArchiveRetention {
         onRemoved?.(decision);
       });
       spared.push(...outcome);
+      outcome.forEach((decision) => onSpared?.(decision));
     }
     return { removed, spared };
   }

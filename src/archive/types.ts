@@ -249,7 +249,11 @@ export interface ArchiveRetention {
    */
   remove(
     plan: Pick<RetentionPlan, 'decisions'>,
-    options?: { readonly signal?: AbortSignal; readonly onRemoved?: (decision: Decision) => void },
+    options?: {
+      readonly signal?: AbortSignal;
+      readonly onRemoved?: (decision: Decision) => void;
+      readonly onSpared?: (decision: Decision) => void;
+    },
   ): Promise<PruneReport>;
 }
 

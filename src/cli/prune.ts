@@ -6,6 +6,7 @@ import { EspdError } from '../errors.ts';
 import type { Mac } from '../mac.ts';
 import { consentOf, consentRefusal } from './consent.ts';
 import type { CommandContext } from './context.ts';
+import { endedBy } from './ended-by.ts';
 import { type PruneCommandOptions, checkNoRules, policyFor } from './prune-options.ts';
 import { documentOf, printPlan, reasonsOf, summaryOf } from './retention-text.ts';
 import { formatSize, plural } from './text.ts';
@@ -70,21 +71,27 @@ export async function prune(
   if (!(await consent(question, [summaryOf(shown)]))) {
     throw new EspdError('declined', 'Nothing was removed', { hint: 'Answer yes, or pass --yes in a script' });
   }
-  let count = 0;
+  const removed: Decision[] = [];
+  const spared: Decision[] = [];
   const onRemoved = (gone: Decision) => {
-    out.status(`Removing: ${(count += 1)} of ${plural(going.length, 'backup')}`);
+    removed.push(gone);
+    out.status(`Removing: ${removed.length} of ${plural(going.length, 'backup')}`);
     const { mac, id, sizeOnDiskBytes: sizeBytes } = gone;
     context.onMark({ type: 'backup-removed', mac, id, sizeBytes, why: reasonsOf(gone).slice(0, MAX_WHY_CHARACTERS) });
   };
-  const removing = archive.retention.remove({ decisions: going }, { signal, onRemoved });
-  const report = await removing.finally(() => out.status(''));
-  const freed = report.removed.reduce((sum, { sizeOnDiskBytes }) => sum + sizeOnDiskBytes, 0);
-  out.line(`${plural(report.removed.length, 'backup')} removed, ${formatSize(freed)} freed`);
-  for (const spared of report.spared) {
-    out.behind(`  ${spared.mac} ${spared.id} `, `stays after all: ${reasonsOf(spared)}`);
+  const onSpared = (stays: Decision) => spared.push(stays);
+  const error = await archive.retention.remove({ decisions: going }, { signal, onRemoved, onSpared }).then(
+    () => undefined,
+    (thrown: unknown) => endedBy(signal, thrown),
+  );
+  out.status('');
+  const freed = removed.reduce((sum, { sizeOnDiskBytes }) => sum + sizeOnDiskBytes, 0);
+  out.line(`${plural(removed.length, 'backup')} removed, ${formatSize(freed)} freed`);
+  for (const decision of spared) {
+    out.behind(`  ${decision.mac} ${decision.id} `, `stays after all: ${reasonsOf(decision)}`);
   }
-  out.document(documentOf(shown, false, report));
-  return undefined;
+  out.document({ ...documentOf(shown, false, { removed, spared }), ...(error === undefined ? {} : { error }) });
+  return error;
 }
 
 function sayNothingSet({ out }: CommandContext): void {

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { MAC, OTHER_MAC, T0, backUp, image } from '../archive/support.ts';
 import { FakeS3 } from '../store/fake-s3.ts';
-import { Bench } from '../support/cli.ts';
+import { Bench, parseJson } from '../support/cli.ts';
 
 const at = (day: number) => `2020-10-0${day}T10:00:00.000Z`;
 const id = (day: number) => `2020-10-0${day}T10-00-00Z`;
@@ -133,3 +133,50 @@ for (const how of ['cut', 'ctrl-c'] as const) {
     );
   });
 }
+
+test('pull --scan (ctrl-c): what the journals have told is noted, and told', { timeout: 120_000 }, async (t) => {
+  for (const as of [['--json'], []]) {
+    const { fake, well, second } = await scene(t);
+    await well('push');
+    const other = await second();
+    const stop = new AbortController();
+    fake.fault = ({ method, key, query }) => {
+      const isScan = method === 'GET' && key === '' && query.get('prefix') === '';
+      if (!isScan) return undefined;
+      stop.abort();
+      return 'hang';
+    };
+    const { status, stdout, stderr } = await other.run(['pull', '--scan', ...as], stop.signal);
+    assert.equal(status, 130, stdout + stderr);
+    if (as.length === 0) {
+      assert.match(stdout, /^New of 1 board, by .*: 6 backups/m);
+      assert.match(stderr, /\(interrupted\)/);
+    } else {
+      const { news, error } = parseJson<{ news: { backups: number }; error: { code: string } }>(stdout);
+      assert.deepEqual([news.backups, error.code], [DAYS.length, 'interrupted']);
+    }
+    assert.equal((await other.archive.elsewhere.of(MAC)).length, DAYS.length);
+  }
+});
+
+test('prune of the archive (ctrl-c): what is gone is told', { timeout: 120_000 }, async (t) => {
+  const bench = await Bench.open(t);
+  const made = 80;
+  for (let minute = 0; minute < made; minute++) {
+    await backUp(bench.archive, image(1000, minute), new Date(Date.UTC(2020, 9, 1, 10, minute)).toISOString());
+  }
+  const stop = new AbortController();
+  const { status, stdout, stderr } = await bench.run(['prune', '--keep-last', '1', '--yes'], {
+    signal: stop.signal,
+    tty: true,
+    // A group of them goes together, before the signal is looked at again.
+    onOutput: ({ stderr: said }) => {
+      if (said.includes('Removing: 1 of')) stop.abort();
+    },
+  });
+  const left = (await bench.archive.backupIds(MAC)).length;
+  assert.equal(status, 130, stderr);
+  assert.ok(left > 2 && left < made, String(left));
+  assert.match(stdout, new RegExp(`^${made - left} backups removed, [\\d.]+ [KM]B freed$`, 'm'));
+  assert.match(stderr, /\(interrupted\)/);
+});

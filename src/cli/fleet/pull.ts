@@ -1,6 +1,6 @@
 /** `espd pull`: what other stations have put into the object store, now, and what of it is new. */
 
-import { type EspdError, toEspdError } from '../../errors.ts';
+import type { EspdError } from '../../errors.ts';
 import type { Fleet } from '../../replication/open.ts';
 import { freshnessLines } from '../../replication/journal/freshness.ts';
 import type { Journal } from '../../replication/journal/journal.ts';
@@ -8,6 +8,7 @@ import type { News, Trouble } from '../../replication/journal/news.ts';
 import { type Scan, scanFault } from '../../replication/journal/scan.ts';
 import type { Bucket } from '../../replication/push-backup.ts';
 import type { CommandContext } from '../context.ts';
+import { endedBy } from '../ended-by.ts';
 import { plural, printable } from '../text.ts';
 import { fleetOf, journalOf } from './open.ts';
 
@@ -73,14 +74,13 @@ async function hear(
         onProgress: (objects) => out.status(`${objects} objects listed`),
       });
   } catch (fault) {
-    signal.throwIfAborted();
-    error = toEspdError(fault);
+    error = endedBy(signal, fault);
   }
   if (scanned !== null) error ??= scanFault(scanned);
   out.status('');
   const news = together(looks);
   const freshness = await journal.freshness();
-  if (error === undefined || scanned !== null) out.line(newsLine(news, printable(fleet.place)));
+  if (error === undefined || scanned !== null || news.macs.length > 0) out.line(newsLine(news, printable(fleet.place)));
   if (scanned !== null) for (const line of scanLines(scanned)) out.line(line);
   for (const line of freshnessLines(freshness)) out.line(printable(line));
   for (const { message } of news.troubles) out.note(printable(message));
