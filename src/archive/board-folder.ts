@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { macToFolder } from '../mac.ts';
 import type { Mac } from '../mac.ts';
 import type { Disk } from './disk.ts';
+import { isOfCompaction } from './elsewhere/compaction-names.ts';
 import { ELSEWHERE } from './elsewhere/stored-lines.ts';
 import { inspectFolder } from './folder.ts';
 import { foreignEntries } from './foreign.ts';
@@ -90,5 +91,5 @@ export async function judgeBackup(disk: Disk, root: string, mac: Mac, id: string
 const OUR_FILES = [SIGHTINGS, RESTORE_RECORD, RESTORES, HALVES.name, ELSEWHERE, ...MARK_FILES];
 
 function isOurs(name: string): boolean {
-  return isBackupId(name) || OUR_FILES.includes(name) || isUnfinishedName(name);
+  return isBackupId(name) || OUR_FILES.includes(name) || isUnfinishedName(name) || isOfCompaction(name);
 }

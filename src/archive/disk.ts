@@ -188,6 +188,17 @@ export class Disk {
     }
   }
 
+  /** Whether a name stands for an open file. All digits of the inode's number count: as long as it is open, no other file has it. */
+  async isNamed(path: string, handle: FileHandle): Promise<boolean> {
+    const { ino } = await handle.stat({ bigint: true });
+    try {
+      return (await this.fs.lstat(path, { bigint: true })).ino === ino;
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return false;
+      throw error;
+    }
+  }
+
   /**
    * Renames a folder, unless something has the new name: false then. rename(2) refuses to replace a folder that holds
    * anything and never puts a folder in a file's place; an empty folder it would replace, so one is looked for first.

@@ -60,11 +60,17 @@ export async function clearLeftovers(
 
 /**
  * Whether nobody will finish a draft. Rejects with the system's error.
- * @param path its name tells its maker
  * @param nowMs see {@link clearLeftovers}
+ * @param draft the name that tells its maker
  */
-export async function isAbandoned(disk: Disk, self: Owner, path: string, nowMs: number): Promise<boolean> {
-  const maker = draftOwner(basename(path));
+export async function isAbandoned(
+  disk: Disk,
+  self: Owner,
+  path: string,
+  nowMs: number,
+  draft = basename(path),
+): Promise<boolean> {
+  const maker = draftOwner(draft);
   if (maker === undefined) return false;
   const state = await ownerState(maker, self, probeProcess);
   if (state !== 'unknown') return state === 'gone';

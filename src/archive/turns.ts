@@ -14,6 +14,7 @@ export interface FileSystem extends Pick<
   | 'access'
   | 'chmod'
   | 'copyFile'
+  | 'link'
   | 'lstat'
   | 'mkdir'
   | 'open'

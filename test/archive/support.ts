@@ -141,6 +141,7 @@ export function watchedFileSystem(before: (call: Call) => void): FileSystem {
     'access',
     'chmod',
     'copyFile',
+    'link',
     'lstat',
     'mkdir',
     'open',

@@ -43,7 +43,7 @@ export class Elsewhere implements ArchiveElsewhere {
 
   constructor(parts: ElsewhereParts) {
     this.#parts = parts;
-    this.#stored = new StoredLog(parts.root, parts.disk);
+    this.#stored = new StoredLog(parts);
   }
 
   of(mac: Mac): Promise<readonly StoredBackup[]> {

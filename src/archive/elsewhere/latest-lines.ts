@@ -4,12 +4,21 @@
  * nothing later says that its backup was removed. Pure.
  */
 
-import { type StoredClaim, type StoredLine, outdates } from './stored-lines.ts';
+import { type StoredClaim, type StoredLine, outdates, withDigest } from './stored-lines.ts';
 
 export interface LatestLine {
   readonly line: StoredLine;
   /** Of the last line that was taken and says that it is there; null = none does. */
   readonly manifestSha256: string | null;
+}
+
+/** A line that counts, or may count for a later espd. */
+export interface KeptLine {
+  readonly claim: StoredClaim;
+  /** Undefined where it is not sound to this espd. */
+  readonly line: StoredLine | undefined;
+  /** With what is to be known of it when all other lines of its folder are gone. */
+  readonly bytes: Buffer;
 }
 
 interface Place {
@@ -42,6 +51,19 @@ export class LatestLines {
         if (line === undefined) continue;
         yield { line, manifestSha256 };
         break;
+      }
+    }
+  }
+
+  /** Of each folder the line that counts, and later ones that are not sound to this espd: all others say nothing any more. */
+  *kept(): Generator<KeptLine, void, undefined> {
+    for (const { claims, manifestSha256 } of this.#places.values()) {
+      for (const claim of claims) {
+        const line = claim.check();
+        const lacksDigest =
+          line?.removed === true && manifestSha256 !== null && claim.manifestSha256 !== manifestSha256;
+        yield { claim, line, bytes: lacksDigest ? withDigest(claim.bytes, manifestSha256) : claim.bytes };
+        if (line !== undefined) break;
       }
     }
   }

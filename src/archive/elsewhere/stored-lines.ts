@@ -25,6 +25,7 @@ const place = {
 };
 const goneSchema = z.object({ ...place, removed: z.literal(true), missing: z.literal(true).exactOptional() });
 const headSchema = z.object({ ...place, station: z.string().refine(isStationName), manifestSha256: hex(64) });
+const digestSchema = z.object({ manifestSha256: hex(64) });
 const storedSchema = headSchema.extend({ manifest: z.looseObject({}) });
 
 /** What a line says; undefined where it is none of this board, or says what this espd does not understand. */
@@ -52,8 +53,10 @@ export interface StoredClaim {
   /** As {@link keyOf} and {@link latestOf} have it. */
   readonly key: string;
   readonly latest: Latest;
-  /** Null where it says that the backup is gone. */
+  /** Of the backup that is there, or of the one that is gone where its line says so; null = it does not. */
   readonly manifestSha256: string | null;
+  /** The line as it stands. */
+  readonly bytes: Buffer;
   /** The line as a whole; undefined as {@link readStoredLine}. */
   readonly check: () => StoredLine | undefined;
 }
@@ -74,12 +77,18 @@ export function readStoredClaim(mac: Mac, bytes: Buffer): StoredClaim | undefine
       // Keys twice, the other ones behind the manifest: no espd writes that.
       return line === undefined || line.removed || keyOf(line) !== keyOf(head) ? undefined : line;
     };
-    return { key: keyOf(head), latest, manifestSha256: head.manifestSha256, check };
+    return { key: keyOf(head), latest, manifestSha256: head.manifestSha256, bytes: own, check };
   }
-  const line = readStoredLine(mac, parsed(bytes.toString('utf8')));
+  const json = parsed(bytes.toString('utf8'));
+  const line = readStoredLine(mac, json);
   if (line === undefined) return undefined;
-  const manifestSha256 = line.removed ? null : line.manifestSha256;
-  return { key: keyOf(line), latest: latestOf(line), manifestSha256, check: () => line };
+  const manifestSha256 = digestSchema.safeParse(json).data?.manifestSha256 ?? null;
+  return { key: keyOf(line), latest: latestOf(line), manifestSha256, bytes: Buffer.from(bytes), check: () => line };
+}
+
+/** The line of a backup that is gone, with what it was: that stood in lines which need not be kept then. */
+export function withDigest(bytes: Buffer, manifestSha256: string): Buffer {
+  return Buffer.from(JSON.stringify({ ...(parsed(bytes.toString('utf8')) as object), manifestSha256 }));
 }
 
 function parsed(text: string): unknown {

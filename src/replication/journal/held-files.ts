@@ -1,30 +1,38 @@
 /**
  * What the files of the archive held when it was noted what this station has heard. Both are in the archive's cache, which is
  * no part of a copy: whoever copies older files over the archive leaves it as it is, and then the archive lacks what was heard.
- * Files of marks only grow, so one that is shorter than it was, or another, has gone back.
+ * Files of marks only grow, so one that is shorter than it was, or another, has gone back. But for elsewhere.jsonl, which espd
+ * makes shorter: that one has not as long as it still says what its last lines said (last-said.ts).
  *
  * A line for each board, its folder in front: of 100,000 boards a look has news of a few, and the lines of the others are
  * kept as they are, unread.
  */
 
 import { constants } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { forEachAtOnce } from '../../archive/at-once.ts';
 import { readFully } from '../../archive/disk.ts';
+import { MIN_SAID_BYTES, SAID_BYTES, lastSaid, saysAll } from '../../archive/elsewhere/last-said.ts';
 import { ELSEWHERE } from '../../archive/elsewhere/stored-lines.ts';
 import { TAIL_BYTES, tailOf } from '../../archive/elsewhere/tail.ts';
 import { REPLICATED_MARKS } from '../../archive/elsewhere/types.ts';
 import { sharedFileSystem as fs } from '../../archive/node-fs.ts';
 import type { ArchiveCache } from '../../archive/types.ts';
-import { type Mac, macToFolder } from '../../mac.ts';
+import { type Mac, macFromFolder, macToFolder } from '../../mac.ts';
 import { parseJson } from '../state-file.ts';
 
 const FILES: readonly string[] = [...REPLICATED_MARKS, ELSEWHERE];
 const AT_ONCE = 8;
+const READ_ONLY = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+/** One that was made shorter, and has grown again. */
+const MAX_FILE_BYTES = 128 * 1024 * 1024;
 
-/** Of a file: length, when it was changed last (by the file system, whatever its dates were set to), and its tail. */
-const filesSchema = z.record(z.string(), z.tuple([z.int().nonnegative(), z.number(), z.string()]));
+/**
+ * Of a file: length, when it was changed last (by the file system, whatever its dates were set to), and its tail. Of
+ * elsewhere.jsonl, which espd makes shorter now and then, also what its last lines said: none of that is ever gone from it.
+ */
+const filesSchema = z.record(z.string(), z.tuple([z.int().nonnegative(), z.number(), z.string()], z.string()));
 
 type Files = z.output<typeof filesSchema>;
 type HeldFile = Files[string];
@@ -109,7 +117,7 @@ async function holds(folder: string, before: Files): Promise<Files | undefined> 
   for (const file of FILES) {
     const known = before[file];
     if (known === undefined && !names.has(file)) continue;
-    const now = await holdsNow(join(folder, file), known);
+    const now = await holdsNow(folder, file, known);
     if (now === 'gone back') return undefined;
     if (now !== undefined) files[file] = now;
     isSame &&= now === known;
@@ -118,20 +126,61 @@ async function holds(folder: string, before: Files): Promise<Files | undefined> 
 }
 
 /** `before` where that is still so; undefined where there was none, and there is none that can be read. */
-async function holdsNow(path: string, before: HeldFile | undefined): Promise<HeldFile | 'gone back' | undefined> {
+async function holdsNow(
+  folder: string,
+  file: string,
+  before: HeldFile | undefined,
+): Promise<HeldFile | 'gone back' | undefined> {
+  const path = join(folder, file);
   const stats = await fs.lstat(path).catch(() => undefined);
   const sizeBytes = stats?.isFile() === true ? stats.size : 0;
-  if (stats === undefined || sizeBytes < (before?.[0] ?? 0)) return before === undefined ? undefined : 'gone back';
+  if (stats === undefined) return before === undefined ? undefined : 'gone back';
   if (sizeBytes === before?.[0] && stats.ctimeMs === before[1]) return before;
-  const [then, now] = await tailsAt(path, before?.[0] ?? 0, sizeBytes);
-  if (before !== undefined && then !== before[2]) return 'gone back';
-  return now === undefined ? before : [sizeBytes, stats.ctimeMs, now];
+  const hasGrown = sizeBytes >= (before?.[0] ?? 0);
+  const [now, then] = await tailsAt(path, sizeBytes, ...(hasGrown ? [before?.[0] ?? 0] : []));
+  const isSame = before === undefined || (hasGrown && then === before[2]);
+  if (!isSame && !(file === ELSEWHERE && (await wasMadeShorter(path, before)))) return 'gone back';
+  if (now === undefined) return isSame ? before : 'gone back';
+  return [sizeBytes, stats.ctimeMs, now, ...(file === ELSEWHERE ? await saidLast(path, sizeBytes) : [])];
+}
+
+async function wasMadeShorter(path: string, [, , , ...said]: HeldFile): Promise<boolean> {
+  const mac = macFromFolder(basename(dirname(path)));
+  if (mac === undefined || said.length === 0) return false;
+  const file = await bytesOf(path, (sizeBytes) => (sizeBytes > MAX_FILE_BYTES ? [0, 0] : [0, sizeBytes]));
+  return file !== undefined && saysAll(mac, file, said);
+}
+
+async function saidLast(path: string, sizeBytes: number): Promise<string[]> {
+  const mac = macFromFolder(basename(dirname(path)));
+  if (mac === undefined || sizeBytes < MIN_SAID_BYTES) return [];
+  const end = await bytesOf(path, () => [sizeBytes - SAID_BYTES, SAID_BYTES]);
+  return end === undefined ? [] : lastSaid(mac, end);
+}
+
+/** Undefined where it cannot be read. */
+async function bytesOf(
+  path: string,
+  which: (sizeBytes: number) => readonly [start: number, length: number],
+): Promise<Buffer | undefined> {
+  try {
+    const handle = await fs.open(path, READ_ONLY);
+    try {
+      const [start, length] = which((await handle.stat()).size);
+      const bytes = Buffer.alloc(length);
+      return bytes.subarray(0, await readFully(handle, bytes, start));
+    } finally {
+      await handle.close();
+    }
+  } catch {
+    return undefined;
+  }
 }
 
 /** Of what stands before each of these places; undefined where it cannot be read. */
 async function tailsAt(path: string, ...ends: readonly number[]): Promise<readonly (string | undefined)[]> {
   try {
-    const handle = await fs.open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const handle = await fs.open(path, READ_ONLY);
     try {
       const tails: string[] = [];
       for (const end of ends) {

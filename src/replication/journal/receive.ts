@@ -12,8 +12,10 @@ import type { JournalLine, MarkLine } from './segment.ts';
 
 /** A file of marks that is longer takes no more of others; 16 MiB are read of it, so there is room for this station's own. */
 export const MAX_MARKS_BYTES = 4 * 1024 * 1024;
-/** So it is with what is known of backups elsewhere: some 6,000 of 4 MiB of flash each. */
+/** So it is with what is known of backups elsewhere: some 6,000 of 4 MiB of flash each that are there at once. */
 export const MAX_STORED_BYTES = 64 * 1024 * 1024;
+/** That one is gone is heard even so: of what is gone the file is made shorter when a line is added. */
+const MAX_GONE_BYTES = MAX_STORED_BYTES + 1024 * 1024;
 const STORED = 'elsewhere.jsonl';
 /** Boards whose lines are put on the disk at a time: a disk takes several fsyncs together, and a first look has one a board. */
 const AT_ONCE = 8;
@@ -90,7 +92,8 @@ export class Receiver {
     const { elsewhere } = this.#parts.archive;
     const { mac } = line;
     try {
-      if (await this.#isFull(mac, STORED, MAX_STORED_BYTES, JSON.stringify(line).length)) {
+      const maxBytes = line.kind === 'removed' ? MAX_GONE_BYTES : MAX_STORED_BYTES;
+      if (await this.#isFull(mac, STORED, maxBytes, JSON.stringify(line).length)) {
         book.full(station, mac, STORED, MAX_STORED_BYTES);
       } else if (line.kind === 'removed') {
         const { id, folder, at } = line;

@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { appendFile, mkdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, describe, test } from 'node:test';
+import { compact } from '../../../src/archive/elsewhere/compaction.ts';
 import { macToFolder } from '../../../src/mac.ts';
 import { HeldFiles } from '../../../src/replication/journal/held-files.ts';
+import { diskOf, goneOf, logAt, noted } from '../../archive/elsewhere/compaction-support.ts';
 import { FOLDER, MAC, OTHER_MAC, temporaryFolder } from '../../archive/support.ts';
 
 const OTHER_FOLDER = macToFolder(OTHER_MAC);
@@ -88,6 +90,38 @@ describe('files of an archive', () => {
       assert.equal(await held().areThere(ALL), true);
     });
   }
+
+  test('elsewhere.jsonl that was made shorter has not gone back, also when it has grown again; an older one in its place has', async (t) => {
+    const { root, held, file } = await archive(t);
+    const log = logAt(root);
+    const path = file('elsewhere.jsonl');
+    let older = '';
+    for (let day = 0; day < 70; day++) {
+      if (day === 60) older = await readFile(path, 'utf8');
+      await log.add(noted(day));
+      if (day >= 2) await log.add(goneOf(day - 2));
+    }
+    const padding = `${JSON.stringify({ padding: 'x'.repeat(600_000) })}\n`;
+    const grown = padding + (await readFile(path, 'utf8'));
+    await writeFile(path, grown);
+    assert.equal(await held().areThere(ALL), true);
+
+    assert.equal(await compact(diskOf(), join(root, FOLDER), MAC), true);
+    assert.ok((await readFile(path)).length < grown.length);
+    assert.equal(await held().areThere(ALL), true, 'it says all that it said');
+    await writeFile(path, grown);
+    await held().areThere(ALL);
+    await compact(diskOf(), join(root, FOLDER), MAC);
+    for (let day = 70; day < 90; day++) await log.add(noted(day));
+    assert.equal(await held().areThere(ALL), true, 'and more');
+
+    await writeFile(path, padding + older);
+    assert.equal(await held().areThere(ALL), false, 'an older one');
+    await compact(diskOf(), join(root, FOLDER), MAC);
+    assert.equal(await held().areThere(ALL), false, 'an older one that was made shorter');
+    await appendFile(path, '{"later":"than that"}\n'.repeat(60_000));
+    assert.equal(await held().areThere(ALL), false, 'an older one that has grown again');
+  });
 
   test('news of one board leave what is noted of others as it is, unread', async (t) => {
     const { held, cached, file } = await archive(t);
