@@ -1,19 +1,14 @@
 /** Drafts that nobody will finish: found when a new one for the same board begins, and removed or set aside. */
 
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { Logger } from '../log.ts';
+import { isAbandoned } from './abandoned.ts';
 import type { Disk } from './disk.ts';
 import { returnHolding } from './holding.ts';
-import { draftOwner, isTrashName, ownerState, probeProcess, trashName } from './owner.ts';
+import { draftOwner, isTrashName, trashName } from './owner.ts';
 import type { Owner } from './owner.ts';
 import { turnIntoPartial } from './partials.ts';
 import { systemCode } from '../errors.ts';
-
-/**
- * A draft whose maker cannot be seen from here (another machine, another container) counts as left behind when nothing
- * in it has changed for so long. A read of 128 MB at 115200 baud takes about 3 hours and writes all the time.
- */
-const QUIET_MS = 24 * 60 * 60 * 1000;
 
 /**
  * Clears a folder of what dead processes left in it; a backup that one was about to remove gets its name back. A failure is logged and never in the way of a backup.
@@ -56,34 +51,4 @@ export async function clearLeftovers(
       });
     }
   }
-}
-
-/**
- * Whether nobody will finish a draft. Rejects with the system's error.
- * @param nowMs see {@link clearLeftovers}
- * @param draft the name that tells its maker
- */
-export async function isAbandoned(
-  disk: Disk,
-  self: Owner,
-  path: string,
-  nowMs: number,
-  draft = basename(path),
-): Promise<boolean> {
-  const maker = draftOwner(draft);
-  if (maker === undefined) return false;
-  const state = await ownerState(maker, self, probeProcess);
-  if (state !== 'unknown') return state === 'gone';
-  return nowMs - (await lastChangeMs(disk, path)) >= QUIET_MS;
-}
-
-async function lastChangeMs(disk: Disk, path: string): Promise<number> {
-  const stats = await disk.fs.lstat(path);
-  let newest = stats.mtimeMs;
-  if (stats.isDirectory()) {
-    for (const name of await disk.fs.readdir(path)) {
-      newest = Math.max(newest, (await disk.fs.lstat(join(path, name))).mtimeMs);
-    }
-  }
-  return newest;
 }

@@ -11,7 +11,7 @@ import { readFault } from './disk-faults.ts';
 import type { Disk } from './disk.ts';
 import { isUnexplained } from './foreign.ts';
 import { bytesOnDisk } from './free-space.ts';
-import { isAbandoned } from './leftovers.ts';
+import { isAbandoned } from './abandoned.ts';
 import { type BoardMarks, NO_MARKS, isConfirmed, pinOf } from './marks/marks.ts';
 import type { MarkStore } from './marks/store.ts';
 import { draftOwner } from './owner.ts';

@@ -16,7 +16,7 @@ import type { Mac } from '../mac.ts';
 import { judgeBackup } from './board-folder.ts';
 import type { Disk } from './disk.ts';
 import { returnHolding } from './holding.ts';
-import { isAbandoned } from './leftovers.ts';
+import { isAbandoned } from './abandoned.ts';
 import type { MarkStore } from './marks/store.ts';
 import { draftName, draftOwner, isTrashName, trashName } from './owner.ts';
 import type { Owner } from './owner.ts';

@@ -25,7 +25,7 @@ import { join } from 'node:path';
 import { systemCode } from '../../errors.ts';
 import type { Mac } from '../../mac.ts';
 import { type Disk, writeAll } from '../disk.ts';
-import { isAbandoned } from '../leftovers.ts';
+import { isAbandoned } from '../abandoned.ts';
 import { appendToReplaced } from '../line-log.ts';
 import { type Owner, currentOwner, draftName } from '../owner.ts';
 import { beforeName, makerOfBefore, makerOfNext, nextName } from './compaction-names.ts';
