@@ -8,7 +8,7 @@ import { formatChecksums } from '../archive/checksums.ts';
 import type { Backup } from '../archive/types.ts';
 import { EspdError } from '../errors.ts';
 import type { ObjectStore } from '../store/types.ts';
-import { type FleetKey, encrypt } from './encryption.ts';
+import { type FleetKey, HEADER_BYTES, encrypt, keyIdOf } from './encryption.ts';
 import { ENCRYPTED, type Layout, type Place, boundName, folderKey } from './layout.ts';
 import { CHECKSUMS, type LocalBackup, MANIFEST, openLocalBackup } from './local-backup.ts';
 import { removalKey } from './removal/format.ts';
@@ -110,7 +110,9 @@ async function putInto(put: PutInto, place: Place): Promise<number | undefined> 
     if (claimed === undefined && !(await isThere(store, manifestKey, text, signal))) return undefined;
   } else if (!known.bytes.equals(text)) {
     if (place === 'shared') return undefined;
-    throw otherContent(manifestKey);
+    // What this station has begun with the key of before, and was ended in the middle of, is no backup yet.
+    if (sums !== undefined || !(await isOfOtherKey(put, known.bytes))) throw otherContent(manifestKey);
+    await store.put(manifestKey, text, { signal });
   }
   if (isOther) throw otherContent(sumsKey);
   const key = folder + image.name;
@@ -126,6 +128,13 @@ async function putInto(put: PutInto, place: Place): Promise<number | undefined> 
 function isOfOtherForm({ name }: Prepared, sums: string): boolean {
   const other = name === MANIFEST ? MANIFEST + ENCRYPTED : MANIFEST;
   return sums.includes(`  ${other}\n`);
+}
+
+/** Whether this is the manifest of the same backup, encrypted with another key of the fleet. */
+async function isOfOtherKey({ bucket, prepare }: PutInto, bytes: Buffer): Promise<boolean> {
+  const id = bytes.length < HEADER_BYTES ? undefined : keyIdOf(bytes.subarray(0, HEADER_BYTES));
+  const key = bucket.keys.find((each) => each.id === id);
+  return key !== undefined && (await gather((await prepare(key)).manifest.source())).equals(bytes);
 }
 
 async function isThere(store: ObjectStore, key: string, bytes: Buffer, signal: AbortSignal): Promise<boolean> {

@@ -80,6 +80,33 @@ describe('a key that was changed', () => {
     });
   }
 
+  test('in a store without conditions: an upload that was ended in the middle goes on with the new key, and nothing of others is touched', async (t) => {
+    fake.quirks.ignoresConditions = true;
+    const one = await station(t, endpoint, await keyFile(t, ONE));
+    await one.keep(IMAGE);
+    fake.fault = ({ method, key }) =>
+      method === 'PUT' && key.endsWith('flash.bin.enc') ? { status: 403, code: 'AccessDenied' } : undefined;
+    await assert.rejects(one.pushAll(), { code: 'store-denied' });
+    fake.fault = () => undefined;
+    const [begun = '', ...more] = own();
+    assert.deepEqual([begun.endsWith('manifest.json.enc'), more], [true, []]);
+    const now = await station(t, endpoint, await keyFile(t, TWO, ONE));
+    await cp(join(one.folder, 'archive'), join(now.folder, 'archive'), { recursive: true });
+    await cp(join(one.folder, 'state'), join(now.folder, 'state'), { recursive: true });
+    const good = fake.objects.get(begun)?.bytes ?? assert.fail();
+    // Somebody else's bytes are left alone.
+    fake.replace(begun, Buffer.from(good).fill(7, good.length - 20));
+    await assert.rejects(now.pushAll(), { code: 'store-damaged' });
+    fake.replace(begun, good);
+    await now.pushAll();
+    assert.deepEqual(
+      own().map((name) => name.slice(name.lastIndexOf('/') + 1)),
+      ['SHA256SUMS', 'flash.bin.enc', 'manifest.json.enc'],
+    );
+    assert.ok(own().every((name) => name.startsWith(begun.slice(0, begun.indexOf(FOLDER)))));
+    assert.notDeepEqual(fake.objects.get(begun)?.bytes, good);
+  });
+
   for (const [what, before, now] of [
     ['the old key is not here', [ONE], [TWO]],
     ['encryption turned off', [ONE], []],
