@@ -71,14 +71,15 @@ const SENTENCES: Partial<Record<ErrorCode, string>> = {
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
   'store-missing': 'Make the bucket, or correct store.bucket: espd makes none',
-  'store-denied': 'It needs the rights to list, read and put; docs/fleet.md has the least rights',
+  'store-denied':
+    'To look and to fetch they need the rights to list and to read, to push also to put; docs/fleet.md has the least rights',
   'store-archived':
     'Restore it there (aws s3api restore-object), and take the prefix of espd out of that lifecycle rule',
   'store-credentials': 'Correct or renew them (store.credentials); they are read again at the next try',
   'store-clock': 'Set the clock: timedatectl',
   'store-region': 'Correct store.region and store.endpoint',
   'store-full': 'Make room there. Backups stay on this machine until it has some',
-  'store-busy': 'It is tried again',
+  'store-busy': 'Try again later; the daemon does so by itself',
   'store-failed': 'Does store.endpoint name an S3 interface, and not a page or a proxy?',
   'store-damaged': 'A faulty network card, proxy or memory between here and there',
 };

@@ -214,7 +214,7 @@ function unreachable(url: URL, error: unknown): EspdError {
     {
       hint: isCertificate
         ? 'Is it the right host? The certificate of an authority of your own is named by the variable NODE_EXTRA_CA_CERTS'
-        : 'Is the network there, and is store.endpoint right? Backups stay on this machine until it answers',
+        : 'Is the network there, and is store.endpoint right? The daemon tries again by itself; what is not there yet stays here',
       cause: error,
     },
   );
