@@ -59,7 +59,7 @@ const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
 const SENTENCES: Partial<Record<ErrorCode, string>> = {
   'store-missing': 'has no bucket of this name',
   'store-denied': 'does not allow this to these credentials',
-  'store-archived': 'has moved this object to an archive class',
+  'store-archived': 'has moved an object to an archive class',
   'store-credentials': 'does not accept the credentials',
   'store-clock': 'finds the clock of this machine too wrong',
   'store-region': 'has this bucket in another region or at another endpoint',

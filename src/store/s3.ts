@@ -59,7 +59,7 @@ class S3Store implements ObjectStore {
       // AWS answers 404 where If-Match names an object that is not there.
       const isRefused = answer.status === 412 || s3Code(answer) === 'NoSuchKey';
       if (condition !== undefined && isRefused) continue;
-      this.#check(answer, 'the upload of an object');
+      this.#check(answer, `the upload of ${named(key)}`);
       const version = answer.headers['x-amz-version-id'] ?? 'null';
       return { etag: this.#checkEtag(answer, md5), ...(version === 'null' ? {} : { isVersion: true }) };
     }
@@ -76,7 +76,7 @@ class S3Store implements ObjectStore {
     // The page of a proxy, or of a network that wants a login: no espd has put one.
     if (/html/i.test(answer.headers['content-type'] ?? '')) throw this.#unusable('with a page for a browser');
     if (answer.status === 416 && range !== undefined) return this.#behindEnd(key, signal);
-    this.#check(answer, 'the download of an object');
+    this.#check(answer, `the download of ${named(key)}`);
     const etag = etagOf(answer);
     const checkWhole = async () => {
       if (isMd5(answer, etag) && (await md5Of(answer.body)) !== etag) {
@@ -105,7 +105,7 @@ class S3Store implements ObjectStore {
   async head(key: string, { signal }: Cancel = {}): Promise<ObjectFacts | undefined> {
     const answer = await this.#http.send({ method: 'HEAD', key, signal });
     if (answer.status === 404) return undefined;
-    this.#check(answer, 'the look at an object');
+    this.#check(answer, `the look at ${named(key)}`);
     const sizeBytes = Number(answer.headers['content-length'] ?? Number.NaN);
     const isHeld = answer.headers['x-amz-object-lock-legal-hold'] === 'ON';
     return { key, etag: etagOf(answer), sizeBytes, ...ageOf(answer), ...(isHeld ? { isHeld } : {}) };
@@ -140,7 +140,7 @@ class S3Store implements ObjectStore {
 
   async remove(key: string, { asOf, signal }: Parameters<ObjectStore['remove']>[1] = {}): Promise<void> {
     const answer = await this.#http.send({ method: 'DELETE', key, signal, ...(asOf === undefined ? {} : { asOf }) });
-    if (answer.status !== 404 || s3Code(answer) === 'NoSuchBucket') this.#check(answer, 'the removal of an object');
+    if (answer.status !== 404 || s3Code(answer) === 'NoSuchBucket') this.#check(answer, `the removal of ${named(key)}`);
   }
 
   async canHold({ signal }: Cancel = {}): Promise<boolean> {
@@ -269,6 +269,9 @@ class S3Store implements ObjectStore {
     });
   }
 }
+
+/** A key has 1,024 bytes at most, and ours a hundred. */
+const named = (key: string) => printable(key).slice(0, 200);
 
 /**
  * One try each, until one is not refused. RFC 9110 wants ETags quoted; radosgw 16 compares the bytes of the header with
