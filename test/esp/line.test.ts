@@ -625,7 +625,11 @@ describe('a fault on the way up', () => {
         } catch (error) {
           if (!(error instanceof EspdError)) throw error;
         }
-        assert.ok(on.clock.now() - startedAt < 20 * 60_000, `${on.clock.now() - startedAt} ms`);
+        // A line that loses bytes at the ROM's own rate as well is not given up while it brings anything: it crawls, 16 KiB or more
+        // at a time, each of which ends by the limits of recovery (180 s) and of a read through the ROM (170 s).
+        const isNeverGood = one.kind === 'loses-above' && one.baudRate < 115_200;
+        const limitMs = isNeverGood ? (400 / 16) * 350_000 : 20 * 60_000;
+        assert.ok(on.clock.now() - startedAt < limitMs, `${on.clock.now() - startedAt} ms`);
         on.board.clearFaults();
         await board.leave();
         await on.pass(200);
@@ -634,7 +638,8 @@ describe('a fault on the way up', () => {
         assert.ok(bestBaudRate === null || failedBaudRate === null || bestBaudRate < failedBaudRate);
         on.clock.clear();
       }),
-      { numRuns: 60 },
+      // Found by chance: 4,237 s for 400 KiB, and all of it is right.
+      { numRuns: 60, examples: [['esp32', { kind: 'loses-above', baudRate: 0, every: 340 }]] },
     );
     assert.ok(right > 30, `only ${right} of 60`);
   });
