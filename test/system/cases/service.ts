@@ -15,6 +15,8 @@ async function withUnitSetting(lab: Lab, setting: string, work: () => Promise<vo
   await lab.guest.check('systemctl daemon-reload');
   await lab.restartDaemon();
   await work();
+  // A board that is still there would be worked at again, and be pulled out in the middle when the next test begins.
+  await lab.clear();
   await lab.guest.check(`rm -r ${folder}; systemctl daemon-reload`);
   await lab.restartDaemon();
 }
