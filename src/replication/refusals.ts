@@ -4,7 +4,7 @@
  * under it is bad. Nobody can tell that from a store that fails, but by asking for others.
  */
 
-import { type EspdError, hasCode } from '../errors.ts';
+import { type EspdError, hasCode, toEspdError } from '../errors.ts';
 
 /** So many one after the other, with nothing served between them, are no matter of single objects any more. */
 const MOST_IN_A_ROW = 3;
@@ -12,6 +12,23 @@ const MOST_IN_A_ROW = 3;
 /** Of one run over many. */
 export class Refusals {
   #inARow = 0;
+
+  /**
+   * Does one of many. @returns the fault that concerns it alone; undefined: it went well
+   * @throws what ends the run: the signal's reason, or a fault that those behind it would meet too
+   */
+  async attempt(work: () => Promise<unknown>, signal: AbortSignal): Promise<EspdError | undefined> {
+    try {
+      await work();
+    } catch (error) {
+      signal.throwIfAborted();
+      const fault = toEspdError(error);
+      if (!this.isOfOne(fault)) throw fault;
+      return fault;
+    }
+    this.served();
+    return undefined;
+  }
 
   /** The store has served one. */
   served(): void {

@@ -1,6 +1,6 @@
 /** `espd push`: what is not in the object store yet, now; or, with `--dry-run`, what that would be. */
 
-import { type EspdError, toEspdError } from '../../errors.ts';
+import type { EspdError } from '../../errors.ts';
 import { type Fleet, judge } from '../../replication/open.ts';
 import type { Bucket } from '../../replication/push-backup.ts';
 import { Refusals } from '../../replication/refusals.ts';
@@ -99,15 +99,11 @@ async function pushAll(
     const refusals = new Refusals();
     for (const [index, backup] of waiting.entries()) {
       out.status(`Pushing ${backup.mac} ${backup.id} (${index + 1} of ${waiting.length})`);
-      try {
-        pushed.push({ ...backup, ...(await pushOne(archive, fleet, bucket, backup, signal)) });
-        refusals.served();
-      } catch (error) {
-        signal.throwIfAborted();
-        const failure = toEspdError(error);
-        if (!refusals.isOfOne(failure)) throw failure;
-        failures.push({ ...backup, error: failure });
-      }
+      const place = bucket;
+      const error = await refusals.attempt(async () => {
+        pushed.push({ ...backup, ...(await pushOne(archive, fleet, place, backup, signal)) });
+      }, signal);
+      if (error !== undefined) failures.push({ ...backup, error });
     }
     out.status('Telling the other stations');
     if ((await journalOf(context, fleet).write(bucket, signal)) === undefined) {

@@ -121,15 +121,10 @@ async function repairAll(
     for (const ofFolder of folders.values()) {
       const [{ mac, id, folder }] = ofFolder as [StoreProblem];
       out.status(`Repairing ${mac} ${id} in the store`);
-      try {
+      const fault = await refusals.attempt(async () => {
         mendings.push({ mac, id, folder, ...(await repairOne(context, fleet, bucket, ofFolder)) });
-        refusals.served();
-      } catch (error) {
-        signal.throwIfAborted();
-        const fault = toEspdError(error);
-        if (!refusals.isOfOne(fault)) throw fault;
-        mendings.push({ mac, id, folder, why: fault.message });
-      }
+      }, signal);
+      if (fault !== undefined) mendings.push({ mac, id, folder, why: fault.message });
     }
     return undefined;
   } catch (error) {

@@ -274,19 +274,12 @@ class Scanning {
     const { signal } = this.#options;
     const missing: Suspect[] = [];
     for (const suspect of this.#suspects) {
-      try {
-        const isThere = (await store.head(layout.prefix + suspect.folder + CHECKSUMS, { signal })) !== undefined;
-        const isGoing =
-          !isThere && (await store.head(removalKey(layout.prefix, suspect.folder), { signal })) !== undefined;
-        this.#refusals.served();
-        if (!isThere && !isGoing) missing.push(suspect);
-      } catch (error) {
-        signal.throwIfAborted();
-        const fault = toEspdError(error);
-        if (!this.#refusals.isOfOne(fault)) throw error;
-        const { mac, id, folder } = suspect;
-        this.#unreadable.push({ mac, id, folder, error: fault });
-      }
+      const { mac, id, folder } = suspect;
+      const error = await this.#refusals.attempt(async () => {
+        if ((await store.head(layout.prefix + folder + CHECKSUMS, { signal })) !== undefined) return;
+        if ((await store.head(removalKey(layout.prefix, folder), { signal })) === undefined) missing.push(suspect);
+      }, signal);
+      if (error !== undefined) this.#unreadable.push({ mac, id, folder, error });
     }
     if (missing.length > 0) await this.#hear();
     for (const suspect of missing) await this.#noteMissing(suspect);
