@@ -67,6 +67,7 @@ function masked(text: string): string {
     .replace(/20(?!20)\d\d-\d\d-\d\dT[\d:.]+Z/g, 'DATE')
     .replace(/127\.0\.0\.1:\d+/g, 'ADDRESS')
     .replace(/[A-Za-z0-9_-]{1,63}-[0-9a-f]{12}/g, 'STATION')
+    .replace(/(probes\/STATION\/)[0-9a-f]{24}/g, '$1OBJECT')
     .replace(/espd-cli-\w+/g, 'BENCH')
     .replace(/"leftSeconds": \d+/g, '"leftSeconds": N');
 }
