@@ -178,6 +178,8 @@ export interface VerifyReport {
   /** What could not be read, or is of a newer format: nothing is known of its content. */
   readonly unreadable: readonly ArchiveProblem[];
   readonly foreign: readonly ForeignEntry[];
+  /** The signal has ended it: this is what was found until then. */
+  readonly isBrokenOff?: true;
 }
 
 /** Files that can be made again from elsewhere: may be lost at any time, and are never worth a failure. */
@@ -324,7 +326,8 @@ export interface Archive {
   verifyBackup(mac: Mac, id: string, signal?: AbortSignal): Promise<readonly ArchiveProblem[]>;
   /**
    * Re-hashes the archive, one board's part of it, or a sample. Damage of one backup never stops the others. When each
-   * was verified is noted in the cache, so that what was not for longest can come first.
+   * was verified is noted in the cache, so that what was not for longest can come first. Where the signal ends it, it
+   * resolves to what it has found by then; it rejects while it is still listing.
    * @param options.sample so much only, what was verified longest ago first
    * @param options.pass go on with the pass through the archive that was broken off, or begin one: what was verified
    *   since its beginning is left out, and what was verified longest ago comes first

@@ -49,6 +49,7 @@ export async function verifyArchive(parts: VerifyParts, options: Options): Promi
   const chosen = choose(items, options, times, clock, timeOf);
   if (options.pass === true) await times.save(chosen.passMs);
   let checked = 0;
+  let isBrokenOff = false;
   try {
     for (const [index, { mac, id, place }] of chosen.items.entries()) {
       signal?.throwIfAborted();
@@ -68,6 +69,9 @@ export async function verifyArchive(parts: VerifyParts, options: Options): Promi
       await between?.(clock.now() - startMs);
     }
     if (options.pass === true) await times.save(null);
+  } catch (error) {
+    if (signal?.aborted !== true) throw error;
+    isBrokenOff = true;
   } finally {
     await times.save();
     // Damage that changed no time: the next listing is to see it as well.
@@ -80,6 +84,7 @@ export async function verifyArchive(parts: VerifyParts, options: Options): Promi
     damaged: problems.filter(({ error }) => !isUnreadable(error)),
     unreadable: problems.filter(({ error }) => isUnreadable(error)),
     foreign,
+    ...(isBrokenOff ? { isBrokenOff: true } : {}),
   };
 }
 

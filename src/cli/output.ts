@@ -4,7 +4,17 @@ import { Writable } from 'node:stream';
 import type { EspdError } from '../errors.ts';
 import type { Progress } from '../transfer/session.ts';
 import { ProgressLines } from './progress.ts';
-import { type Span, bold, formatTable, jsonLine, jsonText, printable, renderLine, wrapText } from './text.ts';
+import {
+  type Span,
+  bold,
+  formatTable,
+  jsonLine,
+  jsonText,
+  printable,
+  renderLine,
+  wrapRemark,
+  wrapText,
+} from './text.ts';
 
 /** One of the two streams of a process, as far as it is used here. */
 export interface TerminalStream {
@@ -44,6 +54,7 @@ export interface OutputOptions {
 
 /** As wide as `espd: `. */
 const ERROR_INDENT = '      ';
+const NOTE_INDENT = '  ';
 /** Whoever is asked sits at a terminal that is not always one of the two streams. */
 const MOST_ASKED_COLUMNS = 79;
 
@@ -157,9 +168,16 @@ export class Output {
     if (lines.length > 0) this.text(lines.join(''));
   }
 
-  /** A remark beside the result, for people, on stderr. */
+  /**
+   * A remark beside the result, for people, on stderr; of plain text, at a terminal wrapped between words. What is
+   * indented, such as a command of another program, stands as it is.
+   */
   note(...spans: readonly Span[]): void {
-    if (!this.json) this.#write(this.#terminal.stderr, spans);
+    if (this.json) return;
+    const { stderr } = this.#terminal;
+    const [text] = spans;
+    if (spans.length !== 1 || typeof text !== 'string' || text.startsWith(' ')) this.#write(stderr, spans);
+    else for (const line of wrapRemark(text, widthOf(stderr), NOTE_INDENT)) this.#write(stderr, [line]);
   }
 
   /** An error for people: what, its code, and the hint below it; at a terminal wrapped between words. */
@@ -167,8 +185,8 @@ export class Output {
     const { stderr } = this.#terminal;
     const text = `${error.message} (${error.code})${error.hint === '' ? '' : `\n${error.hint}`}`;
     const width = widthOf(stderr) - ERROR_INDENT.length;
-    // The faults of a config come one a line. A command to copy stays in one piece: the terminal wraps it itself.
-    const lines = text.split('\n').flatMap((line) => (/(?:^|: )espd /.test(line) ? [line] : wrapText(line, width)));
+    // The faults of a config come one a line.
+    const lines = text.split('\n').flatMap((line) => wrapRemark(line, width));
     const [first = '', ...others] = lines;
     this.#write(stderr, [bold('espd:'), ` ${first}`]);
     for (const line of others) this.#write(stderr, [ERROR_INDENT + line]);

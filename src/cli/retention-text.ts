@@ -21,6 +21,14 @@ export function printPlan(
     if (decisions === undefined) byBoard.set(decision.mac, [decision]);
     else decisions.push(decision);
   }
+  // Said once, below them.
+  const ofAll = new Set(plan.blocked.map(({ text }) => text));
+  const ownOf = ({ reasons }: Decision) => {
+    const own = reasons.filter(({ text }) => !ofAll.has(text));
+    return own.length === 0 && reasons.length > 0
+      ? 'nothing can be removed now: see below'
+      : reasonsOf({ reasons: own });
+  };
   let untouched = 0;
   for (const [mac, decisions] of byBoard) {
     const going = decisions.filter(({ stays }) => !stays);
@@ -33,7 +41,7 @@ export function printPlan(
     out.line(bold(mac), going.length === 0 ? '  all stay' : `  ${count}, ${formatSize(bytes)}`);
     for (const decision of inFull ? decisions : going) {
       const word = decision.stays ? 'stays' : 'goes ';
-      out.behind(`  ${word}  ${decision.id}  `, reasonsOf(decision));
+      out.behind(`  ${word}  ${decision.id}  `, ownOf(decision));
     }
     const staying = decisions.length - going.length;
     if (!inFull) out.line(dim(`  ${staying} ${staying === 1 ? 'stays' : 'stay'} (--all lists them)`));
@@ -55,7 +63,7 @@ export function summaryOf({ decisions, freedBytes, totalBytes }: RetentionPlan):
   return `${count}, which frees ${formatSize(freedBytes)} of ${formatSize(totalBytes)}`;
 }
 
-export function reasonsOf({ reasons }: Decision): string {
+export function reasonsOf({ reasons }: Pick<Decision, 'reasons'>): string {
   return reasons.map(({ text }) => printable(text)).join('; ');
 }
 

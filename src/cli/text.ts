@@ -51,6 +51,16 @@ export function wrapText(text: string, width: number, indent = ''): string[] {
   return lines;
 }
 
+/** The same for a remark with commands of espd to copy, each in one piece: what is too long the terminal wraps itself. */
+export function wrapRemark(text: string, width: number, indent = ''): string[] {
+  if (text.length <= width) return [text];
+  const pieces = text.split(/(?<=^|: )(?=espd )/);
+  return pieces.flatMap((piece, index) => {
+    const lines = piece.startsWith('espd ') ? [piece.trimEnd()] : wrapText(piece, width, indent);
+    return index === 0 ? lines : lines.map((line, at) => (at === 0 ? indent + line : line));
+  });
+}
+
 /** Columns padded to their widest cell, two spaces between; the first row is the heading. */
 export function formatTable(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];

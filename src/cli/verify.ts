@@ -15,6 +15,7 @@ import { problemJson } from '../documents/problem.ts';
 import { noteForeign } from './archive-notes.ts';
 import { failuresJson, findBoard, noteFailures, onBoards, overallError, selectPorts } from './boards.ts';
 import type { CommandContext } from './context.ts';
+import { endedBy } from './ended-by.ts';
 import { fetchedFor } from './fleet/fetch.ts';
 import { plural, printable } from './text.ts';
 
@@ -94,12 +95,15 @@ async function verifyArchive(
   const work = archive.verify({ ...(mac && { mac }), ...(sample && { sample }), signal, onProgress });
   const report = await work.finally(() => out.status(''));
   const { checked, of, damaged, unreadable, foreign } = report;
-  const error = verdictOf(report) ?? (await nothingHere(context, mac, report));
-  for (const { file, problem } of damaged) out.line(`DAMAGED  ${printable(file)}: ${printable(problem)}`);
-  for (const { file, problem } of unreadable) out.line(`NOT READ  ${printable(file)}: ${printable(problem)}`);
+  const error = report.isBrokenOff
+    ? endedBy(signal, signal.reason)
+    : (verdictOf(report) ?? (await nothingHere(context, mac, report)));
+  for (const { file, problem } of damaged) out.behind('DAMAGED  ', `${printable(file)}: ${printable(problem)}`);
+  for (const { file, problem } of unreadable) out.behind('NOT READ  ', `${printable(file)}: ${printable(problem)}`);
   const extent = of === undefined ? '' : ` of ${of}`;
   if (checked === 0 && of !== undefined && error === undefined)
     out.line(`None of ${plural(of, 'backup')} is in this sample`);
+  else if (report.isBrokenOff) out.line(`${plural(checked, 'backup')} verified until it was interrupted`);
   else if (error === undefined)
     out.line(`${plural(checked, 'backup')}${extent} verified: every file is as it was written`);
   noteForeign(out, foreign);

@@ -64,6 +64,7 @@ export class Scrub {
         }),
       between: (tookMs) => this.#rest(tookMs, signal),
     });
+    signal.throwIfAborted();
     emit({
       ...{ type: 'archive-verified', checked, damaged: damaged.length, unreadable: unreadable.length },
       foreign: foreign.length,

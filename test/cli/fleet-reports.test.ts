@@ -1,6 +1,8 @@
 /** Commands of the fleet that end in the middle, by the store or by Ctrl-C, tell before that what they have done. */
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { MAC, OTHER_MAC, T0, backUp, image } from '../archive/support.ts';
 import { FakeS3 } from '../store/fake-s3.ts';
@@ -178,5 +180,52 @@ test('prune of the archive (ctrl-c): what is gone is told', { timeout: 120_000 }
   assert.equal(status, 130, stderr);
   assert.ok(left > 2 && left < made, String(left));
   assert.match(stdout, new RegExp(`^${made - left} backups removed, [\\d.]+ [KM]B freed$`, 'm'));
+  assert.match(stderr, /\(interrupted\)/);
+});
+
+for (const as of ['--json', 'text']) {
+  test(`verify --store (ctrl-c, ${as}): the damage found until then is told`, { timeout: 120_000 }, async (t) => {
+    const { fake, run, well } = await scene(t);
+    await well('push');
+    // Three are read at once: where the sixth is begun, one of the first three has been judged.
+    for (const day of [1, 2, 3]) {
+      const key = `${folderOf(day)}flash.bin`;
+      const there = fake.objects.get(key) ?? assert.fail();
+      fake.objects.set(key, { ...there, bytes: Buffer.alloc(there.bytes.length) });
+    }
+    const stop = ending(fake, 'ctrl-c', (key) => key.startsWith(folderOf(6)));
+    const args = ['verify', '--store', '--repair', ...(as === 'text' ? [] : [as])];
+    const { status, stdout, stderr } = await run(args, stop);
+    assert.equal(status, 130, stdout + stderr);
+    if (as === 'text') {
+      assert.match(stdout, /^DAMAGED {2}50-02-91-c3-37-a5\/2020-10-0[123]T10-00-00Z\/flash\.bin: /m);
+      assert.match(stdout, /^[1-5] of 6 backups in the object store verified until it was interrupted$/m);
+      assert.match(stderr, /^To go on with it: espd .*verify --store --continue$/m);
+      assert.match(stderr, /\(interrupted\)/);
+      return;
+    }
+    const report = parseJson<Report & { damaged: { id: string }[]; checked: number; ok: boolean }>(stdout);
+    const [first] = report.damaged;
+    assert.ok(first !== undefined && [1, 2, 3].map(id).includes(first.id), stdout);
+    assert.deepEqual([report.error.code, report.ok, report.repaired], ['interrupted', false, []]);
+    assert.ok(report.checked < DAYS.length);
+  });
+}
+
+test('verify (ctrl-c): the damage found until then is told', { timeout: 120_000 }, async (t) => {
+  const bench = await Bench.open(t);
+  for (const day of DAYS) await backUp(bench.archive, image(4000, day), at(day));
+  await writeFile(join(bench.archive.root, folderOf(1), 'flash.bin'), Buffer.alloc(4000));
+  const stop = new AbortController();
+  const { status, stdout, stderr } = await bench.run(['verify'], {
+    signal: stop.signal,
+    tty: true,
+    onOutput: ({ stderr: said }) => {
+      if (said.includes(`Verifying ${MAC} ${id(3)}`)) stop.abort();
+    },
+  });
+  assert.equal(status, 130, stdout + stderr);
+  assert.match(stdout, /^DAMAGED {2}50-02-91-c3-37-a5\/2020-10-01T10-00-00Z\/flash\.bin: /m);
+  assert.match(stdout, /^[2-5] backups verified until it was interrupted$/m);
   assert.match(stderr, /\(interrupted\)/);
 });

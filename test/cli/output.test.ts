@@ -176,9 +176,21 @@ test('an error and a question do not break a word at 80 columns; a command to co
   const long = 'word '.repeat(30).trim();
   output.error(new EspdError('board-not-found', long, { hint: `${long}\nFinish with: espd ${long}` }));
   const lines = stderr.text.trimEnd().split('\n');
-  assert.equal(lines.length, 7);
+  assert.equal(lines.length, 8);
   for (const line of lines.slice(0, 6)) assert.ok(line.length < 80 && /word|found/.test(line), line);
-  assert.equal(lines[6], `      Finish with: espd ${long}`);
+  assert.deepEqual(lines.slice(6), ['      Finish with:', `      espd ${long}`]);
+
+  const remarks = outputOn({ stdout: true, stderr: true, color: false });
+  remarks.output.note(`${long} (now: espd pull) ${long}: espd ${long}`);
+  remarks.output.note(`  install ${long}`);
+  remarks.output.note('short: espd push');
+  const noted = remarks.stderr.text.trimEnd().split('\n');
+  assert.deepEqual(noted.slice(-3), [`  espd ${long}`, `  install ${long}`, 'short: espd push']);
+  assert.ok(noted.some((line) => line.includes(`espd pull) ${long}:`)));
+  for (const line of noted.slice(0, 2)) assert.ok(line.length < 80, line);
+  const piped = outputOn({ stdout: true, stderr: false, color: false });
+  piped.output.note(`${long}: espd ${long}`);
+  assert.equal(piped.stderr.text, `${long}: espd ${long}\n`);
 
   const asked: string[] = [];
   const ask = (question: string) => {

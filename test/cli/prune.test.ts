@@ -147,6 +147,8 @@ test('with a clock behind the newest backup nothing goes', async (t) => {
   const { status, stdout } = await bench.run(['prune', '--keep-last', '1', '--yes']);
   assert.equal(status, 0);
   assert.match(stdout, /^Nothing can be removed now: the clock is behind the newest backup, 2999-01-01T00-00-00Z/m);
+  assert.equal(stdout.split('the clock is behind').length, 2, `said once, not of each backup:\n${stdout}`);
+  assert.match(stdout, /^ {2}stays {2}2\S+ {2}nothing can be removed now: see below$/m);
   assert.equal((await left(bench)).length, 6);
 });
 

@@ -36,6 +36,7 @@ export async function scrubStore(
   const tell = damageTeller(events);
   plan.missing.forEach(tell);
   const { checked, readBytes, problems, fault } = await verifier.run(plan, { signal, onProblem: tell });
+  signal.throwIfAborted();
   const damaged = problems.filter(({ error }) => error.code === 'store-damaged').length;
   events.emit({
     ...{ type: 'store-verified', checked, of: plan.of, readBytes, damaged },

@@ -8,6 +8,7 @@ import { Refusals } from '../../replication/refusals.ts';
 import { pushOne } from '../../replication/replicator.ts';
 import { repairCopy } from '../../replication/verify/repair.ts';
 import { type StoreProblem, type VerifyOutcome, type VerifyPlan } from '../../replication/verify/verify-store.ts';
+import { commandLine } from '../../transfer/finish-command.ts';
 import type { CommandContext } from '../context.ts';
 import { endedBy } from '../ended-by.ts';
 import { formatSize, plural, printable } from '../text.ts';
@@ -65,11 +66,12 @@ export async function verifyStore(
     const outcome = await verifier.run(plan, { signal, onProgress }).finally(() => out.status(''));
     const problems = [...plan.missing, ...outcome.problems];
     const mended: Mending[] = [];
-    const ended = options.repair ? await repairAll(context, fleet, problems, mended) : undefined;
+    const isMending = options.repair && !signal.aborted;
+    const ended = isMending ? await repairAll(context, fleet, problems, mended) : undefined;
     const isMended = new Set(mended.flatMap((each) => ('mended' in each ? [nameOf(each)] : [])));
     const left = problems.filter((problem) => !isMended.has(nameOf(problem)));
     const verdict = tell(context, plan, left, outcome, options.repair);
-    const error = signal.aborted ? ended : (verdict ?? ended);
+    const error = signal.aborted ? endedBy(signal, signal.reason) : (verdict ?? ended);
     if (ended !== undefined && error !== ended) out.note(`The repair ended early: ${printable(ended.message)}`);
     await tellRepairs(context, options.repair, left, mended);
     out.document(jsonOf(fleet, plan, left, outcome, mended, error));
@@ -167,8 +169,8 @@ async function isHere(
 const pathOf = ({ folder, file }: StoreProblem) => printable(`${folder}${file}`);
 
 function tell(
-  { out }: CommandContext,
-  { items, of, incomplete, foreign }: VerifyPlan,
+  { call, out, signal }: CommandContext,
+  { items, of, incomplete, foreign, passMs }: VerifyPlan,
   problems: readonly StoreProblem[],
   { checked, readBytes, fault }: VerifyOutcome,
   isRepair: boolean,
@@ -176,9 +178,9 @@ function tell(
   const damaged = problems.filter(({ error }) => error.code === 'store-damaged');
   const unread = problems.filter((problem) => !damaged.includes(problem));
   for (const problem of damaged) {
-    out.line(`${problem.file === '' ? 'MISSING ' : 'DAMAGED '} ${pathOf(problem)}: ${printable(problem.problem)}`);
+    out.behind(problem.file === '' ? 'MISSING  ' : 'DAMAGED  ', `${pathOf(problem)}: ${printable(problem.problem)}`);
   }
-  for (const problem of unread) out.line(`NOT READ  ${pathOf(problem)}: ${printable(problem.problem)}`);
+  for (const problem of unread) out.behind('NOT READ  ', `${pathOf(problem)}: ${printable(problem.problem)}`);
   const part = of === items.length ? '' : ` of ${of}`;
   const count = `${plural(checked, 'backup')}${part}`;
   if (fault === undefined && problems.length === 0 && checked > 0) {
@@ -186,18 +188,25 @@ function tell(
       `${count} in the object store verified, ${formatSize(readBytes)} read: every object is as it was put there`,
     );
   }
+  if (fault !== undefined && signal.aborted) {
+    out.line(`${checked} of ${plural(items.length, 'backup')} in the object store verified until it was interrupted`);
+    if (passMs !== null) out.note(`To go on with it: ${commandLine(call, ...GO_ON)}`);
+  }
   if (of === 0) out.line('No backup of these boards lies in the object store');
   if (incomplete > 0) out.note(`Not complete there, so no backup: ${plural(incomplete, 'folder')}`);
   if (foreign.count > 0) {
     const names = foreign.names.slice(0, MAX_NAMED).map(printable).join(', ');
     out.note(`Not of espd: ${plural(foreign.count, 'object')}, such as ${names}`);
   }
-  const hint = isRepair ? REPAIR_FAILED : REPAIR_HINT;
-  return verdictOf({ damaged, unread, count, left: items.length - checked, fault, hint });
+  const damageHint = isRepair
+    ? REPAIR_FAILED
+    : `Nothing there was changed. At a station that has a sound copy this puts it in order: ${commandLine(call, ...REPAIR)}`;
+  const left = items.length - checked;
+  return verdictOf({ damaged, unread, count, left, fault, damageHint, goOn: commandLine(call, ...GO_ON) });
 }
 
-const REPAIR_HINT =
-  'Nothing there was changed. "espd verify --store --repair" puts it in order at a station that has a sound copy';
+const REPAIR = ['verify', '--store', '--repair'];
+const GO_ON = ['verify', '--store', '--continue'];
 const REPAIR_FAILED =
   'What is named as not repaired is as it was. Try at the station that made it; else keep it for whoever looks into it';
 
@@ -207,14 +216,17 @@ function verdictOf({
   count,
   left,
   fault,
-  hint: damageHint,
+  damageHint,
+  goOn,
 }: {
   readonly damaged: readonly StoreProblem[];
   readonly unread: readonly StoreProblem[];
   readonly count: string;
   readonly left: number;
   readonly fault: unknown;
-  readonly hint: string;
+  readonly damageHint: string;
+  /** The command. */
+  readonly goOn: string;
 }): EspdError | undefined {
   const more = fault === undefined ? '' : `; ${left} more could not be read: ${toEspdError(fault).message}`;
   if (damaged.length > 0) {
@@ -229,7 +241,7 @@ function verdictOf({
   if (fault !== undefined) {
     const { code, message, hint } = toEspdError(fault);
     return new EspdError(code, `${count} verified and sound, ${left} not reached: ${message}`, {
-      hint: `${hint}. Over everything it goes on with: espd verify --store --continue`,
+      hint: `${hint}. Over everything it goes on with: ${goOn}`,
       cause: fault,
     });
   }
@@ -241,15 +253,16 @@ function verdictOf({
 }
 
 async function tellRepairs(
-  { archive, out }: CommandContext,
+  { archive, call, out }: CommandContext,
   isRepair: boolean,
   left: readonly StoreProblem[],
   mendings: readonly Mending[],
 ): Promise<void> {
   for (const mending of mendings) {
     const { mac, id } = mending;
-    if ('mended' in mending) out.line(`REPAIRED  ${mac} ${id}: ${mending.mended.join(', ')}, read again and sound`);
-    else out.line(`NOT REPAIRED  ${mac} ${id}: ${printable(mending.why)}`);
+    if ('mended' in mending)
+      out.behind('REPAIRED  ', `${mac} ${id}: ${mending.mended.join(', ')}, read again and sound`);
+    else out.behind('NOT REPAIRED  ', `${mac} ${id}: ${printable(mending.why)}`);
   }
   if (isRepair) return;
   const here = new Set<string>();
@@ -257,7 +270,7 @@ async function tellRepairs(
     if (error.code === 'store-damaged' && (await isHere(archive, { mac, id }))) here.add(`${mac} ${id}`);
   }
   if (here.size > 0)
-    out.note(`Of ${plural(here.size, 'backup')} of these a copy is here: espd verify --store --repair`);
+    out.note(`Of ${plural(here.size, 'backup')} of these a copy is here: ${commandLine(call, ...REPAIR)}`);
 }
 
 function jsonOf(

@@ -151,7 +151,7 @@ export class StoreVerifier {
     return { items, bytes, of: all.length, missing, incomplete, foreign: { count: foreign, names }, passMs };
   }
 
-  /** @throws the signal's reason; what else ends it is the `fault` of the outcome */
+  /** Never rejects once it reads: what has ended it, the signal too, is the `fault` of the outcome. */
   async run(
     { items, passMs }: VerifyPlan,
     {
@@ -220,7 +220,6 @@ export class StoreVerifier {
     } finally {
       await times.save();
     }
-    signal.throwIfAborted();
     if (fault === undefined) {
       problems.push(...refused);
       refused.forEach((problem) => onProblem?.(problem));
