@@ -1,6 +1,7 @@
 /** A pin stood in a segment of a journal that was changed in the bucket: retention waits until its station has said it again. */
 
 import assert from 'node:assert/strict';
+import { mkdir, rm } from 'node:fs/promises';
 import { type TestContext, describe, test } from 'node:test';
 import { MAC, OTHER_MAC, T0, backUp, image } from '../archive/support.ts';
 import { FakeS3, serveSuite } from '../store/fake-s3.ts';
@@ -78,4 +79,38 @@ describe('prune --store of another station', () => {
       assert.ok((await other.archive.marks.of(MAC)).pins.some((pin) => pin.id === id(3)));
     });
   }
+
+  test('of the station itself, whose archive is lost: nothing goes, a scan makes it no better, and a person may give it up', async (t) => {
+    fake.quirks.aheadMs = 0;
+    const one = await bench(t);
+    for (let day = 1; day <= 5; day++) await backUp(one.archive, image(4000, day), `2020-10-0${day}T10:00:00.000Z`);
+    await one.run('push');
+    await one.run('prune', '--store', '--yes');
+    const before = segments();
+    await one.run('pin', `${MAC}@${id(3)}`);
+    await one.run('push');
+    const [pinned = ''] = segments().filter((name) => !before.includes(name));
+    assert.match(fake.text(pinned), new RegExp(`"pins.jsonl".*${id(3)}`));
+    fake.replace(pinned, Buffer.from(fake.text(pinned).slice(0, -15)));
+    await rm(one.archive.root, { recursive: true });
+    await mkdir(one.archive.root);
+
+    fake.quirks.aheadMs = 3 * DAY_MS;
+    const told = /Segment \d+ of the journal of (\S+) is damaged/;
+    let station = '';
+    for (const look of ['first', 'scanned', 'once more']) {
+      const { stdout, stderr } = await one.run('prune', '--store', '--yes');
+      station = told.exec((stdout + stderr).replaceAll(/\s+/g, ' '))?.[1] ?? assert.fail(stdout + stderr);
+      assert.match(stderr, new RegExp(`espd .*stations --gone ${station}`));
+      assert.equal(complete().length, 5, look);
+      await one.run('pull', '--scan');
+    }
+    assert.match(
+      (await one.run('stations')).stdout,
+      new RegExp(`^${station} +this one +1 segment cannot be read$`, 'm'),
+    );
+    await one.run('stations', '--gone', station, '--yes');
+    assert.doesNotMatch((await one.run('prune', '--store', '--yes')).stderr, told);
+    assert.equal(complete().length, 5, 'any of them may be the pinned one');
+  });
 });

@@ -71,7 +71,7 @@ async function giveUp(
   { giveUpPins, ...how }: StationsCommandOptions,
 ): Promise<void> {
   const { clock, out, signal } = context;
-  const { name, lost, gone } = station;
+  const { name, lost, gone, isOwn = false } = station;
   const shown = printable(name);
   const said = (isSaid: boolean) =>
     out.document({ station: name, segments: lost, keepsBackups: !giveUpPins, said: isSaid });
@@ -91,16 +91,21 @@ async function giveUp(
     return;
   }
   const lines = [
-    `${shown} was last heard at ${timeOf(station.heardAt)}`,
+    isOwn
+      ? `${shown} is this station itself: its archive does not have any more what it has said there`
+      : `${shown} was last heard at ${timeOf(station.heardAt)}`,
     `${plural(countOf(lost), 'segment')} of its journal cannot be read. The first: ${printable(station.problem ?? '')}`,
     giveUpPins
       ? 'Pins that only these segments tell of are lost: retention may remove those backups'
       : 'Every backup that lies in the object store now stays there, since it may be pinned; later ones go by the policy',
-    'Its backups stay, and so does all that was heard of it. If it comes back, it goes on as before',
+    isOwn
+      ? 'If a fuller copy of this archive exists, put it back first: what stands in the archive counts, whoever reads what'
+      : 'Its backups stay, and so does all that was heard of it. If it comes back, it goes on as before',
   ];
   for (const line of lines) out.paragraph(line, '  ');
   const consent = consentOf(out, how, DEED);
-  if (!(await consent(`Is ${shown} gone for ever?`, []))) {
+  const question = isOwn ? 'Give up what cannot be read of it?' : `Is ${shown} gone for ever?`;
+  if (!(await consent(question, []))) {
     if (how.dryRun) out.note('Nothing was said to the other stations: this was a dry run');
     else
       throw new EspdError('declined', 'Nothing was said to the other stations', {
@@ -146,7 +151,11 @@ function named(text: string, own: string, all: readonly OtherStation[]): OtherSt
 }
 
 function list({ out }: CommandContext, own: string, all: readonly OtherStation[]): void {
-  const rows = all.map((station) => [printable(station.name), timeOf(station.heardAt), journalText(station)]);
+  const rows = all.map((station) => [
+    printable(station.name),
+    station.isOwn === true ? 'this one' : timeOf(station.heardAt),
+    journalText(station),
+  ]);
   out.line(`This station is ${printable(own)}`);
   if (rows.length === 0) out.line('No other one is known; espd pull asks the object store');
   else out.table([['STATION', 'LAST HEARD', 'JOURNAL'], ...rows]);

@@ -6,7 +6,7 @@
 import { lookMsOf, scanMsOf } from '../../config/store.ts';
 import type { StoreConfig } from '../../config/store.ts';
 import type { EventBus } from '../../daemon/events.ts';
-import type { Freshness } from '../../replication/journal/freshness.ts';
+import { type Freshness, wayOutOf } from '../../replication/journal/freshness.ts';
 import type { News } from '../../replication/journal/news.ts';
 import { type Scan, scanFault } from '../../replication/journal/scan.ts';
 import type { Fleet } from '../../replication/open.ts';
@@ -82,17 +82,17 @@ function makeReplicator(context: CommandContext, store: StoreConfig, events: Eve
     onScanned: (scan) => {
       events.emit({ type: 'store-compared', ...comparisonOf(scan) });
     },
-    onTrouble: ({ station, code, message, segments }) =>
-      events.emit({ type: 'journal-unread', station, error: { code, message, hint: UNREAD_HINT }, segments }),
+    onTrouble: (trouble) => {
+      const { station, code, message, segments } = trouble;
+      const error = { code, message, hint: wayOutOf(trouble) ?? 'It is asked for again now and then' };
+      events.emit({ type: 'journal-unread', station, error, segments });
+    },
   });
   events.subscribe((event) => {
     if (event.type === 'backup-kept') replicator.add({ mac: event.mac, id: event.id });
   });
   return replicator;
 }
-
-const UNREAD_HINT =
-  'It is asked for again now and then. Its station says it again once it notices: at once with espd pull --scan there. Gone for ever? espd stations --gone';
 
 function comparisonOf(scan: Scan) {
   const { backups, lost, unreadable, mended } = scan;

@@ -27,7 +27,7 @@ export interface HeardOf {
   readonly silentDays: number | null;
 }
 
-/** One of the other stations, with what of its journal cannot be read. */
+/** One of the other stations, or this one where it misses some of what it has said itself, with what of its journal cannot be read. */
 export interface OtherStation extends HeardOf {
   /** Segments. */
   readonly unread: number;
@@ -39,12 +39,15 @@ export interface OtherStation extends HeardOf {
   readonly gone: Omit<HeardGone, 'writtenMs'> | null;
   /** Of the unread ones so many does that speak of. */
   readonly givenUp: number;
+  /** This station itself: its archive has lost what these segments say. */
+  readonly isOwn?: true;
 }
 
 export const NOTHING_HEARD: Freshness = { lookedAt: null, stations: [], troubles: [] };
 
 export function freshnessOf(heard: Heard, now: Date): Freshness {
-  const stations = Object.entries(heard.stations).map(([name, station]) => heardOf(name, station, now));
+  const others = Object.entries(heard.stations).filter(([, { isOwn }]) => isOwn !== true);
+  const stations = others.map(([name, station]) => heardOf(name, station, now));
   stations.sort((a, b) => (a.name < b.name ? -1 : 1));
   return { lookedAt: heard.lookedAt, stations, troubles: troublesOf(heard) };
 }
@@ -60,10 +63,12 @@ function daysSince(heardAt: string | null, now: Date): number {
 }
 
 export function otherStationsOf({ stations }: Heard, now: Date): OtherStation[] {
-  const all = Object.entries(stations).map(([name, station]): OtherStation => {
+  const shown = Object.entries(stations).filter(([, { isOwn, unread }]) => isOwn !== true || unread.length > 0);
+  const all = shown.map(([name, station]): OtherStation => {
     const { unread, gone } = station;
     return {
       ...heardOf(name, station, now),
+      ...(station.isOwn === true ? { isOwn: true } : {}),
       ...{ unread: countOf(unread), problem: unread[0]?.message ?? null, lost: lostSegments(station) },
       givenUp: countOf(unread.filter((entry) => isGivenUp(station, entry))),
       gone:
@@ -81,8 +86,11 @@ export function isAbout({ heardAt }: HeardOf, now: Date): boolean {
 }
 
 /** What ends a trouble with segments; undefined for what a newer espd or the disk here ends. */
-export function wayOutOf({ station, code, segments }: Trouble): string | undefined {
+export function wayOutOf({ station, code, segments, isOwn }: Trouble): string | undefined {
   if (segments === 0 || code === 'archive-newer') return undefined;
+  if (isOwn === true) {
+    return `It is asked for again. If it stays so, and this archive is as whole as it can be: espd stations --gone ${station}`;
+  }
   if (code !== 'store-damaged' && code !== 'store-key') {
     return `It is asked for again. If ${station} is gone and the store never gives it out: espd stations --gone ${station}`;
   }

@@ -1,7 +1,8 @@
 /**
  * A station looks after its own journal. Where segments of it are missing or damaged in the bucket, it says everything again
  * in new ones, and then puts empty ones in their places. So nothing stays unsaid, and nobody waits for ever for what cannot be
- * read. Ended in between, it begins anew at the next look: what is said twice counts once.
+ * read. Ended in between, it begins anew at the next look: what is said twice counts once. What this archive does not have
+ * it cannot say again: such a segment stays as it is, and is missed by all.
  */
 
 import { hasCode, toEspdError } from '../../errors.ts';
@@ -27,7 +28,10 @@ export function mendJournal(parts: WriterParts, bucket: Bucket, signal: AbortSig
   return withJournal(parts, signal, async (touch) => {
     const { state } = parts;
     const cursor = await state.cursor();
-    const { broken, last } = await findBroken(parts, bucket, (cursor.next ?? 1) - 1, signal);
+    const found = await findBroken(parts, bucket, (cursor.next ?? 1) - 1, signal);
+    const isKnown = await knownHere(parts, bucket);
+    const { last } = found;
+    const broken = found.broken.filter(({ seq }) => isKnown(seq));
     if (broken.length === 0) return 0;
     await state.keepCursor({ ...nothingSaid(), next: last + 1, putAt: cursor.putAt });
     await writeLocked(parts, bucket, signal, touch);
@@ -37,6 +41,13 @@ export function mendJournal(parts: WriterParts, bucket: Bucket, signal: AbortSig
     }
     return broken.length;
   });
+}
+
+/** Whether this archive has what a segment of this station has said. */
+async function knownHere({ state }: WriterParts, { layout }: Bucket): Promise<(seq: number) => boolean> {
+  const { own, stations } = await state.heard();
+  const unread = stations[layout.station]?.unread ?? [];
+  return (seq) => seq <= (own ?? 0) && !unread.some(({ from, to }) => from <= seq && seq <= to);
 }
 
 /** @param said number of the last segment that this station has put, as far as it knows */

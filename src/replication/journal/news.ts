@@ -39,6 +39,8 @@ export interface Trouble {
   readonly segments: number;
   /** ISO 8601 UTC; null = just now. */
   readonly since: string | null;
+  /** This station has said it, and its archive has lost it. */
+  readonly isOwn?: true;
 }
 
 export class NewsBook {
@@ -106,8 +108,9 @@ export class NewsBook {
 export function troublesOf({ stations }: Pick<Heard, 'stations'>): Trouble[] {
   return Object.entries(stations).flatMap(([station, heard]) => {
     const byCode = new Map<string, Trouble>();
+    const own = heard.isOwn === true ? { isOwn: true as const } : {};
     for (const { code, message, since, from, to } of heard.unread.filter((entry) => !isGivenUp(heard, entry))) {
-      const before = byCode.get(code) ?? { station, code, message, segments: 0, since };
+      const before = byCode.get(code) ?? { station, code, message, segments: 0, since, ...own };
       byCode.set(code, { ...before, segments: before.segments + countOf([{ from, to }]) });
     }
     return [...byCode.values()];

@@ -6,18 +6,17 @@
  */
 
 import type { Clock } from '../../clock.ts';
-import { hasCode, toEspdError } from '../../errors.ts';
+import { toEspdError } from '../../errors.ts';
 import type { HeldFiles } from './held-files.ts';
 import type { JournalArchive } from './own-lines.ts';
 import type { Bucket } from '../push-backup.ts';
 import { Refusals, isRefusal } from '../refusals.ts';
 import { fetchSegment } from './fetch.ts';
 import { readGone } from './gone.ts';
-import { GONE, JOURNAL, behindSegment, journalFolder, parseSegmentName, stationOf } from './names.ts';
 import type { SegmentName } from './names.ts';
+import { GONE, JOURNAL, behindSegment, journalFolder, parseSegmentName, stationOf } from './names.ts';
 import { type News, NewsBook } from './news.ts';
 import type { Receiver } from './receive.ts';
-import type { SegmentReading } from './segment.ts';
 import { type Heard, type HeardStation, type JournalState, isUnreadCode } from './state.ts';
 import { type Reason, addUnread, dueNumbers, settleUnread } from './unread.ts';
 
@@ -76,7 +75,9 @@ class Look {
     if (this.#options.isThorough || this.#isOver(heard.listedAt, LIST_MS)) await this.#findStations(heard);
     try {
       await this.#hearOwn(heard);
-      for (const [name, station] of Object.entries(heard.stations)) await this.#readStation(name, station, heard);
+      for (const [name, station] of Object.entries(heard.stations)) {
+        if (this.#isOwn(name) === (station.isOwn === true)) await this.#readStation(name, station, heard);
+      }
     } finally {
       this.#news.note(heard);
       await held.note(this.#news.news().macs);
@@ -102,6 +103,10 @@ class Look {
 
   async #findStations(heard: Heard): Promise<void> {
     const { store, layout, key } = this.#bucket;
+    // An archive that another station had has heard of this one as of another, and of that one as its own.
+    heard.stations = Object.fromEntries(
+      Object.entries(heard.stations).filter(([name, station]) => this.#isOwn(name) === (station.isOwn === true)),
+    );
     let from: string | null = null;
     for (let page = 0; page < MAX_PAGES; page++) {
       const prefix = layout.prefix + JOURNAL;
@@ -115,7 +120,7 @@ class Look {
       for (const folder of folders) {
         const name = stationOf(folder.slice(layout.prefix.length));
         if (name === undefined) this.#news.foreign([folder]);
-        else if (name !== layout.station && heard.stations[name] === undefined) {
+        else if (!this.#isOwn(name) && heard.stations[name] === undefined) {
           if (Object.keys(heard.stations).length >= MAX_STATIONS) break;
           heard.stations[name] = { next: 1, isEncrypted: key !== null, heardAt: null, unread: [] };
         }
@@ -123,43 +128,60 @@ class Look {
       from = next;
       if (from === null) break;
     }
-    // A state that was copied from another station may name this one.
-    heard.stations = Object.fromEntries(Object.entries(heard.stations).filter(([name]) => name !== layout.station));
     heard.listedAt = this.#now().toISOString();
   }
 
   /**
    * An archive that is new at this station, or an old one again, has lost what this station has noted in it: pins, labels,
-   * what was pushed. What of it is here already is no news.
+   * what was pushed. What of it is here already is no news. What cannot be read is missed like that of another station:
+   * nobody but this one has said it, and it may have been a pin.
    */
   async #hearOwn(heard: Heard): Promise<void> {
     const { store, layout } = this.#bucket;
-    const { state, receiver, clock } = this.#parts;
+    const { state } = this.#parts;
     const { signal, isThorough } = this.#options;
     const { next } = await state.cursor();
-    let own = heard.own ?? 0;
+    const own = heard.own ?? 0;
     // Where archive and state have gone back together, as with the snapshot of a machine, only a list tells.
     if (!isThorough && heard.own !== null && own >= (next ?? 1) - 1) return;
     const prefix = layout.prefix + journalFolder(layout.station);
     const after = layout.prefix + behindSegment(layout.station, own);
-    for (let from: string | null = null; ;) {
-      const page = await store.list({ prefix, after, from, signal });
-      for (const { key } of page.objects) {
-        signal.throwIfAborted();
-        const segment = parseSegmentName(key.slice(prefix.length));
-        if (segment === undefined || segment.seq <= own) continue;
-        const reading = await readOwn(this.#bucket, segment, clock.date(), signal);
-        // Of a damaged one what it still says: nobody else will say again what this station has lost.
-        if (reading !== undefined && reading.kind !== 'newer')
-          await receiver.take({ station: layout.station, store: this.#bucket.id }, reading.lines, this.#news, signal);
-        own = segment.seq;
-      }
-      from = page.next;
-      if (from === null) break;
-    }
     heard.own = own;
-    // A list may lag: what is not there yet has its turn at the next look.
-    await state.keepHeard(heard);
+    try {
+      for (let from: string | null = null; ;) {
+        const page = await store.list({ prefix, after, from, signal });
+        await this.#readOwn(
+          heard,
+          page.objects.map(({ key }) => key.slice(prefix.length)),
+        );
+        from = page.next;
+        if (from === null) break;
+      }
+    } finally {
+      // A list may lag: what is not there yet has its turn at the next look.
+      await state.keepHeard(heard);
+    }
+  }
+
+  /** @param files in their order, as a list has them */
+  async #readOwn(heard: Heard, files: readonly string[]): Promise<void> {
+    const { station: name } = this.#bucket.layout;
+    const refusals = new Refusals();
+    const unread: HeardStation = heard.stations[name] ?? {
+      ...{ next: 1, isEncrypted: false, heardAt: null, unread: [], isOwn: true },
+    };
+    for (const file of files) {
+      this.#options.signal.throwIfAborted();
+      const segment = parseSegmentName(file);
+      const own = heard.own ?? 0;
+      if (segment === undefined || segment.seq <= own) continue;
+      const gap = { from: own + 1, to: segment.seq - 1 };
+      if (gap.from <= gap.to) addUnread(unread, gap, missing(name, gap.from), { now: this.#now() });
+      const isRead = await this.#readOne(name, unread, segment, refusals);
+      if (isRead === 'absent') this.#setAside(unread, segment.seq, missing(name, segment.seq));
+      if (unread.unread.length > 0) heard.stations[name] = unread;
+      heard.own = segment.seq;
+    }
   }
 
   async #readStation(name: string, station: HeardStation, heard: Heard): Promise<void> {
@@ -168,7 +190,8 @@ class Look {
     const wasWhole = station.unread.length === 0;
     const due = dueNumbers(station, this.#now(), isThorough ? null : version);
     try {
-      await this.#readAll(name, station, due, heard);
+      await this.#readAgain(name, station, due);
+      if (station.isOwn !== true) await this.#readNew(name, station, heard);
       this.#refusals.served();
     } catch (error) {
       this.#options.signal.throwIfAborted();
@@ -180,10 +203,9 @@ class Look {
     await state.keepHeard(heard);
   }
 
-  async #readAll(name: string, station: HeardStation, due: readonly number[], heard: Heard): Promise<void> {
+  async #readNew(name: string, station: HeardStation, heard: Heard): Promise<void> {
     const { state } = this.#parts;
     const { signal, isThorough } = this.#options;
-    await this.#readAgain(name, station, due);
     const refusals = new Refusals();
     let isListed = false;
     for (let count = 0; ; count++) {
@@ -192,7 +214,10 @@ class Look {
         this.#news.isMore = true;
         break;
       }
-      if ((await this.#readOne(name, station, station.next, refusals)) === 'read') {
+      if (
+        (await this.#readOne(name, station, { seq: station.next, isEncrypted: station.isEncrypted }, refusals)) ===
+        'read'
+      ) {
         station.next++;
         await state.keepHeard(heard);
         this.#options.onProgress?.(name, count + 1);
@@ -210,8 +235,12 @@ class Look {
     const refusals = new Refusals();
     try {
       for (const seq of due) {
-        const isRead = await this.#readOne(name, station, seq, refusals);
-        if (isRead === 'absent') this.#setAside(station, seq, missing(name, seq));
+        const { isEncrypted } = station;
+        const isRead =
+          (await this.#readOne(name, station, { seq, isEncrypted }, refusals)) === 'read' ||
+          // It was put before the fleet began to encrypt.
+          (await this.#readOne(name, station, { seq, isEncrypted: !isEncrypted }, refusals)) === 'read';
+        if (!isRead) this.#setAside(station, seq, missing(name, seq));
       }
     } catch (error) {
       this.#options.signal.throwIfAborted();
@@ -233,17 +262,22 @@ class Look {
   }
 
   /** `read` also where it could not be, and is noted for later. */
-  async #readOne(name: string, station: HeardStation, seq: number, refusals: Refusals): Promise<'read' | 'absent'> {
+  async #readOne(
+    name: string,
+    station: HeardStation,
+    segment: SegmentName,
+    refusals: Refusals,
+  ): Promise<'read' | 'absent'> {
     const { version, receiver } = this.#parts;
     const { signal } = this.#options;
+    const { seq } = segment;
     try {
-      const segment = { name, seq, isEncrypted: station.isEncrypted };
-      const found = await fetchSegment(this.#bucket, segment, this.#now(), signal);
+      const found = await fetchSegment(this.#bucket, { name, ...segment }, this.#now(), signal);
       refusals.served();
       if (found === undefined) return 'absent';
       const { reading, heardMs } = found;
       const heardAt = new Date(heardMs).toISOString();
-      if (station.heardAt === null || heardAt > station.heardAt) station.heardAt = heardAt;
+      if (station.isOwn !== true && (station.heardAt === null || heardAt > station.heardAt)) station.heardAt = heardAt;
       if (reading.kind === 'read') {
         await receiver.take({ station: name, store: this.#bucket.id }, reading.lines, this.#news, signal);
         if (reading.strange > 0) this.#news.strange(name, seq, reading.strange);
@@ -259,7 +293,7 @@ class Look {
       if (!isUnreadCode(code)) throw error;
       if (isRefusal(fault)) {
         // A store may answer so for what is not there, too.
-        if (!(await this.#isThere(name, station, seq))) return 'absent';
+        if (!(await this.#isThere(name, segment))) return 'absent';
         if (!refusals.isOfOne(fault)) throw error;
       }
       const isNotGiven = isRefusal(fault) || code === 'store-archived';
@@ -269,7 +303,7 @@ class Look {
   }
 
   /** By a list. */
-  async #isThere(name: string, { isEncrypted }: HeardStation, seq: number): Promise<boolean> {
+  async #isThere(name: string, { seq, isEncrypted }: SegmentName): Promise<boolean> {
     const { store, layout } = this.#bucket;
     const prefix = layout.prefix + journalFolder(name);
     const after = layout.prefix + behindSegment(name, seq - 1);
@@ -310,6 +344,10 @@ class Look {
     addUnread(station, { from: seq, to: seq }, reason, { now: this.#now(), version });
   }
 
+  #isOwn(name: string): boolean {
+    return name === this.#bucket.layout.station;
+  }
+
   #now(): Date {
     return this.#parts.clock.date();
   }
@@ -317,22 +355,6 @@ class Look {
   /** Also where a clock went back. */
   #isOver(at: string | null, spanMs: number): boolean {
     return at === null || !(Math.abs(this.#now().getTime() - Date.parse(at)) < spanMs);
-  }
-}
-
-/** Undefined for what cannot be read: a scan mends it, as far as this station still knows it. */
-async function readOwn(
-  bucket: Bucket,
-  { seq, isEncrypted }: SegmentName,
-  now: Date,
-  signal: AbortSignal,
-): Promise<SegmentReading | undefined> {
-  try {
-    const own = { name: bucket.layout.station, seq, isEncrypted };
-    return (await fetchSegment(bucket, own, now, signal))?.reading;
-  } catch (error) {
-    if (!hasCode(error, 'store-damaged', 'store-key')) throw error;
-    return undefined;
   }
 }
 

@@ -78,6 +78,8 @@ const stationSchema = z.object({
   heardAt: z.string().nullable(),
   unread: z.array(gapSchema),
   gone: goneSchema.exactOptional(),
+  /** This station itself, of which the archive has lost what these segments say. */
+  isOwn: z.literal(true).exactOptional(),
 });
 
 const heardSchema = z.object({

@@ -10,6 +10,7 @@ import type { StoreConfig } from '../../../src/config/store.ts';
 import { hasCode } from '../../../src/errors.ts';
 import { journalFolder, segmentName } from '../../../src/replication/journal/names.ts';
 import type { Heard } from '../../../src/replication/journal/state.ts';
+import { sealSegment } from '../../../src/replication/journal/writer.ts';
 import { type JournalLine, encodeLine, encodeSegment } from '../../../src/replication/journal/segment.ts';
 import { type Mac, macToFolder } from '../../../src/mac.ts';
 import { FOLDER, ID0, MAC, OTHER_MAC, archiveAt, temporaryFolder } from '../../archive/support.ts';
@@ -761,6 +762,24 @@ describe('journals', () => {
       await one.write();
       await other.look(true);
       assert.equal((await other.archive.marks.about(OTHER_MAC)).label, 'after');
+    });
+
+    test('what could not be read from before is still found when it can be', async (t) => {
+      const other = await station(t, endpoint, await withKey(t, 'ab'));
+      say(1, [label('before')]);
+      const sound = fake.text(segmentName(STRANGER, 1));
+      put(segmentName(STRANGER, 1), sound.slice(0, -15));
+      const bucket = await other.fleet.open(never);
+      const theirs = { ...bucket, layout: { ...bucket.layout, station: STRANGER } };
+      const line = encodeLine({ ...label('after'), mac: OTHER_MAC });
+      const sealed = await sealSegment(theirs, { station: STRANGER, seq: 2, at: new Date().toISOString() }, [line]);
+      put(sealed.key, sealed.bytes);
+      await other.look(true);
+      assert.equal((await other.look(true)).troubles.length, 1);
+      assert.equal((await other.archive.marks.about(OTHER_MAC)).label, 'after');
+      put(segmentName(STRANGER, 1), sound);
+      assert.deepEqual((await other.look(true)).troubles, []);
+      assert.equal((await other.archive.marks.about(MAC)).label, 'before');
     });
   });
 
