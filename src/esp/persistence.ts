@@ -13,6 +13,8 @@ import { type RecoveryCounts, type RecoveryStep, nextStep } from './recovery.ts'
  * ends by limits of its own: `read-failed` comes within six minutes.
  */
 const LIMIT_MS = 180_000;
+/** Pieces that came through the ROM alone, each larger than the one before: the rest will hardly come another way. */
+const CRAWLING_PIECES = 3;
 
 export interface Task<T> {
   /** `read at 0x010000`. */
@@ -118,8 +120,12 @@ export class Persistence {
       this.#line.giveUp(this.#line.baudRate, `${what}: ${reason}`, attempts);
       return;
     }
+    const { log } = this.#context;
     const level = this.#counts[step]++ === 0 ? 'warn' : 'debug';
-    this.#context.log[level](`Trying again: ${what}, ${STEP_TEXT[step]}`, { reason });
+    log[level](`Trying again: ${what}, ${STEP_TEXT[step]}`, { reason });
+    // It brings the right bytes, perhaps in hours: whoever stands there can have them sooner.
+    if (step === 'romReads' && this.#counts.romReads === CRAWLING_PIECES)
+      log.warn('This line is bad: it goes on through the ROM, slowly. Try another cable or USB port', { reason });
   }
 }
 
