@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import { test } from 'node:test';
 import { isBackupId } from '../../src/archive/ids.ts';
-import { draftOwner, isPartialName } from '../../src/archive/owner.ts';
+import { draftOwner, isUnfinishedName } from '../../src/archive/owner.ts';
 import { macToFolder } from '../../src/mac.ts';
 import type { Mac } from '../../src/mac.ts';
 import { compiled } from './compiled.ts';
@@ -65,7 +65,7 @@ test('kill -9 at random moments: everything visible is complete, and what it tol
   for (const mac of [MAC, OTHER_MAC]) {
     const board = join(root, macToFolder(mac));
     const others = (await readdir(board)).filter((name) => !isBackupId(name));
-    for (const name of others) assert.ok(draftOwner(name) ?? isPartialName(name), name);
+    for (const name of others) assert.ok(isUnfinishedName(name), name);
     await (await archive.begin(mac, 10)).discard();
     assert.deepEqual(
       (await readdir(board)).filter((name) => !isBackupId(name)),
@@ -137,7 +137,7 @@ test('kill -9 amid one try after the other: nothing that a try had written is lo
     if (round === 0 || round === 3) for (const sector of sectors) written.add(sector);
     assert.deepEqual(await archive.verify({}), allSound(0));
     const names = await readdir(join(root, macToFolder(MAC)));
-    assert.ok(names.length <= 3 && names.every((name) => isPartialName(name) || draftOwner(name) !== undefined));
+    assert.ok(names.length <= 3 && names.every(isUnfinishedName));
   }
   const draft = await archive.begin(MAC, sizeBytes);
   assert.ok(written.size > 600);

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import { isBackupId } from '../../src/archive/ids.ts';
-import { draftOwner, isPartialName, isTrashName } from '../../src/archive/owner.ts';
+import { draftOwner, isUnfinishedName } from '../../src/archive/owner.ts';
 import { type Mac, macToFolder, parseMac } from '../../src/mac.ts';
 import { archiveAt, temporaryFolder } from '../archive/support.ts';
 import { bundle } from '../support/bundle.ts';
@@ -76,7 +76,7 @@ test('import, killed by SIGKILL at 200 moments', { timeout: 600_000 }, async (t)
     const names = await readdir(join(root, macToFolder(mac)));
     for (const id of ids) assert.ok(names.includes(id), `${mac} ${id} was told and is not there`);
     for (const name of names.filter((entry) => !isBackupId(entry))) {
-      assert.ok(draftOwner(name) ?? (isPartialName(name) || isTrashName(name)), name);
+      assert.ok(isUnfinishedName(name), name);
     }
     // What they have left is cleared by the next one.
     await (await archive.begin(mac, 4096)).discard();

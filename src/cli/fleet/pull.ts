@@ -2,7 +2,7 @@
 
 import type { EspdError } from '../../errors.ts';
 import type { Fleet } from '../../replication/open.ts';
-import { freshnessLines } from '../../replication/journal/freshness.ts';
+import { freshnessLines, troubleText } from '../../replication/journal/freshness.ts';
 import type { Journal } from '../../replication/journal/journal.ts';
 import type { News, Trouble } from '../../replication/journal/news.ts';
 import { type Scan, scanFault } from '../../replication/journal/scan.ts';
@@ -83,7 +83,7 @@ async function hear(
   if (error === undefined || scanned !== null || news.macs.length > 0) out.line(newsLine(news, printable(fleet.place)));
   if (scanned !== null) for (const line of scanLines(scanned)) out.line(line);
   for (const line of freshnessLines(freshness)) out.line(printable(line));
-  for (const { message } of news.troubles) out.note(printable(message));
+  for (const trouble of news.troubles) out.note(printable(troubleText(trouble)));
   if (news.foreign.length > 0) out.note(`Not of espd, among the journals: ${printable(news.foreign.join(', '))}`);
   out.document({
     store: fleet.place,

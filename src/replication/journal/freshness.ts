@@ -97,6 +97,12 @@ export function wayOutOf({ station, code, segments, isOwn }: Trouble): string | 
   return `${station} says it again by itself (now: espd pull --scan there). If it is gone for ever: espd stations --gone ${station}`;
 }
 
+/** What is wrong, and what ends it. */
+export function troubleText(trouble: Trouble): string {
+  const wayOut = wayOutOf(trouble);
+  return wayOut === undefined ? trouble.message : `${trouble.message}. ${wayOut}`;
+}
+
 /** In sentences, the one that all read first; empty where there are no other stations. */
 export function freshnessLines({ lookedAt, stations }: Pick<Freshness, 'lookedAt' | 'stations'>): string[] {
   if (stations.length === 0) return [];
@@ -114,6 +120,5 @@ export function overdueOf(freshness: Freshness, now: Date): string[] {
   const { lookedAt, troubles } = freshness;
   const [read = '', ...silent] = freshnessLines(freshness);
   const isOld = lookedAt !== null && now.getTime() - Date.parse(lookedAt) > DAY_MS;
-  const told = troubles.map((trouble) => [trouble.message, wayOutOf(trouble)].filter(Boolean).join('. '));
-  return [...(isOld ? [read] : []), ...silent, ...told];
+  return [...(isOld ? [read] : []), ...silent, ...troubles.map(troubleText)];
 }
