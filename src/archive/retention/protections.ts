@@ -80,7 +80,7 @@ function ownProtections({
   if (state === 'newer') found.push({ code: 'newer-format', text: 'is of a newer format: a person decides' });
   if (pin !== null) found.push({ code: 'pinned', text: pin.note ? `pinned: ${pin.note}` : 'pinned' });
   if (mayBePinnedBy !== null) {
-    const text = `may be pinned by ${mayBePinnedBy}, which is gone: a part of its journal cannot be read`;
+    const text = `may be pinned by ${mayBePinnedBy}: a part of its journal cannot be read, and was given up`;
     found.push({ code: 'maybe-pinned', text });
   }
   if (holdsForeign) found.push({ code: 'foreign', text: "has a file in its folder that is not espd's" });

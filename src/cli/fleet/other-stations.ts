@@ -71,12 +71,12 @@ async function giveUp(
   { giveUpPins, ...how }: StationsCommandOptions,
 ): Promise<void> {
   const { clock, out, signal } = context;
-  const { name, lost, gone, isOwn = false } = station;
+  const { name, lost, gone, isOwn } = station;
   const shown = printable(name);
   const said = (isSaid: boolean) =>
     out.document({ station: name, segments: lost, keepsBackups: !giveUpPins, said: isSaid });
   if (lost.length === 0) {
-    out.line(`Nothing of the journal of ${shown} is lost, so nothing needs to be said of it`);
+    out.paragraph(`Nothing of the journal of ${shown} is lost, so nothing needs to be said of it`, '  ');
     said(false);
     return;
   }
@@ -86,25 +86,25 @@ async function giveUp(
     });
   }
   if (gone !== null && station.givenUp === countOf(lost) && gone.keepsBackups === !giveUpPins) {
-    out.line(`${shown} was given up at ${timeOf(gone.at)} by ${printable(gone.by)}`);
+    out.paragraph(`${shown} was given up at ${timeOf(gone.at)} by ${printable(gone.by)}`, '  ');
     said(false);
     return;
   }
   const lines = [
-    isOwn
+    isOwn === true
       ? `${shown} is this station itself: its archive does not have any more what it has said there`
       : `${shown} was last heard at ${timeOf(station.heardAt)}`,
     `${plural(countOf(lost), 'segment')} of its journal cannot be read. The first: ${printable(station.problem ?? '')}`,
     giveUpPins
       ? 'Pins that only these segments tell of are lost: retention may remove those backups'
       : 'Every backup that lies in the object store now stays there, since it may be pinned; later ones go by the policy',
-    isOwn
+    isOwn === true
       ? 'If a fuller copy of this archive exists, put it back first: what stands in the archive counts, whoever reads what'
       : 'Its backups stay, and so does all that was heard of it. If it comes back, it goes on as before',
   ];
   for (const line of lines) out.paragraph(line, '  ');
   const consent = consentOf(out, how, DEED);
-  const question = isOwn ? 'Give up what cannot be read of it?' : `Is ${shown} gone for ever?`;
+  const question = isOwn === true ? 'Give up what cannot be read of it?' : `Is ${shown} gone for ever?`;
   if (!(await consent(question, []))) {
     if (how.dryRun) out.note('Nothing was said to the other stations: this was a dry run');
     else
@@ -116,7 +116,7 @@ async function giveUp(
   }
   await journal.sayGone(bucket, { station: name, segments: [...lost], keepsBackups: !giveUpPins }, signal);
   await hearAll(context, journal, bucket);
-  out.line(`Said to all stations: what cannot be read of the journal of ${shown} is given up`);
+  out.paragraph(`Said to all stations: what cannot be read of the journal of ${shown} is given up`, '  ');
   said(true);
 }
 
@@ -127,8 +127,9 @@ async function takeBack(context: CommandContext, { journal, bucket, station }: M
   else {
     await journal.sayGone(bucket, { station: name, segments: [], keepsBackups: true }, signal);
     await hearAll(context, journal, bucket);
-    out.line(
+    out.paragraph(
       `Said to all stations: ${printable(name)} is not gone. What cannot be read of its journal is missed again`,
+      '  ',
     );
   }
   out.document({ station: name, segments: [], keepsBackups: true, said: gone !== null });
@@ -162,11 +163,12 @@ function list({ out }: CommandContext, own: string, all: readonly OtherStation[]
   out.document({ station: own, stations: all });
 }
 
-function journalText({ unread, gone, givenUp }: OtherStation): string {
+function journalText({ unread, gone, givenUp, isOwn }: OtherStation): string {
   const left = unread - givenUp;
+  const station = isOwn === true ? '' : 'gone; ';
   const parts = [
     ...(left > 0 ? [`${plural(left, 'segment')} cannot be read`] : []),
-    ...(givenUp > 0 ? [`gone; ${plural(givenUp, 'segment')} given up at ${timeOf(gone?.at ?? null)}`] : []),
+    ...(givenUp > 0 ? [`${station}${plural(givenUp, 'segment')} given up at ${timeOf(gone?.at ?? null)}`] : []),
   ];
   return parts.join('; ') || 'read';
 }

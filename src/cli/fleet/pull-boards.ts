@@ -188,7 +188,7 @@ async function fetchAll(
     out.line(`${mac}  ${id}  ${formatSize(fetchedBytes)} fetched${reused}`);
   }
   if (pulled.length > MAX_NAMED) out.line(`and ${pulled.length - MAX_NAMED} more`);
-  for (const { mac, id, error } of failures) out.line(`FAILED  ${mac} ${id}: ${printable(error.message)}`);
+  for (const { mac, id, error } of failures) out.behind('FAILED  ', `${mac} ${id}: ${printable(error.message)}`);
   const left = away.length - pulled.length;
   if (left > 0) out.line(`${plural(pulled.length, 'backup')} fetched, ${left} not`);
   else if (away.length === 0) out.line(nothingToFetch(here));

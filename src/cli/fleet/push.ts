@@ -115,7 +115,7 @@ async function pushAll(
     fault = endedBy(signal, error);
   }
   out.status('');
-  for (const { mac, id, error } of failures) out.line(`FAILED  ${mac} ${id}: ${printable(error.message)}`);
+  for (const { mac, id, error } of failures) out.behind('FAILED  ', `${mac} ${id}: ${printable(error.message)}`);
   const left = waiting.length - pushed.length;
   if (left > 0) out.line(`${plural(pushed.length, 'backup')} pushed, ${left} not`);
   else if (pushed.length === 0) out.line(`Every backup is in the object store, ${printable(fleet.place)}`);
