@@ -90,11 +90,11 @@ test('an archive that is not there is an error for who reads it, and stays unmad
     hint: /mounted.*--archive/,
   };
   for (const work of [
-    archive.checkReadable(),
-    archive.boards(),
-    archive.verify({}),
-    archive.resolveBoard(MAC),
-    archive.resolveBackup(MAC, 'latest'),
+    () => archive.checkReadable(),
+    () => archive.boards(),
+    () => archive.verify({}),
+    () => archive.resolveBoard(MAC),
+    () => archive.resolveBackup(MAC, 'latest'),
   ]) {
     await assert.rejects(work, missing);
   }

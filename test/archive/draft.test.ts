@@ -167,7 +167,12 @@ test('a draft is no backup, and after its end it is of no use', async (t) => {
   }
   await draft.write(0, bytes);
   await draft.commit(content(bytes));
-  for (const use of [draft.write(0, bytes), draft.read(0, 1), draft.digests(), draft.commit(content(bytes))]) {
+  for (const use of [
+    () => draft.write(0, bytes),
+    () => draft.read(0, 1),
+    () => draft.digests(),
+    () => draft.commit(content(bytes)),
+  ]) {
     await assert.rejects(use, { code: 'internal' });
   }
   await draft.discard();

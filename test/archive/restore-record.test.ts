@@ -233,7 +233,7 @@ describe('the record of a restore', () => {
     await symlink(outside, board);
     await writeFile(join(outside, RESTORE_RECORD), JSON.stringify({ formatVersion: 1, createdBy: 'x', ...content }));
     await assert.rejects(archive.halfRestored(MAC), { code: 'archive-damaged', message: /symbolic link/ });
-    for (const work of [archive.endRestore(MAC, 'done'), archive.beginRestore(content)]) {
+    for (const work of [() => archive.endRestore(MAC, 'done'), () => archive.beginRestore(content)]) {
       await assert.rejects(work, { code: 'archive-unwritable' });
     }
     assert.deepEqual(await readdir(outside), [RESTORE_RECORD]);
