@@ -58,11 +58,9 @@ export type SegmentReading =
     }
   | { readonly kind: 'newer' }
   | {
-      /** Not as its station has written it: it may have told more, a pin perhaps. */
+      /** Not as its station has written it: it may have told more, a pin perhaps, and any of it may be wrong. */
       readonly kind: 'damaged';
       readonly problem: string;
-      /** What can be read of it all the same; any of it may be wrong. */
-      readonly lines: readonly JournalLine[];
     };
 
 export interface SegmentContext {
@@ -128,7 +126,7 @@ export function readSegment(bytes: Uint8Array, context: SegmentContext): Segment
 export function* segmentSteps(bytes: Uint8Array, context: SegmentContext): Generator<void, SegmentReading, undefined> {
   const end = bytes.indexOf(LINE_FEED);
   const head = headSchema.safeParse(parsed(textOf(end === -1 ? bytes : bytes.subarray(0, end)))).data;
-  const none = (problem: string): SegmentReading => ({ kind: 'damaged', problem, lines: [] });
+  const none = (problem: string): SegmentReading => ({ kind: 'damaged', problem });
   if (head === undefined) return none('it does not begin as a segment');
   if (head.format > FORMAT) return { kind: 'newer' };
   if (head.station !== context.station || head.seq !== context.seq) return none('it belongs elsewhere');
@@ -148,7 +146,7 @@ export function* segmentSteps(bytes: Uint8Array, context: SegmentContext): Gener
   }
   const { broken, ...others } = counts;
   const problem = problemOf(body, head.sha256, broken);
-  return problem === undefined ? { kind: 'read', lines, ...others } : { kind: 'damaged', problem, lines };
+  return problem === undefined ? { kind: 'read', lines, ...others } : { kind: 'damaged', problem };
 }
 
 /**

@@ -140,12 +140,9 @@ describe('a segment', () => {
     assert.equal(readSegment(encodeSegment(head, []), context).kind, 'read');
   });
 
-  test('that was cut at any byte is damaged, gives the lines before, and never throws', () => {
+  test('that was cut at any byte is damaged, and never throws', () => {
     for (let length = 0; length < whole.length; length++) {
-      const reading = readSegment(whole.subarray(0, length), context);
-      if (reading.kind !== 'damaged') assert.fail(`${length}: ${reading.kind}`);
-      const ended = length < second - 1 ? 0 : length < whole.length - 1 ? 1 : 2;
-      assert.equal(reading.lines.length, ended, String(length));
+      assert.equal(readSegment(whole.subarray(0, length), context).kind, 'damaged', String(length));
     }
   });
 
@@ -181,8 +178,7 @@ describe('a segment', () => {
       return readSegment(bytes, context);
     };
     for (const text of ['\n', 'x\n', '[]\n', '{}\n', '{"kind":1}\n', 'null\n', `${two[0]?.slice(9)}\n`]) {
-      const reading = behindHead(text);
-      assert.ok(reading.kind === 'damaged' && reading.lines.length === 2, text);
+      assert.equal(behindHead(text).kind, 'damaged', text);
     }
     assert.equal(behindHead(Buffer.from('{"kind":"mark\xff"}\n', 'latin1')).kind, 'damaged');
     assert.deepEqual(
@@ -195,16 +191,14 @@ describe('a segment', () => {
     );
   });
 
-  test('law: bytes of any kind are read or are damaged, and say nothing that was not said', () => {
+  test('law: with bytes of any kind behind it, or of nothing else, it is damaged', () => {
     const anything = fc.oneof(
       fc.uint8Array({ minLength: 1, maxLength: 300 }),
       fc.json().map((text) => Buffer.from(text)),
     );
     fc.assert(
       fc.property(anything, fc.constantFrom(Buffer.alloc(0), encodeSegment(head, []), older), (bytes, start) => {
-        const reading = readSegment(Buffer.concat([start, bytes]), context);
-        if (reading.kind !== 'damaged') assert.fail(reading.kind);
-        assert.equal(reading.lines.length, start === older ? 2 : 0);
+        assert.equal(readSegment(Buffer.concat([start, bytes]), context).kind, 'damaged');
       }),
     );
   });
