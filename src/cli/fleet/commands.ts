@@ -39,7 +39,8 @@ disk) and of whose journal something cannot be read: nobody else can mend that,
 and until somebody says so, retention removes nothing from the store, for what
 is missing may be a pin. Then every backup that lies there at that moment stays,
 and later ones go by the policy. Should the station come back, it goes on as
-before. docs/fleet.md tells more.`;
+before. The name of this station gives up what its own archive has lost and its
+journal does not give back. docs/fleet.md tells more.`;
 
 export function addFleetCommands(
   add: (name: string, description: string) => Command,

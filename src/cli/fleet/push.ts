@@ -94,19 +94,19 @@ async function pushAll(
   let fault: EspdError | undefined;
   let bucket: (Bucket & { readonly facts: KeptFacts }) | undefined;
   try {
-    bucket = await fleet.open(signal);
-    noteFacts(out, bucket.facts);
+    const opened = await fleet.open(signal);
+    bucket = opened;
+    noteFacts(out, opened.facts);
     const refusals = new Refusals();
     for (const [index, backup] of waiting.entries()) {
       out.status(`Pushing ${backup.mac} ${backup.id} (${index + 1} of ${waiting.length})`);
-      const place = bucket;
       const error = await refusals.attempt(async () => {
-        pushed.push({ ...backup, ...(await pushOne(archive, fleet, place, backup, signal)) });
+        pushed.push({ ...backup, ...(await pushOne(archive, fleet, opened, backup, signal)) });
       }, signal);
       if (error !== undefined) failures.push({ ...backup, error });
     }
     out.status('Telling the other stations');
-    if ((await journalOf(context, fleet).write(bucket, signal)) === undefined) {
+    if ((await journalOf(context, fleet).write(opened, signal)) === undefined) {
       out.note('The other stations are told by another espd of this station, which is at it');
     }
     const holds = await holdPins(context, fleet);

@@ -13,8 +13,8 @@ import type { Bucket } from '../push-backup.ts';
 import { Refusals, isRefusal } from '../refusals.ts';
 import { fetchSegment } from './fetch.ts';
 import { readGone } from './gone.ts';
-import type { SegmentName } from './names.ts';
 import { GONE, JOURNAL, behindSegment, journalFolder, parseSegmentName, stationOf } from './names.ts';
+import type { SegmentName } from './names.ts';
 import { type News, NewsBook } from './news.ts';
 import type { Receiver } from './receive.ts';
 import { type Heard, type HeardStation, type JournalState, isUnreadCode } from './state.ts';
@@ -75,9 +75,8 @@ class Look {
     if (this.#options.isThorough || this.#isOver(heard.listedAt, LIST_MS)) await this.#findStations(heard);
     try {
       await this.#hearOwn(heard);
-      for (const [name, station] of Object.entries(heard.stations)) {
-        if (this.#isOwn(name) === (station.isOwn === true)) await this.#readStation(name, station, heard);
-      }
+      for (const [name, station] of Object.entries(this.#heardHere(heard)))
+        await this.#readStation(name, station, heard);
     } finally {
       this.#news.note(heard);
       await held.note(this.#news.news().macs);
@@ -103,10 +102,7 @@ class Look {
 
   async #findStations(heard: Heard): Promise<void> {
     const { store, layout, key } = this.#bucket;
-    // An archive that another station had has heard of this one as of another, and of that one as its own.
-    heard.stations = Object.fromEntries(
-      Object.entries(heard.stations).filter(([name, station]) => this.#isOwn(name) === (station.isOwn === true)),
-    );
+    heard.stations = this.#heardHere(heard);
     let from: string | null = null;
     for (let page = 0; page < MAX_PAGES; page++) {
       const prefix = layout.prefix + JOURNAL;
@@ -120,7 +116,7 @@ class Look {
       for (const folder of folders) {
         const name = stationOf(folder.slice(layout.prefix.length));
         if (name === undefined) this.#news.foreign([folder]);
-        else if (!this.#isOwn(name) && heard.stations[name] === undefined) {
+        else if (name !== layout.station && heard.stations[name] === undefined) {
           if (Object.keys(heard.stations).length >= MAX_STATIONS) break;
           heard.stations[name] = { next: 1, isEncrypted: key !== null, heardAt: null, unread: [] };
         }
@@ -214,10 +210,8 @@ class Look {
         this.#news.isMore = true;
         break;
       }
-      if (
-        (await this.#readOne(name, station, { seq: station.next, isEncrypted: station.isEncrypted }, refusals)) ===
-        'read'
-      ) {
+      const { next: seq, isEncrypted } = station;
+      if ((await this.#readOne(name, station, { seq, isEncrypted }, refusals)) === 'read') {
         station.next++;
         await state.keepHeard(heard);
         this.#options.onProgress?.(name, count + 1);
@@ -344,8 +338,12 @@ class Look {
     addUnread(station, { from: seq, to: seq }, reason, { now: this.#now(), version });
   }
 
-  #isOwn(name: string): boolean {
-    return name === this.#bucket.layout.station;
+  /** An archive that another station had has heard of this one as of another, and of that one as its own. */
+  #heardHere({ stations }: Heard): Heard['stations'] {
+    const { station: own } = this.#bucket.layout;
+    return Object.fromEntries(
+      Object.entries(stations).filter(([name, { isOwn }]) => (name === own) === (isOwn === true)),
+    );
   }
 
   #now(): Date {
